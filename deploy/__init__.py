@@ -1,0 +1,1 @@
+"""How maskmill is launched: the command line and the demo."""

@@ -1,0 +1,197 @@
+"""The command line. A command imports what it needs in its body, so that `maskmill --help` answers at once."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.config import InstanceConfig
+from tokenizer.errors import InputError
+
+
+class MaskmillGroup(click.Group):
+    """Commands whose errors end as one sentence and exit code 1; wrong usage is 2, as click has it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order in which one uses them, which is that of their definition."""
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except KeyboardInterrupt:
+            click.echo("\nInterrupted.", err=True)
+            ctx.exit(130)
+        except Exception as error:
+            sentence = find_sentence(error)
+            if sentence is None:
+                raise
+            raise click.ClickException(sentence) from error
+
+
+def find_sentence(error: BaseException) -> str | None:
+    """What to tell the user about an error; None when it is a bug of ours, whose traceback should be seen.
+
+    Beam passes on the errors of its workers as new ones of the same type, or as text that holds their traceback.
+    """
+    if isinstance(error, InputError):
+        return re.sub(r" \[while running .*", "", str(error), flags=re.DOTALL)
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in TRAIN_MODULES:
+        return f"this command needs {error.name}, which is not installed; run: pip install 'maskmill[{_extra(error)}]'"
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror}"
+    in_worker = r"^(?:tokenizer\.errors\.InputError|\w*Error: \[Errno \d+\]):? (.*?)(?: \[while running|$)"
+    if match := re.search(in_worker, str(error), re.MULTILINE):
+        return match[1]
+    os_error_in_worker = re.search(
+        r"^(?:OSError|\w+Error): (\[Errno \d+\] .*?)(?: \[while running|$)", str(error), re.MULTILINE
+    )
+    return os_error_in_worker[1] if os_error_in_worker else None
+
+
+TRAIN_MODULES = {"keras", "tensorflow", "jax", "matplotlib", "safetensors", "tensorboard", "plotext"}
+
+
+def _extra(error: ModuleNotFoundError) -> str:
+    return "jax" if (error.name or "").startswith("jax") else "train"
+
+
+@contextmanager
+def wrong_usage() -> Iterator[None]:
+    """Turns the InputError of an option's value into wrong usage, exit code 2."""
+    try:
+        yield
+    except InputError as error:
+        raise click.UsageError(str(error)) from error
+
+
+@click.group(cls=MaskmillGroup, context_settings={"show_default": True, "max_content_width": 110})
+@click.version_option(package_name="maskmill")
+def main() -> None:
+    r"""Raw documents to BERT pre-training shards on Apache Beam, and a Keras BERT trained on them.
+
+    \b
+    On your own text:
+      maskmill vocab    corpus/ --output vocab.txt
+      maskmill generate corpus/ --vocab-file vocab.txt --output shards --eval-fraction 0.02
+      maskmill train    shards  --model-dir model
+      maskmill evaluate shards  --model-dir model
+    """
+
+
+def reading_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of the commands that read documents."""
+    for option in (
+        click.option("--num-workers", type=click.IntRange(1), help="Processes. [default: by the size of the input]"),
+        click.option("--language", default="en", help="Language that 'auto' splits sentences in (ISO 639-1 code)."),
+        click.option(
+            "--split-sentences",
+            default="auto",
+            metavar="auto|none|CODE",
+            help="none: a line is a sentence. auto: none for text, --language for JSONL. CODE: that language.",
+        ),
+        click.option("--text-field", default="text", help="JSONL: the field that holds the document."),
+        click.option(
+            "--input-format",
+            type=click.Choice(["auto", "text", "jsonl"]),
+            default="auto",
+            help="text: a sentence per line, a blank line between documents. jsonl: an object per line.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@main.command()
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option("--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="File to write.")
+@click.option("--vocab-size", default=30_522, type=click.IntRange(6), help="Tokens, special ones included.")
+@click.option("--cased", is_flag=True, help="Keep case and accents.")
+@click.option("--min-frequency", default=2, type=click.IntRange(1), help="Pieces that occur less often are not joined.")
+@click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
+@reading_options
+def vocab(
+    inputs: tuple[str, ...],
+    output: Path,
+    vocab_size: int,
+    cased: bool,
+    min_frequency: int,
+    overwrite: bool,
+    num_workers: int | None,
+    **reading: Any,
+) -> None:
+    """Train a WordPiece vocabulary on documents.
+
+    INPUT is a file, a folder or a pattern; plain or gzip.
+    """
+    from deploy.jobs import train_vocab_file
+    from pipeline.documents import ReadOptions
+
+    train_vocab_file(
+        inputs,
+        output,
+        ReadOptions(**reading),
+        vocab_size=vocab_size,
+        cased=cased,
+        min_frequency=min_frequency,
+        num_workers=num_workers,
+        overwrite=overwrite,
+    )
+
+
+@main.command()
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option("--vocab-file", required=True, type=click.Path(path_type=Path), help="Vocabulary, one token a line.")
+@click.option("--output", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write.")
+@click.option("--max-seq-length", default=InstanceConfig.max_seq_length, help="Tokens of an instance.")
+@click.option("--max-predictions-per-seq", default=InstanceConfig.max_predictions_per_seq, help="Masked tokens.")
+@click.option("--masked-lm-prob", default=InstanceConfig.masked_lm_prob, help="Share of the tokens to predict.")
+@click.option("--short-seq-prob", default=InstanceConfig.short_seq_prob, help="Share of short documents.")
+@click.option("--dupe-factor", default=InstanceConfig.dupe_factor, help="Copies, differently masked.")
+@click.option("--whole-word-mask", is_flag=True, help="Mask all pieces of a word together.")
+@click.option("--cased", is_flag=True, help="Keep case and accents, as the vocabulary does.")
+@click.option("--eval-fraction", default=InstanceConfig.eval_fraction, help="Documents set aside, as a share.")
+@click.option("--random-seed", default=InstanceConfig.random_seed, help="Same seed, documents and options: same bytes.")
+@click.option("--shards-per-copy", type=int, help="Shards of each copy. [default: by the size of the corpus]")
+@click.option("--overwrite", is_flag=True, help="Replace the dataset in the output folder.")
+@reading_options
+def generate(
+    inputs: tuple[str, ...],
+    vocab_file: Path,
+    output: Path,
+    overwrite: bool,
+    num_workers: int | None,
+    input_format: Any,
+    text_field: str,
+    split_sentences: str,
+    language: str,
+    **config: Any,
+) -> None:
+    """Make BERT pre-training shards from documents.
+
+    INPUT is a file, a folder or a pattern; plain or gzip.
+    """
+    from deploy.jobs import generate_dataset
+    from pipeline.documents import ReadOptions
+
+    with wrong_usage():
+        instance_config = InstanceConfig(**config)
+    reading = ReadOptions(input_format, text_field, split_sentences, language)
+    generate_dataset(inputs, vocab_file, output, instance_config, reading, num_workers=num_workers, overwrite=overwrite)
+
+
+@main.command()
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.option("-n", "examples", default=3, type=click.IntRange(0), help="Decoded examples to show.")
+def inspect(dataset: Path, examples: int) -> None:
+    """Show what is in a dataset: its manifest as a table, and decoded examples."""
+    from deploy.show import show_dataset
+
+    show_dataset(dataset, examples)

@@ -1,0 +1,185 @@
+"""`vocab` and `generate`: check first, run the DAG, say what was made."""
+
+import json
+import os
+import platform
+import re
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from deploy import local
+from deploy.show import show_summary
+from pipeline import dag
+from pipeline.config import InstanceConfig
+from pipeline.documents import ReadOptions, list_files
+from pipeline.pools import Pools
+from pipeline.schema import MANIFEST, SHARD_PREFIX, DatasetInfo, write_text_atomically
+from tokenizer.errors import InputError
+from tokenizer.train import train_vocab
+from tokenizer.vocab import Vocab
+
+
+def train_vocab_file(
+    inputs: Sequence[str],
+    output: Path,
+    reading: ReadOptions,
+    *,
+    vocab_size: int,
+    cased: bool,
+    min_frequency: int,
+    num_workers: int | None,
+    overwrite: bool,
+) -> None:
+    """Inputs -> a vocabulary file. Raises InputError before any work where it can be seen to fail."""
+    console = Console(highlight=False)
+    if output.exists() and not overwrite:
+        raise InputError(f"output {output} exists; give another name, or --overwrite to replace it")
+    files = list_files(inputs)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+
+    console.print(f"Reading {_describe(files)}")
+    with console.status("Counting words"):
+        build = partial(dag.count_words, inputs=inputs, options=reading, cased=cased)
+        counts = local.run_for_counts(build, num_workers or local.choose_workers(files))
+    with console.status("Learning the vocabulary"):
+        vocab = train_vocab(counts, vocab_size, min_frequency)
+    write_text_atomically(output, vocab.to_text())
+
+    seconds = time.monotonic() - started
+    console.print(
+        f"Wrote {output}: {len(vocab):,} tokens, learned from {sum(counts.values()):,} words, "
+        f"{len(counts):,} of them distinct, in {seconds:.1f} s"
+    )
+    if len(vocab) < vocab_size:
+        console.print(f"[yellow]That is all there is in this text: {vocab_size:,} tokens were asked for.[/]")
+
+
+def generate_dataset(
+    inputs: Sequence[str],
+    vocab_file: Path,
+    output: Path,
+    config: InstanceConfig,
+    reading: ReadOptions,
+    *,
+    num_workers: int | None,
+    overwrite: bool,
+) -> None:
+    """Inputs and a vocabulary -> a dataset. Raises InputError before any work where it can be seen to fail."""
+    console = Console(highlight=False)
+    vocab = Vocab.load(vocab_file)
+    files = list_files(inputs)
+    num_workers = num_workers or local.choose_workers(files)
+    _check_output(output, overwrite)
+    started, clock = datetime.now(UTC), time.monotonic()
+
+    console.print(f"Reading {_describe(files)}")
+    with console.status("Measuring the corpus"):
+        build = partial(dag.measure_corpus, inputs=inputs, options=reading)
+        corpus = local.run_for_counts(build, num_workers)
+    _check_corpus(inputs, corpus)
+    pools = Pools.plan(config, corpus["documents"], corpus["characters"])
+    shards = pools.train * config.dupe_factor + pools.eval
+    console.print(f"{corpus['documents']:,} documents, {corpus['characters']:,} characters -> {shards} shards")
+
+    _remove_dataset(output)
+    with _show_shards(output, shards, console):
+        build = partial(
+            dag.generate_shards,
+            inputs=inputs,
+            options=reading,
+            vocab=vocab,
+            config=config,
+            pools=pools,
+            output=output,
+        )
+        local.run(build, num_workers)
+
+    seconds = time.monotonic() - clock
+    run = {
+        "inputs": list(inputs),
+        "files": len(files),
+        "reading": asdict(reading),
+        "vocab_file": str(vocab_file),
+        "num_workers": num_workers,
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(seconds, 1),
+        "platform": platform.platform(),
+        "versions": {name: version(name) for name in ("maskmill", "apache-beam", "numpy", "sentencex")},
+    }
+    write_text_atomically(output / "run.json", json.dumps(run, indent=1) + "\n")
+    show_summary(console, output, DatasetInfo.load(output), seconds)
+
+
+def _describe(files: list[str]) -> str:
+    size = sum(os.path.getsize(path) for path in files) / 1e6
+    return f"{files[0]} ({size:.1f} MB)" if len(files) == 1 else f"{len(files):,} files ({size:.1f} MB)"
+
+
+def _check_output(output: Path, overwrite: bool) -> None:
+    """Raises InputError when the folder cannot be written, or holds a dataset, whole or not, that is not given up."""
+    output.mkdir(parents=True, exist_ok=True)
+    if not os.access(output, os.W_OK):
+        raise InputError(f"output {output} cannot be written to; check its permissions, or give another folder")
+    found = _dataset_files(output)
+    if found and not overwrite:
+        state = "holds a dataset" if (output / MANIFEST).exists() else "holds shards of a run that did not finish"
+        raise InputError(f"output {output} {state}; give another folder, or --overwrite to replace it")
+
+
+def _dataset_files(output: Path) -> list[Path]:
+    """The manifest, which is to go first, and the shards, those under temporary names as well."""
+    prefixes = "|".join(SHARD_PREFIX.values())
+    shards = [path for path in output.iterdir() if re.fullmatch(rf"\.?({prefixes})-\d+-of-\d+\.tfrecord.*", path.name)]
+    return [*output.glob(MANIFEST), *sorted(shards)]
+
+
+def _remove_dataset(output: Path) -> None:
+    for path in _dataset_files(output):
+        path.unlink()
+
+
+def _check_corpus(inputs: Sequence[str], corpus: Mapping[str, int]) -> None:
+    """Raises InputError when there are not two documents: no random next sentence would be possible."""
+    name = " ".join(inputs)
+    if corpus["documents"] == 0:
+        prefix = "set_aside/"
+        reasons = [f"{corpus[key]:,} {key.removeprefix(prefix)}" for key in corpus if key.startswith(prefix)]
+        found = f"none that can be read ({'; '.join(reasons)})" if reasons else "none"
+        raise InputError(f"INPUT {name} holds no documents: {found}; expected text, or JSONL with its --text-field")
+    if corpus["documents"] == 1:
+        raise InputError(
+            f"INPUT {name} is one document; expected two or more, with a blank line between them: "
+            "a random next sentence comes from another document"
+        )
+
+
+@contextmanager
+def _show_shards(output: Path, total: int, console: Console) -> Iterator[None]:
+    """Shows how many shards are there while they are built; the runner itself says nothing before its end."""
+    columns = TextColumn("Building shards"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    done = threading.Event()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("", total=total)
+
+        def watch() -> None:
+            while not done.wait(0.3):
+                progress.update(bar, completed=sum(not path.name.startswith(".") for path in _dataset_files(output)))
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watcher.join()

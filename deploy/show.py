@@ -1,0 +1,113 @@
+"""A dataset on the terminal: its summary, and decoded examples."""
+
+from itertools import islice
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pipeline.examples import decode_example
+from pipeline.schema import VOCAB, DatasetInfo, Split
+from pipeline.tfrecord import read_records
+from tokenizer.vocab import Vocab
+
+
+def show_summary(console: Console, output: Path, info: DatasetInfo, seconds: float) -> None:
+    """Prints what a run made."""
+    size = sum(shard.bytes for shard in info.shards) / 1e6
+    console.print(f"Wrote {output}: {len(info.shards)} shards, {size:,.1f} MB, in {seconds:.1f} s")
+    console.print(_count_table(info))
+    for reason, count in info.counts.get("set_aside", {}).items():
+        console.print(f"[yellow]{count:,} documents set aside: {escape(reason)}[/]")
+    if info.config["eval_fraction"] and not info.examples_of("eval"):
+        console.print("[yellow]No document was set aside for evaluation; give a larger --eval-fraction[/]")
+
+
+def show_dataset(directory: Path, examples: int) -> None:
+    """Prints a dataset's manifest as tables, and its first decoded examples."""
+    console = Console(highlight=False)
+    info = DatasetInfo.load(directory)
+    vocab = Vocab.load(directory / VOCAB)
+    console.print(_config_table(info))
+    console.print(_count_table(info))
+    console.print(_shard_table(info))
+    records = (record for shard in info.shards for record in read_records(directory / shard.path))
+    for number, record in enumerate(islice(records, examples), 1):
+        console.print(
+            f"\n[bold]Example {number}[/] of {info.examples_of('train'):,}: {describe_example(record, vocab)}"
+        )
+
+
+def describe_example(record: bytes, vocab: Vocab) -> str:
+    """A serialised example as text, in rich's markup: segment A in cyan, B in green, predictions as `[MASK→word]`."""
+    example = {name: [int(value) for value in values] for name, values in decode_example(record).items()}
+    length = sum(example["input_mask"])
+    weights = example["masked_lm_weights"]
+    labels = {
+        position: id
+        for position, id, weight in zip(example["masked_lm_positions"], example["masked_lm_ids"], weights)
+        if weight
+    }
+    words = []
+    for position in range(length):
+        token = vocab.tokens[example["input_ids"][position]]
+        if position in labels:
+            label = vocab.tokens[labels[position]]
+            shown = "MASK" if token == "[MASK]" else "keep" if token == label else token
+            words.append(f"[bold magenta]{escape(f'[{shown}→{label}]')}[/]")
+        else:
+            colour = "green" if example["segment_ids"][position] else "cyan"
+            words.append(f"[{colour}]{escape(token)}[/]")
+    kind = "B is a random next" if example["next_sentence_labels"][0] else "B is the actual next"
+    return f"{kind}, {length} tokens, {len(labels)} to predict\n{' '.join(words)}"
+
+
+def _config_table(info: DatasetInfo) -> Table:
+    table = Table("configuration", "", title="Dataset", title_justify="left")
+    for name, value in info.config.items():
+        table.add_row(name, str(value))
+    table.add_row("vocabulary", f"{info.vocab_size:,} tokens, sha256 {info.vocab_sha256[:12]}")
+    table.add_row("maskmill", info.maskmill_version)
+    return table
+
+
+def _count_table(info: DatasetInfo) -> Table:
+    splits: list[Split] = [split for split in ("train", "eval") if info.shards_of(split)]
+    table = Table("", *splits)
+    for column in table.columns[1:]:
+        column.justify = "right"
+
+    def add(name: str, *values: str) -> None:
+        table.add_row(name, *values)
+
+    counts = [info.counts.get(split, {}) for split in splits]
+    for name in ("documents", "sentences", "tokens", "instances"):
+        add(name, *(f"{count.get(name, 0):,}" for count in counts))
+    add("duplicate documents", *(f"{count.get('duplicate_documents', 0):,}" for count in counts))
+    add("[UNK] tokens", *(_share(count, "unk_tokens", "tokens") for count in counts))
+    add("random next", *(_share(count, "random_next", "instances") for count in counts))
+    add("tokens an instance", *(_mean(count, "instance_tokens", "instances") for count in counts))
+    add("predictions an instance", *(_mean(count, "masked_tokens", "instances") for count in counts))
+    for kind in ("mask", "same", "random"):
+        add(f"  shown as {kind}", *(_share(count, f"masked_as_{kind}", "masked_tokens") for count in counts))
+    return table
+
+
+def _shard_table(info: DatasetInfo, most: int = 6) -> Table:
+    table = Table("shard", "copy", "pool", "examples", "bytes", "sha256")
+    for shard in info.shards[:most]:
+        table.add_row(
+            shard.path, str(shard.copy), str(shard.pool), f"{shard.examples:,}", f"{shard.bytes:,}", shard.sha256[:12]
+        )
+    if len(info.shards) > most:
+        table.add_row(f"... and {len(info.shards) - most} more")
+    return table
+
+
+def _share(counts: dict[str, int], part: str, whole: str) -> str:
+    return f"{counts.get(part, 0) / max(counts.get(whole, 0), 1):.2%}"
+
+
+def _mean(counts: dict[str, int], total: str, number: str) -> str:
+    return f"{counts.get(total, 0) / max(counts.get(number, 0), 1):.1f}"

@@ -1,0 +1,148 @@
+"""Masking: which tokens of an instance are to be predicted, and what stands in their place.
+
+Source of the rules: `create_masked_lm_predictions` in google-research/bert.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config import InstanceConfig
+from pipeline.segments import Segments
+from tokenizer.vocab import MASK, Vocab
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What is to be predicted, positions ascending, padded with 0: each [n, max_predictions_per_seq]."""
+
+    masked_lm_positions: NDArray[np.int32]
+    masked_lm_ids: NDArray[np.int32]
+    masked_lm_weights: NDArray[np.float32]
+
+
+class Masker:
+    """Chooses and hides the tokens to predict, many instances at a time."""
+
+    def __init__(self, vocab: Vocab, config: InstanceConfig):
+        self.config = config
+        self.mask_id = vocab.ids[MASK]
+        self.ordinary_ids = np.array(vocab.ordinary_ids, np.int32)
+        self.is_continuation = np.array(vocab.is_continuation)
+
+    def mask(self, segments: Segments, rng: np.random.Generator) -> tuple[NDArray[np.int32], Predictions]:
+        """Assembled instances to masked ones and their labels.
+
+        Of the chosen tokens 80 % become `[MASK]`, 10 % stay, 10 % become a random ordinary token of the vocabulary
+        (google-research/bert draws special tokens too).
+
+        Returns:
+            input_ids: int32 [n, max_seq_length], with the chosen tokens replaced.
+            predictions: where, and what stood there.
+        """
+        wanted = count_predictions(segments.lengths, self.config)
+        candidates = find_candidates(segments)
+        if self.config.whole_word_mask:
+            starts = find_word_starts(segments.input_ids, candidates, self.is_continuation)
+            chosen = choose_words(candidates, starts, wanted, rng)
+        else:
+            chosen = choose_tokens(candidates, wanted, rng)
+
+        shape = len(wanted), self.config.max_predictions_per_seq
+        predictions = Predictions(np.zeros(shape, np.int32), np.zeros(shape, np.int32), np.zeros(shape, np.float32))
+        rows, positions = np.nonzero(chosen)
+        counts = chosen.sum(axis=1)
+        columns = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+        labels = segments.input_ids[rows, positions]
+        predictions.masked_lm_positions[rows, columns] = positions
+        predictions.masked_lm_ids[rows, columns] = labels
+        predictions.masked_lm_weights[rows, columns] = 1.0
+
+        kind = rng.random(len(rows))
+        random_ids = self.ordinary_ids[rng.integers(len(self.ordinary_ids), size=len(rows))]
+        input_ids = segments.input_ids.copy()
+        input_ids[rows, positions] = np.where(kind < 0.8, self.mask_id, np.where(kind < 0.9, labels, random_ids))
+        return input_ids, predictions
+
+
+def count_predictions(lengths: NDArray[np.integer], config: InstanceConfig) -> NDArray[np.int64]:
+    """How many tokens to predict in instances of these lengths, specials included: int64 [n].
+
+    Rounds half to even, as Python's `round`.
+    """
+    rounded = np.rint(lengths * config.masked_lm_prob).astype(np.int64)
+    counts: NDArray[np.int64] = np.clip(rounded, 1, config.max_predictions_per_seq)
+    return counts
+
+
+def find_candidates(segments: Segments) -> NDArray[np.bool_]:
+    """True at the tokens of A and B, `[UNK]` included; not at `[CLS]`, `[SEP]` and padding: [n, max_seq_length]."""
+    positions = np.arange(segments.input_ids.shape[1])
+    first_sep = segments.length_a[:, None] + 1
+    last_sep = segments.lengths[:, None] - 1
+    candidates: NDArray[np.bool_] = (positions > 0) & (positions < last_sep) & (positions != first_sep)
+    return candidates
+
+
+def choose_tokens(
+    candidates: NDArray[np.bool_], wanted: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Chooses `wanted[i]` of the candidates in row i, all equally likely: [n, max_seq_length]."""
+    order = _shuffled(candidates, rng)
+    chosen = np.zeros_like(candidates)
+    is_wanted = np.arange(candidates.shape[1]) < np.minimum(wanted, candidates.sum(axis=1))[:, None]
+    np.put_along_axis(chosen, order, is_wanted, axis=1)
+    return chosen
+
+
+def find_word_starts(
+    input_ids: NDArray[np.int32], candidates: NDArray[np.bool_], is_continuation: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """True where a word begins: a `##` piece belongs to the token before it, in the same segment: [n, max_seq_length].
+
+    In google-research/bert a `##` piece that opens B joins the last word of A, across `[SEP]`.
+    """
+    follows_candidate = np.zeros_like(candidates)
+    follows_candidate[:, 1:] = candidates[:, :-1]
+    return candidates & ~(is_continuation[input_ids] & follows_candidate)
+
+
+def choose_words(
+    candidates: NDArray[np.bool_],
+    starts: NDArray[np.bool_],
+    wanted: NDArray[np.int64],
+    rng: np.random.Generator,
+) -> NDArray[np.bool_]:
+    """Chooses whole words in random order; one that would exceed `wanted[i]` tokens is passed over for the next.
+
+    Returns bool [n, max_seq_length]: the tokens of the chosen words.
+    """
+    rows = np.arange(len(candidates))
+    word_of = np.cumsum(starts, axis=1) - 1  # [n, max_seq_length], meaningful at candidates
+    words = word_of.max(axis=1) + 1
+    sizes = np.zeros(candidates.shape, np.int64)  # tokens of each word
+    at_row, at_position = np.nonzero(candidates)
+    np.add.at(sizes, (at_row, word_of[at_row, at_position]), 1)
+
+    is_word = np.arange(candidates.shape[1]) < words[:, None]
+    order = _shuffled(is_word, rng)
+    chosen_words = np.zeros_like(candidates)
+    total = np.zeros_like(wanted)
+    for rank in range(int(words.max(initial=0))):
+        word = order[:, rank]
+        fits = (rank < words) & (total + sizes[rows, word] <= wanted)
+        chosen_words[rows, word] = fits
+        total += np.where(fits, sizes[rows, word], 0)
+        if (total == wanted).all():
+            break
+    return candidates & np.take_along_axis(chosen_words, np.maximum(word_of, 0), axis=1)
+
+
+def _shuffled(included: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.int64]:
+    """The columns of each row in random order, those not included last: int64 [n, columns]."""
+    columns = np.arange(included.shape[1])
+    # Distinct keys: how argsort orders equal ones depends on the processor.
+    keys = rng.integers(1 << 47, size=included.shape) << 15 | columns
+    keys[~included] = np.iinfo(np.int64).max
+    return np.argsort(keys, axis=1)

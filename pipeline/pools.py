@@ -1,0 +1,134 @@
+"""Pools: which documents are drawn together, and the arrays that hold them.
+
+A pool is a uniform random sample of the corpus, chosen by content, so a random next sentence drawn from the pool is
+drawn from the corpus, without anyone holding the corpus.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config import InstanceConfig
+from pipeline.schema import Split
+from pipeline.seeding import hash_fraction
+
+DIGEST_BYTES = 16
+
+# A pool is small enough to hold in memory and large enough to be a good sample.
+MIN_DOCUMENTS_PER_POOL = 1_000
+MIN_CHARACTERS_PER_POOL = 4_000_000
+MAX_CHARACTERS_PER_POOL = 64_000_000  # about 32 MB of ids
+POOLS_WANTED = 64  # enough to keep many workers busy
+
+
+def count_pools(documents: int, characters: int) -> int:
+    """The number of pools for a corpus of so many documents and characters (blanks not counted).
+
+    Depends on the text alone, not on how it is stored, so that the output does too.
+
+    >>> count_pools(1_000, 15_000_000), count_pools(10_000, 150_000_000), count_pools(6_000_000, 10_000_000_000)
+    (1, 10, 64)
+    """
+    pool_size = min(max(characters // POOLS_WANTED, MIN_CHARACTERS_PER_POOL), MAX_CHARACTERS_PER_POOL)
+    return max(1, min(documents // MIN_DOCUMENTS_PER_POOL, characters // pool_size))
+
+
+def digest_of(sentences: Sequence[str]) -> bytes:
+    """The content digest of a document: of its sentences as text, so that it does not depend on the vocabulary."""
+    return hashlib.blake2b("\n".join(sentences).encode(), digest_size=DIGEST_BYTES).digest()
+
+
+@dataclass(frozen=True)
+class Pools:
+    """The pools of a dataset: `train` of them, then those that hold the documents set aside for evaluation."""
+
+    train: int
+    eval: int
+
+    @classmethod
+    def plan(cls, config: InstanceConfig, documents: int, characters: int) -> "Pools":
+        """The pools for a corpus; the evaluation documents have pools of about the same size."""
+        train = config.shards_per_copy or count_pools(documents, characters)
+        return cls(train, math.ceil(train * config.eval_fraction))
+
+    def __len__(self) -> int:
+        return self.train + self.eval
+
+    def pool_of(self, digest: bytes, config: InstanceConfig) -> int:
+        """The pool of the document with this content digest."""
+        place = hash_fraction(config.random_seed, "pool", digest)
+        if hash_fraction(config.random_seed, "eval", digest) < config.eval_fraction:
+            return self.train + int(place * self.eval)
+        return int(place * self.train)
+
+    def split_of(self, pool: int) -> tuple[Split, int]:
+        """The split of a pool, and the pool's number within it."""
+        return ("train", pool) if pool < self.train else ("eval", pool - self.train)
+
+    def number_in(self, split: Split) -> int:
+        """The number of pools in a split."""
+        return self.train if split == "train" else self.eval
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Tokenised documents, ordered by content digest, in flat arrays.
+
+    Sentence `s` has the tokens `ids[sentence_offsets[s]:sentence_offsets[s + 1]]`; document `d` has the sentences
+    `document_offsets[d]` up to `document_offsets[d + 1]`.
+    """
+
+    ids: NDArray[np.unsignedinteger]  # [tokens]
+    sentence_offsets: NDArray[np.int64]  # [sentences + 1], in tokens
+    document_offsets: NDArray[np.int64]  # [documents + 1], in sentences
+    digests: list[bytes]  # [documents], ascending
+
+    @property
+    def documents(self) -> int:
+        """The number of documents."""
+        return len(self.digests)
+
+    @property
+    def sentences(self) -> int:
+        """The number of sentences."""
+        return len(self.sentence_offsets) - 1
+
+
+def pack_document(digest: bytes, ids: NDArray[np.unsignedinteger], sentence_lengths: NDArray[np.integer]) -> bytes:
+    """A tokenised document as bytes: digest, number of sentences and their lengths (uint32), ids.
+
+    Args:
+        digest: of its content, 16 bytes.
+        ids: uint16 or uint32 [tokens].
+        sentence_lengths: in tokens [sentences], each 1 or more.
+    """
+    header = np.concatenate([[len(sentence_lengths)], sentence_lengths]).astype(np.uint32)
+    return digest + header.tobytes() + ids.tobytes()
+
+
+def unpack_pool(packed: Iterable[bytes], dtype: np.dtype[np.unsignedinteger]) -> Pool:
+    """Packed documents, in any order, to the pool that holds them; `dtype` is that of their ids."""
+    ids: list[NDArray[np.unsignedinteger]] = []
+    lengths: list[NDArray[np.uint32]] = []
+    digests: list[bytes] = []
+    for document in sorted(packed):  # by digest, which comes first
+        (sentences,) = np.frombuffer(document, np.uint32, 1, DIGEST_BYTES)
+        lengths.append(np.frombuffer(document, np.uint32, sentences, DIGEST_BYTES + 4))
+        ids.append(np.frombuffer(document, dtype, offset=DIGEST_BYTES + 4 + 4 * int(sentences)))
+        digests.append(document[:DIGEST_BYTES])
+    return Pool(
+        ids=np.concatenate([*ids, np.empty(0, dtype)]),
+        sentence_offsets=_offsets(np.concatenate([*lengths, np.empty(0, np.uint32)])),
+        document_offsets=_offsets(np.array([len(document) for document in lengths], np.int64)),
+        digests=digests,
+    )
+
+
+def _offsets(lengths: NDArray[np.integer]) -> NDArray[np.int64]:
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets

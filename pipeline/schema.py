@@ -1,0 +1,168 @@
+"""What a dataset is: its features, and its manifest. Standard library only: all of ours that the trainer imports."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tokenizer.errors import InputError
+
+FORMAT_VERSION = 1
+MANIFEST = "dataset_info.json"
+VOCAB = "vocab.txt"
+
+Split = Literal["train", "eval"]
+SHARD_PREFIX: dict[Split, str] = {"train": "instances", "eval": "eval"}
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One feature of an example: `length` numbers of `dtype`."""
+
+    name: str
+    dtype: Literal["int64", "float32"]
+    length: int
+
+
+def features(max_seq_length: int, max_predictions_per_seq: int) -> list[Feature]:
+    """The features of a `tf.train.Example`, in the order of their names, which is their order in the bytes.
+
+    Names and meaning are those of google-research/bert's `create_pretraining_data.py`. Padding is 0 everywhere.
+    """
+    tokens, predictions = max_seq_length, max_predictions_per_seq
+    return [
+        Feature("input_ids", "int64", tokens),
+        Feature("input_mask", "int64", tokens),  # 1 where input_ids holds a token
+        Feature("masked_lm_ids", "int64", predictions),  # the original ids
+        Feature("masked_lm_positions", "int64", predictions),  # ascending
+        Feature("masked_lm_weights", "float32", predictions),  # 1.0 where a position is given
+        Feature("next_sentence_labels", "int64", 1),  # 1: B is a random next, 0: the actual next
+        Feature("segment_ids", "int64", tokens),  # 0 up to and with the first [SEP], then 1
+    ]
+
+
+@dataclass(frozen=True)
+class ShardInfo:
+    """One TFRecord file of a dataset: the instances of one pool in one copy."""
+
+    path: str  # relative to the dataset
+    split: Split
+    copy: int
+    pool: int
+    examples: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """The manifest, `dataset_info.json`. A folder without it is no dataset.
+
+    A function of the documents, the vocabulary and the configuration, and of nothing else: what concerns the run
+    (input paths, times, workers) is in `run.json` beside it.
+    """
+
+    config: dict[str, Any]  # InstanceConfig
+    vocab_size: int
+    vocab_sha256: str
+    counts: dict[str, dict[str, int]]  # "documents" and each split -> name -> number
+    shards: tuple[ShardInfo, ...]  # by split, copy, pool
+    maskmill_version: str
+    format_version: int = FORMAT_VERSION
+
+    @classmethod
+    def load(cls, directory: str | os.PathLike[str]) -> "DatasetInfo":
+        """Reads a dataset's manifest. Raises InputError when there is none, or none that this version can read."""
+        path = Path(directory) / MANIFEST
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise InputError(
+                f"{directory} is no dataset: it has no {MANIFEST} (written last); make one with 'maskmill generate'"
+            ) from error
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path} cannot be read ({error}); restore it, or generate the dataset again") from error
+        version = values.get("format_version") if isinstance(values, dict) else None
+        if version != FORMAT_VERSION:
+            raise InputError(
+                f"{path} has format_version {version}, this maskmill reads {FORMAT_VERSION}; "
+                "use the maskmill that wrote it, or generate the dataset again"
+            )
+        try:
+            values["shards"] = tuple(ShardInfo(**shard) for shard in values["shards"])
+            return cls(**values)
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{path} is damaged ({error}); restore it, or generate the dataset again") from error
+
+    def save(self, directory: str | os.PathLike[str]) -> None:
+        """Writes the manifest, whole or not at all."""
+        write_text_atomically(Path(directory) / MANIFEST, json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
+
+    @property
+    def max_seq_length(self) -> int:
+        """Tokens in an instance, `[CLS]` and `[SEP]` included."""
+        return int(self.config["max_seq_length"])
+
+    @property
+    def max_predictions_per_seq(self) -> int:
+        """Masked positions in an instance, at the most."""
+        return int(self.config["max_predictions_per_seq"])
+
+    @property
+    def features(self) -> list[Feature]:
+        """The features of an example of this dataset."""
+        return features(self.max_seq_length, self.max_predictions_per_seq)
+
+    def shards_of(self, split: Split) -> list[ShardInfo]:
+        """The shards of a split in reading order: copy by copy, pool by pool."""
+        return [shard for shard in self.shards if shard.split == split]
+
+    def examples_of(self, split: Split) -> int:
+        """The number of examples in a split."""
+        return sum(shard.examples for shard in self.shards_of(split))
+
+    def check_files(self, directory: str | os.PathLike[str]) -> None:
+        """Compares the vocabulary and every shard with the manifest. Raises InputError naming the first that differs.
+
+        Reads every byte, at the speed of SHA-256 on all cores.
+        """
+        folder = Path(directory)
+        with ThreadPoolExecutor() as threads:
+            problems = threads.map(lambda expected: _find_damage(folder, *expected), self._expected_files())
+            for problem in problems:
+                if problem:
+                    raise InputError(f"{problem}; restore the file, or generate the dataset again with --overwrite")
+
+    def _expected_files(self) -> Iterator[tuple[str, int | None, str]]:
+        yield VOCAB, None, self.vocab_sha256
+        for shard in self.shards:
+            yield shard.path, shard.bytes, shard.sha256
+
+
+def _find_damage(folder: Path, name: str, size: int | None, sha256: str) -> str | None:
+    path = folder / name
+    try:
+        actual_size = path.stat().st_size
+        if size is not None and actual_size != size:
+            return f"{path} has {actual_size} bytes, {MANIFEST} says {size}"
+        with path.open("rb") as file:
+            actual = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        return f"{path} cannot be read ({error.strerror})"
+    if actual != sha256:
+        return f"{path} has sha256 {actual[:12]}..., {MANIFEST} says {sha256[:12]}..."
+    return None
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """Writes a text file under a temporary name beside it, then renames."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,110 @@
+"""One pool of documents to its shards, one per copy."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config import InstanceConfig
+from pipeline.examples import ExampleEncoder
+from pipeline.masking import Masker, Predictions
+from pipeline.pairs import pair_documents, truncate_pairs
+from pipeline.pools import Pool, Pools
+from pipeline.schema import SHARD_PREFIX, ShardInfo, features
+from pipeline.seeding import rng_for
+from pipeline.segments import Segments, assemble
+from pipeline.tfrecord import write_records
+from tokenizer.vocab import UNK, Vocab
+
+BATCH_INSTANCES = 512  # a batch stays within the processor's cache; part of the seeding, so not to be changed lightly
+LENGTH_BINS = 16
+
+Counts = Counter[str]  # "section/name" -> number
+
+
+@dataclass
+class ShardBuilder:
+    """Builds the shards of pools. Everything drawn is a function of the configuration, the pool and the copy."""
+
+    vocab: Vocab
+    config: InstanceConfig
+    pools: Pools
+    output: Path
+
+    def __post_init__(self) -> None:
+        self.masker = Masker(self.vocab, self.config)
+        self.encoder = ExampleEncoder(features(self.config.max_seq_length, self.config.max_predictions_per_seq))
+
+    def build(self, number: int, pool: Pool) -> Iterator[tuple[ShardInfo, Counts]]:
+        """Writes the shards of a pool: `dupe_factor` copies of a training pool, one of an evaluation pool."""
+        split, number_in_split = self.pools.split_of(number)
+        in_split = self.pools.number_in(split)
+        copies = self.config.dupe_factor if split == "train" else 1
+        for copy in range(copies):
+            counts = Counter({f"{split}/{name}": count for name, count in self._count_pool(pool).items() if copy == 0})
+            index, of = copy * in_split + number_in_split, copies * in_split
+            name = f"{SHARD_PREFIX[split]}-{index:05d}-of-{of:05d}.tfrecord"
+            written = write_records(self.output / name, self._encode_copy(number, pool, copy, split, counts))
+            yield ShardInfo(name, split, copy, number, written.records, written.bytes, written.sha256), counts
+
+    def _encode_copy(self, number: int, pool: Pool, copy: int, split: str, counts: Counts) -> Iterator[list[bytes]]:
+        """Batches of serialised examples, adding to `counts` what they hold."""
+        seed = self.config.random_seed
+        rng = rng_for(seed, "pairs", number, copy)
+        pairs, skipped = pair_documents(pool, self.config, rng)
+        counts[f"{split}/skipped_chunks"] += skipped
+        pairs = rng.permutation(truncate_pairs(pairs, self.config.max_num_tokens, rng))
+        rng = rng_for(seed, "masking", number, copy)
+        for start in range(0, len(pairs), BATCH_INSTANCES):
+            batch = pairs[start : start + BATCH_INSTANCES]
+            segments = assemble(pool.ids, batch, self.config.max_seq_length, self.vocab)
+            input_ids, predictions = self.masker.mask(segments, rng)
+            self._count_batch(split, segments, input_ids, predictions, counts)
+            yield self.encoder.encode(
+                {
+                    "input_ids": input_ids,
+                    "input_mask": segments.input_mask,
+                    "segment_ids": segments.segment_ids,
+                    "masked_lm_positions": predictions.masked_lm_positions,
+                    "masked_lm_ids": predictions.masked_lm_ids,
+                    "masked_lm_weights": predictions.masked_lm_weights,
+                    "next_sentence_labels": segments.is_random_next[:, None],
+                }
+            )
+
+    def _count_pool(self, pool: Pool) -> dict[str, int]:
+        return {
+            "documents": pool.documents,
+            "duplicate_documents": pool.documents - len(set(pool.digests)),
+            "sentences": pool.sentences,
+            "tokens": len(pool.ids),
+            "unk_tokens": int((pool.ids == self.vocab.ids[UNK]).sum()),
+        }
+
+    def _count_batch(
+        self,
+        split: str,
+        segments: Segments,
+        input_ids: NDArray[np.int32],
+        predictions: Predictions,
+        counts: Counts,
+    ) -> None:
+        is_label = predictions.masked_lm_weights > 0
+        labels = predictions.masked_lm_ids[is_label]
+        rows, _ = np.nonzero(is_label)
+        shown = input_ids[rows, predictions.masked_lm_positions[is_label]]
+        is_mask, is_kept = shown == self.masker.mask_id, shown == labels
+        counts[f"{split}/instances"] += len(input_ids)
+        counts[f"{split}/random_next"] += int(segments.is_random_next.sum())
+        counts[f"{split}/instance_tokens"] += int(segments.lengths.sum())
+        counts[f"{split}/masked_tokens"] += len(labels)
+        counts[f"{split}/masked_as_mask"] += int(is_mask.sum())
+        counts[f"{split}/masked_as_same"] += int(is_kept.sum())
+        counts[f"{split}/masked_as_random"] += int((~is_mask & ~is_kept).sum())
+        bin_size = -(-self.config.max_seq_length // LENGTH_BINS)
+        bins, sizes = np.unique(-(-segments.lengths // bin_size) * bin_size, return_counts=True)
+        for longest, size in zip(bins.tolist(), sizes.tolist()):
+            counts[f"{split}_lengths/{min(longest, self.config.max_seq_length)}"] += size

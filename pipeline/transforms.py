@@ -1,0 +1,128 @@
+"""Thin Beam wrappers: unpack, call, count, yield. The rules are plain functions in the other modules."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.pvalue import TaggedOutput
+
+from pipeline.config import InstanceConfig
+from pipeline.documents import RawDocument, ReadOptions, Rejected, read_documents
+from pipeline.pools import Pools, digest_of, pack_document, unpack_pool
+from pipeline.sentences import split_sentences
+from pipeline.shards import ShardBuilder
+from tokenizer.fast import FastTokenizer, id_dtype
+from tokenizer.train import WordCounter
+from tokenizer.vocab import Vocab
+
+BATCH_CHARACTERS = 2_000_000  # documents travel in lists of this size, so that the code after it vectorises
+COUNTS = "counts"  # the output that carries (name, number), beside the main one
+
+Sentences = list[str]
+Output = Any  # an element of the main output, or a TaggedOutput
+
+
+@dataclass
+class ReadDocuments(beam.DoFn):
+    """A file's path -> lists of its raw documents; counts those read, and those set aside by reason."""
+
+    options: ReadOptions
+
+    def process(self, path: str) -> Iterator[Output]:
+        counts: Counter[str] = Counter()
+        batch: list[RawDocument] = []
+        characters = 0
+        for document in read_documents(path, self.options):
+            counts["documents/read"] += 1
+            if isinstance(document, Rejected):
+                counts[f"set_aside/{document.reason}"] += 1
+                continue
+            batch.append(document)
+            characters += len(document.text)
+            if characters >= BATCH_CHARACTERS:
+                yield batch
+                batch, characters = [], 0
+        yield batch
+        yield from _tagged(counts)
+
+
+@dataclass
+class SplitSentences(beam.DoFn):
+    """Lists of raw documents -> lists of documents, each a list of sentences."""
+
+    options: ReadOptions
+
+    def process(self, documents: list[RawDocument]) -> Iterator[list[Sentences]]:
+        yield [split_sentences(document, self.options) for document in documents]
+
+
+class MeasureText(beam.DoFn):
+    """Lists of raw documents -> their number and that of their characters, blanks not counted."""
+
+    def process(self, documents: list[RawDocument]) -> Iterator[tuple[str, int]]:
+        yield "documents", len(documents)
+        yield "characters", sum(len("".join(document.text.split())) for document in documents)
+
+
+@dataclass
+class TokenizeDocuments(beam.DoFn):
+    """Lists of documents -> (pool, packed document); counts those without a token."""
+
+    vocab: Vocab
+    config: InstanceConfig
+    pools: Pools
+
+    def setup(self) -> None:
+        self.tokenizer = FastTokenizer(self.vocab, self.config.cased)
+
+    def process(self, documents: list[Sentences]) -> Iterator[Output]:
+        empty = 0
+        for sentences in documents:
+            ids, offsets = self.tokenizer.encode(sentences)
+            if not len(ids):
+                empty += 1
+                continue
+            lengths = offsets[1:] - offsets[:-1]
+            digest = digest_of(sentences)
+            yield self.pools.pool_of(digest, self.config), pack_document(digest, ids, lengths[lengths > 0])
+        yield from _tagged({"documents/empty": empty})
+
+
+@dataclass
+class BuildShards(beam.DoFn):
+    """(pool, its packed documents) -> the pool's shards, written and described; counts what they hold."""
+
+    vocab: Vocab
+    config: InstanceConfig
+    pools: Pools
+    output: Path
+
+    def setup(self) -> None:
+        self.builder = ShardBuilder(self.vocab, self.config, self.pools, self.output)
+
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Output]:
+        number, packed = element
+        pool = unpack_pool(filter(None, packed), id_dtype(len(self.vocab)))
+        for shard, counts in self.builder.build(number, pool):
+            yield shard
+            yield from _tagged(counts)
+
+
+@dataclass
+class CountWords(beam.DoFn):
+    """Lists of documents -> (word, how often), summed over each list."""
+
+    cased: bool
+
+    def setup(self) -> None:
+        self.counter = WordCounter(self.cased)
+
+    def process(self, documents: list[Sentences]) -> Iterator[tuple[str, int]]:
+        yield from self.counter.count(sentence for sentences in documents for sentence in sentences).items()
+
+
+def _tagged(counts: dict[str, int]) -> Iterator[TaggedOutput]:
+    return (TaggedOutput(COUNTS, (name, number)) for name, number in counts.items() if number)

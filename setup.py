@@ -1,0 +1,44 @@
+"""Packaging. Also what Beam ships to remote workers (--setup_file), so the packages are named by hand."""
+
+from setuptools import setup
+
+CORE = [  # all that a worker needs: no TensorFlow
+    "apache-beam[gcp]>=2.77,<3",
+    "click>=8.1",
+    "google-cloud-storage>=3",
+    "google-crc32c>=1.5",
+    "isal>=1.7",
+    "numpy>=2",
+    "pyarrow>=16",
+    "rich>=13",
+    "sentencex>=1.0",
+    "tokenizers>=0.21,<1",
+]
+TRAIN = [
+    "keras>=3.12,<4",
+    "matplotlib>=3.8",
+    "safetensors>=0.5",
+    "tensorboard>=2.19",
+    "tensorflow>=2.19,<3",
+]
+JAX = ["jax>=0.6"]
+TEST = [
+    "build>=1.2",
+    "hypothesis>=6.100",
+    "mypy>=1.13",
+    "pytest>=8.3",
+    "ruff>=0.8",
+]
+
+setup(
+    name="maskmill",
+    version="0.1.0",
+    description="Raw documents to BERT pre-training shards on Apache Beam, and a Keras BERT trained on them.",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=["tokenizer", "pipeline", "model", "deploy"],
+    install_requires=CORE,
+    extras_require={"train": TRAIN, "jax": [*TRAIN, *JAX], "test": TEST},
+    entry_points={"console_scripts": ["maskmill = deploy.cli:main"]},
+)

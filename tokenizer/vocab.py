@@ -1,0 +1,86 @@
+"""Vocabulary files: one token a line, its id the line number counted from 0."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+from tokenizer.errors import InputError
+
+PAD, UNK, CLS, SEP, MASK = SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+class Vocab:
+    """The tokens of a WordPiece vocabulary, in the order of their ids.
+
+    >>> vocab = Vocab(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "un", "##affable"])
+    >>> vocab.ids["##affable"], vocab.tokens[5], len(vocab)
+    (6, 'un', 7)
+    """
+
+    def __init__(self, tokens: Sequence[str], name: str = "vocabulary"):
+        """Raises InputError, calling the vocabulary `name`, when a token is blank, doubled or a special one missing."""
+        self.tokens = list(tokens)
+        self.ids = {token: id for id, token in enumerate(self.tokens)}
+        self.name = name
+        for token in SPECIAL_TOKENS:
+            if token not in self.ids:
+                raise InputError(f"{name} has no {token}; train a vocabulary with 'maskmill vocab'")
+        if "" in self.ids:
+            raise InputError(f"{name}, line {self.ids[''] + 1}: blank; every line holds one token")
+        for id, token in enumerate(self.tokens):
+            if self.ids[token] != id:
+                raise InputError(
+                    f"{name}, line {self.ids[token] + 1}: {token!r} stands in line {id + 1} already; "
+                    "a token has one id, remove one of them"
+                )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Vocab":
+        """Reads a vocabulary file: UTF-8, one token a line, blanks around a token ignored.
+
+        Raises InputError when the file is missing, no text, or not a BERT vocabulary.
+        """
+        name = f"vocab_file {os.fspath(path)}"
+        try:
+            text = Path(path).read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"{name} is not UTF-8 text (byte {error.start}); give a vocab.txt, one token a line"
+            ) from error
+        except OSError as error:
+            raise InputError(
+                f"{name} cannot be read ({error.strerror}); train a vocabulary with 'maskmill vocab'"
+            ) from error
+        lines = text.removesuffix("\n").split("\n")
+        return cls([line.strip() for line in lines], name)
+
+    def to_text(self) -> str:
+        """The file's text: one token a line."""
+        return "".join(token + "\n" for token in self.tokens)
+
+    @cached_property
+    def sha256(self) -> str:
+        """The checksum of `to_text()` in UTF-8, which names the vocabulary in a dataset's manifest."""
+        return hashlib.sha256(self.to_text().encode()).hexdigest()
+
+    @cached_property
+    def ordinary_ids(self) -> list[int]:
+        """The ids that text can have: all but `[PAD]`, `[MASK]`, `[unused7]` and their like.
+
+        The basic tokenizer splits every bracket off, so no other token of the form `[...]` comes from text.
+        """
+        return [
+            id
+            for id, token in enumerate(self.tokens)
+            if not (len(token) > 2 and token.startswith("[") and token.endswith("]"))
+        ]
+
+    @cached_property
+    def is_continuation(self) -> list[bool]:
+        """For each id: does the token continue a word (`##...`)?"""
+        return [len(token) > 2 and token.startswith("##") for token in self.tokens]
+
+    def __len__(self) -> int:
+        return len(self.tokens)
