@@ -87,10 +87,9 @@ def read_documents(path: str, options: ReadOptions) -> Iterator[RawDocument | Re
 
 
 def _open(path: str) -> io.BufferedReader:
-    stream = open(path, "rb")  # noqa: SIM115 - the caller closes what this returns
-    if stream.peek(2)[:2] != b"\x1f\x8b":
-        return stream
-    return io.BufferedReader(igzip.GzipFile(fileobj=stream), 1 << 20)
+    with open(path, "rb") as file:
+        is_gzip = file.read(2) == b"\x1f\x8b"
+    return io.BufferedReader(igzip.open(path), 1 << 20) if is_gzip else open(path, "rb")
 
 
 def _detect_format(path: str, stream: io.BufferedReader, named: InputFormat) -> InputFormat:

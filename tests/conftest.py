@@ -1,0 +1,57 @@
+"""What several tests share: the golden folder, BERT's vocabulary, a small one, and a small corpus."""
+
+from pathlib import Path
+
+import pytest
+
+from tokenizer.vocab import SPECIAL_TOKENS, Vocab
+
+GOLDEN = Path(__file__).parent / "golden"
+TEXT = "the cat sat on a mat and dog ran to park while it rained all day then they went home for tea"
+WORDS = TEXT.split()
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def bert_vocab() -> Vocab:
+    return Vocab.load(GOLDEN / "bert-base-uncased-vocab.txt")
+
+
+@pytest.fixture(scope="session")
+def small_vocab() -> Vocab:
+    pieces = ["##s", "##ed", "##ing", "un", "##able", ".", ",", "!"]
+    return Vocab([*SPECIAL_TOKENS, "[unused0]", *WORDS, *pieces])
+
+
+@pytest.fixture(scope="session")
+def corpus_lines() -> list[list[str]]:
+    """Forty documents of one to twelve sentences, all different."""
+    return [
+        [
+            " ".join(
+                WORDS[(document * 7 + line * 3 + place) % len(WORDS)] for place in range(3 + (document + line) % 9)
+            )
+            + (" ." if line % 2 else " uns cats")
+            for line in range(1 + document % 12)
+        ]
+        for document in range(40)
+    ]
+
+
+@pytest.fixture(scope="session")
+def corpus_file(tmp_path_factory: pytest.TempPathFactory, corpus_lines: list[list[str]]) -> Path:
+    """The small corpus in BERT's text format."""
+    path = tmp_path_factory.mktemp("corpus") / "corpus.txt"
+    path.write_text("\n\n".join("\n".join(lines) for lines in corpus_lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_vocab_file(tmp_path_factory: pytest.TempPathFactory, small_vocab: Vocab) -> Path:
+    path = tmp_path_factory.mktemp("vocab") / "vocab.txt"
+    path.write_text(small_vocab.to_text())
+    return path

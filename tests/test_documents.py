@@ -1,0 +1,125 @@
+"""Files are found and read as documents; what cannot be read is set aside or refused by name."""
+
+import gzip
+import json
+
+import pytest
+
+from pipeline.documents import RawDocument, ReadOptions, Rejected, list_files, read_documents
+from pipeline.sentences import split_sentences
+from tokenizer.errors import InputError
+
+TEXT = "First line.\nSecond line.\n\nAnother document.\n \u3000\nThe last."
+
+
+def read(path, **options):
+    return list(read_documents(str(path), ReadOptions(**options)))
+
+
+def texts(path, **options):
+    return [document.text.split("\n") for document in read(path, **options)]
+
+
+def test_blank_lines_separate_documents(tmp_path):
+    (tmp_path / "a.txt").write_text(TEXT)
+    documents = read(tmp_path / "a.txt")
+    assert [split_sentences(document, ReadOptions()) for document in documents] == [
+        ["First line.", "Second line."],
+        ["Another document."],
+        ["The last."],
+    ]
+    assert [document.source for document in documents] == [f"{tmp_path}/a.txt:{line}" for line in (1, 4, 6)]
+
+
+def test_unicode_line_separators_do_not_end_a_line(tmp_path):
+    (tmp_path / "a.txt").write_text("one\u2028still one\x85and on\r\ntwo\n", newline="")
+    (document,) = read(tmp_path / "a.txt")
+    assert split_sentences(document, ReadOptions()) == ["one\u2028still one\x85and on", "two"]
+
+
+def test_gzip_is_recognised_by_content(tmp_path):
+    (tmp_path / "a.txt").write_text(TEXT)
+    (tmp_path / "b").write_bytes(gzip.compress(TEXT.encode()))
+    assert texts(tmp_path / "a.txt") == texts(tmp_path / "b")
+
+
+def test_jsonl_is_recognised_by_name_or_content(tmp_path):
+    line = json.dumps({"id": 1, "text": "A text. Of two sentences.\n\nTwo paragraphs"})
+    for name in ("a.jsonl", "a.json", "data"):
+        (tmp_path / name).write_text(line + "\n\n" + line + "\n")
+        first, second = read(tmp_path / name)
+        assert first.text == second.text == json.loads(line)["text"]
+        assert split_sentences(first, ReadOptions()) == ["A text.", "Of two sentences.", "Two paragraphs"]
+
+
+def test_a_named_format_decides(tmp_path):
+    (tmp_path / "a.txt").write_text('{"body": "x y"}\n')
+    assert texts(tmp_path / "a.txt") == [['{"body": "x y"}', ""]]
+    assert texts(tmp_path / "a.txt", input_format="jsonl", text_field="body") == [["x y"]]
+
+
+def test_sentences_are_split_as_asked():
+    raw = RawDocument("a", "One. Two.\nThree.", lines_are_sentences=False)
+    lines = RawDocument("a", "One. Two.\nThree.", lines_are_sentences=True)
+    assert split_sentences(raw, ReadOptions()) == ["One.", "Two.", "Three."]
+    assert split_sentences(lines, ReadOptions()) == ["One. Two.", "Three."]
+
+
+def test_broken_documents_are_set_aside_with_a_reason(tmp_path):
+    lines = [
+        b"{broken",
+        b'{"other": 1}',
+        b'{"text": 7}',
+        b'["list"]',
+        b'{"text": "\\ud800"}',
+        b'{"text": "good"}',
+        b'{"text": " "}',
+    ]
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join(lines))
+    found = read(tmp_path / "a.jsonl")
+    assert [document.reason for document in found if isinstance(document, Rejected)] == [
+        "malformed JSON",
+        "no field 'text'",
+        "field 'text' is no text",
+        "no field 'text'",
+        "invalid UTF-8",
+    ]
+    assert [document.text for document in found if isinstance(document, RawDocument)] == ["good"]
+
+
+def test_invalid_utf8_sets_only_its_document_aside(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"good\n\nb\xffd\nmore\n\nalso good\n")
+    first, second, third = read(tmp_path / "a.txt")
+    assert isinstance(first, RawDocument)
+    assert second == Rejected(f"{tmp_path}/a.txt:3", "invalid UTF-8")
+    assert isinstance(third, RawDocument)
+
+
+@pytest.mark.parametrize("keep", [20, 300, -4])
+def test_a_cut_gzip_file_is_refused_by_name(tmp_path, keep):
+    lines = "\n".join(f"line {i * 7919 % 1000}" for i in range(2000))
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress(lines.encode())[:keep])
+    with pytest.raises(InputError, match=r"a\.txt\.gz is a damaged gzip file"):
+        read(tmp_path / "a.txt.gz")
+
+
+def test_inputs_are_files_folders_and_patterns(tmp_path):
+    for name in ("a.txt", "b/c.txt", "b/.hidden", "b/.git/config"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    everything = [f"{tmp_path}/a.txt", f"{tmp_path}/b/c.txt"]
+    assert list_files([str(tmp_path)]) == everything
+    assert list_files([f"{tmp_path}/**/*.txt"]) == everything
+    assert list_files([str(tmp_path / "b"), f"{tmp_path}/b/../b/c.txt", f"{tmp_path}/a.txt"]) == everything
+
+
+@pytest.mark.parametrize("name", ["nowhere.txt", "*.nothing", "empty"])
+def test_an_input_that_names_no_file_is_refused(tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="names no file"):
+        list_files([str(tmp_path / name)])
+
+
+def test_an_unreadable_file_is_refused_by_name(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        read(tmp_path)

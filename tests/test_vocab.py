@@ -1,0 +1,62 @@
+"""Vocabulary files are read as they are meant, or refused in one sentence."""
+
+import pytest
+
+from tokenizer.errors import InputError
+from tokenizer.vocab import SPECIAL_TOKENS, Vocab
+
+
+def write(tmp_path, text: str | bytes):
+    path = tmp_path / "v.txt"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_ids_are_line_numbers(tmp_path):
+    vocab = Vocab.load(write(tmp_path, "\n".join([*SPECIAL_TOKENS, "a", "##b"]) + "\n"))
+    assert vocab.ids["##b"] == 6
+    assert vocab.tokens[6] == "##b"
+    assert len(vocab) == 7
+
+
+def test_line_ends_and_byte_order_mark_change_nothing(tmp_path):
+    plain = Vocab([*SPECIAL_TOKENS, "a"])
+    for text in ("\r\n".join([*SPECIAL_TOKENS, "a"]), "\ufeff" + "\n".join([*SPECIAL_TOKENS, "a "])):
+        loaded = Vocab.load(write(tmp_path, text))
+        assert loaded.tokens == plain.tokens
+        assert loaded.sha256 == plain.sha256
+
+
+def test_saved_text_loads_as_the_same_vocabulary(tmp_path, bert_vocab):
+    assert Vocab.load(write(tmp_path, bert_vocab.to_text())).sha256 == bert_vocab.sha256
+
+
+@pytest.mark.parametrize("missing", SPECIAL_TOKENS)
+def test_a_vocabulary_without_a_special_token_is_refused(tmp_path, missing):
+    tokens = [token for token in SPECIAL_TOKENS if token != missing]
+    with pytest.raises(InputError, match=rf"v\.txt has no \[{missing[1:-1]}\]; train .* 'maskmill vocab'"):
+        Vocab.load(write(tmp_path, "\n".join(tokens)))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "sentence"),
+    [
+        ([*SPECIAL_TOKENS, "a", "b", "a"], "line 8: 'a' stands in line 6 already"),
+        ([*SPECIAL_TOKENS, "a", "", "b"], "line 7: blank"),
+    ],
+)
+def test_doubled_and_blank_lines_are_refused_by_number(tmp_path, tokens, sentence):
+    with pytest.raises(InputError, match=sentence):
+        Vocab.load(write(tmp_path, "\n".join(tokens)))
+
+
+def test_a_missing_or_binary_file_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"nowhere\.txt cannot be read"):
+        Vocab.load(tmp_path / "nowhere.txt")
+    with pytest.raises(InputError, match="is not UTF-8 text"):
+        Vocab.load(write(tmp_path, b"\x80\x81\xff"))
+
+
+def test_ordinary_ids_leave_out_special_and_unused_tokens():
+    vocab = Vocab([*SPECIAL_TOKENS, "[unused3]", "[", "]", "a", "##]"])
+    assert [vocab.tokens[id] for id in vocab.ordinary_ids] == ["[", "]", "a", "##]"]
