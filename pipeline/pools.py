@@ -31,7 +31,7 @@ def count_pools(documents: int, characters: int) -> int:
     Depends on the text alone, not on how it is stored, so that the output does too.
 
     >>> count_pools(1_000, 15_000_000), count_pools(10_000, 150_000_000), count_pools(6_000_000, 10_000_000_000)
-    (1, 10, 64)
+    (1, 10, 156)
     """
     pool_size = min(max(characters // POOLS_WANTED, MIN_CHARACTERS_PER_POOL), MAX_CHARACTERS_PER_POOL)
     return max(1, min(documents // MIN_DOCUMENTS_PER_POOL, characters // pool_size))

@@ -1,0 +1,36 @@
+# Everything runs in a virtual environment of its own, made from Python 3.11 or newer.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+CODE = tokenizer pipeline model deploy tests benchmarks setup.py
+
+.PHONY: demo test lint types bench clean
+
+demo: $(VENV)/train  ## all of it, on the documentation of the installed Python packages
+	$(VENV)/bin/maskmill demo --output demo
+
+test: lint types  ## what CI runs
+	$(VENV)/bin/pytest
+
+lint: $(VENV)/test
+	$(VENV)/bin/ruff check $(CODE)
+	$(VENV)/bin/ruff format --check $(CODE)
+
+types: $(VENV)/test
+	$(VENV)/bin/mypy
+
+bench: $(VENV)/test  ## speed and memory, see benchmarks/README.md
+	$(VENV)/bin/python benchmarks/bench_generate.py
+
+clean:
+	rm -rf $(VENV) build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/train: setup.py pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --editable '.[train]'
+	touch $@
+
+$(VENV)/test: setup.py pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --editable '.[jax,test]'
+	touch $@
