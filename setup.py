@@ -20,6 +20,7 @@ TRAIN = [
     "safetensors>=0.5",
     "tensorboard>=2.19",
     "tensorflow>=2.19,<3",
+    "uniplot>=0.20",
 ]
 JAX = ["jax>=0.6"]
 TEST = [

@@ -1,6 +1,5 @@
 """The command line. A command imports what it needs in its body, so that `maskmill --help` answers at once."""
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,8 +7,14 @@ from typing import Any
 
 import click
 
+from model.config import TrainConfig
 from pipeline.config import InstanceConfig
 from tokenizer.errors import InputError
+
+MODULES_OF_EXTRAS = {
+    **dict.fromkeys(("keras", "tensorflow", "tensorboard", "safetensors", "matplotlib", "uniplot"), "train"),
+    "jax": "jax",
+}
 
 
 class MaskmillGroup(click.Group):
@@ -35,32 +40,17 @@ class MaskmillGroup(click.Group):
             raise click.ClickException(sentence) from error
 
 
-def find_sentence(error: BaseException) -> str | None:
-    """What to tell the user about an error; None when it is a bug of ours, whose traceback should be seen.
-
-    Beam passes on the errors of its workers as new ones of the same type, or as text that holds their traceback.
-    """
+def find_sentence(error: Exception) -> str | None:
+    """What to tell the user about an error; None when it is a bug of ours, whose traceback should be seen."""
     if isinstance(error, InputError):
-        return re.sub(r" \[while running .*", "", str(error), flags=re.DOTALL)
-    if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in TRAIN_MODULES:
-        return f"this command needs {error.name}, which is not installed; run: pip install 'maskmill[{_extra(error)}]'"
-    if isinstance(error, OSError) and error.strerror:
-        place = f"{error.filename}: " if error.filename else ""
-        return f"{place}{error.strerror}"
-    in_worker = r"^(?:tokenizer\.errors\.InputError|\w*Error: \[Errno \d+\]):? (.*?)(?: \[while running|$)"
-    if match := re.search(in_worker, str(error), re.MULTILINE):
-        return match[1]
-    os_error_in_worker = re.search(
-        r"^(?:OSError|\w+Error): (\[Errno \d+\] .*?)(?: \[while running|$)", str(error), re.MULTILINE
-    )
-    return os_error_in_worker[1] if os_error_in_worker else None
-
-
-TRAIN_MODULES = {"keras", "tensorflow", "jax", "matplotlib", "safetensors", "tensorboard", "plotext"}
-
-
-def _extra(error: ModuleNotFoundError) -> str:
-    return "jax" if (error.name or "").startswith("jax") else "train"
+        return str(error)
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        module = error.name.split(".")[0]
+        if extra := MODULES_OF_EXTRAS.get(module):
+            return f"this command needs {module}, which is not installed; run: pip install 'maskmill[{extra}]'"
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename} cannot be used ({error.strerror}); check the path, its permissions and the free space"
+    return None
 
 
 @contextmanager
@@ -195,3 +185,85 @@ def inspect(dataset: Path, examples: int) -> None:
     from deploy.show import show_dataset
 
     show_dataset(dataset, examples)
+
+
+model_dir_option = click.option(
+    "--model-dir", required=True, type=click.Path(path_type=Path), help="Folder of the model."
+)
+backend_option = click.option(
+    "--backend",
+    type=click.Choice(["tensorflow", "jax"]),
+    default="tensorflow",
+    envvar="KERAS_BACKEND",
+    help="What Keras runs on.",
+)
+
+
+@main.command()
+@click.argument("dataset", type=click.Path(path_type=Path))
+@model_dir_option
+@click.option("--bert-config", default="base", help="tiny, mini, small, medium, base, large, or a bert_config.json.")
+@click.option("--train-batch-size", default=TrainConfig.train_batch_size, help="Sequences in a step.")
+@click.option("--learning-rate", default=TrainConfig.learning_rate, help="At its peak, after the warm-up.")
+@click.option("--num-train-steps", type=int, help="Steps. [default: one pass over all shards]")
+@click.option("--num-warmup-steps", type=int, help="Steps to the peak. [default: a tenth of all]")
+@click.option("--save-checkpoints-steps", default=TrainConfig.save_checkpoints_steps, help="Steps between checkpoints.")
+@click.option("--keep-checkpoints", default=TrainConfig.keep_checkpoints, help="Newest checkpoints kept.")
+@click.option("--random-seed", default=TrainConfig.random_seed, help="Of first weights, dropout and order.")
+@backend_option
+def train(dataset: Path, model_dir: Path, bert_config: str, backend: str, **config: Any) -> None:
+    """Train a BERT on a dataset; the same command again goes on from the last checkpoint."""
+    from deploy.models import choose_backend, train_model
+
+    with wrong_usage():
+        train_config = TrainConfig(**config)
+    choose_backend(backend)
+    train_model(dataset, model_dir, bert_config, train_config)
+
+
+@main.command()
+@click.argument("dataset", type=click.Path(path_type=Path))
+@model_dir_option
+@click.option("--split", type=click.Choice(["eval", "train"]), default="eval", help="Examples to evaluate on.")
+@click.option("--eval-batch-size", default=64, type=click.IntRange(1), help="Sequences at a time.")
+@backend_option
+def evaluate(dataset: Path, model_dir: Path, split: Any, eval_batch_size: int, backend: str) -> None:
+    """Measure a trained model on the held-out documents of a dataset."""
+    from deploy.models import choose_backend, evaluate_model
+
+    choose_backend(backend)
+    evaluate_model(dataset, model_dir, split, eval_batch_size)
+
+
+@main.command()
+@click.argument("texts", nargs=-1, required=True, metavar="TEXT...")
+@model_dir_option
+@click.option("--top-k", default=5, type=click.IntRange(1), help="Words to show for each [MASK].")
+@backend_option
+def fill_mask(texts: tuple[str, ...], model_dir: Path, top_k: int, backend: str) -> None:
+    """Fill each [MASK] in a TEXT such as "The function returns a [MASK]."."""
+    from deploy.models import choose_backend, fill_masks
+
+    choose_backend(backend)
+    fill_masks(model_dir, texts, top_k)
+
+
+@main.command()
+@model_dir_option
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder to write.")
+@backend_option
+def export(model_dir: Path, output: Path, backend: str) -> None:
+    """Write a trained model as a folder that Hugging Face transformers loads."""
+    from deploy.models import choose_backend, export_model
+
+    choose_backend(backend)
+    export_model(model_dir, output)
+
+
+@main.command()
+@click.option("--output", default="demo", type=click.Path(path_type=Path, file_okay=False), help="Folder to write.")
+def demo(output: Path) -> None:
+    """All of it, on the documentation of the Python packages installed here."""
+    from deploy.demo import run_demo
+
+    run_demo(output, main)

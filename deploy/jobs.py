@@ -41,7 +41,7 @@ def train_vocab_file(
     overwrite: bool,
 ) -> None:
     """Inputs -> a vocabulary file. Raises InputError before any work where it can be seen to fail."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     if output.exists() and not overwrite:
         raise InputError(f"output {output} exists; give another name, or --overwrite to replace it")
     files = list_files(inputs)
@@ -76,7 +76,7 @@ def generate_dataset(
     overwrite: bool,
 ) -> None:
     """Inputs and a vocabulary -> a dataset. Raises InputError before any work where it can be seen to fail."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     vocab = Vocab.load(vocab_file)
     files = list_files(inputs)
     num_workers = num_workers or local.choose_workers(files)

@@ -3,26 +3,57 @@
 import json
 import logging
 import os
+import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
 from pipeline import dag
+from tokenizer.errors import InputError
 
 BYTES_PER_WORKER = 30_000_000  # worker processes take seconds to start: below this, one is quicker than two
 
+# What Beam makes of an error in another process: one that holds the traceback there as text.
+WORKER_ERROR = re.compile(r"^tokenizer\.errors\.InputError: (.*?)(?: \[while running|$)", re.MULTILINE)
+
 
 def run(build: dag.Build, num_workers: int) -> None:
-    """Runs a DAG to its end, in this process or in `num_workers` worker processes."""
-    # The errors that concern the user are raised; Beam would log their tracebacks, too.
-    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    """Runs a DAG to its end, in this process or in `num_workers` worker processes.
+
+    Raises InputError where a step did, wherever it ran, with the same sentence.
+    """
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # the errors it would log are raised as well
     options = ["--runner=FnApiRunner"]
     if num_workers > 1:
         # Else a worker would take the user's own model.py in the current folder for ours.
         os.environ["PYTHONSAFEPATH"] = "1"
         options += ["--direct_running_mode=multi_processing", f"--direct_num_workers={num_workers}"]
-    dag.run(build, options)
+    try:
+        with hold_back_stderr() if num_workers > 1 else nullcontext():
+            dag.run(build, options)
+    except InputError as error:
+        raise InputError(re.sub(r" \[while running .*", "", str(error), flags=re.DOTALL)) from None
+    except Exception as error:
+        if str(error).startswith("KeyboardInterrupt"):
+            raise KeyboardInterrupt from None
+        if sentence := WORKER_ERROR.search(str(error)):
+            raise InputError(sentence[1]) from None
+        raise
+
+
+@contextmanager
+def hold_back_stderr() -> Iterator[None]:
+    """Keeps back what worker processes write to stderr: tracebacks of errors that are raised here as well."""
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def run_for_counts(build: Callable[..., None], num_workers: int) -> dict[str, int]:

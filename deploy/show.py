@@ -26,7 +26,7 @@ def show_summary(console: Console, output: Path, info: DatasetInfo, seconds: flo
 
 def show_dataset(directory: Path, examples: int) -> None:
     """Prints a dataset's manifest as tables, and its first decoded examples."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     info = DatasetInfo.load(directory)
     vocab = Vocab.load(directory / VOCAB)
     console.print(_config_table(info))

@@ -43,7 +43,10 @@ def frame(record: bytes) -> bytes:
 
 
 def write_records(path: str | os.PathLike[str], batches: Iterable[Iterable[bytes]]) -> WrittenFile:
-    """Writes batches of records to a file that appears under its name only when it is whole."""
+    """Writes batches of records to a file that appears under its name only when it is whole.
+
+    Raises InputError when there is no room for it, or no permission.
+    """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     checksum = hashlib.sha256()
@@ -58,6 +61,10 @@ def write_records(path: str | os.PathLike[str], batches: Iterable[Iterable[bytes
                 records += len(frames)
                 size += len(data)
         temporary.replace(path)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror}); make room there, or give another output"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
     return WrittenFile(records, size, checksum.hexdigest())

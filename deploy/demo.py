@@ -1,0 +1,91 @@
+"""`maskmill demo`: from the documentation of the installed Python packages to a trained BERT, command by command."""
+
+import gzip
+import json
+import shlex
+import time
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from deploy.python_docs import collect_documents
+from pipeline.schema import MANIFEST, write_text_atomically
+from tokenizer.errors import InputError
+
+# Two layers of 128 learn in minutes; weights wider than BERT's 0.02 suit so narrow a model, and no dropout a short run.
+BERT_CONFIG = {
+    "hidden_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 512,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+    "max_position_embeddings": 64,
+    "initializer_range": 0.08,
+}
+VOCAB = "--vocab-size 5000"
+GENERATE = "--max-seq-length 64 --max-predictions-per-seq 10 --eval-fraction 0.05"
+TRAIN = "--train-batch-size 32 --learning-rate 1e-3 --num-train-steps 5000 --num-warmup-steps 500"
+TEXTS = ("The function returns a [MASK].", "If the file does not [MASK], an error is raised.", "The default is [MASK].")
+
+
+def run_demo(output: Path, cli: click.Group) -> None:
+    """Runs the steps into a folder, printing each command first. Steps that are done already are not done again.
+
+    Raises InputError when the folder holds something else than a demo.
+    """
+    console = Console(highlight=False, soft_wrap=True)
+    corpus = output / "corpus" / "python_docs.jsonl.gz"
+    if output.exists() and any(output.iterdir()) and not corpus.exists():
+        raise InputError(f"output {output} holds something else than a demo; give a new folder with --output")
+    started = time.monotonic()
+
+    def step(title: str, command: str, result: Path | None = None) -> None:
+        console.print(f"\n[bold]{title}[/]")
+        console.print(f"[bold cyan]$ maskmill {command}[/]", markup=True)
+        if result and result.exists():
+            console.print(f"Done before: {result} is there.")
+            return
+        cli.main(shlex.split(command), standalone_mode=False)
+
+    console.print("[bold]1. Collect English[/] from the documentation of the Python packages installed here")
+    if not corpus.exists():
+        _write_corpus(corpus)
+    console.print(f"{corpus} holds one module or class a document, as JSON lines with a field 'text'.")
+
+    here = shlex.quote(str(output))
+    dataset, model_dir = f"{here}/shards", f"--model-dir {here}/model"
+    step(
+        "2. Train a vocabulary",
+        f"vocab {here}/corpus --output {here}/vocab.txt {VOCAB}",
+        output / "vocab.txt",
+    )
+    step(
+        "3. Generate shards, five documents in a hundred held out",
+        f"generate {here}/corpus --vocab-file {here}/vocab.txt --output {dataset} {GENERATE} --overwrite",
+        output / "shards" / MANIFEST,
+    )
+    step("4. Look at them", f"inspect {dataset} -n 2")
+    write_text_atomically(output / "bert_config.json", json.dumps(BERT_CONFIG, indent=1) + "\n")
+    step("5. Train a small BERT", f"train {dataset} {model_dir} --bert-config {here}/bert_config.json {TRAIN}")
+    step("6. Evaluate it on the held-out documents", f"evaluate {dataset} {model_dir}")
+    step("7. Fill a few masks", f"fill-mask {model_dir} {shlex.join(TEXTS)}")
+    step(
+        "8. Export it for Hugging Face",
+        f"export {model_dir} --output {here}/huggingface",
+        output / "huggingface",
+    )
+    console.print(
+        f"\nThe whole demo took {time.monotonic() - started:.0f} s. On your own text: put it in a folder, "
+        "and run the commands after $ with that folder in place of the corpus."
+    )
+
+
+def _write_corpus(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    with gzip.open(temporary, "wt", encoding="utf-8") as file:
+        for document in collect_documents():
+            file.write(json.dumps({"id": document.id, "text": document.text}, ensure_ascii=False) + "\n")
+    temporary.replace(path)

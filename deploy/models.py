@@ -1,0 +1,154 @@
+"""`train`, `evaluate`, `fill-mask` and `export`: the model on the terminal."""
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from deploy.local import hold_back_stderr
+from model.config import BertConfig, TrainConfig
+from pipeline.schema import VOCAB, DatasetInfo, Split, write_text_atomically
+from tokenizer.errors import InputError
+from tokenizer.huggingface import to_tokenizer_json
+from tokenizer.vocab import CLS, MASK, SEP, Vocab
+from tokenizer.wordpiece import FullTokenizer
+
+if TYPE_CHECKING:
+    from model.progress import TrainProgress
+
+SECONDS_BETWEEN_LINES = 15  # where there is no terminal to draw a bar on
+
+
+def choose_backend(backend: str) -> None:
+    """Imports Keras on a backend, TensorFlow or JAX."""
+    os.environ["KERAS_BACKEND"] = backend
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with hold_back_stderr():  # TensorFlow greets every user with notes on GPUs and rounding
+        import keras  # noqa: F401
+        import tensorflow  # noqa: F401
+
+
+def train_model(dataset: Path, model_dir: Path, bert_config: str, train_config: TrainConfig) -> None:
+    """Trains with a bar, or with a line now and then where there is no terminal; then draws the curve of the loss."""
+    from model.train import train
+
+    console = Console(highlight=False, soft_wrap=True)
+    info = DatasetInfo.load(dataset)
+    config = BertConfig.load(bert_config, info.vocab_size)
+    console.print(
+        f"Training BERT {bert_config} ({config.num_hidden_layers} layers of {config.hidden_size}) on "
+        f"{info.examples_of('train'):,} examples of {info.max_seq_length} tokens"
+    )
+    columns = BarColumn(), TaskProgressColumn(), TextColumn("{task.description}"), TimeRemainingColumn()
+    started = last_line = time.monotonic()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("compiling")
+
+        def report(now: "TrainProgress") -> None:
+            nonlocal last_line
+            bar.update(task, total=now.num_train_steps, completed=now.step, description=describe_progress(now))
+            if bar.disable and time.monotonic() - last_line >= SECONDS_BETWEEN_LINES:
+                last_line = time.monotonic()
+                console.print(f"step {now.step:,} of {now.num_train_steps:,}: {describe_progress(now)}")
+
+        step = train(dataset, model_dir, config, train_config, report)
+    print_curve(console, model_dir)
+    console.print(
+        f"Wrote {model_dir}: {step:,} steps, in {time.monotonic() - started:.0f} s; the curve is in training.png"
+    )
+
+
+def describe_progress(now: "TrainProgress") -> str:
+    """Loss, accuracies and speed in a line."""
+    return (
+        f"loss {now.loss:.3f}, masked_lm_accuracy {now.masked_lm_accuracy:.3f}, "
+        f"next_sentence_accuracy {now.next_sentence_accuracy:.3f}, {now.sequences_per_second:,.0f} sequences/s"
+    )
+
+
+def print_curve(console: Console, model_dir: Path) -> None:
+    """Draws the loss over the steps in characters."""
+    from uniplot import plot_to_string
+
+    from model.metrics_log import read_metrics
+
+    rows = read_metrics(model_dir)
+    if len(rows) > 1:
+        steps, losses = (np.array([row[name] for row in rows]) for name in ("step", "loss"))
+        lines = plot_to_string(xs=steps, ys=losses, title="loss by step", lines=True, width=72, height=12)
+        console.print(escape("\n".join(lines)), highlight=False)
+
+
+def evaluate_model(dataset: Path, model_dir: Path, split: Split, eval_batch_size: int) -> None:
+    """Prints Google's metrics of the model on a split, beside what guessing would reach."""
+    from model.evaluate import EVAL_RESULTS, evaluate, most_frequent_token_accuracy
+
+    console = Console(highlight=False, soft_wrap=True)
+    results = evaluate(dataset, model_dir, split, eval_batch_size)
+    info = DatasetInfo.load(dataset)
+    random_next = info.counts[split].get("random_next", 0) / info.examples_of(split)
+    guesses = {
+        "masked_lm_accuracy": (most_frequent_token_accuracy(dataset, split), "always the most frequent token"),
+        "next_sentence_accuracy": (max(random_next, 1 - random_next), "always the more frequent label"),
+    }
+    table = Table(f"{split}, {info.examples_of(split):,} examples", "model", "guess", "")
+    for name, value in sorted(results.items()):
+        guess, how = guesses.get(name, (None, ""))
+        table.add_row(
+            name, f"{value:,}" if name == "global_step" else f"{value:.4f}", f"{guess:.4f}" if guess else "", how
+        )
+    console.print(table)
+    console.print(f"Wrote {model_dir / EVAL_RESULTS}")
+
+
+def fill_masks(model_dir: Path, texts: tuple[str, ...], top_k: int) -> None:
+    """Prints the likeliest words for each `[MASK]` in the texts."""
+    from model.model_dir import load_model, read_training
+    from model.predict import predict_masked
+
+    console = Console(highlight=False, soft_wrap=True)
+    training = read_training(model_dir)
+    vocab = Vocab.load(model_dir / VOCAB)
+    encoded = [encode_with_masks(text, vocab, training["cased"]) for text in texts]
+    model, _ = load_model(model_dir)
+    longest = model.config.max_position_embeddings
+    for text, ids in zip(texts, encoded):
+        if len(ids) > longest:
+            raise InputError(f"a text has {len(ids)} tokens; expected {longest} or fewer, cut it: {text[:60]}")
+        input_ids = np.array([ids], np.int32)
+        positions = np.flatnonzero(input_ids[0] == vocab.ids[MASK]).astype(np.int32)
+        best, probabilities = predict_masked(model, input_ids, np.zeros_like(input_ids), positions[None], top_k)
+        console.print(escape(text))
+        for words, shares in zip(best[0], probabilities[0]):
+            line = ", ".join(f"{vocab.tokens[id]} {share:.1%}" for id, share in zip(words, shares))
+            console.print(escape(f"  {line}"))
+
+
+def encode_with_masks(text: str, vocab: Vocab, cased: bool) -> list[int]:
+    """`[CLS] text [SEP]` as ids. `[MASK]` as written is the token. Raises InputError when there is none in the text."""
+    tokenizer = FullTokenizer(vocab, cased)
+    first, *rest = (tokenizer.encode(part) for part in text.split(MASK))
+    if not rest:
+        raise InputError(f"the text has no {MASK}; write {MASK} where a word is to be filled in: {text[:60]}")
+    ids = [vocab.ids[CLS], *first]
+    for part in rest:
+        ids += [vocab.ids[MASK], *part]
+    return [*ids, vocab.ids[SEP]]
+
+
+def export_model(model_dir: Path, output: Path) -> None:
+    """Writes the model as a folder that Hugging Face `transformers` loads."""
+    from model.interop import export
+    from model.model_dir import read_training
+
+    export(model_dir, output)
+    vocab = Vocab.load(output / VOCAB)
+    write_text_atomically(output / "tokenizer.json", to_tokenizer_json(vocab, read_training(model_dir)["cased"]))
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"Wrote {output}: {', '.join(sorted(path.name for path in output.iterdir()))}")

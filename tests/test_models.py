@@ -1,0 +1,145 @@
+"""From shards to a trained, evaluated, used and exported model, by the commands that a user types."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from deploy.cli import main
+from deploy.models import encode_with_masks
+from tokenizer.errors import InputError
+from tokenizer.vocab import Vocab
+
+pytest.importorskip("tensorflow", reason="needs the [train] extra")
+
+BERT = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+TRAIN = ["--train-batch-size", "8", "--num-train-steps", "6", "--save-checkpoints-steps", "3"]
+
+
+def run(*arguments: object) -> str:
+    """The output of a command that succeeds."""
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(main, list(map(str, arguments)))
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def refuse(*arguments: object, exit_code: int = 1) -> str:
+    """The last line of a command that is refused."""
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(main, list(map(str, arguments)))
+    assert result.exit_code == exit_code, result.output
+    assert "Traceback" not in result.output
+    return result.output.strip().splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, corpus_file, small_vocab_file):
+    """Holds `shards`, `model` and `bert.json`, made by the commands; and what they printed."""
+    folder = tmp_path_factory.mktemp("model")
+    (folder / "bert.json").write_text(json.dumps({**BERT, "max_position_embeddings": 32}))
+    run(
+        "generate", corpus_file, "--vocab-file", small_vocab_file, "--output", folder / "shards",
+        "--max-seq-length", 32, "--max-predictions-per-seq", 5, "--eval-fraction", 0.2, "--dupe-factor", 2,
+    )  # fmt: skip
+    output = run(
+        "train", folder / "shards", "--model-dir", folder / "model", "--bert-config", folder / "bert.json", *TRAIN
+    )
+    assert f"Wrote {folder}/model: 6 steps" in output
+    return folder
+
+
+def test_training_writes_checkpoints_logs_and_a_picture(folder):
+    names = {path.name for path in (folder / "model").iterdir()}
+    assert {"checkpoint-3.safetensors", "checkpoint-6.safetensors", "metrics.jsonl", "training.png"} <= names
+    assert {"bert_config.json", "vocab.txt", "training.json"} <= names
+    assert any(name.startswith("events.out.tfevents") for name in names)
+
+
+def test_the_same_command_again_goes_on_where_it_stopped(folder):
+    before = (folder / "model" / "checkpoint-6.safetensors").read_bytes()
+    (folder / "model" / "checkpoint-6.safetensors").unlink()
+    arguments = ["--model-dir", folder / "model", "--bert-config", folder / "bert.json", *TRAIN]
+    run("train", folder / "shards", *arguments)
+    assert (folder / "model" / "checkpoint-6.safetensors").read_bytes() == before
+
+
+def test_another_training_in_the_same_folder_is_refused(folder):
+    arguments = ["--model-dir", folder / "model", "--bert-config", folder / "bert.json", *TRAIN]
+    assert "learning_rate" in refuse("train", folder / "shards", *arguments, "--learning-rate", 0.5)
+
+
+def test_evaluation_prints_and_writes_googles_metrics_beside_guesses(folder):
+    output = run("evaluate", folder / "shards", "--model-dir", folder / "model")
+    assert "always the most frequent token" in output
+    results = (folder / "model" / "eval_results.txt").read_text().splitlines()
+    assert [line.split(" = ")[0] for line in results] == [
+        "global_step", "loss", "masked_lm_accuracy", "masked_lm_loss", "next_sentence_accuracy", "next_sentence_loss",
+    ]  # fmt: skip
+
+
+def test_masks_are_filled_with_words_and_probabilities(folder):
+    output = run("fill-mask", "--model-dir", folder / "model", "the [MASK] sat on a [MASK]", "--top-k", 3)
+    lines = output.strip().splitlines()
+    assert lines[0] == "the [MASK] sat on a [MASK]"
+    assert len(lines) == 3
+    assert lines[1].count("%") == lines[2].count("%") == 3
+    assert "has no [MASK]" in refuse("fill-mask", "--model-dir", folder / "model", "the cat")
+    assert "expected 32 or fewer" in refuse("fill-mask", "--model-dir", folder / "model", "[MASK] " + "cat " * 40)
+
+
+def test_a_mask_in_the_text_is_the_token_and_its_neighbours_are_text(small_vocab: Vocab):
+    tokens = [small_vocab.tokens[id] for id in encode_with_masks("The [MASK], [MASK]", small_vocab, cased=False)]
+    assert tokens == ["[CLS]", "the", "[MASK]", ",", "[MASK]", "[SEP]"]
+    with pytest.raises(InputError, match="has no"):
+        encode_with_masks("the [mask]", small_vocab, cased=False)
+
+
+def test_the_export_is_a_folder_of_hugging_faces_files(folder):
+    run("export", "--model-dir", folder / "model", "--output", folder / "huggingface")
+    names = {path.name for path in (folder / "huggingface").iterdir()}
+    assert names == {"config.json", "model.safetensors", "vocab.txt", "tokenizer.json", "tokenizer_config.json"}
+    assert "is not empty" in refuse("export", "--model-dir", folder / "model", "--output", folder / "huggingface")
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda shards: (shards / "vocab.txt").write_text("[PAD]\n"), "vocab.txt has sha256"),
+        (lambda shards: next(shards.glob("instances*")).write_bytes(b"cut"), "has 3 bytes, dataset_info.json says"),
+        (lambda shards: (shards / "dataset_info.json").unlink(), "is no dataset"),
+    ],
+)
+def test_a_dataset_that_does_not_fit_its_manifest_is_refused(folder, tmp_path, damage, sentence):
+    copy = tmp_path / "shards"
+    copy.mkdir()
+    for path in (folder / "shards").iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    damage(copy)
+    assert sentence in refuse("train", copy, "--model-dir", tmp_path / "model", "--bert-config", folder / "bert.json")
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"vocab_size": 7}, "bert_config has vocab_size 7"),
+        ({"max_position_embeddings": 16}, "has max_seq_length 32"),
+        ({"num_attention_heads": 3}, "num_attention_heads is 3; expected a divisor of hidden_size"),
+    ],
+)
+def test_a_model_that_does_not_fit_the_dataset_is_refused(folder, tmp_path, values, sentence):
+    (tmp_path / "bert.json").write_text(json.dumps({**BERT, **values}))
+    arguments = ["--model-dir", tmp_path / "model", "--bert-config", tmp_path / "bert.json"]
+    assert sentence in refuse("train", folder / "shards", *arguments)
+
+
+def test_wrong_values_are_wrong_usage(folder, tmp_path):
+    arguments = ["--model-dir", tmp_path / "model", "--learning-rate", "-1"]
+    assert "learning_rate is -1.0; expected more than 0" in refuse("train", folder / "shards", *arguments, exit_code=2)
+
+
+@pytest.mark.parametrize("command", [["evaluate", "shards"], ["fill-mask", "a [MASK]"], ["export"]])
+def test_a_folder_without_a_model_is_refused(folder, tmp_path, command):
+    name, *arguments = command
+    arguments = [folder / "shards" if argument == "shards" else argument for argument in arguments]
+    output = ["--output", tmp_path / "out"] if name == "export" else []
+    assert "holds no model" in refuse(name, *arguments, "--model-dir", tmp_path, *output)
