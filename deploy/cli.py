@@ -124,10 +124,12 @@ def vocab(
     from deploy.jobs import train_vocab_file
     from pipeline.documents import ReadOptions
 
+    with wrong_usage():
+        options = ReadOptions(**reading)
     train_vocab_file(
         inputs,
         output,
-        ReadOptions(**reading),
+        options,
         vocab_size=vocab_size,
         cased=cased,
         min_frequency=min_frequency,
@@ -173,7 +175,7 @@ def generate(
 
     with wrong_usage():
         instance_config = InstanceConfig(**config)
-    reading = ReadOptions(input_format, text_field, split_sentences, language)
+        reading = ReadOptions(input_format, text_field, split_sentences, language)
     generate_dataset(inputs, vocab_file, output, instance_config, reading, num_workers=num_workers, overwrite=overwrite)
 
 

@@ -26,7 +26,7 @@ BERT_CONFIG = {
 }
 VOCAB = "--vocab-size 5000"
 GENERATE = "--max-seq-length 64 --max-predictions-per-seq 10 --eval-fraction 0.05"
-TRAIN = "--train-batch-size 32 --learning-rate 1e-3 --num-train-steps 5000 --num-warmup-steps 500"
+TRAIN = "--train-batch-size 32 --learning-rate 1e-3 --num-train-steps 4000"
 TEXTS = ("The function returns a [MASK].", "If the file does not [MASK], an error is raised.", "The default is [MASK].")
 
 
@@ -51,8 +51,9 @@ def run_demo(output: Path, cli: click.Group) -> None:
 
     console.print("[bold]1. Collect English[/] from the documentation of the Python packages installed here")
     if not corpus.exists():
-        _write_corpus(corpus)
-    console.print(f"{corpus} holds one module or class a document, as JSON lines with a field 'text'.")
+        with console.status("Reading docstrings"):
+            _write_corpus(corpus)
+    console.print(f"Wrote {corpus}: JSON lines with a field 'text', one module or class a document")
 
     here = shlex.quote(str(output))
     dataset, model_dir = f"{here}/shards", f"--model-dir {here}/model"

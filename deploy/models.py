@@ -30,8 +30,8 @@ def choose_backend(backend: str) -> None:
     os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with hold_back_stderr():  # TensorFlow greets every user with notes on GPUs and rounding
-        import keras  # noqa: F401
-        import tensorflow  # noqa: F401
+        import model.bert
+        import model.dataset  # noqa: F401
 
 
 def train_model(dataset: Path, model_dir: Path, bert_config: str, train_config: TrainConfig) -> None:
@@ -81,8 +81,8 @@ def print_curve(console: Console, model_dir: Path) -> None:
     rows = read_metrics(model_dir)
     if len(rows) > 1:
         steps, losses = (np.array([row[name] for row in rows]) for name in ("step", "loss"))
-        lines = plot_to_string(xs=steps, ys=losses, title="loss by step", lines=True, width=72, height=12)
-        console.print(escape("\n".join(lines)), highlight=False)
+        plot = plot_to_string(xs=steps, ys=losses, title="loss by step", lines=True, width=72, height=12)
+        console.print(escape(plot))
 
 
 def evaluate_model(dataset: Path, model_dir: Path, split: Split, eval_batch_size: int) -> None:

@@ -12,16 +12,22 @@ from pipeline.schema import VOCAB, DatasetInfo, Split
 from pipeline.tfrecord import read_records
 from tokenizer.vocab import Vocab
 
+MOST_UNKNOWN = 0.05  # share of [UNK] tokens above which a vocabulary is taken for the wrong one
+
 
 def show_summary(console: Console, output: Path, info: DatasetInfo, seconds: float) -> None:
-    """Prints what a run made."""
+    """Prints what a run made, and what about it looks wrong."""
     size = sum(shard.bytes for shard in info.shards) / 1e6
-    console.print(f"Wrote {output}: {len(info.shards)} shards, {size:,.1f} MB, in {seconds:.1f} s")
     console.print(_count_table(info))
     for reason, count in info.counts.get("set_aside", {}).items():
         console.print(f"[yellow]{count:,} documents set aside: {escape(reason)}[/]")
+    train = info.counts.get("train", {})
+    unknown = train.get("unk_tokens", 0) / max(train.get("tokens", 0), 1)
+    if unknown > MOST_UNKNOWN:
+        console.print(f"[yellow]{unknown:.0%} of the tokens are \\[UNK]: the vocabulary does not fit this text.[/]")
     if info.config["eval_fraction"] and not info.examples_of("eval"):
-        console.print("[yellow]No document was set aside for evaluation; give a larger --eval-fraction[/]")
+        console.print("[yellow]No document was set aside for evaluation; give a larger --eval-fraction.[/]")
+    console.print(f"Wrote {output}: {len(info.shards)} shards, {size:,.1f} MB, in {seconds:.1f} s")
 
 
 def show_dataset(directory: Path, examples: int) -> None:
@@ -95,11 +101,11 @@ def _count_table(info: DatasetInfo) -> Table:
 
 
 def _shard_table(info: DatasetInfo, most: int = 6) -> Table:
-    table = Table("shard", "copy", "pool", "examples", "bytes", "sha256")
+    table = Table("shard", "copy", "pool", "examples", "bytes")
+    for column in table.columns[1:]:
+        column.justify = "right"
     for shard in info.shards[:most]:
-        table.add_row(
-            shard.path, str(shard.copy), str(shard.pool), f"{shard.examples:,}", f"{shard.bytes:,}", shard.sha256[:12]
-        )
+        table.add_row(shard.path, str(shard.copy), str(shard.pool), f"{shard.examples:,}", f"{shard.bytes:,}")
     if len(info.shards) > most:
         table.add_row(f"... and {len(info.shards) - most} more")
     return table

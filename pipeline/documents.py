@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +20,20 @@ InputFormat = Literal["auto", "text", "jsonl"]
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How files are read. The documents matter to the output, how they were stored does not."""
+    """How files are read. The documents matter to the output, how they were stored does not.
+
+    Raises InputError where a language is no ISO 639 code.
+    """
 
     input_format: InputFormat = "auto"
     text_field: str = "text"  # of a JSON line
     split_sentences: str = "auto"  # "none", "auto" or a language code such as "en"
     language: str = "en"  # what "auto" takes for raw text
+
+    def __post_init__(self) -> None:
+        for name, value in (("split_sentences", self.split_sentences), ("language", self.language)):
+            if value not in ("auto", "none") and not re.fullmatch("[a-z]{2,3}", value):
+                raise InputError(f"{name} is {value}; expected a language code such as en, de or zh")
 
 
 @dataclass(frozen=True, slots=True)

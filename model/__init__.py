@@ -1,0 +1,1 @@
+"""Shards to a trained BERT, in Keras 3."""

@@ -1,0 +1,90 @@
+"""Checkpoints: all state of a training, in one safetensors file with a checksum."""
+
+import hashlib
+import logging
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from model.bert import BertPretrainer
+from model.optimization import AdamWeightDecay
+from tokenizer.errors import InputError
+
+Arrays = dict[str, np.ndarray]
+Variables = Mapping[str, keras.Variable]
+
+logger = logging.getLogger(__name__)
+
+
+def state_of(model: BertPretrainer, optimizer: AdamWeightDecay) -> dict[str, keras.Variable]:
+    """All that the next step of a training depends on, by name: weights, optimizer, and the generators of dropout."""
+    seeds = {f"seed_generator_{i}": variable for i, variable in enumerate(model.non_trainable_variables)}
+    return {**model.named_weights, **optimizer.variables, **seeds}
+
+
+def save_checkpoint(model_dir: Path, step: int, state: Variables, keep: int) -> None:
+    """Writes `checkpoint-<step>.safetensors`, whole or not at all, then removes all but the `keep` newest."""
+    arrays = {name: np.asarray(variable) for name, variable in state.items()}
+    path = model_dir / f"checkpoint-{step}.safetensors"
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        save_file(arrays, temporary, metadata={"sha256": _digest(arrays)})
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    for _, old in list_checkpoints(model_dir)[keep:]:
+        old.unlink()
+
+
+def list_checkpoints(model_dir: Path) -> list[tuple[int, Path]]:
+    """Steps and paths of the checkpoints in a folder, the newest first."""
+    found = (
+        (re.fullmatch(r"checkpoint-(\d+)\.safetensors", path.name), path) for path in model_dir.glob("checkpoint-*")
+    )
+    return sorted(((int(match[1]), path) for match, path in found if match), reverse=True)
+
+
+def restore_newest(model_dir: Path, state: Variables) -> int | None:
+    """Assigns the newest undamaged checkpoint to the variables -> its step, or None when there is no checkpoint.
+
+    A checkpoint may hold more than `state` asks for. Raises InputError when every checkpoint is damaged.
+    """
+    checkpoints = list_checkpoints(model_dir)
+    for step, path in checkpoints:
+        try:
+            arrays = read_checkpoint(path)
+        except ValueError as error:
+            logger.warning("%s; trying the checkpoint before it", error)
+            continue
+        for name, variable in state.items():
+            variable.assign(arrays[name])
+        return step
+    if checkpoints:
+        raise InputError(f"every checkpoint in {model_dir} is damaged; restore one, or train into a new folder")
+    return None
+
+
+def read_checkpoint(path: Path) -> Arrays:
+    """The arrays of a checkpoint by name. Raises ValueError when the file is damaged."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            expected = (file.metadata() or {}).get("sha256")
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is damaged ({error})") from error
+    if _digest(arrays) != expected:
+        raise ValueError(f"{path} is damaged (its checksum differs)")
+    return arrays
+
+
+def _digest(arrays: Arrays) -> str:
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

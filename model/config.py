@@ -1,0 +1,152 @@
+"""What shapes the model and its training. Standard library only, so that the command line can read the defaults."""
+
+import json
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from tokenizer.errors import InputError
+
+# Layers and width of the models Google published; heads = width / 64, intermediate = 4 * width.
+PRESETS: dict[str, tuple[int, int]] = {
+    "tiny": (2, 128),
+    "mini": (4, 256),
+    "small": (4, 512),
+    "medium": (8, 512),
+    "base": (12, 768),
+    "large": (24, 1024),
+}
+
+
+@dataclass(frozen=True)
+class BertConfig:
+    """The shape of a BERT: names and defaults of Google's `bert_config.json` (the defaults are BERT base).
+
+    Raises InputError where a value makes no sense.
+    """
+
+    vocab_size: int
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = "gelu"  # the tanh form, which is what Google's code computes under this name
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    initializer_range: float = 0.02
+
+    def __post_init__(self) -> None:
+        for name in (
+            "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads",
+            "intermediate_size", "max_position_embeddings", "type_vocab_size",
+        ):  # fmt: skip
+            _check(self, name, _is_int(getattr(self, name)) and getattr(self, name) >= 1, "a whole number of 1 or more")
+        _check(
+            self,
+            "num_attention_heads",
+            self.hidden_size % self.num_attention_heads == 0,
+            f"a divisor of hidden_size, which is {self.hidden_size}",
+        )
+        _check(self, "hidden_act", self.hidden_act == "gelu", "'gelu', the activation of every published BERT")
+        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+            _check(self, name, 0 <= getattr(self, name) < 1, "a share from 0 to less than 1 (BERT: 0.1)")
+        _check(self, "initializer_range", self.initializer_range > 0, "more than 0 (BERT: 0.02)")
+
+    @classmethod
+    def preset(cls, name: str, vocab_size: int) -> "BertConfig":
+        """One of Google's published sizes, with the vocabulary size of the data.
+
+        >>> BertConfig.preset("tiny", vocab_size=30522).intermediate_size
+        512
+        """
+        layers, width = PRESETS[name]
+        return cls(
+            vocab_size=vocab_size,
+            hidden_size=width,
+            num_hidden_layers=layers,
+            num_attention_heads=width // 64,
+            intermediate_size=4 * width,
+        )
+
+    @classmethod
+    def load(cls, name_or_path: str | os.PathLike[str], vocab_size: int) -> "BertConfig":
+        """The preset of that name, or the configuration in a file in the form of Google's `bert_config.json`.
+
+        `vocab_size` holds where the file does not say one. Raises InputError for an unknown name or a bad file.
+        """
+        if name_or_path in PRESETS:
+            return cls.preset(str(name_or_path), vocab_size)
+        try:
+            values = json.loads(Path(name_or_path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(
+                f"bert_config {name_or_path} is neither one of {', '.join(PRESETS)} nor a file that can be read "
+                f"({error.strerror}); name one of them or give a bert_config.json"
+            ) from error
+        except ValueError as error:
+            raise InputError(
+                f"bert_config {name_or_path} is not JSON ({error}); give a file like Google's bert_config.json"
+            ) from error
+        if not isinstance(values, dict):
+            raise InputError(
+                f"bert_config {name_or_path} holds no JSON object; give one like Google's bert_config.json"
+            )
+        return cls.from_dict({"vocab_size": vocab_size, **values})
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "BertConfig":
+        """From the values of a `bert_config.json`; keys we do not know (Google's files carry some) are left aside."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{key: value for key, value in values.items() if key in known})
+
+    def to_json(self) -> str:
+        """The text of a `bert_config.json` that Google's code reads too."""
+        return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a model is trained: names of Google's `run_pretraining.py`, its defaults where they do not depend on data.
+
+    Raises InputError where a value makes no sense.
+    """
+
+    train_batch_size: int = 32  # sequences in a step
+    learning_rate: float = 1e-4  # the peak, at the end of the warm-up
+    num_train_steps: int | None = None  # None: one pass over all shards, every copy once
+    num_warmup_steps: int | None = None  # None: a tenth of num_train_steps
+    weight_decay_rate: float = 0.01
+    save_checkpoints_steps: int = 1000
+    keep_checkpoints: int = 3
+    save_summary_steps: int = 20  # steps between two lines of metrics.jsonl
+    random_seed: int = 12345
+
+    def __post_init__(self) -> None:
+        for name in ("train_batch_size", "save_checkpoints_steps", "keep_checkpoints", "save_summary_steps"):
+            _check(self, name, getattr(self, name) >= 1, "1 or more")
+        _check(self, "learning_rate", self.learning_rate > 0, "more than 0 (BERT: 1e-4)")
+        _check(self, "weight_decay_rate", 0 <= self.weight_decay_rate < 1, "0 to less than 1 (BERT: 0.01)")
+        _check(self, "random_seed", 0 <= self.random_seed < 1 << 63, "0 to 2^63 - 1")
+        if self.num_train_steps is not None:
+            _check(self, "num_train_steps", self.num_train_steps >= 1, "1 or more steps")
+        if self.num_warmup_steps is not None:
+            _check(self, "num_warmup_steps", self.num_warmup_steps >= 0, "0 or more steps")
+            if self.num_train_steps is not None:
+                _check(
+                    self,
+                    "num_warmup_steps",
+                    self.num_warmup_steps <= self.num_train_steps,
+                    f"at most num_train_steps, which is {self.num_train_steps}",
+                )
+
+
+def _check(config: BertConfig | TrainConfig, name: str, holds: bool, expected: str) -> None:
+    if not holds:
+        raise InputError(f"{name} is {getattr(config, name)!r}; expected {expected}")
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -1,0 +1,62 @@
+"""How well a trained model predicts, by Google's metrics, over every example of a split."""
+
+import os
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+from model.dataset import eval_batches, require_examples
+from model.heads import SUMS, metrics_of
+from model.model_dir import check_fits, load_model, read_training
+from model.step import eval_step
+from pipeline.schema import DatasetInfo, Split, write_text_atomically
+from tokenizer.errors import InputError
+
+EVAL_RESULTS = "eval_results.txt"
+
+
+def evaluate(
+    dataset_dir: str | os.PathLike[str],
+    model_dir: str | os.PathLike[str],
+    split: Split = "eval",
+    eval_batch_size: int = 32,
+) -> dict[str, float]:
+    """Evaluates the newest checkpoint -> Google's metrics by name, also written to `eval_results.txt` in `model_dir`.
+
+    The metrics are exact: sums over the whole split, divided once. Raises InputError when the split is empty, or the
+    dataset was made with another vocabulary or longer sequences than the model takes.
+    """
+    info = DatasetInfo.load(dataset_dir)
+    require_examples(info, dataset_dir, split)
+    training = read_training(Path(model_dir))
+    if training["vocab_sha256"] != info.vocab_sha256:
+        raise InputError(
+            f"{dataset_dir} was made with another vocabulary than {model_dir} was trained with; "
+            f"generate it with --vocab-file {Path(model_dir) / 'vocab.txt'}"
+        )
+    model, global_step = load_model(model_dir)
+    check_fits(info, dataset_dir, model.config)
+    replace(info, shards=tuple(info.shards_of(split))).check_files(dataset_dir)
+
+    run_step = eval_step(model)
+    totals = dict.fromkeys(SUMS, 0.0)
+    for batch in eval_batches(info, dataset_dir, eval_batch_size, split):
+        losses = run_step(batch)
+        for name in SUMS:
+            totals[name] += float(losses[name])
+    results = {**metrics_of(totals), "global_step": global_step}
+    lines = [f"{name} = {value}\n" for name, value in sorted(results.items())]
+    write_text_atomically(Path(model_dir) / EVAL_RESULTS, "".join(lines))
+    return results
+
+
+def most_frequent_token_accuracy(dataset_dir: str | os.PathLike[str], split: Split = "eval") -> float:
+    """The masked_lm_accuracy of always predicting the token that is masked most often in the split itself.
+
+    Nothing that predicts one token everywhere does better.
+    """
+    info = DatasetInfo.load(dataset_dir)
+    counts: Counter[int] = Counter()
+    for batch in eval_batches(info, dataset_dir, 1024, split):
+        counts.update(batch["masked_lm_ids"][batch["masked_lm_weights"] > 0].tolist())
+    return max(counts.values()) / counts.total()

@@ -1,0 +1,105 @@
+"""The names of our weights in Google's TF1 checkpoints and in Hugging Face's `BertForPreTraining`, and the export."""
+
+import json
+import os
+import re
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from model.bert import BertPretrainer
+from model.model_dir import load_model, read_training
+from pipeline.schema import VOCAB, write_text_atomically
+from tokenizer.errors import InputError
+
+# Ours -> Google's, the first that matches at the start; the rest of the name stays.
+_GOOGLE_NAMES = {
+    r"bert/(layer_\d+)/(query|key|value)/": r"bert/encoder/\1/attention/self/\2/",
+    r"bert/(layer_\d+)/attention_output/": r"bert/encoder/\1/attention/output/dense/",
+    r"bert/(layer_\d+)/attention_layer_norm/": r"bert/encoder/\1/attention/output/LayerNorm/",
+    r"bert/(layer_\d+)/intermediate/": r"bert/encoder/\1/intermediate/dense/",
+    r"bert/(layer_\d+)/output/": r"bert/encoder/\1/output/dense/",
+    r"bert/(layer_\d+)/output_layer_norm/": r"bert/encoder/\1/output/LayerNorm/",
+    r"bert/embeddings/layer_norm/": r"bert/embeddings/LayerNorm/",
+    r"bert/pooler/": r"bert/pooler/dense/",
+    r"masked_lm/transform/": r"cls/predictions/transform/dense/",
+    r"masked_lm/layer_norm/": r"cls/predictions/transform/LayerNorm/",
+    r"masked_lm/": r"cls/predictions/",
+    r"next_sentence/kernel": r"cls/seq_relationship/output_weights",  # transposed there
+    r"next_sentence/bias": r"cls/seq_relationship/output_bias",
+}
+
+
+def google_name(name: str) -> str:
+    """The name of a weight in Google's TF1 checkpoints.
+
+    >>> google_name("bert/layer_0/query/kernel")
+    'bert/encoder/layer_0/attention/self/query/kernel'
+    """
+    for ours, google in _GOOGLE_NAMES.items():
+        if re.match(ours, name):
+            return re.sub(ours, google, name)
+    return name
+
+
+def hugging_face_name(name: str) -> str:
+    """The name of a weight in Hugging Face's `BertForPreTraining`, where kernels are transposed.
+
+    >>> hugging_face_name("bert/layer_0/query/kernel")
+    'bert.encoder.layer.0.attention.self.query.weight'
+    """
+    name = google_name(name).replace("/", ".").replace("layer_", "layer.")
+    name = re.sub(r"seq_relationship\.output_(weights|bias)", r"seq_relationship.\1", name)
+    name = name.replace("predictions.output_bias", "predictions.bias")
+    name = re.sub(r"\.(kernel|gamma|weights)$|(?<=_embeddings)$", ".weight", name)
+    return re.sub(r"\.beta$", ".bias", name)
+
+
+def export(model_dir: str | os.PathLike[str], output_dir: str | os.PathLike[str]) -> Path:
+    """Writes a trained model as a folder that `transformers` loads -> the folder.
+
+    Holds config.json, model.safetensors (float32), vocab.txt and tokenizer_config.json. Raises InputError when
+    `output_dir` is not empty.
+    """
+    output = Path(output_dir)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f"output {output} is not empty; give a new or an empty folder")
+    training = read_training(Path(model_dir))
+    model, _ = load_model(model_dir)
+    output.mkdir(parents=True, exist_ok=True)
+    config = {
+        **asdict(model.config),
+        "architectures": ["BertForPreTraining"],
+        "model_type": "bert",
+        "hidden_act": "gelu_new",  # there, "gelu" is the erf form
+        "layer_norm_eps": 1e-12,
+        "pad_token_id": 0,
+    }
+    tokenizer_config = {
+        "tokenizer_class": "BertTokenizer",
+        "do_lower_case": not training["cased"],
+        "model_max_length": model.config.max_position_embeddings,
+    }
+    _write_json(output / "config.json", config)
+    _write_json(output / "tokenizer_config.json", tokenizer_config)
+    shutil.copyfile(Path(model_dir) / VOCAB, output / VOCAB)
+    # The file names the framework whose layout it has; transformers looks for that.
+    save_file(hugging_face_weights(model), output / "model.safetensors", metadata={"format": "pt"})
+    return output
+
+
+def hugging_face_weights(model: BertPretrainer) -> dict[str, np.ndarray]:
+    """The weights under Hugging Face's names and in its layout: kernels [out, in]."""
+    weights = {}
+    for name, variable in model.named_weights.items():
+        value = np.asarray(variable)
+        weights[hugging_face_name(name)] = np.ascontiguousarray(value.T) if name.endswith("/kernel") else value
+    return weights
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    write_text_atomically(path, json.dumps(values, indent=2, sort_keys=True) + "\n")

@@ -1,0 +1,69 @@
+"""The record of a training: `metrics.jsonl`, TensorBoard events, and `training.png`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+from pipeline.schema import write_text_atomically
+
+METRICS = "metrics.jsonl"
+PICTURE = "training.png"
+
+
+class MetricsLog:
+    """Writes the metrics of a training as it goes on; forgets what an interrupted run wrote after `start_step`."""
+
+    def __init__(self, model_dir: Path, start_step: int):
+        path = model_dir / METRICS
+        kept = [row for row in read_metrics(model_dir) if row["step"] <= start_step]
+        write_text_atomically(path, "".join(json.dumps(row) + "\n" for row in kept))
+        self.file = path.open("a", encoding="utf-8")
+        self.events = EventFileWriter(str(model_dir))
+        self.events.add_event(Event(step=start_step + 1, session_log=SessionLog(status=SessionLog.START)))
+
+    def write(self, step: int, metrics: dict[str, float], seconds: float) -> None:
+        """Adds a step's metrics by name; `seconds` since 1970."""
+        self.file.write(json.dumps({"step": step, **metrics}) + "\n")
+        self.file.flush()
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in metrics.items()]
+        self.events.add_event(Event(step=step, wall_time=seconds, summary=Summary(value=values)))
+
+    def close(self) -> None:
+        """Closes both files."""
+        self.file.close()
+        self.events.close()
+
+
+def read_metrics(model_dir: Path) -> list[dict[str, Any]]:
+    """The rows of `metrics.jsonl`: `step`, and the metrics by name."""
+    path = model_dir / METRICS
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:  # half a line, when the machine stopped while it was written
+            break
+    return rows
+
+
+def draw_training(model_dir: Path) -> None:
+    """`metrics.jsonl` -> `training.png`: losses and accuracies over the steps."""
+    from matplotlib.figure import Figure  # not pyplot, which looks for a display
+
+    rows = read_metrics(model_dir)
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    panels = {
+        "loss": ("loss", "masked_lm_loss", "next_sentence_loss"),
+        "accuracy": ("masked_lm_accuracy", "next_sentence_accuracy"),
+    }
+    for axes, (title, names) in zip(figure.subplots(1, 2), panels.items()):
+        for name in names:
+            axes.plot([row["step"] for row in rows], [row[name] for row in rows], label=name)
+        axes.set(xlabel="step", title=title)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.savefig(model_dir / PICTURE, dpi=120)

@@ -1,0 +1,101 @@
+"""The folder of a model: what it was trained on, its configuration, its vocabulary, its newest weights."""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from model.bert import BertPretrainer
+from model.checkpoint import restore_newest
+from model.config import BertConfig, TrainConfig
+from pipeline.schema import MANIFEST, VOCAB, DatasetInfo, write_text_atomically
+from tokenizer.errors import InputError
+
+BERT_CONFIG = "bert_config.json"
+TRAINING = "training.json"
+
+# What may change between two runs of one training: it does not change the weights.
+_FREE = {"save_checkpoints_steps", "keep_checkpoints", "save_summary_steps"}
+
+
+def describe_training(
+    info: DatasetInfo, dataset_dir: str | os.PathLike[str], bert_config: BertConfig, train_config: TrainConfig
+) -> dict[str, Any]:
+    """All that decides what a training comes to: the content of `training.json`."""
+    manifest = (Path(dataset_dir) / MANIFEST).read_bytes()
+    return {
+        "bert_config": asdict(bert_config),
+        "train_config": asdict(train_config),
+        "dataset_sha256": hashlib.sha256(manifest).hexdigest(),
+        "vocab_sha256": info.vocab_sha256,
+        "cased": info.config["cased"],
+        "max_seq_length": info.max_seq_length,
+        "max_predictions_per_seq": info.max_predictions_per_seq,
+    }
+
+
+def open_model_dir(model_dir: Path, training: dict[str, Any], vocab_text: str) -> None:
+    """Makes the folder of a new training, or checks that this one is the training it holds.
+
+    Raises InputError when the folder holds another training, or something else.
+    """
+    if (model_dir / TRAINING).exists():
+        _require_same(model_dir, read_training(model_dir), training)
+    elif model_dir.exists() and (not model_dir.is_dir() or any(model_dir.iterdir())):
+        raise InputError(f"model_dir {model_dir} holds something else than a training; give a new or an empty folder")
+    model_dir.mkdir(parents=True, exist_ok=True)
+    write_text_atomically(model_dir / TRAINING, json.dumps(training, indent=1) + "\n")
+    write_text_atomically(model_dir / BERT_CONFIG, BertConfig(**training["bert_config"]).to_json())
+    write_text_atomically(model_dir / VOCAB, vocab_text)
+
+
+def read_training(model_dir: Path) -> dict[str, Any]:
+    """The content of `training.json`. Raises InputError when the folder holds no model."""
+    try:
+        training: dict[str, Any] = json.loads((model_dir / TRAINING).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{model_dir} holds no model: {TRAINING} cannot be read; train one with 'maskmill train'"
+        ) from error
+    return training
+
+
+def load_model(model_dir: str | os.PathLike[str]) -> tuple[BertPretrainer, int]:
+    """The model in a folder with its newest undamaged weights, and the number of steps it was trained for.
+
+    Its `config` says its shape. Raises InputError when the folder holds no model or no checkpoint yet.
+    """
+    folder = Path(model_dir)
+    model = BertPretrainer(BertConfig(**read_training(folder)["bert_config"]))
+    step = restore_newest(folder, model.named_weights)
+    if step is None:
+        raise InputError(f"{folder} has no checkpoint yet; run 'maskmill train' until it has written one")
+    return model, step
+
+
+def check_fits(info: DatasetInfo, dataset_dir: str | os.PathLike[str], config: BertConfig) -> None:
+    """Raises InputError when a model of that shape cannot read the dataset."""
+    if info.vocab_size != config.vocab_size:
+        raise InputError(
+            f"bert_config has vocab_size {config.vocab_size}, {dataset_dir} was made with {info.vocab_size} tokens; "
+            "set vocab_size to that number"
+        )
+    if info.max_seq_length > config.max_position_embeddings:
+        raise InputError(
+            f"bert_config has max_position_embeddings {config.max_position_embeddings}, {dataset_dir} has "
+            f"max_seq_length {info.max_seq_length}; raise the former, or generate shorter sequences"
+        )
+
+
+def _require_same(model_dir: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raises InputError naming the first value that differs between two trainings."""
+    for name, value in now.items():
+        if isinstance(value, dict):
+            _require_same(model_dir, before.get(name, {}), value)
+        elif name not in _FREE and before.get(name) != value:
+            raise InputError(
+                f"{model_dir} holds a training with {name} {before.get(name)}, this one has {value}; "
+                "repeat that one to resume it, or give another model_dir"
+            )

@@ -1,0 +1,143 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from model.bert import BertPretrainer
+from model.config import BertConfig
+from model.interop import google_name
+from model.optimization import AdamWeightDecay, Schedule
+from model.step import train_step
+
+GOLDEN = Path(__file__).parent / "golden" / "google_tiny_training.npz"
+CONFIG = BertConfig(
+    vocab_size=500,
+    hidden_size=64,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    intermediate_size=128,
+    hidden_dropout_prob=0.0,
+    attention_probs_dropout_prob=0.0,
+    max_position_embeddings=64,
+)
+
+
+@pytest.fixture(scope="module")
+def golden():
+    with np.load(GOLDEN) as arrays:
+        return dict(arrays)
+
+
+def batch(golden, i):
+    return {name.split("/")[1]: array for name, array in golden.items() if name.startswith(f"batch{i}/")}
+
+
+def google_weights(golden, when, model):
+    weights = {name: golden[f"{when}/{google_name(name)}"] for name in model.named_weights}
+    return weights | {"next_sentence/kernel": weights["next_sentence/kernel"].T}
+
+
+@pytest.fixture
+def model(golden):
+    model = BertPretrainer(CONFIG)
+    for name, value in google_weights(golden, "init", model).items():
+        model.named_weights[name].assign(value)
+    return model
+
+
+def test_every_weight_of_google_is_one_of_ours(golden, model):
+    names = {name.removeprefix("init/") for name in golden if name.startswith("init/")}
+    assert {google_name(name) for name in model.named_weights} == names
+
+
+def test_outputs_before_training_equal_googles(golden, model):
+    features = batch(golden, 0)
+    outputs = model.encoder(features["input_ids"], features["input_mask"], features["segment_ids"])
+    for output, name in zip(outputs, ("sequence_output", "pooled_output")):
+        np.testing.assert_allclose(np.asarray(output), golden[f"forward/{name}"], atol=1e-5)
+    losses = model(features)
+    for name in ("masked_lm_loss", "next_sentence_loss"):
+        assert float(losses[name]) == pytest.approx(golden[f"forward/{name}"], abs=1e-5)
+
+
+def test_chosen_positions_have_the_hidden_states_of_the_whole(golden, model):
+    features = batch(golden, 0)
+    inputs = [features[name] for name in ("input_ids", "input_mask", "segment_ids")]
+    positions = features["masked_lm_positions"]
+    (sequence, pooled), (chosen, chosen_pooled) = model.encoder(*inputs), model.encoder(*inputs, positions)
+    expected = np.take_along_axis(np.asarray(sequence), positions[:, :, None], axis=1)
+    np.testing.assert_allclose(chosen, expected, atol=1e-6)
+    np.testing.assert_allclose(chosen_pooled, pooled, atol=1e-6)
+
+
+def test_six_steps_of_training_equal_googles(golden, model):
+    step = train_step(
+        model, AdamWeightDecay(model.named_weights, Schedule(1e-3, num_train_steps=20, num_warmup_steps=3))
+    )
+    for i in range(6):
+        losses = step(batch(golden, i))
+        for name in ("masked_lm_loss", "next_sentence_loss"):
+            assert float(losses[name]) == pytest.approx(golden[f"step{i}/{name}"], abs=1e-5)
+    step.sync()
+    for name, value in google_weights(golden, "final", model).items():
+        np.testing.assert_allclose(np.asarray(model.named_weights[name]), value, atol=1e-5, err_msg=name)
+
+
+def test_padding_changes_no_output(golden, model):
+    features = batch(golden, 0)
+    shorter = {name: features[name][:1, :20] for name in ("input_ids", "segment_ids")}
+    longer = {name: np.pad(array, ((0, 0), (0, 12))) for name, array in shorter.items()}
+    mask = np.pad(np.ones((1, 20), np.int32), ((0, 0), (0, 12)))
+    sequence, pooled = model.encoder(shorter["input_ids"], np.ones((1, 20), np.int32), shorter["segment_ids"])
+    padded_sequence, padded_pooled = model.encoder(longer["input_ids"], mask, longer["segment_ids"])
+    np.testing.assert_allclose(padded_sequence[:, :20], sequence, atol=1e-6)
+    np.testing.assert_allclose(padded_pooled, pooled, atol=1e-6)
+
+
+def test_rows_of_zeros_change_no_loss(golden, model):
+    features = batch(golden, 0)
+    padded = {name: np.pad(array, ((0, 3), (0, 0))) for name, array in features.items()}
+    losses, padded_losses = model(features), model(padded)
+    for name, loss in losses.items():
+        assert float(padded_losses[name]) == pytest.approx(float(loss), abs=1e-6)
+
+
+def test_weights_and_dropout_are_a_function_of_the_seed(golden):
+    config = BertConfig(**{**vars(CONFIG), "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1})
+    features = batch(golden, 0)
+    a, b, other = (float(BertPretrainer(config, seed)(features, training=True)["loss"]) for seed in (1, 1, 2))
+    assert a == b != other
+
+
+def test_no_two_weights_start_alike():
+    kernels = [np.asarray(w) for name, w in BertPretrainer(CONFIG).named_weights.items() if name.endswith("kernel")]
+    first = [kernel[0, 0] for kernel in kernels]
+    assert len(set(first)) == len(first)
+
+
+def test_dropout_acts_in_training_only(golden):
+    model = BertPretrainer(BertConfig(**{**vars(CONFIG), "hidden_dropout_prob": 0.5}))
+    features = batch(golden, 0)
+    first, second = (float(model(features)["loss"]) for _ in range(2))
+    trained, trained_again = (float(model(features, training=True)["loss"]) for _ in range(2))
+    assert first == second != trained != trained_again
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="runs on JAX already")
+def test_parity_and_exact_resume_hold_on_jax(tmp_path):
+    pytest.importorskip("jax", reason="the [jax] extra is not installed")
+    tests = [str(Path(__file__).parent / f"test_{name}.py") for name in ("bert", "train")]
+    command = [sys.executable, "-m", "pytest", *tests, "-k", "googles or killed"]
+    compile_fast = {
+        "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    environment = {**os.environ, **compile_fast, "KERAS_BACKEND": "jax"}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout[-4000:]
+    assert "3 passed" in run.stdout

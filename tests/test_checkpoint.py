@@ -1,0 +1,63 @@
+import logging
+
+import keras
+import numpy as np
+import pytest
+
+from model.checkpoint import list_checkpoints, read_checkpoint, restore_newest, save_checkpoint
+from tokenizer.errors import InputError
+
+
+def state_with(value):
+    return {
+        "weight": keras.Variable(np.full((4, 3), value, np.float32), name="weight"),
+        "global_step": keras.Variable(int(value), dtype="int32", name="global_step"),
+    }
+
+
+def test_what_is_saved_comes_back(tmp_path):
+    save_checkpoint(tmp_path, 7, state_with(7), keep=1)
+    state = state_with(0)
+    assert restore_newest(tmp_path, state) == 7
+    np.testing.assert_array_equal(state["weight"], np.full((4, 3), 7, np.float32))
+    assert int(state["global_step"]) == 7
+
+
+def test_the_newest_are_kept_and_nothing_else_is_left(tmp_path):
+    for step in (5, 10, 100, 20):
+        save_checkpoint(tmp_path, step, state_with(step), keep=2)
+    assert [step for step, _ in list_checkpoints(tmp_path)] == [100, 20]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("damage", ["one bit", "cut short", "empty"])
+def test_a_damaged_checkpoint_is_noticed_and_the_one_before_is_taken(tmp_path, caplog, damage):
+    for step in (1, 2):
+        save_checkpoint(tmp_path, step, state_with(step), keep=2)
+    newest = tmp_path / "checkpoint-2.safetensors"
+    content = bytearray(newest.read_bytes())
+    content[-3] ^= 1
+    newest.write_bytes({"one bit": content, "cut short": content[:-9], "empty": b""}[damage])
+    state = state_with(0)
+    with caplog.at_level(logging.WARNING):
+        assert restore_newest(tmp_path, state) == 1
+    assert float(state["weight"][0, 0]) == 1
+    assert "checkpoint-2.safetensors is damaged" in caplog.text
+
+
+def test_a_folder_with_damaged_checkpoints_only_is_refused(tmp_path):
+    (tmp_path / "checkpoint-3.safetensors").write_bytes(b"nothing")
+    with pytest.raises(InputError, match=r"every checkpoint in .* is damaged"):
+        restore_newest(tmp_path, state_with(0))
+
+
+def test_a_folder_without_checkpoints_gives_none(tmp_path):
+    assert restore_newest(tmp_path, state_with(0)) is None
+
+
+def test_a_changed_name_or_type_is_noticed_too(tmp_path):
+    save_checkpoint(tmp_path, 1, state_with(1), keep=1)
+    path = tmp_path / "checkpoint-1.safetensors"
+    path.write_bytes(path.read_bytes().replace(b'"weight"', b'"weighs"'))
+    with pytest.raises(ValueError, match="checksum differs"):
+        read_checkpoint(path)

@@ -1,0 +1,164 @@
+"""The commands as a user meets them: what they print, and one clear sentence when something is wrong."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.schema import DatasetInfo
+from tokenizer.vocab import SPECIAL_TOKENS, Vocab
+
+SMALL = ["--max-seq-length", "32", "--max-predictions-per-seq", "5", "--dupe-factor", "2"]
+
+
+def maskmill(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs the command in a process of its own, as a user would."""
+    return subprocess.run(
+        [sys.executable, "-c", "from deploy.cli import main; main(prog_name='maskmill')", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "200", **environment},
+    )
+
+
+def assert_refused(result: subprocess.CompletedProcess[str], *parts: str, exit_code: int = 1) -> None:
+    """One sentence, the exit code, no traceback."""
+    assert result.returncode == exit_code, result.stderr
+    assert "Traceback" not in result.stderr
+    message = result.stderr.strip().splitlines()[-1]
+    assert message.startswith("Error: ")
+    for part in parts:
+        assert part in message
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory, corpus_file, small_vocab_file) -> Path:
+    folder = tmp_path_factory.mktemp("cli") / "shards"
+    result = maskmill("generate", corpus_file, "--vocab-file", small_vocab_file, "--output", folder, *SMALL)
+    assert result.returncode == 0, result.stderr
+    assert "40 documents" in result.stdout
+    assert f"Wrote {folder}: 2 shards" in result.stdout
+    return folder
+
+
+def test_help_names_every_command_in_the_order_of_use():
+    output = maskmill("--help").stdout
+    places = [output.index(f"\n  {name} ") for name in ("vocab", "generate", "inspect", "train", "evaluate", "demo")]
+    assert places == sorted(places)
+
+
+def test_vocab_writes_a_vocabulary_that_loads(tmp_path, corpus_file):
+    result = maskmill("vocab", corpus_file, "--output", tmp_path / "v.txt", "--vocab-size", 80)
+    assert result.returncode == 0, result.stderr
+    vocab = Vocab.load(tmp_path / "v.txt")
+    assert vocab.tokens[:5] == list(SPECIAL_TOKENS)
+    assert f"{len(vocab)} tokens" in result.stdout
+
+
+def test_vocab_says_when_the_text_cannot_fill_the_size(tmp_path, corpus_file):
+    result = maskmill("vocab", corpus_file, "--output", tmp_path / "v.txt", "--vocab-size", 5000)
+    assert result.returncode == 0
+    assert "5,000 tokens were asked for" in result.stdout
+
+
+def test_inspect_shows_counts_and_decoded_examples(dataset):
+    output = maskmill("inspect", dataset, "-n", 2).stdout
+    info = DatasetInfo.load(dataset)
+    assert f"{info.examples_of('train'):,}" in output
+    assert "instances-00000-of-00002.tfrecord" in output
+    assert output.count("[CLS]") == 2
+    assert "→" in output
+
+
+def test_run_json_holds_what_concerns_the_run_only(dataset, corpus_file):
+    run = (dataset / "run.json").read_text()
+    assert str(corpus_file) in run
+    assert str(corpus_file) not in (dataset / "dataset_info.json").read_text()
+
+
+@pytest.mark.parametrize("command", ["vocab", "generate"])
+def test_a_missing_input_is_named(tmp_path, small_vocab_file, command):
+    vocab_file = ["--vocab-file", small_vocab_file] if command == "generate" else []
+    result = maskmill(command, tmp_path / "nowhere.txt", *vocab_file, "--output", tmp_path / "out")
+    assert_refused(result, "nowhere.txt names no file", "give a file, a folder, or a pattern")
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("", "holds no documents: none; expected text, or JSONL"),
+        ("only one document\nof two lines\n", "is one document; expected two or more"),
+        ('{"body": "x"}\n{"body": "y"}\n', "(2 no field 'text')"),
+    ],
+)
+def test_an_input_without_two_documents_is_refused(tmp_path, small_vocab_file, content, sentence):
+    (tmp_path / "input").write_text(content)
+    result = maskmill("generate", tmp_path / "input", "--vocab-file", small_vocab_file, "--output", tmp_path / "out")
+    assert_refused(result, sentence)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_vocabulary_without_mask_is_refused(tmp_path, corpus_file):
+    (tmp_path / "v.txt").write_text("\n".join(token for token in SPECIAL_TOKENS if token != "[MASK]"))
+    result = maskmill("generate", corpus_file, "--vocab-file", tmp_path / "v.txt", "--output", tmp_path / "out")
+    assert_refused(result, "v.txt has no [MASK]; train a vocabulary with 'maskmill vocab'")
+    assert not (tmp_path / "out").exists()
+
+
+def test_more_predictions_than_tokens_are_wrong_usage(tmp_path, corpus_file, small_vocab_file):
+    output = ["--output", tmp_path / "out", "--max-seq-length", 16, "--max-predictions-per-seq", 20]
+    result = maskmill("generate", corpus_file, "--vocab-file", small_vocab_file, *output)
+    assert_refused(result, "max_predictions_per_seq is 20; expected 1 to 13", exit_code=2)
+
+
+def test_an_output_that_holds_a_dataset_is_kept(dataset, corpus_file, small_vocab_file):
+    before = {path.name: path.read_bytes() for path in dataset.iterdir()}
+    result = maskmill("generate", corpus_file, "--vocab-file", small_vocab_file, "--output", dataset)
+    assert_refused(result, "holds a dataset; give another folder, or --overwrite to replace it")
+    assert {path.name: path.read_bytes() for path in dataset.iterdir()} == before
+
+
+def test_overwrite_replaces_the_dataset_and_nothing_else(tmp_path, corpus_file, small_vocab_file):
+    output = tmp_path / "out"
+    arguments = ["generate", corpus_file, "--vocab-file", small_vocab_file, "--output", output, *SMALL]
+    assert maskmill(*arguments, "--shards-per-copy", 3).returncode == 0
+    (output / "notes.txt").write_text("mine")
+    assert maskmill(*arguments, "--overwrite").returncode == 0
+    DatasetInfo.load(output).check_files(output)
+    assert len(list(output.glob("*.tfrecord"))) == 2
+    assert (output / "notes.txt").read_text() == "mine"
+
+
+def test_shards_without_a_manifest_are_kept_too(tmp_path, corpus_file, small_vocab_file):
+    (tmp_path / "instances-00000-of-00001.tfrecord").write_text("")
+    result = maskmill("generate", corpus_file, "--vocab-file", small_vocab_file, "--output", tmp_path)
+    assert_refused(result, "holds shards of a run that did not finish")
+
+
+def test_an_existing_vocabulary_is_kept(tmp_path, corpus_file):
+    (tmp_path / "v.txt").write_text("mine")
+    result = maskmill("vocab", corpus_file, "--output", tmp_path / "v.txt")
+    assert_refused(result, "v.txt exists; give another name, or --overwrite")
+    assert (tmp_path / "v.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_in_a_worker_is_one_sentence(tmp_path, corpus_file, small_vocab_file, workers):
+    (tmp_path / "cut.txt.gz").write_bytes(b"\x1f\x8b\x08\x00\x00\x00")
+    arguments = ["--vocab-file", small_vocab_file, "--output", tmp_path / "out", "--num-workers", workers]
+    result = maskmill("generate", corpus_file, tmp_path / "cut.txt.gz", *arguments)
+    assert_refused(result, "cut.txt.gz is a damaged gzip file")
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_set_aside_documents_are_counted_in_summary_and_manifest(tmp_path, small_vocab_file):
+    (tmp_path / "a.jsonl").write_text('{"text": "the cat sat."}\n{broken\n{"text": "a dog ran."}\n')
+    result = maskmill("generate", tmp_path / "a.jsonl", "--vocab-file", small_vocab_file, "--output", tmp_path / "out")
+    assert "1 documents set aside: malformed JSON" in result.stdout
+    assert DatasetInfo.load(tmp_path / "out").counts["set_aside"] == {"malformed JSON": 1}
+
+
+def test_a_folder_that_is_no_dataset_is_refused(tmp_path):
+    assert_refused(maskmill("inspect", tmp_path), "is no dataset", "make one with 'maskmill generate'")

@@ -1,0 +1,41 @@
+import keras
+import numpy as np
+import pytest
+
+from model.optimization import AdamWeightDecay, Schedule, clip_by_global_norm
+
+
+def test_the_learning_rate_warms_up_then_decays_from_step_0_on():
+    schedule = Schedule(1e-3, num_train_steps=20, num_warmup_steps=4)
+    rates = [float(schedule.at(step)) for step in (0, 1, 3, 4, 10, 20, 25)]
+    assert rates == pytest.approx([0, 0.25e-3, 0.75e-3, 0.8e-3, 0.5e-3, 0, 0])
+
+
+def test_without_warm_up_the_learning_rate_starts_at_its_peak():
+    assert float(Schedule(1e-3, num_train_steps=20, num_warmup_steps=0).at(0)) == pytest.approx(1e-3)
+
+
+def test_clipping_scales_all_gradients_by_one_factor():
+    gradients = [np.array([3.0], np.float32), np.array([[0.0, 4.0]], np.float32)]
+    clipped = [np.asarray(gradient) for gradient in clip_by_global_norm(gradients, 1.0)]
+    np.testing.assert_allclose(clipped[0], [0.6], rtol=1e-6)
+    np.testing.assert_allclose(clipped[1], [[0.0, 0.8]], rtol=1e-6)
+
+
+def test_gradients_within_the_norm_are_left_as_they_are():
+    gradient = np.array([0.3, -0.4], np.float32)
+    np.testing.assert_array_equal(clip_by_global_norm([gradient], 1.0)[0], gradient)
+
+
+def test_weight_decay_spares_layer_norms_and_biases():
+    names = ("bert/layer_0/query/kernel", "bert/layer_0/query/bias", "bert/embeddings/layer_norm/gamma")
+    weights = {name: keras.Variable([1.0], name="weight") for name in names}
+    optimizer = AdamWeightDecay(weights, Schedule(0.1, num_train_steps=10, num_warmup_steps=0), weight_decay_rate=0.5)
+    optimizer.apply([np.zeros(1, np.float32)] * 3)
+    assert [float(weight.value[0]) for weight in weights.values()] == pytest.approx([1 - 0.09 * 0.5, 1, 1])
+
+
+def test_state_has_googles_names():
+    weights = {"bert/pooler/kernel": keras.Variable([1.0], name="weight")}
+    optimizer = AdamWeightDecay(weights, Schedule(0.1, num_train_steps=10, num_warmup_steps=0))
+    assert list(optimizer.variables) == ["global_step", "bert/pooler/kernel/adam_m", "bert/pooler/kernel/adam_v"]

@@ -1,0 +1,239 @@
+import dataclasses
+import math
+import signal
+
+import numpy as np
+import pytest
+from keras import ops
+from small_dataset import VOCAB_SIZE, write_dataset
+
+from model.checkpoint import read_checkpoint
+from model.config import BertConfig, TrainConfig
+from model.dataset import eval_batches
+from model.evaluate import evaluate, most_frequent_token_accuracy
+from model.metrics_log import read_metrics
+from model.model_dir import load_model
+from model.optimization import Schedule
+from model.predict import predict_masked
+from model.train import schedule_for, train
+from pipeline.schema import DatasetInfo
+from tokenizer.errors import InputError
+
+STEPS = 10
+BERT_CONFIG = BertConfig(
+    vocab_size=VOCAB_SIZE,
+    hidden_size=32,
+    num_hidden_layers=1,
+    num_attention_heads=2,
+    intermediate_size=64,
+    max_position_embeddings=16,
+)
+TRAIN_CONFIG = TrainConfig(
+    train_batch_size=8,
+    learning_rate=1e-3,
+    num_train_steps=STEPS,
+    num_warmup_steps=2,
+    save_checkpoints_steps=4,
+    keep_checkpoints=2,
+    save_summary_steps=1,
+)
+
+
+@pytest.fixture(scope="module")
+def dataset_dir(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("dataset")
+    write_dataset(directory, [[20, 17], [20, 17]])
+    return directory
+
+
+@pytest.fixture(scope="module")
+def eval_dir(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("eval")
+    write_dataset(directory, [[9, 4]], split="eval", seed=1)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def trained(dataset_dir, tmp_path_factory):
+    model_dir = tmp_path_factory.mktemp("trained") / "model"
+    reports = []
+    assert train(dataset_dir, model_dir, BERT_CONFIG, TRAIN_CONFIG, reports.append) == STEPS
+    return model_dir, reports
+
+
+def test_training_leaves_all_that_it_promises(trained, dataset_dir):
+    model_dir, reports = trained
+    names = {path.name for path in model_dir.iterdir() if not path.name.startswith("events.out.tfevents")}
+    assert names == {
+        "bert_config.json", "vocab.txt", "training.json", "metrics.jsonl", "training.png",
+        "checkpoint-8.safetensors", "checkpoint-10.safetensors",
+    }  # fmt: skip
+    assert (model_dir / "vocab.txt").read_bytes() == (dataset_dir / "vocab.txt").read_bytes()
+    assert [progress.step for progress in reports] == list(range(1, STEPS + 1))
+    assert reports[-1].seconds_left == 0
+    assert reports[-1].sequences_per_second > 0
+    assert [row["step"] for row in read_metrics(model_dir)] == list(range(1, STEPS + 1))
+    assert reports[-1].loss < reports[0].loss
+
+
+@pytest.mark.parametrize("how", ["killed", "ctrl-c"])
+def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(trained, dataset_dir, tmp_path, how):
+    def interrupt(progress):
+        if progress.step == 6:
+            if how == "ctrl-c":
+                signal.raise_signal(signal.SIGINT)
+            else:
+                raise SystemExit
+
+    model_dir = tmp_path / "model"
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        train(dataset_dir, model_dir, BERT_CONFIG, TRAIN_CONFIG, interrupt)
+    resumed_from = {"killed": 4, "ctrl-c": 6}[how]
+    assert (model_dir / f"checkpoint-{resumed_from}.safetensors").exists()
+
+    reports = []
+    train(dataset_dir, model_dir, BERT_CONFIG, TRAIN_CONFIG, reports.append)
+    assert reports[0].step == resumed_from + 1
+    ours, theirs = (read_checkpoint(d / f"checkpoint-{STEPS}.safetensors") for d in (model_dir, trained[0]))
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+    losses, other_losses = ([row["loss"] for row in read_metrics(d)] for d in (model_dir, trained[0]))
+    assert losses == other_losses
+
+
+def test_a_finished_training_is_left_as_it_is(trained, dataset_dir):
+    assert train(dataset_dir, trained[0], BERT_CONFIG, TRAIN_CONFIG) == STEPS
+
+
+def test_another_training_in_the_same_folder_is_refused(trained, dataset_dir, tmp_path):
+    def refusal(directory, bert_config, train_config):
+        with pytest.raises(InputError) as error:
+            train(directory, trained[0], bert_config, train_config)
+        return str(error.value)
+
+    replace = dataclasses.replace
+    slower = replace(TRAIN_CONFIG, learning_rate=1e-4)
+    assert "learning_rate 0.001, this one has 0.0001" in refusal(dataset_dir, BERT_CONFIG, slower)
+    deeper = replace(BERT_CONFIG, num_hidden_layers=2)
+    assert "num_hidden_layers 1, this one has 2" in refusal(dataset_dir, deeper, TRAIN_CONFIG)
+    write_dataset(tmp_path, [[8]])
+    assert "dataset_sha256" in refusal(tmp_path, BERT_CONFIG, TRAIN_CONFIG)
+
+
+def test_how_often_checkpoints_are_kept_may_change(trained, dataset_dir):
+    config = dataclasses.replace(TRAIN_CONFIG, keep_checkpoints=5, save_checkpoints_steps=3)
+    assert train(dataset_dir, trained[0], BERT_CONFIG, config) == STEPS
+
+
+def test_a_folder_with_other_files_is_refused(dataset_dir):
+    with pytest.raises(InputError, match="holds something else than a training"):
+        train(dataset_dir, dataset_dir, BERT_CONFIG, TRAIN_CONFIG)
+
+
+def test_a_dataset_that_does_not_fit_the_model_is_refused(dataset_dir, tmp_path):
+    for change, sentence in (
+        ({"vocab_size": 41}, "bert_config has vocab_size 41, .* was made with 100 tokens"),
+        ({"max_position_embeddings": 8}, "max_position_embeddings 8, .* has max_seq_length 16"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            train(dataset_dir, tmp_path / "model", dataclasses.replace(BERT_CONFIG, **change), TRAIN_CONFIG)
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_damaged_shard_is_refused(tmp_path):
+    write_dataset(tmp_path / "data", [[8]])
+    shard = tmp_path / "data" / "train-0-0.tfrecord"
+    content = bytearray(shard.read_bytes())
+    content[50] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(InputError, match=r"train-0-0\.tfrecord has sha256"):
+        train(tmp_path / "data", tmp_path / "model", BERT_CONFIG, TRAIN_CONFIG)
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(dataset_dir, tmp_path):
+    config = dataclasses.replace(TRAIN_CONFIG, learning_rate=1e30, num_warmup_steps=0)
+    with pytest.raises(InputError, match=r"the loss of step \d+ is (nan|inf)"):
+        train(dataset_dir, tmp_path / "model", BERT_CONFIG, config)
+    assert not list((tmp_path / "model").glob("checkpoint-*"))
+
+
+def test_unless_given_the_steps_are_one_pass_and_a_tenth_of_it_warms_up(dataset_dir):
+    config = dataclasses.replace(TRAIN_CONFIG, train_batch_size=5, num_train_steps=None, num_warmup_steps=None)
+    assert schedule_for(config, DatasetInfo.load(dataset_dir)) == Schedule(1e-3, math.ceil(74 / 5), 1)
+
+
+def log_softmax(logits):
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def test_evaluation_equals_metrics_recomputed_in_numpy(trained, eval_dir):
+    results = evaluate(eval_dir, trained[0], eval_batch_size=5)
+    model, step = load_model(trained[0])
+    masked, pairs = [], []
+    for batch in eval_batches(DatasetInfo.load(eval_dir), eval_dir, 1, "eval"):
+        sequence, pooled = model.encoder(batch["input_ids"], batch["input_mask"], batch["segment_ids"])
+        logits = ops.convert_to_numpy(model.masked_lm_logits(sequence))[0, batch["masked_lm_positions"][0]]
+        for row, label, weight in zip(log_softmax(logits), batch["masked_lm_ids"][0], batch["masked_lm_weights"][0]):
+            if weight:
+                masked.append((-row[label], row.argmax() == label))
+        (row,), label = (
+            log_softmax(ops.convert_to_numpy(model.next_sentence(pooled))),
+            batch["next_sentence_labels"][0, 0],
+        )
+        pairs.append((-row[label], row.argmax() == label))
+    masked_lm_loss, masked_lm_accuracy = np.mean(masked, axis=0)
+    next_sentence_loss, next_sentence_accuracy = np.mean(pairs, axis=0)
+    assert results == pytest.approx(
+        {
+            "global_step": step,
+            "loss": masked_lm_loss + next_sentence_loss,
+            "masked_lm_accuracy": masked_lm_accuracy,
+            "masked_lm_loss": masked_lm_loss,
+            "next_sentence_accuracy": next_sentence_accuracy,
+            "next_sentence_loss": next_sentence_loss,
+        },
+        rel=1e-5,
+    )
+
+
+def test_eval_results_are_written_as_google_writes_them(trained, eval_dir):
+    results = evaluate(eval_dir, trained[0])
+    lines = (trained[0] / "eval_results.txt").read_text().splitlines()
+    assert lines == [f"{name} = {results[name]}" for name in sorted(results)]
+    assert lines[0] == f"global_step = {STEPS}"
+
+
+def test_evaluation_refuses_what_it_cannot_evaluate(trained, dataset_dir, eval_dir, tmp_path):
+    with pytest.raises(InputError, match="has no eval split"):
+        evaluate(dataset_dir, trained[0])
+    with pytest.raises(InputError, match="holds no model"):
+        evaluate(eval_dir, tmp_path)
+    info = write_dataset(tmp_path, [[4]], split="eval")
+    dataclasses.replace(info, vocab_sha256="0" * 64).save(tmp_path)
+    with pytest.raises(InputError, match="made with another vocabulary"):
+        evaluate(tmp_path, trained[0])
+
+
+def test_the_most_frequent_token_is_a_baseline(eval_dir):
+    labels = []
+    for batch in eval_batches(DatasetInfo.load(eval_dir), eval_dir, 1, "eval"):
+        labels += batch["masked_lm_ids"][batch["masked_lm_weights"] > 0].tolist()
+    assert most_frequent_token_accuracy(eval_dir) == max(map(labels.count, labels)) / len(labels)
+
+
+def test_a_model_without_a_checkpoint_is_refused(trained, tmp_path):
+    (tmp_path / "training.json").write_bytes((trained[0] / "training.json").read_bytes())
+    with pytest.raises(InputError, match="has no checkpoint yet"):
+        load_model(tmp_path)
+
+
+def test_masked_tokens_are_predicted_with_probabilities(trained):
+    model, _ = load_model(trained[0])
+    input_ids = np.array([[2, 9, 4, 11, 3]], np.int32)
+    ids, probs = predict_masked(model, input_ids, np.zeros_like(input_ids), np.array([[2, 3]], np.int32), VOCAB_SIZE)
+    assert ids.shape == probs.shape == (1, 2, VOCAB_SIZE)
+    np.testing.assert_allclose(probs.sum(axis=-1), 1, rtol=1e-5)
+    assert (np.diff(probs) <= 0).all()
+    assert sorted(ids[0, 0]) == list(range(VOCAB_SIZE))
