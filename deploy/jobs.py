@@ -83,6 +83,8 @@ def generate_dataset(
     _check_output(output, overwrite)
     started, clock = datetime.now(UTC), time.monotonic()
 
+    if vocab.has_upper_case and not config.cased:
+        console.print(f"[yellow]{vocab_file} has tokens in upper case; if it was trained with --cased, say so here.[/]")
     console.print(f"Reading {_describe(files)}")
     with console.status("Measuring the corpus"):
         build = partial(dag.measure_corpus, inputs=inputs, options=reading)
@@ -119,6 +121,7 @@ def generate_dataset(
     }
     write_text_atomically(output / "run.json", json.dumps(run, indent=1) + "\n")
     show_summary(console, output, DatasetInfo.load(output), seconds)
+    console.print(f"Look at it with: maskmill inspect {output}")
 
 
 def _describe(files: list[str]) -> str:

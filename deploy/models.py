@@ -55,9 +55,14 @@ def train_model(dataset: Path, model_dir: Path, bert_config: str, train_config: 
             bar.update(task, total=now.num_train_steps, completed=now.step, description=describe_progress(now))
             if bar.disable and time.monotonic() - last_line >= SECONDS_BETWEEN_LINES:
                 last_line = time.monotonic()
-                console.print(f"step {now.step:,} of {now.num_train_steps:,}: {describe_progress(now)}")
+                left = f"{now.seconds_left / 60:.0f} min left"
+                console.print(f"step {now.step:,} of {now.num_train_steps:,}: {describe_progress(now)}, {left}")
 
-        step = train(dataset, model_dir, config, train_config, report)
+        try:
+            step = train(dataset, model_dir, config, train_config, report)
+        except KeyboardInterrupt:
+            console.print(f"Stopped. What was learned is in {model_dir}; the same command goes on from there.")
+            raise
     print_curve(console, model_dir)
     console.print(
         f"Wrote {model_dir}: {step:,} steps, in {time.monotonic() - started:.0f} s; the curve is in training.png"

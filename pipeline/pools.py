@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pipeline.config import InstanceConfig
 from pipeline.schema import Split
 from pipeline.seeding import hash_fraction
+from tokenizer.errors import InputError
 
 DIGEST_BYTES = 16
 
@@ -22,6 +23,7 @@ DIGEST_BYTES = 16
 MIN_DOCUMENTS_PER_POOL = 1_000
 MIN_CHARACTERS_PER_POOL = 4_000_000
 MAX_CHARACTERS_PER_POOL = 64_000_000  # about 32 MB of ids
+MAX_TOKENS_PER_POOL = 2**31 - 1
 POOLS_WANTED = 64  # enough to keep many workers busy
 
 
@@ -111,7 +113,10 @@ def pack_document(digest: bytes, ids: NDArray[np.unsignedinteger], sentence_leng
 
 
 def unpack_pool(packed: Iterable[bytes], dtype: np.dtype[np.unsignedinteger]) -> Pool:
-    """Packed documents, in any order, to the pool that holds them; `dtype` is that of their ids."""
+    """Packed documents, in any order, to the pool that holds them; `dtype` is that of their ids.
+
+    Raises InputError when the pool has more tokens than an int32 counts.
+    """
     ids: list[NDArray[np.unsignedinteger]] = []
     lengths: list[NDArray[np.uint32]] = []
     digests: list[bytes] = []
@@ -120,6 +125,8 @@ def unpack_pool(packed: Iterable[bytes], dtype: np.dtype[np.unsignedinteger]) ->
         lengths.append(np.frombuffer(document, np.uint32, sentences, DIGEST_BYTES + 4))
         ids.append(np.frombuffer(document, dtype, offset=DIGEST_BYTES + 4 + 4 * int(sentences)))
         digests.append(document[:DIGEST_BYTES])
+    if sum(map(len, ids)) > MAX_TOKENS_PER_POOL:
+        raise InputError("a shard's pool of documents has more than 2^31 tokens; give a larger --shards-per-copy")
     return Pool(
         ids=np.concatenate([*ids, np.empty(0, dtype)]),
         sentence_offsets=_offsets(np.concatenate([*lengths, np.empty(0, np.uint32)])),

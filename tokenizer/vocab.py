@@ -82,5 +82,10 @@ class Vocab:
         """For each id: does the token continue a word (`##...`)?"""
         return [len(token) > 2 and token.startswith("##") for token in self.tokens]
 
+    @property
+    def has_upper_case(self) -> bool:
+        """True when a token of text is not in lower case, as in a cased vocabulary."""
+        return any(self.tokens[id] != self.tokens[id].lower() for id in self.ordinary_ids)
+
     def __len__(self) -> int:
         return len(self.tokens)

@@ -1,0 +1,44 @@
+"""The demo in short: every step runs the command that it prints, and a second run repeats nothing."""
+
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from deploy import demo, python_docs
+from deploy.cli import main
+
+pytest.importorskip("tensorflow", reason="needs the [train] extra")
+
+
+@pytest.fixture
+def short_demo(monkeypatch):
+    """Eighty documents, a small vocabulary, three steps."""
+    monkeypatch.setattr(demo, "collect_documents", lambda: islice(python_docs.collect_documents(), 80))
+    monkeypatch.setattr(demo, "VOCAB", "--vocab-size 600")
+    monkeypatch.setattr(demo, "TRAIN", "--train-batch-size 8 --num-train-steps 3")
+
+
+def test_the_demo_goes_from_text_to_an_exported_model(tmp_path: Path, short_demo):
+    output = tmp_path / "a demo"
+    first = CliRunner().invoke(main, ["demo", "--output", str(output)])
+    assert first.exit_code == 0, first.output
+    for command in ("vocab", "generate", "inspect", "train", "evaluate", "fill-mask", "export"):
+        assert f"$ maskmill {command} " in first.output
+    for made in ("vocab.txt", "shards/dataset_info.json", "model/training.png", "huggingface/model.safetensors"):
+        assert (output / made).exists()
+
+    before = {path: path.read_bytes() for path in output.rglob("*.tfrecord")}
+    second = CliRunner().invoke(main, ["demo", "--output", str(output)])
+    assert second.exit_code == 0, second.output
+    assert second.output.count("Done before") == 3
+    assert {path: path.read_bytes() for path in output.rglob("*.tfrecord")} == before
+
+
+def test_a_folder_with_something_else_is_left_alone(tmp_path: Path):
+    (tmp_path / "notes.txt").write_text("mine")
+    result = CliRunner().invoke(main, ["demo", "--output", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "holds something else than a demo" in result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
