@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-import re
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ from pipeline import dag
 from pipeline.config import InstanceConfig
 from pipeline.documents import ReadOptions, list_files
 from pipeline.pools import Pools
-from pipeline.schema import MANIFEST, SHARD_PREFIX, DatasetInfo, write_text_atomically
+from pipeline.schema import MANIFEST, SHARD_NAME, DatasetInfo, write_text_atomically
 from tokenizer.errors import InputError
 from tokenizer.train import train_vocab
 from tokenizer.vocab import Vocab
@@ -142,8 +141,7 @@ def _check_output(output: Path, overwrite: bool) -> None:
 
 def _dataset_files(output: Path) -> list[Path]:
     """The manifest, which is to go first, and the shards, those under temporary names as well."""
-    prefixes = "|".join(SHARD_PREFIX.values())
-    shards = [path for path in output.iterdir() if re.fullmatch(rf"\.?({prefixes})-\d+-of-\d+\.tfrecord.*", path.name)]
+    shards = [path for path in output.iterdir() if SHARD_NAME.match(path.name.removeprefix("."))]
     return [*output.glob(MANIFEST), *sorted(shards)]
 
 

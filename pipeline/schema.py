@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -17,6 +18,16 @@ VOCAB = "vocab.txt"
 
 Split = Literal["train", "eval"]
 SHARD_PREFIX: dict[Split, str] = {"train": "instances", "eval": "eval"}
+SHARD_NAME = re.compile(rf"({'|'.join(SHARD_PREFIX.values())})-\d+-of-\d+\.tfrecord")
+
+
+def shard_name(split: Split, index: int, of: int) -> str:
+    """The file name of a shard.
+
+    >>> shard_name("train", 3, 40)
+    'instances-00003-of-00040.tfrecord'
+    """
+    return f"{SHARD_PREFIX[split]}-{index:05d}-of-{of:05d}.tfrecord"
 
 
 @dataclass(frozen=True)

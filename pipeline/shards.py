@@ -13,7 +13,7 @@ from pipeline.examples import ExampleEncoder
 from pipeline.masking import Masker, Predictions
 from pipeline.pairs import pair_documents, truncate_pairs
 from pipeline.pools import Pool, Pools
-from pipeline.schema import SHARD_PREFIX, ShardInfo, features
+from pipeline.schema import ShardInfo, features, shard_name
 from pipeline.seeding import rng_for
 from pipeline.segments import Segments, assemble
 from pipeline.tfrecord import write_records
@@ -44,9 +44,8 @@ class ShardBuilder:
         in_split = self.pools.number_in(split)
         copies = self.config.dupe_factor if split == "train" else 1
         for copy in range(copies):
-            counts = Counter({f"{split}/{name}": count for name, count in self._count_pool(pool).items() if copy == 0})
-            index, of = copy * in_split + number_in_split, copies * in_split
-            name = f"{SHARD_PREFIX[split]}-{index:05d}-of-{of:05d}.tfrecord"
+            counts = Counter[str]() if copy else self._count_pool(split, pool)
+            name = shard_name(split, copy * in_split + number_in_split, copies * in_split)
             written = write_records(self.output / name, self._encode_copy(number, pool, copy, split, counts))
             yield ShardInfo(name, split, copy, number, written.records, written.bytes, written.sha256), counts
 
@@ -75,14 +74,16 @@ class ShardBuilder:
                 }
             )
 
-    def _count_pool(self, pool: Pool) -> dict[str, int]:
-        return {
-            "documents": pool.documents,
-            "duplicate_documents": pool.documents - len(set(pool.digests)),
-            "sentences": pool.sentences,
-            "tokens": len(pool.ids),
-            "unk_tokens": int((pool.ids == self.vocab.ids[UNK]).sum()),
-        }
+    def _count_pool(self, split: str, pool: Pool) -> Counts:
+        return Counter(
+            {
+                f"{split}/documents": pool.documents,
+                f"{split}/duplicate_documents": pool.documents - len(set(pool.digests)),
+                f"{split}/sentences": pool.sentences,
+                f"{split}/tokens": len(pool.ids),
+                f"{split}/unk_tokens": int((pool.ids == self.vocab.ids[UNK]).sum()),
+            }
+        )
 
     def _count_batch(
         self,
