@@ -49,7 +49,8 @@ def main() -> None:
     corpus = Path(sys.argv[1] if len(sys.argv) > 1 else SHARED / "books_sentences.txt.gz")
     vocab_file = Path(sys.argv[2] if len(sys.argv) > 2 else SHARED / "bert-base-uncased-vocab.txt")
     if not corpus.exists() or not vocab_file.exists():
-        sys.exit(f"{corpus} or {vocab_file} is absent; give a corpus in BERT's text format and a vocabulary")
+        print(f"Skipped: {corpus} or {vocab_file} is absent; name a corpus in BERT's text format and a vocabulary.")
+        return
     documents = [d for d in read_documents(str(corpus), ReadOptions()) if isinstance(d, RawDocument)]
     megabytes = sum(len(document.text.encode()) for document in documents) / 1e6
     console = Console(width=100)

@@ -9,6 +9,7 @@ import click
 
 from model.config import TrainConfig
 from pipeline.config import InstanceConfig
+from pipeline.schema import DatasetInfo
 from tokenizer.errors import InputError
 
 MODULES_OF_EXTRAS = {
@@ -30,9 +31,6 @@ class MaskmillGroup(click.Group):
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except KeyboardInterrupt:
-            click.echo("\nInterrupted.", err=True)
-            ctx.exit(130)
         except Exception as error:
             sentence = find_sentence(error)
             if sentence is None:
@@ -47,10 +45,23 @@ def find_sentence(error: Exception) -> str | None:
     if isinstance(error, ModuleNotFoundError) and error.name:
         module = error.name.split(".")[0]
         if extra := MODULES_OF_EXTRAS.get(module):
-            return f"this command needs {module}, which is not installed; run: pip install 'maskmill[{extra}]'"
+            return f"this command needs {module}, which is not installed; in our folder run: pip install '.[{extra}]'"
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename} cannot be used ({error.strerror}); check the path, its permissions and the free space"
     return None
+
+
+class LocalPath(click.Path):
+    """A path on this machine, as `pathlib.Path`; a gs:// one would silently become a folder named gs:."""
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(path_type=Path, **kwargs)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuses URLs."""
+        if "://" in str(value):
+            self.fail(f"{value} is not on this machine; this version reads and writes local files.", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 @contextmanager
@@ -101,7 +112,7 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @main.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="File to write.")
+@click.option("--output", required=True, type=LocalPath(dir_okay=False), help="File to write.")
 @click.option("--vocab-size", default=30_522, type=click.IntRange(6), help="Tokens, special ones included.")
 @click.option("--cased", is_flag=True, help="Keep case and accents.")
 @click.option("--min-frequency", default=2, type=click.IntRange(1), help="Pieces that occur less often are not joined.")
@@ -140,8 +151,8 @@ def vocab(
 
 @main.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("--vocab-file", required=True, type=click.Path(path_type=Path), help="Vocabulary, one token a line.")
-@click.option("--output", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write.")
+@click.option("--vocab-file", required=True, type=LocalPath(), help="Vocabulary, one token a line.")
+@click.option("--output", required=True, type=LocalPath(file_okay=False), help="Folder to write.")
 @click.option("--max-seq-length", default=InstanceConfig.max_seq_length, help="Tokens of an instance.")
 @click.option("--max-predictions-per-seq", default=InstanceConfig.max_predictions_per_seq, help="Masked tokens.")
 @click.option("--masked-lm-prob", default=InstanceConfig.masked_lm_prob, help="Share of the tokens to predict.")
@@ -180,7 +191,7 @@ def generate(
 
 
 @main.command()
-@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("dataset", type=LocalPath())
 @click.option("-n", "examples", default=3, type=click.IntRange(0), help="Decoded examples to show.")
 def inspect(dataset: Path, examples: int) -> None:
     """Show what is in a dataset: its manifest as a table, and decoded examples."""
@@ -189,9 +200,7 @@ def inspect(dataset: Path, examples: int) -> None:
     show_dataset(dataset, examples)
 
 
-model_dir_option = click.option(
-    "--model-dir", required=True, type=click.Path(path_type=Path), help="Folder of the model."
-)
+model_dir_option = click.option("--model-dir", required=True, type=LocalPath(), help="Folder of the model.")
 backend_option = click.option(
     "--backend",
     type=click.Choice(["tensorflow", "jax"]),
@@ -202,7 +211,7 @@ backend_option = click.option(
 
 
 @main.command()
-@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("dataset", type=LocalPath())
 @model_dir_option
 @click.option("--bert-config", default="base", help="tiny, mini, small, medium, base, large, or a bert_config.json.")
 @click.option("--train-batch-size", default=TrainConfig.train_batch_size, help="Sequences in a step.")
@@ -219,12 +228,13 @@ def train(dataset: Path, model_dir: Path, bert_config: str, backend: str, **conf
 
     with wrong_usage():
         train_config = TrainConfig(**config)
+    DatasetInfo.load(dataset)  # before the seconds that Keras takes
     choose_backend(backend)
     train_model(dataset, model_dir, bert_config, train_config)
 
 
 @main.command()
-@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("dataset", type=LocalPath())
 @model_dir_option
 @click.option("--split", type=click.Choice(["eval", "train"]), default="eval", help="Examples to evaluate on.")
 @click.option("--eval-batch-size", default=64, type=click.IntRange(1), help="Sequences at a time.")
@@ -233,6 +243,7 @@ def evaluate(dataset: Path, model_dir: Path, split: Any, eval_batch_size: int, b
     """Measure a trained model on the held-out documents of a dataset."""
     from deploy.models import choose_backend, evaluate_model
 
+    DatasetInfo.load(dataset)  # before the seconds that Keras takes
     choose_backend(backend)
     evaluate_model(dataset, model_dir, split, eval_batch_size)
 
@@ -252,7 +263,7 @@ def fill_mask(texts: tuple[str, ...], model_dir: Path, top_k: int, backend: str)
 
 @main.command()
 @model_dir_option
-@click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder to write.")
+@click.option("--output", required=True, type=LocalPath(), help="Folder to write.")
 @backend_option
 def export(model_dir: Path, output: Path, backend: str) -> None:
     """Write a trained model as a folder that Hugging Face transformers loads."""
@@ -263,7 +274,7 @@ def export(model_dir: Path, output: Path, backend: str) -> None:
 
 
 @main.command()
-@click.option("--output", default="demo", type=click.Path(path_type=Path, file_okay=False), help="Folder to write.")
+@click.option("--output", default="demo", type=LocalPath(file_okay=False), help="Folder to write.")
 def demo(output: Path) -> None:
     """All of it, on the documentation of the Python packages installed here."""
     from deploy.demo import run_demo

@@ -26,7 +26,7 @@ BERT_CONFIG = {
 }
 VOCAB = "--vocab-size 5000"
 GENERATE = "--max-seq-length 64 --max-predictions-per-seq 10 --eval-fraction 0.05"
-TRAIN = "--train-batch-size 32 --learning-rate 1e-3 --num-train-steps 4000"
+TRAIN = "--train-batch-size 32 --learning-rate 1e-3 --num-train-steps 3200"
 TEXTS = ("The function returns a [MASK].", "If the file does not [MASK], an error is raised.", "The default is [MASK].")
 
 
@@ -37,7 +37,7 @@ def run_demo(output: Path, cli: click.Group) -> None:
     """
     console = Console(highlight=False, soft_wrap=True)
     corpus = output / "corpus" / "python_docs.jsonl.gz"
-    if output.exists() and any(output.iterdir()) and not corpus.exists():
+    if output.exists() and not corpus.exists() and any(not path.name.startswith(".") for path in output.iterdir()):
         raise InputError(f"output {output} holds something else than a demo; give a new folder with --output")
     started = time.monotonic()
 
@@ -84,9 +84,11 @@ def run_demo(output: Path, cli: click.Group) -> None:
 
 
 def _write_corpus(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
+    folder = path.parent.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{path.name}.tmp"
     with gzip.open(temporary, "wt", encoding="utf-8") as file:
         for document in collect_documents():
             file.write(json.dumps({"id": document.id, "text": document.text}, ensure_ascii=False) + "\n")
+    path.parent.mkdir(exist_ok=True)
     temporary.replace(path)

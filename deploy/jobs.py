@@ -5,7 +5,7 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from deploy import local
@@ -44,15 +45,17 @@ def train_vocab_file(
     if output.exists() and not overwrite:
         raise InputError(f"output {output} exists; give another name, or --overwrite to replace it")
     files = list_files(inputs)
-    output.parent.mkdir(parents=True, exist_ok=True)
+    num_workers = num_workers or local.choose_workers(files)
+    _check_apart(inputs, output)
     started = time.monotonic()
 
-    console.print(f"Reading {_describe(files)}")
+    _measure(console, inputs, files, reading, num_workers)
     with console.status("Counting words"):
         build = partial(dag.count_words, inputs=inputs, options=reading, cased=cased)
-        counts = local.run_for_counts(build, num_workers or local.choose_workers(files))
+        counts = local.run_for_counts(build, num_workers)
     with console.status("Learning the vocabulary"):
         vocab = train_vocab(counts, vocab_size, min_frequency)
+    output.parent.mkdir(parents=True, exist_ok=True)
     write_text_atomically(output, vocab.to_text())
 
     seconds = time.monotonic() - started
@@ -79,19 +82,22 @@ def generate_dataset(
     vocab = Vocab.load(vocab_file)
     files = list_files(inputs)
     num_workers = num_workers or local.choose_workers(files)
+    _check_apart(inputs, output)
+    _check_apart(inputs, vocab_file)
     _check_output(output, overwrite)
     started, clock = datetime.now(UTC), time.monotonic()
 
     if vocab.has_upper_case and not config.cased:
         console.print(f"[yellow]{vocab_file} has tokens in upper case; if it was trained with --cased, say so here.[/]")
-    console.print(f"Reading {_describe(files)}")
-    with console.status("Measuring the corpus"):
-        build = partial(dag.measure_corpus, inputs=inputs, options=reading)
-        corpus = local.run_for_counts(build, num_workers)
-    _check_corpus(inputs, corpus)
+    corpus = _measure(console, inputs, files, reading, num_workers)
+    if corpus["documents"] == 1:
+        raise InputError(
+            f"INPUT {' '.join(inputs)} is one document; expected two or more, with a blank line between them: "
+            "a random next sentence comes from another document"
+        )
     pools = Pools.plan(config, corpus["documents"], corpus["characters"])
     shards = pools.train * config.dupe_factor + pools.eval
-    console.print(f"{corpus['documents']:,} documents, {corpus['characters']:,} characters -> {shards} shards")
+    console.print(f"Building {shards} shards from {corpus['documents']:,} documents")
 
     _remove_dataset(output)
     with _show_shards(output, shards, console):
@@ -128,6 +134,14 @@ def _describe(files: list[str]) -> str:
     return f"{files[0]} ({size:.1f} MB)" if len(files) == 1 else f"{len(files):,} files ({size:.1f} MB)"
 
 
+def _check_apart(inputs: Sequence[str], path: Path) -> None:
+    """Raises InputError when what is written, or the vocabulary, would be read as a document the next time."""
+    for name in inputs:
+        folder = Path(name).resolve()
+        if folder.is_dir() and path.resolve().is_relative_to(folder):
+            raise InputError(f"{path} lies in INPUT {name} and would be read as text; put it outside of that folder")
+
+
 def _check_output(output: Path, overwrite: bool) -> None:
     """Raises InputError when the folder cannot be written, or holds a dataset, whole or not, that is not given up."""
     output.mkdir(parents=True, exist_ok=True)
@@ -150,19 +164,24 @@ def _remove_dataset(output: Path) -> None:
         path.unlink()
 
 
-def _check_corpus(inputs: Sequence[str], corpus: Mapping[str, int]) -> None:
-    """Raises InputError when there are not two documents: no random next sentence would be possible."""
-    name = " ".join(inputs)
+def _measure(
+    console: Console, inputs: Sequence[str], files: list[str], reading: ReadOptions, num_workers: int
+) -> dict[str, int]:
+    """Reads the corpus once, cheaply; prints and returns its measures. Raises InputError when it has no documents."""
+    console.print(f"Reading {_describe(files)}")
+    with console.status("Measuring the corpus"):
+        corpus = local.run_for_counts(partial(dag.measure_corpus, inputs=inputs, options=reading), num_workers)
+    prefix = "set_aside/"
+    set_aside = [f"{corpus[key]:,} {key.removeprefix(prefix)}" for key in corpus if key.startswith(prefix)]
     if corpus["documents"] == 0:
-        prefix = "set_aside/"
-        reasons = [f"{corpus[key]:,} {key.removeprefix(prefix)}" for key in corpus if key.startswith(prefix)]
-        found = f"none that can be read ({'; '.join(reasons)})" if reasons else "none"
-        raise InputError(f"INPUT {name} holds no documents: {found}; expected text, or JSONL with its --text-field")
-    if corpus["documents"] == 1:
+        found = f"none that can be read ({'; '.join(set_aside)})" if set_aside else "none"
         raise InputError(
-            f"INPUT {name} is one document; expected two or more, with a blank line between them: "
-            "a random next sentence comes from another document"
+            f"INPUT {' '.join(inputs)} holds no documents: {found}; expected text, or JSON lines with --text-field"
         )
+    console.print(f"{corpus['documents']:,} documents, {corpus['characters']:,} characters without blanks")
+    if set_aside:
+        console.print(f"[yellow]Set aside: {escape('; '.join(set_aside))}[/]")
+    return corpus
 
 
 @contextmanager

@@ -38,6 +38,10 @@ def run(build: dag.Build, num_workers: int) -> None:
     except Exception as error:
         if str(error).startswith("KeyboardInterrupt"):
             raise KeyboardInterrupt from None
+        if "Channel closed prematurely" in str(error):
+            raise InputError(
+                "a worker process was killed, most often because memory ran out; give a smaller --num-workers"
+            ) from None
         if sentence := WORKER_ERROR.search(str(error)):
             raise InputError(sentence[1]) from None
         raise

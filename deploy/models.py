@@ -1,6 +1,7 @@
 """`train`, `evaluate`, `fill-mask` and `export`: the model on the terminal."""
 
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -128,7 +129,8 @@ def fill_masks(model_dir: Path, texts: tuple[str, ...], top_k: int) -> None:
             raise InputError(f"a text has {len(ids)} tokens; expected {longest} or fewer, cut it: {text[:60]}")
         input_ids = np.array([ids], np.int32)
         positions = np.flatnonzero(input_ids[0] == vocab.ids[MASK]).astype(np.int32)
-        best, probabilities = predict_masked(model, input_ids, np.zeros_like(input_ids), positions[None], top_k)
+        segment_ids = np.zeros_like(input_ids)
+        best, probabilities = predict_masked(model, input_ids, segment_ids, positions[None], min(top_k, len(vocab)))
         console.print(escape(text))
         for words, shares in zip(best[0], probabilities[0]):
             line = ", ".join(f"{vocab.tokens[id]} {share:.1%}" for id, share in zip(words, shares))
@@ -148,12 +150,20 @@ def encode_with_masks(text: str, vocab: Vocab, cased: bool) -> list[int]:
 
 
 def export_model(model_dir: Path, output: Path) -> None:
-    """Writes the model as a folder that Hugging Face `transformers` loads."""
+    """Writes the model as a folder that Hugging Face `transformers` loads, whole or not at all.
+
+    Raises InputError when the folder is there and not empty.
+    """
     from model.interop import export
     from model.model_dir import read_training
 
-    export(model_dir, output)
-    vocab = Vocab.load(output / VOCAB)
-    write_text_atomically(output / "tokenizer.json", to_tokenizer_json(vocab, read_training(model_dir)["cased"]))
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f"output {output} is not empty; give a new or an empty folder")
+    unfinished = output.with_name(f".{output.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    export(model_dir, unfinished)
+    vocab = Vocab.load(unfinished / VOCAB)
+    write_text_atomically(unfinished / "tokenizer.json", to_tokenizer_json(vocab, read_training(model_dir)["cased"]))
+    unfinished.replace(output)
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"Wrote {output}: {', '.join(sorted(path.name for path in output.iterdir()))}")

@@ -25,6 +25,14 @@ def show_summary(console: Console, output: Path, info: DatasetInfo, seconds: flo
     unknown = train.get("unk_tokens", 0) / max(train.get("tokens", 0), 1)
     if unknown > MOST_UNKNOWN:
         console.print(f"[yellow]{unknown:.0%} of the tokens are \\[UNK]: the vocabulary does not fit this text.[/]")
+    sentence_tokens = train.get("tokens", 0) / max(train.get("sentences", 0), 1)
+    if sentence_tokens > info.max_seq_length / 2:
+        console.print(
+            f"[yellow]A sentence has {sentence_tokens:,.0f} tokens on average, an instance {info.max_seq_length}: "
+            "much is cut off. If a line of your text is a paragraph, give --split-sentences en (or its language).[/]"
+        )
+    if not info.examples_of("train"):
+        console.print("[yellow]No example is left to train on; give more documents or a smaller --eval-fraction.[/]")
     if info.config["eval_fraction"] and not info.examples_of("eval"):
         console.print("[yellow]No document was set aside for evaluation; give a larger --eval-fraction.[/]")
     console.print(f"Wrote {output}: {len(info.shards)} shards, {size:,.1f} MB, in {seconds:.1f} s")
@@ -94,6 +102,7 @@ def _count_table(info: DatasetInfo) -> Table:
     add("[UNK] tokens", *(_share(count, "unk_tokens", "tokens") for count in counts))
     add("random next", *(_share(count, "random_next", "instances") for count in counts))
     add("tokens an instance", *(_mean(count, "instance_tokens", "instances") for count in counts))
+    add("truncated tokens", *(f"{count.get('truncated_tokens', 0):,}" for count in counts))
     add("predictions an instance", *(_mean(count, "masked_tokens", "instances") for count in counts))
     for kind in ("mask", "same", "random"):
         add(f"  shown as {kind}", *(_share(count, f"masked_as_{kind}", "masked_tokens") for count in counts))

@@ -9,10 +9,11 @@ from pathlib import Path
 import keras
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from model.bert import BertPretrainer
 from model.optimization import AdamWeightDecay
+from pipeline.schema import write_bytes_atomically
 from tokenizer.errors import InputError
 
 Arrays = dict[str, np.ndarray]
@@ -28,16 +29,16 @@ def state_of(model: BertPretrainer, optimizer: AdamWeightDecay) -> dict[str, ker
 
 
 def save_checkpoint(model_dir: Path, step: int, state: Variables, keep: int) -> None:
-    """Writes `checkpoint-<step>.safetensors`, whole or not at all, then removes all but the `keep` newest."""
+    """Writes `checkpoint-<step>.safetensors`, whole or not at all, then removes all but the `keep` newest.
+
+    Raises InputError when there is no room for it.
+    """
     arrays = {name: np.asarray(variable) for name, variable in state.items()}
     path = model_dir / f"checkpoint-{step}.safetensors"
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        save_file(arrays, temporary, metadata={"sha256": _digest(arrays)})
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    for _, old in list_checkpoints(model_dir)[keep:]:
+    write_bytes_atomically(path, save(arrays, metadata={"sha256": _digest(arrays)}))
+    # Newer ones are damaged, or this run would have begun there; it writes them again.
+    older = [old for old_step, old in list_checkpoints(model_dir) if old_step < step]
+    for old in older[keep - 1 :]:
         old.unlink()
 
 

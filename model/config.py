@@ -51,9 +51,10 @@ class BertConfig:
             f"a divisor of hidden_size, which is {self.hidden_size}",
         )
         _check(self, "hidden_act", self.hidden_act == "gelu", "'gelu', the activation of every published BERT")
+        _check(self, "type_vocab_size", self.type_vocab_size >= 2, "2 or more, one for each segment")
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
-            _check(self, name, 0 <= getattr(self, name) < 1, "a share from 0 to less than 1 (BERT: 0.1)")
-        _check(self, "initializer_range", self.initializer_range > 0, "more than 0 (BERT: 0.02)")
+            _check(self, name, _is_within(getattr(self, name), 0, 0.999), "a share from 0 to less than 1 (BERT: 0.1)")
+        _check(self, "initializer_range", _is_within(self.initializer_range, 1e-9, 10), "more than 0 (BERT: 0.02)")
 
     @classmethod
     def preset(cls, name: str, vocab_size: int) -> "BertConfig":
@@ -146,6 +147,10 @@ class TrainConfig:
 def _check(config: BertConfig | TrainConfig, name: str, holds: bool, expected: str) -> None:
     if not holds:
         raise InputError(f"{name} is {getattr(config, name)!r}; expected {expected}")
+
+
+def _is_within(value: object, lowest: float, highest: float) -> bool:
+    return isinstance(value, int | float) and lowest <= value <= highest
 
 
 def _is_int(value: object) -> bool:

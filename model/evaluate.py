@@ -34,6 +34,11 @@ def evaluate(
             f"{dataset_dir} was made with another vocabulary than {model_dir} was trained with; "
             f"generate it with --vocab-file {Path(model_dir) / 'vocab.txt'}"
         )
+    if training["cased"] != info.config["cased"]:
+        raise InputError(
+            f"{dataset_dir} has cased={info.config['cased']}, {model_dir} was trained with cased={training['cased']}; "
+            "generate the dataset as the model's was"
+        )
     model, global_step = load_model(model_dir)
     check_fits(info, dataset_dir, model.config)
     replace(info, shards=tuple(info.shards_of(split))).check_files(dataset_dir)

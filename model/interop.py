@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from model.bert import BertPretrainer
 from model.model_dir import load_model, read_training
-from pipeline.schema import VOCAB, write_text_atomically
+from pipeline.schema import VOCAB, write_bytes_atomically, write_text_atomically
 from tokenizer.errors import InputError
 
 # Ours -> Google's, the first that matches at the start; the rest of the name stays.
@@ -88,7 +88,8 @@ def export(model_dir: str | os.PathLike[str], output_dir: str | os.PathLike[str]
     _write_json(output / "tokenizer_config.json", tokenizer_config)
     shutil.copyfile(Path(model_dir) / VOCAB, output / VOCAB)
     # The file names the framework whose layout it has; transformers looks for that.
-    save_file(hugging_face_weights(model), output / "model.safetensors", metadata={"format": "pt"})
+    weights = save(hugging_face_weights(model), metadata={"format": "pt"})
+    write_bytes_atomically(output / "model.safetensors", weights)
     return output
 
 

@@ -7,6 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import keras
+
 from model.bert import BertPretrainer
 from model.checkpoint import restore_newest
 from model.config import BertConfig, TrainConfig
@@ -26,6 +28,7 @@ def describe_training(
     """All that decides what a training comes to: the content of `training.json`."""
     manifest = (Path(dataset_dir) / MANIFEST).read_bytes()
     return {
+        "backend": keras.backend.backend(),
         "bert_config": asdict(bert_config),
         "train_config": asdict(train_config),
         "dataset_sha256": hashlib.sha256(manifest).hexdigest(),

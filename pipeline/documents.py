@@ -22,7 +22,7 @@ InputFormat = Literal["auto", "text", "jsonl"]
 class ReadOptions:
     """How files are read. The documents matter to the output, how they were stored does not.
 
-    Raises InputError where a language is no ISO 639 code.
+    Raises InputError where a language is not of the form of an ISO 639 code.
     """
 
     input_format: InputFormat = "auto"
@@ -79,12 +79,14 @@ def _is_hidden(path: Path, folder: Path) -> bool:
 
 
 def read_documents(path: str, options: ReadOptions) -> Iterator[RawDocument | Rejected]:
-    """The documents of one file, plain or gzip, in their order. Empty documents do not count.
+    """The documents of one file, plain or gzip, in their order.
 
-    Raises InputError when the file cannot be read, or its compressed stream is cut off or damaged.
+    Raises InputError when the file cannot be read or is no text, or its compressed stream is cut off or damaged.
     """
     try:
         with _open(path) as stream:
+            if b"\0" in stream.peek(1024)[:1024]:
+                raise InputError(f"{path} is no text (it has NUL bytes); expected UTF-8, leave it out or convert it")
             if _detect_format(path, stream, options.input_format) == "jsonl":
                 yield from _read_jsonl(path, stream, options)
             else:
@@ -143,14 +145,16 @@ def _read_jsonl(path: str, stream: io.BufferedReader, options: ReadOptions) -> I
         source = f"{path}:{number}"
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             yield Rejected(source, "malformed JSON")
             continue
         if not isinstance(record, dict) or options.text_field not in record:
             yield Rejected(source, f"no field {options.text_field!r}")
         elif not isinstance(record[options.text_field], str):
             yield Rejected(source, f"field {options.text_field!r} is no text")
-        elif record[options.text_field].strip():
+        elif not record[options.text_field].strip():
+            yield Rejected(source, "empty text")
+        else:
             yield _checked(RawDocument(source, record[options.text_field], lines_are_sentences))
 
 

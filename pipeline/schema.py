@@ -170,10 +170,20 @@ def _find_damage(folder: Path, name: str, size: int | None, sha256: str) -> str 
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """Writes a text file under a temporary name beside it, then renames."""
+    """Writes a text file as UTF-8 that appears under its name only when it is whole."""
+    write_bytes_atomically(path, text.encode())
+
+
+def write_bytes_atomically(path: Path, data: bytes) -> None:
+    """Writes a file that appears under its name only when it is whole.
+
+    Raises InputError when there is no room for it, or no permission.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(data)
         temporary.replace(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}); make room, or give another output") from error
     finally:
         temporary.unlink(missing_ok=True)

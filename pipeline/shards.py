@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.config import InstanceConfig
 from pipeline.examples import ExampleEncoder
 from pipeline.masking import Masker, Predictions
-from pipeline.pairs import pair_documents, truncate_pairs
+from pipeline.pairs import Pairs, pair_documents, truncate_pairs
 from pipeline.pools import Pool, Pools
 from pipeline.schema import ShardInfo, features, shard_name
 from pipeline.seeding import rng_for
@@ -55,7 +55,9 @@ class ShardBuilder:
         rng = rng_for(seed, "pairs", number, copy)
         pairs, skipped = pair_documents(pool, self.config, rng)
         counts[f"{split}/skipped_chunks"] += skipped
-        pairs = rng.permutation(truncate_pairs(pairs, self.config.max_num_tokens, rng))
+        truncated = truncate_pairs(pairs, self.config.max_num_tokens, rng)
+        counts[f"{split}/truncated_tokens"] += _count_tokens(pairs) - _count_tokens(truncated)
+        pairs = rng.permutation(truncated)
         rng = rng_for(seed, "masking", number, copy)
         for start in range(0, len(pairs), BATCH_INSTANCES):
             batch = pairs[start : start + BATCH_INSTANCES]
@@ -109,3 +111,7 @@ class ShardBuilder:
         bins, sizes = np.unique(-(-segments.lengths // bin_size) * bin_size, return_counts=True)
         for longest, size in zip(bins.tolist(), sizes.tolist()):
             counts[f"{split}_lengths/{min(longest, self.config.max_seq_length)}"] += size
+
+
+def _count_tokens(pairs: Pairs) -> int:
+    return int((pairs[:, 1] - pairs[:, 0]).sum(dtype=np.int64) + (pairs[:, 3] - pairs[:, 2]).sum(dtype=np.int64))

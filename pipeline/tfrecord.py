@@ -62,9 +62,7 @@ def write_records(path: str | os.PathLike[str], batches: Iterable[Iterable[bytes
                 size += len(data)
         temporary.replace(path)
     except OSError as error:
-        raise InputError(
-            f"{path} cannot be written ({error.strerror}); make room there, or give another output"
-        ) from error
+        raise InputError(f"{path} cannot be written ({error.strerror}); make room, or give another output") from error
     finally:
         temporary.unlink(missing_ok=True)
     return WrittenFile(records, size, checksum.hexdigest())

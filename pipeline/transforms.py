@@ -125,4 +125,4 @@ class CountWords(beam.DoFn):
 
 
 def _tagged(counts: dict[str, int]) -> Iterator[TaggedOutput]:
-    return (TaggedOutput(COUNTS, (name, number)) for name, number in counts.items() if number)
+    return (TaggedOutput(COUNTS, (name, number)) for name, number in counts.items())

@@ -24,10 +24,17 @@ def test_what_is_saved_comes_back(tmp_path):
 
 
 def test_the_newest_are_kept_and_nothing_else_is_left(tmp_path):
-    for step in (5, 10, 100, 20):
+    for step in (5, 10, 20, 100):
         save_checkpoint(tmp_path, step, state_with(step), keep=2)
     assert [step for step, _ in list_checkpoints(tmp_path)] == [100, 20]
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_good_checkpoint_is_not_given_up_for_a_damaged_newer_one(tmp_path):
+    save_checkpoint(tmp_path, 60, state_with(60), keep=1)
+    (tmp_path / "checkpoint-60.safetensors").write_bytes(b"damaged")
+    save_checkpoint(tmp_path, 50, state_with(50), keep=1)
+    assert restore_newest(tmp_path, state_with(0)) == 50
 
 
 @pytest.mark.parametrize("damage", ["one bit", "cut short", "empty"])

@@ -1,6 +1,7 @@
 """The commands as a user meets them: what they print, and one clear sentence when something is wrong."""
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -13,13 +14,19 @@ from tokenizer.vocab import SPECIAL_TOKENS, Vocab
 SMALL = ["--max-seq-length", "32", "--max-predictions-per-seq", "5", "--dupe-factor", "2"]
 
 
-def maskmill(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs the command in a process of its own, as a user would."""
+def maskmill(*arguments: object, largest_file: int | None = None) -> subprocess.CompletedProcess[str]:
+    """Runs the command in a process of its own, as a user would; `largest_file` bytes make a full disk."""
+
+    def limit_files() -> None:
+        if largest_file:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+
     return subprocess.run(
         [sys.executable, "-c", "from deploy.cli import main; main(prog_name='maskmill')", *map(str, arguments)],
         capture_output=True,
         text=True,
-        env={**os.environ, "COLUMNS": "200", **environment},
+        env={**os.environ, "COLUMNS": "200"},
+        preexec_fn=limit_files,
     )
 
 
@@ -88,7 +95,7 @@ def test_a_missing_input_is_named(tmp_path, small_vocab_file, command):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("", "holds no documents: none; expected text, or JSONL"),
+        ("", "holds no documents: none; expected text, or JSON lines"),
         ("only one document\nof two lines\n", "is one document; expected two or more"),
         ('{"body": "x"}\n{"body": "y"}\n', "(2 no field 'text')"),
     ],
@@ -158,6 +165,52 @@ def test_set_aside_documents_are_counted_in_summary_and_manifest(tmp_path, small
     result = maskmill("generate", tmp_path / "a.jsonl", "--vocab-file", small_vocab_file, "--output", tmp_path / "out")
     assert "1 documents set aside: malformed JSON" in result.stdout
     assert DatasetInfo.load(tmp_path / "out").counts["set_aside"] == {"malformed JSON": 1}
+
+
+@pytest.mark.parametrize("documents", [40, 2])  # too many for a shard; few enough, but not for the manifest
+def test_a_full_disk_is_one_sentence_and_leaves_no_manifest(tmp_path, corpus_file, small_vocab_file, documents):
+    (tmp_path / "corpus.txt").write_text("\n\n".join(corpus_file.read_text().split("\n\n")[:documents]))
+    arguments = ["--vocab-file", small_vocab_file, "--output", tmp_path / "out"]
+    result = maskmill("generate", tmp_path / "corpus.txt", *arguments, *SMALL, largest_file=1_000)
+    assert_refused(result, "cannot be written (File too large); make room, or give another output")
+    assert not list((tmp_path / "out").glob("*.json"))
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+@pytest.mark.parametrize("place", ["output", "vocab_file"])
+def test_what_would_be_read_as_text_the_next_time_is_refused(tmp_path, corpus_file, small_vocab_file, place):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_text(corpus_file.read_text())
+    (tmp_path / "in" / "v.txt").write_text(small_vocab_file.read_text())
+    vocab_file = tmp_path / "in" / "v.txt" if place == "vocab_file" else small_vocab_file
+    output = tmp_path / "in" / "out" if place == "output" else tmp_path / "out"
+    result = maskmill("generate", tmp_path / "in", "--vocab-file", vocab_file, "--output", output)
+    assert_refused(result, "lies in INPUT", "put it outside of that folder")
+    assert not output.exists()
+
+
+def test_a_url_is_wrong_usage_for_an_output(tmp_path, corpus_file):
+    result = maskmill("vocab", corpus_file, "--output", "gs://bucket/vocab.txt")
+    assert_refused(result, "gs://bucket/vocab.txt is not on this machine", exit_code=2)
+
+
+def test_paragraphs_taken_for_sentences_are_pointed_out(tmp_path, small_vocab_file):
+    (tmp_path / "a.txt").write_text(
+        "\n\n".join("the cat sat on a mat . " * 40 + word for word in ("tea", "dog", "park"))
+    )
+    output = ["--vocab-file", small_vocab_file, "--output", tmp_path / "out"]
+    result = maskmill("generate", tmp_path / "a.txt", *output, *SMALL)
+    assert "give --split-sentences en" in result.stdout
+    counts = DatasetInfo.load(tmp_path / "out").counts["train"]
+    assert counts["truncated_tokens"] > counts["instance_tokens"]
+
+
+def test_vocab_says_what_it_set_aside(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "one two"}\n{broken\n')
+    result = maskmill("vocab", tmp_path / "a.jsonl", "--output", tmp_path / "v.txt", "--vocab-size", 100)
+    assert "Set aside: 1 malformed JSON" in result.stdout
+    result = maskmill("vocab", tmp_path / "a.jsonl", "--text-field", "body", "--output", tmp_path / "w.txt")
+    assert_refused(result, "1 no field 'body'")
 
 
 def test_a_folder_that_is_no_dataset_is_refused(tmp_path):

@@ -58,7 +58,7 @@ def test_counts_of_the_manifest_are_those_of_the_records(dataset, corpus_lines):
     _, folder = dataset
     info = DatasetInfo.load(folder)
     train, held_out = info.counts["train"], info.counts["eval"]
-    assert info.counts["documents"] == {"read": 40}
+    assert info.counts["documents"] == {"read": 40, "empty": 0}
     assert train["documents"] + held_out["documents"] == 40
     assert train["sentences"] + held_out["sentences"] == sum(map(len, corpus_lines))
     for split in ("train", "eval"):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from deploy import demo, python_docs
+from deploy import demo, models, python_docs
 from deploy.cli import main
 
 pytest.importorskip("tensorflow", reason="needs the [train] extra")
@@ -34,6 +34,24 @@ def test_the_demo_goes_from_text_to_an_exported_model(tmp_path: Path, short_demo
     assert second.exit_code == 0, second.output
     assert second.output.count("Done before") == 3
     assert {path: path.read_bytes() for path in output.rglob("*.tfrecord")} == before
+
+
+def test_ctrl_c_in_a_step_ends_the_demo(tmp_path: Path, short_demo, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(models, "train_model", interrupt)
+    result = CliRunner().invoke(main, ["demo", "--output", str(tmp_path / "demo")])
+    assert result.exit_code == 1
+    assert "$ maskmill train" in result.output
+    assert "$ maskmill evaluate" not in result.output
+    assert not (tmp_path / "demo" / "huggingface").exists()
+
+
+def test_a_demo_that_was_stopped_at_the_start_can_begin_again(tmp_path: Path, short_demo):
+    (tmp_path / ".python_docs.jsonl.gz.tmp").write_text("half")
+    demo._write_corpus(tmp_path / "corpus" / "python_docs.jsonl.gz")
+    assert [path.name for path in tmp_path.iterdir()] == ["corpus"]
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path):

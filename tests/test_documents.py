@@ -66,23 +66,18 @@ def test_sentences_are_split_as_asked():
 
 
 def test_broken_documents_are_set_aside_with_a_reason(tmp_path):
-    lines = [
-        b"{broken",
-        b'{"other": 1}',
-        b'{"text": 7}',
-        b'["list"]',
-        b'{"text": "\\ud800"}',
-        b'{"text": "good"}',
-        b'{"text": " "}',
-    ]
-    (tmp_path / "a.jsonl").write_bytes(b"\n".join(lines))
+    nested = '{"text": ' + "[" * 200_000
+    broken = ["{broken", nested, '{"other": 1}', '{"text": 7}', '["list"]', '{"text": "\\ud800"}']
+    (tmp_path / "a.jsonl").write_text("\n".join([*broken, '{"text": "good"}', '{"text": " "}']))
     found = read(tmp_path / "a.jsonl")
     assert [document.reason for document in found if isinstance(document, Rejected)] == [
+        "malformed JSON",
         "malformed JSON",
         "no field 'text'",
         "field 'text' is no text",
         "no field 'text'",
         "invalid UTF-8",
+        "empty text",
     ]
     assert [document.text for document in found if isinstance(document, RawDocument)] == ["good"]
 
@@ -101,6 +96,12 @@ def test_a_cut_gzip_file_is_refused_by_name(tmp_path, keep):
     (tmp_path / "a.txt.gz").write_bytes(gzip.compress(lines.encode())[:keep])
     with pytest.raises(InputError, match=r"a\.txt\.gz is a damaged gzip file"):
         read(tmp_path / "a.txt.gz")
+
+
+def test_a_binary_file_is_refused_by_name(tmp_path):
+    (tmp_path / "a.txt").write_bytes("text".encode("utf-16"))
+    with pytest.raises(InputError, match=r"a\.txt is no text \(it has NUL bytes\)"):
+        read(tmp_path / "a.txt")
 
 
 def test_inputs_are_files_folders_and_patterns(tmp_path):

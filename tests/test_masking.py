@@ -1,12 +1,15 @@
 """Masking holds the rules of google-research/bert, and our repairs, on random instances."""
 
+import random
+
+import google_reference
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import InstanceConfig
-from pipeline.masking import Masker, choose_tokens, count_predictions, find_candidates, find_word_starts
+from pipeline.masking import Masker, choose_tokens, choose_words, count_predictions, find_candidates, find_word_starts
 from pipeline.segments import Segments, assemble
 
 MAX_SEQ_LENGTH = 32
@@ -55,6 +58,35 @@ def test_masked_instances_hold_the_rules(small_vocab, seed, masked_lm_prob, max_
         restored[positions] = predictions.masked_lm_ids[row, :count]
         assert (restored == original).all()
         assert set(input_ids[row, positions].tolist()) <= {small_vocab.ids["[MASK]"], *small_vocab.ordinary_ids}
+
+
+@given(st.integers(0, 2**32))
+def test_as_many_whole_words_are_chosen_as_fit(small_vocab, seed):
+    """A word is passed over only if it was too long for what was left, so none that is left fits in the end."""
+    segments = make_segments(small_vocab, seed)
+    candidates = find_candidates(segments)
+    starts = find_word_starts(segments.input_ids, candidates, np.array(small_vocab.is_continuation))
+    chosen = choose_words(candidates, starts, np.full(len(candidates), 6), np.random.default_rng(seed))
+    for row in range(len(candidates)):
+        word_of = np.cumsum(starts[row])[candidates[row]] - 1
+        sizes = np.bincount(word_of)
+        taken = np.bincount(word_of[chosen[row][candidates[row]]], minlength=len(sizes))
+        assert ((taken == 0) | (taken == sizes)).all()
+        left = 6 - taken.sum()
+        assert left >= 0
+        assert not (sizes[taken == 0] <= left).any()
+
+
+def test_whole_word_masking_predicts_as_much_as_the_oracle(small_vocab):
+    segments = make_segments(small_vocab, seed=1, instances=2000)
+    config = make_config(whole_word_mask=True)
+    _, predictions = Masker(small_vocab, config).mask(segments, np.random.default_rng(0))
+    rng = random.Random(0)
+    oracle = [
+        len(google_reference.mask_tokens([small_vocab.tokens[id] for id in ids[:length]], ["x"], config, rng)[0])
+        for ids, length in zip(segments.input_ids, segments.lengths)
+    ]
+    assert predictions.masked_lm_weights.sum() / len(oracle) == pytest.approx(np.mean(oracle), rel=0.02)
 
 
 @given(st.integers(0, 2**32))

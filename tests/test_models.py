@@ -82,6 +82,8 @@ def test_masks_are_filled_with_words_and_probabilities(folder):
     assert lines[0] == "the [MASK] sat on a [MASK]"
     assert len(lines) == 3
     assert lines[1].count("%") == lines[2].count("%") == 3
+    everything = run("fill-mask", "--model-dir", folder / "model", "a [MASK]", "--top-k", 100_000)
+    assert everything.count("%") == len(Vocab.load(folder / "shards" / "vocab.txt"))
     assert "has no [MASK]" in refuse("fill-mask", "--model-dir", folder / "model", "the cat")
     assert "expected 32 or fewer" in refuse("fill-mask", "--model-dir", folder / "model", "[MASK] " + "cat " * 40)
 
@@ -91,6 +93,13 @@ def test_a_mask_in_the_text_is_the_token_and_its_neighbours_are_text(small_vocab
     assert tokens == ["[CLS]", "the", "[MASK]", ",", "[MASK]", "[SEP]"]
     with pytest.raises(InputError, match="has no"):
         encode_with_masks("the [mask]", small_vocab, cased=False)
+
+
+def test_a_model_is_not_evaluated_on_text_of_another_case(folder, tmp_path, corpus_file):
+    vocab_file = folder / "model" / "vocab.txt"
+    cased = ["--cased", "--eval-fraction", 0.2, "--max-seq-length", 32, "--max-predictions-per-seq", 5]
+    run("generate", corpus_file, "--vocab-file", vocab_file, "--output", tmp_path / "cased", *cased)
+    assert "was trained with cased=False" in refuse("evaluate", tmp_path / "cased", "--model-dir", folder / "model")
 
 
 def test_the_export_is_a_folder_of_hugging_faces_files(folder):
@@ -123,6 +132,9 @@ def test_a_dataset_that_does_not_fit_its_manifest_is_refused(folder, tmp_path, d
     [
         ({"vocab_size": 7}, "bert_config has vocab_size 7"),
         ({"max_position_embeddings": 16}, "has max_seq_length 32"),
+        ({"type_vocab_size": 1}, "type_vocab_size is 1; expected 2 or more"),
+        ({"hidden_dropout_prob": "0.1"}, "hidden_dropout_prob is '0.1'; expected a share"),
+        ({"initializer_range": float("inf")}, "initializer_range is inf; expected more than 0"),
         ({"num_attention_heads": 3}, "num_attention_heads is 3; expected a divisor of hidden_size"),
     ],
 )

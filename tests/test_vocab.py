@@ -57,6 +57,11 @@ def test_a_missing_or_binary_file_is_refused(tmp_path):
         Vocab.load(write(tmp_path, b"\x80\x81\xff"))
 
 
+def test_a_vocabulary_of_special_tokens_only_is_refused(tmp_path):
+    with pytest.raises(InputError, match="has special tokens only"):
+        Vocab.load(write(tmp_path, "\n".join(SPECIAL_TOKENS)))
+
+
 def test_ordinary_ids_leave_out_special_and_unused_tokens():
     vocab = Vocab([*SPECIAL_TOKENS, "[unused3]", "[", "]", "a", "##]"])
     assert [vocab.tokens[id] for id in vocab.ordinary_ids] == ["[", "]", "a", "##]"]

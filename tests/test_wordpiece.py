@@ -56,6 +56,13 @@ def test_a_full_memo_changes_nothing(bert_vocab, monkeypatch):
     assert first.tolist() == second.tolist() == FullTokenizer(bert_vocab).encode("one two three four")
 
 
+def test_a_long_stretch_is_tokenised_in_linear_time_and_not_remembered(bert_vocab):
+    tokenizer = FastTokenizer(bert_vocab)
+    ids, _ = tokenizer.encode(["word," * 100_000])
+    assert ids.tolist() == [bert_vocab.ids["word"], bert_vocab.ids[","]] * 100_000
+    assert not tokenizer._memo
+
+
 def test_special_tokens_in_the_text_are_ordinary_text(bert_vocab):
     assert FullTokenizer(bert_vocab).tokenize("a [MASK]") == ["a", "[", "mask", "]"]
 

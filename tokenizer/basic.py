@@ -42,15 +42,10 @@ def _strip_accents(word: str) -> str:
 
 
 def _split_punctuation(word: str) -> list[str]:
-    pieces: list[str] = []
-    inside_word = False
-    for char in word:
+    pieces = []
+    start = 0
+    for position, char in enumerate(word):
         if is_punctuation(char):
-            pieces.append(char)
-            inside_word = False
-        elif inside_word:
-            pieces[-1] += char
-        else:
-            pieces.append(char)
-            inside_word = True
-    return pieces
+            pieces += [word[start:position], char]
+            start = position + 1
+    return [piece for piece in [*pieces, word[start:]] if piece]

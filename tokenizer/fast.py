@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from tokenizer.vocab import Vocab
 from tokenizer.wordpiece import FullTokenizer
 
-MEMO_WORDS = 1 << 20  # distinct words remembered, about 200 MB at the most
+MEMO_WORDS = 1 << 19  # distinct words remembered, about 100 MB at the most
+MEMO_CHARACTERS = 64  # longer stretches hardly come again: a sentence without spaces, a line of base64
 
 
 class FastTokenizer:
@@ -53,5 +54,7 @@ class _Memo(dict[str, bytes]):
         self.dtype = dtype
 
     def __missing__(self, word: str) -> bytes:
-        ids = self[word] = np.array(self.tokenizer.encode(word), self.dtype).tobytes()
+        ids = np.array(self.tokenizer.encode(word), self.dtype).tobytes()
+        if len(word) <= MEMO_CHARACTERS:
+            self[word] = ids
         return ids

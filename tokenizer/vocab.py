@@ -27,6 +27,8 @@ class Vocab:
         for token in SPECIAL_TOKENS:
             if token not in self.ids:
                 raise InputError(f"{name} has no {token}; train a vocabulary with 'maskmill vocab'")
+        if not self.ordinary_ids:
+            raise InputError(f"{name} has special tokens only; train a vocabulary with 'maskmill vocab'")
         if "" in self.ids:
             raise InputError(f"{name}, line {self.ids[''] + 1}: blank; every line holds one token")
         for id, token in enumerate(self.tokens):
