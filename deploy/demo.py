@@ -26,7 +26,7 @@ BERT_CONFIG = {
 }
 VOCAB = "--vocab-size 5000"
 GENERATE = "--max-seq-length 64 --max-predictions-per-seq 10 --eval-fraction 0.05"
-TRAIN = "--train-batch-size 32 --learning-rate 1e-3 --num-train-steps 3200"
+TRAIN = "--train-batch-size 32 --learning-rate 1e-3 --num-train-steps 4000"
 TEXTS = ("The function returns a [MASK].", "If the file does not [MASK], an error is raised.", "The default is [MASK].")
 
 

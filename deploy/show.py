@@ -102,7 +102,7 @@ def _count_table(info: DatasetInfo) -> Table:
     add("[UNK] tokens", *(_share(count, "unk_tokens", "tokens") for count in counts))
     add("random next", *(_share(count, "random_next", "instances") for count in counts))
     add("tokens an instance", *(_mean(count, "instance_tokens", "instances") for count in counts))
-    add("truncated tokens", *(f"{count.get('truncated_tokens', 0):,}" for count in counts))
+    add("truncated tokens", *(_truncated_share(count) for count in counts))
     add("predictions an instance", *(_mean(count, "masked_tokens", "instances") for count in counts))
     for kind in ("mask", "same", "random"):
         add(f"  shown as {kind}", *(_share(count, f"masked_as_{kind}", "masked_tokens") for count in counts))
@@ -122,6 +122,11 @@ def _shard_table(info: DatasetInfo, most: int = 6) -> Table:
 
 def _share(counts: dict[str, int], part: str, whole: str) -> str:
     return f"{counts.get(part, 0) / max(counts.get(whole, 0), 1):.2%}"
+
+
+def _truncated_share(counts: dict[str, int]) -> str:
+    truncated = counts.get("truncated_tokens", 0)
+    return f"{truncated / max(truncated + counts.get('instance_tokens', 0), 1):.2%}"
 
 
 def _mean(counts: dict[str, int], total: str, number: str) -> str:
