@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from deploy.python_docs import collect_documents
+from deploy.show import new_console
 from pipeline.schema import MANIFEST, write_text_atomically
 from tokenizer.errors import InputError
 
@@ -35,21 +35,21 @@ def run_demo(output: Path, cli: click.Group) -> None:
 
     Raises InputError when the folder holds something else than a demo.
     """
-    console = Console(highlight=False, soft_wrap=True)
+    console = new_console()
     corpus = output / "corpus" / "python_docs.jsonl.gz"
     if output.exists() and not corpus.exists() and any(not path.name.startswith(".") for path in output.iterdir()):
         raise InputError(f"output {output} holds something else than a demo; give a new folder with --output")
     started = time.monotonic()
 
     def step(title: str, command: str, result: Path | None = None) -> None:
-        console.print(f"\n[bold]{title}[/]")
-        console.print(f"[bold cyan]$ maskmill {command}[/]", markup=True)
+        console.print(f"\n{title}", style="bold")
+        console.print(f"$ maskmill {command}", style="bold cyan")
         if result and result.exists():
             console.print(f"Done before: {result} is there.")
             return
         cli.main(shlex.split(command), standalone_mode=False)
 
-    console.print("[bold]1. Collect English[/] from the documentation of the Python packages installed here")
+    console.print("1. Collect English from the documentation of the Python packages installed here", style="bold")
     if not corpus.exists():
         with console.status("Reading docstrings"):
             _write_corpus(corpus)

@@ -14,11 +14,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from deploy import local
-from deploy.show import show_summary
+from deploy.show import new_console, show_summary
 from pipeline import dag
 from pipeline.config import InstanceConfig
 from pipeline.documents import ReadOptions, list_files
@@ -41,7 +40,7 @@ def train_vocab_file(
     overwrite: bool,
 ) -> None:
     """Inputs -> a vocabulary file. Raises InputError before any work where it can be seen to fail."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = new_console()
     if output.exists() and not overwrite:
         raise InputError(f"output {output} exists; give another name, or --overwrite to replace it")
     files = list_files(inputs)
@@ -64,7 +63,7 @@ def train_vocab_file(
         f"{len(counts):,} of them distinct, in {seconds:.1f} s"
     )
     if len(vocab) < vocab_size:
-        console.print(f"[yellow]That is all there is in this text: {vocab_size:,} tokens were asked for.[/]")
+        console.print(f"That is all there is in this text: {vocab_size:,} tokens were asked for.", style="yellow")
 
 
 def generate_dataset(
@@ -78,7 +77,7 @@ def generate_dataset(
     overwrite: bool,
 ) -> None:
     """Inputs and a vocabulary -> a dataset. Raises InputError before any work where it can be seen to fail."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = new_console()
     vocab = Vocab.load(vocab_file)
     files = list_files(inputs)
     num_workers = num_workers or local.choose_workers(files)
@@ -88,7 +87,9 @@ def generate_dataset(
     started, clock = datetime.now(UTC), time.monotonic()
 
     if vocab.has_upper_case and not config.cased:
-        console.print(f"[yellow]{vocab_file} has tokens in upper case; if it was trained with --cased, say so here.[/]")
+        console.print(
+            f"{vocab_file} has tokens in upper case; if it was trained with --cased, say so here.", style="yellow"
+        )
     corpus = _measure(console, inputs, files, reading, num_workers)
     if corpus["documents"] == 1:
         raise InputError(
@@ -180,7 +181,7 @@ def _measure(
         )
     console.print(f"{corpus['documents']:,} documents, {corpus['characters']:,} characters without blanks")
     if set_aside:
-        console.print(f"[yellow]Set aside: {escape('; '.join(set_aside))}[/]")
+        console.print(f"Set aside: {'; '.join(set_aside)}", style="yellow")
     return corpus
 
 

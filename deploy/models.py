@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from deploy.local import hold_back_stderr
+from deploy.show import new_console
 from model.config import BertConfig, TrainConfig
 from pipeline.schema import VOCAB, DatasetInfo, Split, write_text_atomically
 from tokenizer.errors import InputError
@@ -39,7 +39,7 @@ def train_model(dataset: Path, model_dir: Path, bert_config: str, train_config: 
     """Trains with a bar, or with a line now and then where there is no terminal; then draws the curve of the loss."""
     from model.train import train
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = new_console()
     info = DatasetInfo.load(dataset)
     config = BertConfig.load(bert_config, info.vocab_size)
     console.print(
@@ -88,14 +88,14 @@ def print_curve(console: Console, model_dir: Path) -> None:
     if len(rows) > 1:
         steps, losses = (np.array([row[name] for row in rows]) for name in ("step", "loss"))
         plot = plot_to_string(xs=steps, ys=losses, title="loss by step", lines=True, width=72, height=12)
-        console.print(escape(plot))
+        console.print(plot)
 
 
 def evaluate_model(dataset: Path, model_dir: Path, split: Split, eval_batch_size: int) -> None:
     """Prints Google's metrics of the model on a split, beside what guessing would reach."""
     from model.evaluate import EVAL_RESULTS, evaluate, most_frequent_token_accuracy
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = new_console()
     results = evaluate(dataset, model_dir, split, eval_batch_size)
     info = DatasetInfo.load(dataset)
     random_next = info.counts[split].get("random_next", 0) / info.examples_of(split)
@@ -118,7 +118,7 @@ def fill_masks(model_dir: Path, texts: tuple[str, ...], top_k: int) -> None:
     from model.model_dir import load_model, read_training
     from model.predict import predict_masked
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = new_console()
     training = read_training(model_dir)
     vocab = Vocab.load(model_dir / VOCAB)
     encoded = [encode_with_masks(text, vocab, training["cased"]) for text in texts]
@@ -131,10 +131,10 @@ def fill_masks(model_dir: Path, texts: tuple[str, ...], top_k: int) -> None:
         positions = np.flatnonzero(input_ids[0] == vocab.ids[MASK]).astype(np.int32)
         segment_ids = np.zeros_like(input_ids)
         best, probabilities = predict_masked(model, input_ids, segment_ids, positions[None], min(top_k, len(vocab)))
-        console.print(escape(text))
+        console.print(text)
         for words, shares in zip(best[0], probabilities[0]):
             line = ", ".join(f"{vocab.tokens[id]} {share:.1%}" for id, share in zip(words, shares))
-            console.print(escape(f"  {line}"))
+            console.print(f"  {line}")
 
 
 def encode_with_masks(text: str, vocab: Vocab, cased: bool) -> list[int]:
@@ -165,5 +165,5 @@ def export_model(model_dir: Path, output: Path) -> None:
     vocab = Vocab.load(unfinished / VOCAB)
     write_text_atomically(unfinished / "tokenizer.json", to_tokenizer_json(vocab, read_training(model_dir)["cased"]))
     unfinished.replace(output)
-    console = Console(highlight=False, soft_wrap=True)
+    console = new_console()
     console.print(f"Wrote {output}: {', '.join(sorted(path.name for path in output.iterdir()))}")

@@ -15,32 +15,40 @@ from tokenizer.vocab import Vocab
 MOST_UNKNOWN = 0.05  # share of [UNK] tokens above which a vocabulary is taken for the wrong one
 
 
+def new_console() -> Console:
+    """A console that prints text as it is: names of files and tokens may hold rich's markup."""
+    return Console(highlight=False, soft_wrap=True, markup=False)
+
+
 def show_summary(console: Console, output: Path, info: DatasetInfo, seconds: float) -> None:
     """Prints what a run made, and what about it looks wrong."""
     size = sum(shard.bytes for shard in info.shards) / 1e6
     console.print(_count_table(info))
     for reason, count in info.counts.get("set_aside", {}).items():
-        console.print(f"[yellow]{count:,} documents set aside: {escape(reason)}[/]")
+        console.print(f"{count:,} documents set aside: {reason}", style="yellow")
     train = info.counts.get("train", {})
     unknown = train.get("unk_tokens", 0) / max(train.get("tokens", 0), 1)
     if unknown > MOST_UNKNOWN:
-        console.print(f"[yellow]{unknown:.0%} of the tokens are \\[UNK]: the vocabulary does not fit this text.[/]")
+        console.print(f"{unknown:.0%} of the tokens are [UNK]: the vocabulary does not fit this text.", style="yellow")
     sentence_tokens = train.get("tokens", 0) / max(train.get("sentences", 0), 1)
     if sentence_tokens > info.max_seq_length / 2:
         console.print(
-            f"[yellow]A sentence has {sentence_tokens:,.0f} tokens on average, an instance {info.max_seq_length}: "
-            "much is cut off. If a line of your text is a paragraph, give --split-sentences en (or its language).[/]"
+            f"A sentence has {sentence_tokens:,.0f} tokens on average, an instance {info.max_seq_length}: "
+            "much is cut off. If a line of your text is a paragraph, give --split-sentences en (or its language).",
+            style="yellow",
         )
     if not info.examples_of("train"):
-        console.print("[yellow]No example is left to train on; give more documents or a smaller --eval-fraction.[/]")
+        console.print(
+            "No example is left to train on; give more documents or a smaller --eval-fraction.", style="yellow"
+        )
     if info.config["eval_fraction"] and not info.examples_of("eval"):
-        console.print("[yellow]No document was set aside for evaluation; give a larger --eval-fraction.[/]")
+        console.print("No document was set aside for evaluation; give a larger --eval-fraction.", style="yellow")
     console.print(f"Wrote {output}: {len(info.shards)} shards, {size:,.1f} MB, in {seconds:.1f} s")
 
 
 def show_dataset(directory: Path, examples: int) -> None:
     """Prints a dataset's manifest as tables, and its first decoded examples."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = new_console()
     info = DatasetInfo.load(directory)
     vocab = Vocab.load(directory / VOCAB)
     console.print(_config_table(info))
@@ -48,9 +56,8 @@ def show_dataset(directory: Path, examples: int) -> None:
     console.print(_shard_table(info))
     records = (record for shard in info.shards for record in read_records(directory / shard.path))
     for number, record in enumerate(islice(records, examples), 1):
-        console.print(
-            f"\n[bold]Example {number}[/] of {info.examples_of('train'):,}: {describe_example(record, vocab)}"
-        )
+        console.print(f"\nExample {number} of {info.examples_of('train'):,}", style="bold")
+        console.print(describe_example(record, vocab), markup=True)
 
 
 def describe_example(record: bytes, vocab: Vocab) -> str:
