@@ -45,7 +45,9 @@ def find_sentence(error: Exception) -> str | None:
     if isinstance(error, ModuleNotFoundError) and error.name:
         module = error.name.split(".")[0]
         if extra := MODULES_OF_EXTRAS.get(module):
-            return f"this command needs {module}, which is not installed; in our folder run: pip install '.[{extra}]'"
+            return (
+                f"this command needs {module}, not installed here; in maskmill's folder run: pip install '.[{extra}]'"
+            )
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename} cannot be used ({error.strerror}); check the path, its permissions and the free space"
     return None

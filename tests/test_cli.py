@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.cli import find_sentence
 from pipeline.schema import DatasetInfo
 from tokenizer.vocab import SPECIAL_TOKENS, Vocab
 
@@ -211,6 +212,20 @@ def test_vocab_says_what_it_set_aside(tmp_path):
     assert "Set aside: 1 malformed JSON" in result.stdout
     result = maskmill("vocab", tmp_path / "a.jsonl", "--text-field", "body", "--output", tmp_path / "w.txt")
     assert_refused(result, "1 no field 'body'")
+
+
+@pytest.mark.parametrize(("module", "extra"), [("keras", "train"), ("tensorflow.data", "train"), ("jax.numpy", "jax")])
+def test_a_missing_extra_is_named_with_the_way_to_install_it(module, extra):
+    sentence = find_sentence(ModuleNotFoundError(f"No module named {module!r}", name=module))
+    assert sentence == (
+        f"this command needs {module.split('.')[0]}, not installed here; "
+        f"in maskmill's folder run: pip install '.[{extra}]'"
+    )
+
+
+def test_an_error_that_is_a_bug_of_ours_shows_its_traceback():
+    assert find_sentence(ModuleNotFoundError("No module named 'pipelin'", name="pipelin")) is None
+    assert find_sentence(ValueError("operands could not be broadcast")) is None
 
 
 def test_a_folder_that_is_no_dataset_is_refused(tmp_path):
