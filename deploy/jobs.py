@@ -41,11 +41,11 @@ def train_vocab_file(
 ) -> None:
     """Inputs -> a vocabulary file. Raises InputError before any work where it can be seen to fail."""
     console = new_console()
-    if output.exists() and not overwrite:
-        raise InputError(f"output {output} exists; give another name, or --overwrite to replace it")
     files = list_files(inputs)
     num_workers = num_workers or local.choose_workers(files)
-    _check_apart(inputs, output)
+    _check_apart(inputs, files, output)
+    if output.exists() and not overwrite:
+        raise InputError(f"output {output} exists; give another name, or --overwrite to replace it")
     started = time.monotonic()
 
     _measure(console, inputs, files, reading, num_workers)
@@ -81,8 +81,8 @@ def generate_dataset(
     vocab = Vocab.load(vocab_file)
     files = list_files(inputs)
     num_workers = num_workers or local.choose_workers(files)
-    _check_apart(inputs, output)
-    _check_apart(inputs, vocab_file)
+    _check_apart(inputs, files, output)
+    _check_apart(inputs, files, vocab_file)
     _check_output(output, overwrite)
     started, clock = datetime.now(UTC), time.monotonic()
 
@@ -135,12 +135,15 @@ def _describe(files: list[str]) -> str:
     return f"{files[0]} ({size:.1f} MB)" if len(files) == 1 else f"{len(files):,} files ({size:.1f} MB)"
 
 
-def _check_apart(inputs: Sequence[str], path: Path) -> None:
-    """Raises InputError when what is written, or the vocabulary, would be read as a document the next time."""
+def _check_apart(inputs: Sequence[str], files: Sequence[str], path: Path) -> None:
+    """Raises InputError when what is written, or the vocabulary, is read as a document, now or the next time."""
+    place = path.resolve()
     for name in inputs:
         folder = Path(name).resolve()
-        if folder.is_dir() and path.resolve().is_relative_to(folder):
+        if folder.is_dir() and place.is_relative_to(folder):
             raise InputError(f"{path} lies in INPUT {name} and would be read as text; put it outside of that folder")
+    if any(place == Path(file).resolve() for file in files):
+        raise InputError(f"{path} is itself among the INPUT; name inputs that leave it out, or another file")
 
 
 def _check_output(output: Path, overwrite: bool) -> None:

@@ -49,7 +49,7 @@ def run(build: dag.Build, num_workers: int) -> None:
 
 @contextmanager
 def hold_back_stderr() -> Iterator[None]:
-    """Keeps back what worker processes write to stderr: tracebacks of errors that are raised here as well."""
+    """Keeps back what libraries and worker processes write to stderr; what is raised comes through."""
     kept = os.dup(2)
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)

@@ -62,7 +62,9 @@ def train_model(dataset: Path, model_dir: Path, bert_config: str, train_config: 
         try:
             step = train(dataset, model_dir, config, train_config, report)
         except KeyboardInterrupt:
-            console.print(f"Stopped. What was learned is in {model_dir}; the same command goes on from there.")
+            console.print(
+                f"Stopped; the same command goes on from the last checkpoint in {model_dir}, if there is one."
+            )
             raise
     print_curve(console, model_dir)
     console.print(

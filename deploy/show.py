@@ -24,8 +24,6 @@ def show_summary(console: Console, output: Path, info: DatasetInfo, seconds: flo
     """Prints what a run made, and what about it looks wrong."""
     size = sum(shard.bytes for shard in info.shards) / 1e6
     console.print(_count_table(info))
-    for reason, count in info.counts.get("set_aside", {}).items():
-        console.print(f"{count:,} documents set aside: {reason}", style="yellow")
     train = info.counts.get("train", {})
     unknown = train.get("unk_tokens", 0) / max(train.get("tokens", 0), 1)
     if unknown > MOST_UNKNOWN:
@@ -53,6 +51,8 @@ def show_dataset(directory: Path, examples: int) -> None:
     vocab = Vocab.load(directory / VOCAB)
     console.print(_config_table(info))
     console.print(_count_table(info))
+    for reason, count in info.counts.get("set_aside", {}).items():
+        console.print(f"{count:,} documents set aside: {reason}", style="yellow")
     console.print(_shard_table(info))
     records = (record for shard in info.shards for record in read_records(directory / shard.path))
     for number, record in enumerate(islice(records, examples), 1):

@@ -164,7 +164,8 @@ def test_an_error_in_a_worker_is_one_sentence(tmp_path, corpus_file, small_vocab
 def test_set_aside_documents_are_counted_in_summary_and_manifest(tmp_path, small_vocab_file):
     (tmp_path / "a.jsonl").write_text('{"text": "the cat sat."}\n{broken\n{"text": "a dog ran."}\n')
     result = maskmill("generate", tmp_path / "a.jsonl", "--vocab-file", small_vocab_file, "--output", tmp_path / "out")
-    assert "1 documents set aside: malformed JSON" in result.stdout
+    assert "Set aside: 1 malformed JSON" in result.stdout
+    assert "1 documents set aside: malformed JSON" in maskmill("inspect", tmp_path / "out").stdout
     assert DatasetInfo.load(tmp_path / "out").counts["set_aside"] == {"malformed JSON": 1}
 
 
@@ -188,6 +189,17 @@ def test_what_would_be_read_as_text_the_next_time_is_refused(tmp_path, corpus_fi
     result = maskmill("generate", tmp_path / "in", "--vocab-file", vocab_file, "--output", output)
     assert_refused(result, "lies in INPUT", "put it outside of that folder")
     assert not output.exists()
+
+
+def test_an_input_is_never_overwritten_nor_taken_for_the_vocabulary(tmp_path, corpus_file, small_vocab_file):
+    text = corpus_file.read_text()
+    (tmp_path / "a.txt").write_text(text)
+    result = maskmill("vocab", f"{tmp_path}/*.txt", "--output", tmp_path / "a.txt", "--overwrite")
+    assert_refused(result, "a.txt is itself among the INPUT")
+    assert (tmp_path / "a.txt").read_text() == text
+    (tmp_path / "v.txt").write_text(small_vocab_file.read_text())
+    arguments = ["--vocab-file", tmp_path / "v.txt", "--output", tmp_path / "out"]
+    assert_refused(maskmill("generate", f"{tmp_path}/*.txt", *arguments), "v.txt is itself among the INPUT")
 
 
 def test_a_url_is_wrong_usage_for_an_output(tmp_path, corpus_file):
