@@ -43,13 +43,7 @@ def masked_lm_sums(logits: Tensor, masked_lm_ids: Tensor, masked_lm_weights: Ten
 
     Of logits [batch, predictions, vocab], ids int32 and weights float32 [batch, predictions].
     """
-    cross_entropy = ops.sparse_categorical_crossentropy(masked_lm_ids, logits, from_logits=True)
-    is_right = ops.cast(ops.equal(ops.argmax(logits, axis=-1), masked_lm_ids), "float32")
-    return {
-        "masked_lm_loss_sum": ops.sum(masked_lm_weights * cross_entropy),
-        "masked_lm_right": ops.sum(masked_lm_weights * is_right),
-        "masked_lm_weight": ops.sum(masked_lm_weights),
-    }
+    return _prediction_sums("masked_lm", logits, masked_lm_ids, masked_lm_weights)
 
 
 def next_sentence_sums(logits: Tensor, next_sentence_labels: Tensor, input_mask: Tensor) -> dict[str, Tensor]:
@@ -59,13 +53,20 @@ def next_sentence_sums(logits: Tensor, next_sentence_labels: Tensor, input_mask:
     """
     # Every example begins with [CLS]: a row without it only fills up the last batch of an evaluation.
     weights = ops.cast(input_mask[:, 0], "float32")
-    labels = next_sentence_labels[:, 0]
+    return _prediction_sums("next_sentence", logits, next_sentence_labels[:, 0], weights)
+
+
+def _prediction_sums(task: str, logits: Tensor, labels: Tensor, weights: Tensor) -> dict[str, Tensor]:
+    """Loss, right predictions and number of a task's predictions, each summed and weighted.
+
+    Of logits [..., classes], labels int32 [...] and weights float32 [...].
+    """
     cross_entropy = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
     is_right = ops.cast(ops.equal(ops.argmax(logits, axis=-1), labels), "float32")
     return {
-        "next_sentence_loss_sum": ops.sum(weights * cross_entropy),
-        "next_sentence_right": ops.sum(weights * is_right),
-        "next_sentence_weight": ops.sum(weights),
+        f"{task}_loss_sum": ops.sum(weights * cross_entropy),
+        f"{task}_right": ops.sum(weights * is_right),
+        f"{task}_weight": ops.sum(weights),
     }
 
 
