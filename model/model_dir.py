@@ -18,6 +18,12 @@ from tokenizer.errors import InputError
 BERT_CONFIG = "bert_config.json"
 TRAINING = "training.json"
 
+# What `describe_training` writes.
+_KEYS = {
+    "backend", "bert_config", "train_config", "dataset_sha256", "vocab_sha256", "cased",
+    "max_seq_length", "max_predictions_per_seq",
+}  # fmt: skip
+
 # What may change between two runs of one training: it does not change the weights.
 _FREE = {"save_checkpoints_steps", "keep_checkpoints", "save_summary_steps"}
 
@@ -62,6 +68,9 @@ def read_training(model_dir: Path) -> dict[str, Any]:
         raise InputError(
             f"{model_dir} holds no model: {TRAINING} cannot be read; train one with 'maskmill train'"
         ) from error
+    missing = _KEYS - training.keys() if isinstance(training, dict) else _KEYS
+    if missing:
+        raise InputError(f"{model_dir / TRAINING} has no {min(missing)}; restore it, or train into a new folder")
     return training
 
 

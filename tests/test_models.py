@@ -149,6 +149,14 @@ def test_wrong_values_are_wrong_usage(folder, tmp_path):
     assert "learning_rate is -1.0; expected more than 0" in refuse("train", folder / "shards", *arguments, exit_code=2)
 
 
+@pytest.mark.parametrize("content", ["{}", "[]", "{", ""])
+def test_a_damaged_training_json_is_refused(folder, tmp_path, content):
+    (tmp_path / "training.json").write_text(content)
+    message = refuse("evaluate", folder / "shards", "--model-dir", tmp_path)
+    assert "training.json" in message
+    assert "train" in message.split(";")[-1]
+
+
 @pytest.mark.parametrize("command", [["evaluate", "shards"], ["fill-mask", "a [MASK]"], ["export"]])
 def test_a_folder_without_a_model_is_refused(folder, tmp_path, command):
     name, *arguments = command
