@@ -3,10 +3,12 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 from apache_beam.pvalue import TaggedOutput
 
 from pipeline.config import InstanceConfig
@@ -80,14 +82,17 @@ class TokenizeDocuments(beam.DoFn):
 
     def process(self, documents: list[Sentences]) -> Iterator[Output]:
         empty = 0
-        for sentences in documents:
-            ids, offsets = self.tokenizer.encode(sentences)
-            if not len(ids):
+        ids, offsets = self.tokenizer.encode(sentence for sentences in documents for sentence in sentences)
+        ends = accumulate(map(len, documents))
+        for sentences, end in zip(documents, ends):
+            bounds = offsets[end - len(sentences) : end + 1]
+            lengths = np.diff(bounds)
+            if not lengths.any():
                 empty += 1
                 continue
-            lengths = offsets[1:] - offsets[:-1]
             digest = digest_of(sentences)
-            yield self.pools.pool_of(digest, self.config), pack_document(digest, ids, lengths[lengths > 0])
+            packed = pack_document(digest, ids[bounds[0] : bounds[-1]], lengths[lengths > 0])
+            yield self.pools.pool_of(digest, self.config), packed
         yield from _tagged({"documents/empty": empty})
 
 

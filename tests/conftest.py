@@ -1,6 +1,9 @@
 """What several tests share: the golden folder, BERT's vocabulary, a small one, and a small corpus."""
 
+import gzip
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +22,13 @@ def golden() -> Path:
 @pytest.fixture(scope="session")
 def bert_vocab() -> Vocab:
     return Vocab.load(GOLDEN / "bert-base-uncased-vocab.txt")
+
+
+@pytest.fixture(scope="session")
+def golden_lines() -> list[dict[str, Any]]:
+    """Lines in many languages with the tokens and ids that Google's tokenizer gives."""
+    with gzip.open(GOLDEN / "tokenization.jsonl.gz", "rt", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,9 @@
 """The basic tokenizer: text to words. Readable, and the rule that faster code must equal."""
 
 import unicodedata
+from itertools import groupby
 
-from tokenizer.chars import is_cjk, is_dropped, is_punctuation, is_whitespace
+from tokenizer.chars import is_cjk, is_dropped, is_mark, is_punctuation, is_unassigned, is_whitespace
 
 
 def split_words(text: str, cased: bool = False) -> list[str]:
@@ -15,11 +16,8 @@ def split_words(text: str, cased: bool = False) -> list[str]:
     """
     words: list[str] = []
     for word in _clean(text).split():
-        if not cased:
-            word = _strip_accents(word.lower())
-        words += _split_punctuation(word)
-    # Lower-casing can leave a blank inside a word, which the reference splits once more.
-    return " ".join(words).split()
+        words += _split_punctuation(word if cased else _fold(word))
+    return words
 
 
 def _clean(text: str) -> str:
@@ -37,8 +35,18 @@ def _clean(text: str) -> str:
     return "".join(cleaned)
 
 
+def _fold(word: str) -> str:
+    """Lower-cases a word and takes its accents off.
+
+    What Unicode 14 does not assign has neither case nor accents, and ends the context of what has: so the runs of
+    characters between are folded each by itself, and every version of Python gives the same.
+    """
+    runs = groupby(word, is_unassigned)
+    return "".join("".join(run) if unassigned else _strip_accents("".join(run).lower()) for unassigned, run in runs)
+
+
 def _strip_accents(word: str) -> str:
-    return "".join(char for char in unicodedata.normalize("NFD", word) if unicodedata.category(char) != "Mn")
+    return "".join(char for char in unicodedata.normalize("NFD", word) if not is_mark(char))
 
 
 def _split_punctuation(word: str) -> list[str]:

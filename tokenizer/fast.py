@@ -1,27 +1,33 @@
 """The ids of the readable tokenizer, many lines at a time."""
 
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenizer.basic import split_words
+from tokenizer.ragged import Ragged
+from tokenizer.trie import PieceTrie
 from tokenizer.vocab import Vocab
-from tokenizer.wordpiece import FullTokenizer
 
-MEMO_WORDS = 1 << 19  # distinct words remembered, about 100 MB at the most
-MEMO_CHARACTERS = 64  # longer stretches hardly come again: a sentence without spaces, a line of base64
+BLOCK_CHARACTERS = 1 << 21  # tokenised at a time: bounds the memory
+SPACE = ord(" ")
+CAPITAL_SIGMA = ord("Σ")
 
 
 class FastTokenizer:
     """Lines of text to one flat array of ids, equal to those of `FullTokenizer`.
 
-    No rule of the tokenizer looks across a space, so a word between two spaces has the same ids wherever it
-    stands. Text repeats its words: each distinct one goes through the readable tokenizer once, and is then looked up.
+    No rule of the tokenizer looks across a space, and text repeats itself: so only the distinct stretches between
+    spaces are split into words, and only the distinct words into pieces.
     """
 
     def __init__(self, vocab: Vocab, cased: bool = False):
         self.dtype = id_dtype(len(vocab))
-        self._memo = _Memo(FullTokenizer(vocab, cased), self.dtype)
+        self._words = WordSplitter(cased)
+        self._trie = PieceTrie(vocab)
 
     def encode(self, lines: Iterable[str]) -> tuple[NDArray[np.unsignedinteger], NDArray[np.int64]]:
         """Lines to `(ids, offsets)`: line `i` has `ids[offsets[i]:offsets[i + 1]]`.
@@ -30,31 +36,113 @@ class FastTokenizer:
             ids: uint16, or uint32 for a vocabulary of more than 65,536 tokens, [tokens of all lines].
             offsets: int64 [lines + 1].
         """
-        memo = self._memo
-        encoded = [b"".join([memo[word] for word in line.split(" ")]) for line in lines]
-        ids = np.frombuffer(b"".join(encoded), self.dtype)
-        offsets = np.zeros(len(encoded) + 1, np.int64)
-        np.cumsum([len(line) for line in encoded], out=offsets[1:])
-        offsets //= self.dtype.itemsize
-        if len(memo) > MEMO_WORDS:
-            memo.clear()
-        return ids, offsets
+        blocks = [self._encode_block(block) for block in _blocks(list(lines))]
+        ids = [np.zeros(0, self.dtype), *(block.values for block in blocks)]
+        lengths = [np.zeros(0, np.int64), *(block.lengths for block in blocks)]
+        return Ragged.from_lengths(np.concatenate(ids), np.concatenate(lengths))
+
+    def _encode_block(self, lines: list[str]) -> Ragged:
+        stretches, line_offsets = split_at_spaces(lines)
+        distinct, numbers = stretches.distinct()
+        ids = self._encode_stretches(distinct).take(numbers)
+        return Ragged(ids.values, ids.offsets[line_offsets])
+
+    def _encode_stretches(self, stretches: Ragged) -> Ragged:
+        words, stretch_offsets = self._words.split(stretches)
+        distinct, numbers = words.distinct()
+        pieces = self._trie.split(distinct)
+        ids = pieces._replace(values=pieces.values.astype(self.dtype)).take(numbers)
+        return Ragged(ids.values, ids.offsets[stretch_offsets])
+
+
+class WordSplitter:
+    """Stretches of text to words, equal to those of `split_words`.
+
+    The basic tokenizer treats nearly every code point by itself. So it is asked once what becomes of each (`É` is `e`,
+    `,` is a comma between spaces, U+0000 nothing), and the words are what stands between the spaces of all that.
+    """
+
+    def __init__(self, cased: bool = False):
+        self._cased = cased
+        self._rows = np.full(0x110000, -1, np.int32)  # code point -> its row in _outcomes; -1: not met yet
+        self._outcomes = Ragged.from_strings([])
+        self._is_contextual = np.zeros(0x110000, bool)
+
+    def split(self, stretches: Ragged) -> tuple[Ragged, NDArray[np.int64]]:
+        """Stretches, rows of code points, to `(words, offsets)`: stretch `i` has words `offsets[i]:offsets[i + 1]`.
+
+        A stretch ends with a space.
+        """
+        outcomes = self._look_up(stretches.values)
+        if self._is_contextual[stretches.values].any():
+            stretches = self._split_readably(stretches)
+            outcomes = self._look_up(stretches.values)
+        is_in_word = outcomes.values != SPACE
+        edges = np.flatnonzero(np.diff(is_in_word, prepend=False))
+        starts, ends = edges[::2], edges[1::2]
+        words = Ragged.from_lengths(outcomes.values[is_in_word], ends - starts)
+        return words, np.searchsorted(starts, outcomes.offsets[stretches.offsets])
+
+    def _look_up(self, code_points: NDArray[np.unsignedinteger]) -> Ragged:
+        rows = self._rows[code_points]
+        if (is_new := rows < 0).any():
+            self._learn(np.unique(code_points[is_new]))
+            rows = self._rows[code_points]
+        return self._outcomes.take(rows)
+
+    def _learn(self, code_points: NDArray[np.unsignedinteger]) -> None:
+        outcomes = [" ".join(split_words(f"a{chr(code_point)}a", self._cased))[1:-1] for code_point in code_points]
+        new = Ragged.from_strings(outcomes)
+        self._rows[code_points] = np.arange(len(code_points)) + len(self._outcomes.lengths)
+        self._outcomes = Ragged.from_lengths(
+            np.append(self._outcomes.values, new.values), np.append(self._outcomes.lengths, new.lengths)
+        )
+        if not self._cased:
+            # A sigma is lowered by its place in the word, and NFD sorts what combines with the letter before it.
+            self._is_contextual[code_points] = [
+                code_point == CAPITAL_SIGMA or any(map(unicodedata.combining, outcome))
+                for code_point, outcome in zip(code_points, outcomes)
+            ]
+
+    def _split_readably(self, stretches: Ragged) -> Ragged:
+        """Puts a space between the words of each stretch, and one after them. What is split stays as it is."""
+        return Ragged.from_strings([" ".join([*split_words(stretch), ""]) for stretch in stretches.to_strings()])
+
+
+def split_at_spaces(lines: list[str]) -> tuple[Ragged, NDArray[np.int64]]:
+    """Lines to `(stretches, offsets)`: line `i` has the stretches `offsets[i]:offsets[i + 1]`.
+
+    A stretch is a row of code points up to and with a space, or the line's end, which becomes a space.
+    """
+    text = " ".join([*lines, ""])
+    code_points = _to_code_points(text)
+    spaces = np.flatnonzero(code_points == SPACE)
+    line_ends = np.cumsum(_lengths(lines))
+    return Ragged(code_points, np.append(0, spaces + 1)), np.append(0, np.searchsorted(spaces, line_ends))
+
+
+def _to_code_points(text: str) -> NDArray[np.unsignedinteger]:
+    """The code points of a text in the smallest dtype that holds them."""
+    if text.isascii():
+        return np.frombuffer(text.encode("ascii"), np.uint8)
+    utf_16 = text.encode("utf-16-le", "surrogatepass")
+    if len(utf_16) == 2 * len(text):
+        return np.frombuffer(utf_16, np.uint16)
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+
+
+def _blocks(lines: list[str]) -> Iterator[list[str]]:
+    """The lines in lists of about BLOCK_CHARACTERS."""
+    blocks = np.cumsum(_lengths(lines)) // BLOCK_CHARACTERS
+    bounds = [0, *(np.flatnonzero(np.diff(blocks)) + 1), len(lines)]
+    return (lines[start:end] for start, end in pairwise(bounds))
+
+
+def _lengths(lines: list[str]) -> NDArray[np.int64]:
+    """The characters of each line, and one for its end."""
+    return np.fromiter(map(len, lines), np.int64, len(lines)) + 1
 
 
 def id_dtype(vocab_size: int) -> np.dtype[np.unsignedinteger]:
     """The smallest dtype that holds every id of a vocabulary."""
     return np.dtype(np.uint16 if vocab_size <= 1 << 16 else np.uint32)
-
-
-class _Memo(dict[str, bytes]):
-    """Word -> the bytes of its ids, filled from the readable tokenizer."""
-
-    def __init__(self, tokenizer: FullTokenizer, dtype: np.dtype[np.unsignedinteger]):
-        self.tokenizer = tokenizer
-        self.dtype = dtype
-
-    def __missing__(self, word: str) -> bytes:
-        ids = np.array(self.tokenizer.encode(word), self.dtype).tobytes()
-        if len(word) <= MEMO_CHARACTERS:
-            self[word] = ids
-        return ids
