@@ -10,6 +10,7 @@ import click
 from model.config import TrainConfig
 from pipeline.config import InstanceConfig
 from pipeline.schema import DatasetInfo
+from tokenizer.config import VocabConfig
 from tokenizer.errors import InputError
 
 MODULES_OF_EXTRAS = {
@@ -93,13 +94,6 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options of the commands that read documents."""
     for option in (
         click.option("--num-workers", type=click.IntRange(1), help="Processes. [default: by the size of the input]"),
-        click.option("--language", default="en", help="Language that 'auto' splits sentences in (ISO 639-1 code)."),
-        click.option(
-            "--split-sentences",
-            default="auto",
-            metavar="auto|none|CODE",
-            help="none: a line is a sentence. auto: none for text, --language for JSONL. CODE: that language.",
-        ),
         click.option("--text-field", default="text", help="JSONL: the field that holds the document."),
         click.option(
             "--input-format",
@@ -114,41 +108,49 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @main.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("--output", required=True, type=LocalPath(dir_okay=False), help="File to write.")
-@click.option("--vocab-size", default=30_522, type=click.IntRange(6), help="Tokens, special ones included.")
+@click.option("--output", required=True, type=LocalPath(dir_okay=False), help="File to write, such as vocab.txt.")
+@click.option(
+    "--vocab-size", default=VocabConfig.vocab_size, type=click.IntRange(6), help="Tokens, special ones included."
+)
 @click.option("--cased", is_flag=True, help="Keep case and accents.")
-@click.option("--min-frequency", default=2, type=click.IntRange(1), help="Pieces that occur less often are not joined.")
-@click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
+@click.option(
+    "--min-frequency",
+    default=VocabConfig.min_frequency,
+    type=click.IntRange(1),
+    help="Pieces that occur less often are not joined.",
+)
+@click.option(
+    "--limit-alphabet",
+    type=click.IntRange(1),
+    help="Characters kept, the most frequent. [default: a quarter of --vocab-size, at least 1,000]",
+)
+@click.option(
+    "--reserve", default=VocabConfig.reserve, type=click.IntRange(0), help="Tokens [unused0] and so on, for later use."
+)
+@click.option("--special-tokens", default="", metavar="[A],[B]", help="More special tokens, beside BERT's own.")
+@click.option("--overwrite", is_flag=True, help="Replace the files if they exist.")
 @reading_options
 def vocab(
     inputs: tuple[str, ...],
     output: Path,
-    vocab_size: int,
-    cased: bool,
-    min_frequency: int,
     overwrite: bool,
     num_workers: int | None,
-    **reading: Any,
+    input_format: Any,
+    text_field: str,
+    special_tokens: str,
+    **config: Any,
 ) -> None:
     """Train a WordPiece vocabulary on documents.
 
-    INPUT is a file, a folder or a pattern; plain or gzip.
+    INPUT is a file, a folder or a pattern; plain or gzip. Beside the vocabulary stands its tokenizer.json.
     """
-    from deploy.jobs import train_vocab_file
+    from deploy.vocabulary import train_vocab_file
     from pipeline.documents import ReadOptions
 
     with wrong_usage():
-        options = ReadOptions(**reading)
-    train_vocab_file(
-        inputs,
-        output,
-        options,
-        vocab_size=vocab_size,
-        cased=cased,
-        min_frequency=min_frequency,
-        num_workers=num_workers,
-        overwrite=overwrite,
-    )
+        vocab_config = VocabConfig(special_tokens=tuple(filter(None, special_tokens.split(","))), **config)
+    reading = ReadOptions(input_format, text_field)
+    train_vocab_file(inputs, output, vocab_config, reading, num_workers=num_workers, overwrite=overwrite)
 
 
 @main.command()
@@ -164,6 +166,13 @@ def vocab(
 @click.option("--cased", is_flag=True, help="Keep case and accents, as the vocabulary does.")
 @click.option("--eval-fraction", default=InstanceConfig.eval_fraction, help="Documents set aside, as a share.")
 @click.option("--random-seed", default=InstanceConfig.random_seed, help="Same seed, documents and options: same bytes.")
+@click.option(
+    "--split-sentences",
+    default="auto",
+    metavar="auto|none|CODE",
+    help="none: a line is a sentence. auto: none for text, --language for JSONL. CODE: that language.",
+)
+@click.option("--language", default="en", help="Language that 'auto' splits sentences in (ISO 639-1 code).")
 @click.option("--shards-per-copy", type=int, help="Shards of each copy. [default: by the size of the corpus]")
 @click.option("--overwrite", is_flag=True, help="Replace the dataset in the output folder.")
 @reading_options

@@ -1,4 +1,4 @@
-"""`vocab` and `generate`: check first, run the DAG, say what was made."""
+"""`generate`: check first, run the DAG, say what was made."""
 
 import json
 import os
@@ -12,11 +12,13 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from deploy import local
+from deploy.inputs import check_apart, check_documents, describe
 from deploy.show import new_console, show_summary
 from pipeline import dag
 from pipeline.config import InstanceConfig
@@ -24,46 +26,7 @@ from pipeline.documents import ReadOptions, list_files
 from pipeline.pools import Pools
 from pipeline.schema import MANIFEST, SHARD_NAME, DatasetInfo, write_text_atomically
 from tokenizer.errors import InputError
-from tokenizer.train import train_vocab
 from tokenizer.vocab import Vocab
-
-
-def train_vocab_file(
-    inputs: Sequence[str],
-    output: Path,
-    reading: ReadOptions,
-    *,
-    vocab_size: int,
-    cased: bool,
-    min_frequency: int,
-    num_workers: int | None,
-    overwrite: bool,
-) -> None:
-    """Inputs -> a vocabulary file. Raises InputError before any work where it can be seen to fail."""
-    console = new_console()
-    files = list_files(inputs)
-    num_workers = num_workers or local.choose_workers(files)
-    _check_apart(inputs, files, output)
-    if output.exists() and not overwrite:
-        raise InputError(f"output {output} exists; give another name, or --overwrite to replace it")
-    started = time.monotonic()
-
-    _measure(console, inputs, files, reading, num_workers)
-    with console.status("Counting words"):
-        build = partial(dag.count_words, inputs=inputs, options=reading, cased=cased)
-        counts = local.run_for_counts(build, num_workers)
-    with console.status("Learning the vocabulary"):
-        vocab = train_vocab(counts, vocab_size, min_frequency)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    write_text_atomically(output, vocab.to_text())
-
-    seconds = time.monotonic() - started
-    console.print(
-        f"Wrote {output}: {len(vocab):,} tokens, learned from {sum(counts.values()):,} words, "
-        f"{len(counts):,} of them distinct, in {seconds:.1f} s"
-    )
-    if len(vocab) < vocab_size:
-        console.print(f"That is all there is in this text: {vocab_size:,} tokens were asked for.", style="yellow")
 
 
 def generate_dataset(
@@ -81,8 +44,8 @@ def generate_dataset(
     vocab = Vocab.load(vocab_file)
     files = list_files(inputs)
     num_workers = num_workers or local.choose_workers(files)
-    _check_apart(inputs, files, output)
-    _check_apart(inputs, files, vocab_file)
+    check_apart(inputs, files, output)
+    check_apart(inputs, files, vocab_file)
     _check_output(output, overwrite)
     started, clock = datetime.now(UTC), time.monotonic()
 
@@ -130,22 +93,6 @@ def generate_dataset(
     console.print(f"Look at it with: maskmill inspect {output}")
 
 
-def _describe(files: list[str]) -> str:
-    size = sum(os.path.getsize(path) for path in files) / 1e6
-    return f"{files[0]} ({size:.1f} MB)" if len(files) == 1 else f"{len(files):,} files ({size:.1f} MB)"
-
-
-def _check_apart(inputs: Sequence[str], files: Sequence[str], path: Path) -> None:
-    """Raises InputError when what is written, or the vocabulary, is read as a document, now or the next time."""
-    place = path.resolve()
-    for name in inputs:
-        folder = Path(name).resolve()
-        if folder.is_dir() and place.is_relative_to(folder):
-            raise InputError(f"{path} lies in INPUT {name} and would be read as text; put it outside of that folder")
-    if any(place == Path(file).resolve() for file in files):
-        raise InputError(f"{path} is itself among the INPUT; name inputs that leave it out, or another file")
-
-
 def _check_output(output: Path, overwrite: bool) -> None:
     """Raises InputError when the folder cannot be written, or holds a dataset, whole or not, that is not given up."""
     output.mkdir(parents=True, exist_ok=True)
@@ -168,23 +115,13 @@ def _remove_dataset(output: Path) -> None:
         path.unlink()
 
 
-def _measure(
-    console: Console, inputs: Sequence[str], files: list[str], reading: ReadOptions, num_workers: int
-) -> dict[str, int]:
+def _measure(console: Console, inputs: Sequence[str], files: list[str], reading: ReadOptions, num_workers: int) -> Any:
     """Reads the corpus once, cheaply; prints and returns its measures. Raises InputError when it has no documents."""
-    console.print(f"Reading {_describe(files)}")
+    console.print(f"Reading {describe(files)}")
     with console.status("Measuring the corpus"):
-        corpus = local.run_for_counts(partial(dag.measure_corpus, inputs=inputs, options=reading), num_workers)
-    prefix = "set_aside/"
-    set_aside = [f"{corpus[key]:,} {key.removeprefix(prefix)}" for key in corpus if key.startswith(prefix)]
-    if corpus["documents"] == 0:
-        found = f"none that can be read ({'; '.join(set_aside)})" if set_aside else "none"
-        raise InputError(
-            f"INPUT {' '.join(inputs)} holds no documents: {found}; expected text, or JSON lines with --text-field"
-        )
+        corpus = local.run_for_result(partial(dag.measure_corpus, inputs=inputs, options=reading), num_workers)
+    check_documents(console, inputs, corpus["documents"], corpus)
     console.print(f"{corpus['documents']:,} documents, {corpus['characters']:,} characters without blanks")
-    if set_aside:
-        console.print(f"Set aside: {'; '.join(set_aside)}", style="yellow")
     return corpus
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pipeline import dag
 from tokenizer.errors import InputError
@@ -60,13 +61,12 @@ def hold_back_stderr() -> Iterator[None]:
         os.close(kept)
 
 
-def run_for_counts(build: Callable[..., None], num_workers: int) -> dict[str, int]:
+def run_for_result(build: Callable[..., None], num_workers: int) -> Any:
     """Runs a DAG that writes a JSON object to its argument `result`, and returns that object."""
     with tempfile.TemporaryDirectory(prefix="maskmill-") as folder:
         result = Path(folder) / "result.json"
         run(partial(build, result=result), num_workers)
-        counts: dict[str, int] = json.loads(result.read_text(encoding="utf-8"))
-        return counts
+        return json.loads(result.read_text(encoding="utf-8"))
 
 
 def choose_workers(files: list[str]) -> int:

@@ -26,6 +26,7 @@ from pipeline.transforms import (
     SplitSentences,
     TokenizeDocuments,
 )
+from tokenizer.counts import MAX_FREQUENT_WORDS, FrequentWords, WordCounts
 from tokenizer.vocab import Vocab
 
 Build = Callable[[beam.Pipeline], None]  # adds the steps of a DAG to a pipeline
@@ -46,17 +47,30 @@ def measure_corpus(pipeline: beam.Pipeline, inputs: Sequence[str], options: Read
 
 
 def count_words(
-    pipeline: beam.Pipeline, inputs: Sequence[str], options: ReadOptions, cased: bool, result: Path
+    pipeline: beam.Pipeline,
+    inputs: Sequence[str],
+    options: ReadOptions,
+    cased: bool,
+    frequent: FrequentWords | None,
+    result: Path,
 ) -> None:
-    """Inputs -> `{word: how often}`, words as BERT's basic tokenizer makes them."""
-    raw, _ = _read(pipeline, inputs, options)  # list[RawDocument]
-    counts = (
-        raw
-        | "Split" >> beam.ParDo(SplitSentences(options))  # list[Sentences]
-        | "Count words" >> beam.ParDo(CountWords(cased)).with_output_types(tuple[str, int])
-        | "Sum" >> beam.CombinePerKey(sum)
-    )
-    _write_json(counts, result)
+    """Inputs -> `{"reading": counts, "words": {word: how often}}`, words as BERT's basic tokenizer makes them.
+
+    With too many distinct words there is `"frequent"` instead of them: those to count in a second run.
+    """
+    raw, reading_counts = _read(pipeline, inputs, options)  # list[RawDocument]
+    words = raw | "Count words" >> beam.CombineGlobally(CountWords(cased, frequent))  # WordCounts
+    counts = reading_counts | "Sum" >> beam.CombinePerKey(sum)
+
+    def write(words: WordCounts, reading: dict[str, int]) -> None:
+        found: dict[str, Any] = {"reading": reading}
+        if words.sketch:
+            found["frequent"] = words.sketch.find_frequent(MAX_FREQUENT_WORDS).to_json()
+        else:
+            found["words"] = words.words
+        write_text_atomically(result, json.dumps(found, ensure_ascii=True))
+
+    _ = words | "Write" >> beam.Map(write, AsDict(counts))
 
 
 def generate_shards(

@@ -1,5 +1,6 @@
 """Thin Beam wrappers: unpack, call, count, yield. The rules are plain functions in the other modules."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,8 +17,8 @@ from pipeline.documents import RawDocument, ReadOptions, Rejected, read_document
 from pipeline.pools import Pools, digest_of, pack_document, unpack_pool
 from pipeline.sentences import split_sentences
 from pipeline.shards import ShardBuilder
-from tokenizer.fast import FastTokenizer, id_dtype
-from tokenizer.train import WordCounter
+from tokenizer.counts import MAX_WORDS, FrequentWords, WordCounts, count_words
+from tokenizer.fast import FastTokenizer, WordSplitter, id_dtype
 from tokenizer.vocab import Vocab
 
 BATCH_CHARACTERS = 2_000_000  # documents travel in lists of this size, so that the code after it vectorises
@@ -116,17 +117,32 @@ class BuildShards(beam.DoFn):
             yield from _tagged(counts)
 
 
-@dataclass
-class CountWords(beam.DoFn):
-    """Lists of documents -> (word, how often), summed over each list."""
+class CountWords(beam.CombineFn):
+    """Lists of raw documents -> how often each word occurs; of all words, or of those that were found frequent."""
 
-    cased: bool
+    def __init__(self, cased: bool, frequent: FrequentWords | None):
+        self.cased = cased
+        self.frequent = frequent
 
     def setup(self) -> None:
-        self.counter = WordCounter(self.cased)
+        self.splitter = WordSplitter(self.cased)
 
-    def process(self, documents: list[Sentences]) -> Iterator[tuple[str, int]]:
-        yield from self.counter.count(sentence for sentences in documents for sentence in sentences).items()
+    def create_accumulator(self) -> WordCounts:
+        return WordCounts(math.inf if self.frequent else MAX_WORDS)
+
+    def add_input(self, words: WordCounts, documents: list[RawDocument]) -> WordCounts:
+        counts = count_words(self.splitter, (document.text for document in documents))
+        words.add(self.frequent.select(counts) if self.frequent else counts)
+        return words
+
+    def merge_accumulators(self, parts: Iterable[WordCounts]) -> WordCounts:
+        whole, *others = parts
+        for part in others:
+            whole.merge(part)
+        return whole
+
+    def extract_output(self, words: WordCounts) -> WordCounts:
+        return words
 
 
 def _tagged(counts: dict[str, int]) -> Iterator[TaggedOutput]:

@@ -21,7 +21,11 @@ def test_ids_are_line_numbers(tmp_path):
 
 def test_line_ends_and_byte_order_mark_change_nothing(tmp_path):
     plain = Vocab([*SPECIAL_TOKENS, "a"])
-    for text in ("\r\n".join([*SPECIAL_TOKENS, "a"]), "\ufeff" + "\n".join([*SPECIAL_TOKENS, "a "])):
+    for text in (
+        "\r\n".join([*SPECIAL_TOKENS, "a"]),
+        "\ufeff" + "\n".join([*SPECIAL_TOKENS, "a "]),
+        "\r".join([*SPECIAL_TOKENS, "a"]),
+    ):
         loaded = Vocab.load(write(tmp_path, text))
         assert loaded.tokens == plain.tokens
         assert loaded.sha256 == plain.sha256
@@ -55,6 +59,19 @@ def test_a_missing_or_binary_file_is_refused(tmp_path):
         Vocab.load(tmp_path / "nowhere.txt")
     with pytest.raises(InputError, match="is not UTF-8 text"):
         Vocab.load(write(tmp_path, b"\x80\x81\xff"))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('{"model": {"vocab": {"[PAD]": 0}}}', "is JSON; give the vocab.txt that belongs to it"),
+        ("<unk>\t0\n<s>\t0\n▁the\t-3.2\n", r"line 1: '<unk>\\t0' has a tab, as in a SentencePiece vocabulary"),
+        (b"\n\x0e\n\x05<unk>\x15\x00\x00\x00\x00\x18\x02\n\x0b\n\x04\xe2\x96\x81a\x15\xff", "is a SentencePiece model"),
+    ],
+)
+def test_a_vocabulary_of_another_kind_is_refused_by_its_name(tmp_path, text, sentence):
+    with pytest.raises(InputError, match=sentence):
+        Vocab.load(write(tmp_path, text))
 
 
 def test_a_vocabulary_of_special_tokens_only_is_refused(tmp_path):

@@ -21,14 +21,13 @@ class PieceTrie:
 
     def __init__(self, vocab: Vocab):
         self._unknown = vocab.ids[UNK]
-        is_continuation = np.array(vocab.is_continuation)
-        pieces = Ragged.from_strings([token[2 * skip :] for token, skip in zip(vocab.tokens, is_continuation)])
+        pieces = Ragged.from_strings([vocab.text_of(id) for id in range(len(vocab))])
         alphabet = np.unique(pieces.values)
         self._letters = np.zeros(0x110000, np.int32)
         self._letters[alphabet] = np.arange(1, len(alphabet) + 1)
         self._alphabet_size = len(alphabet) + 1
         # A level deeper each time: the distinct pairs of state and letter are the states of the next level.
-        states = np.where(is_continuation, CONTINUATION, FIRST)
+        states = np.where(vocab.is_continuation, CONTINUATION, FIRST)
         num_states = 2
         levels = []
         for depth in range(pieces.lengths.max()):

@@ -1,8 +1,10 @@
 """Vocabulary files: one token a line, its id the line number counted from 0."""
 
 import hashlib
+import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -48,13 +50,13 @@ class Vocab:
         try:
             text = Path(path).read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
-            raise InputError(
-                f"{name} is not UTF-8 text (byte {error.start}); give a vocab.txt, one token a line"
-            ) from error
+            kind = "a SentencePiece model" if b"\xe2\x96\x81" in error.object else "not UTF-8 text"
+            raise InputError(f"{name} is {kind} (byte {error.start}); give a vocab.txt, one token a line") from error
         except OSError as error:
             raise InputError(
                 f"{name} cannot be read ({error.strerror}); train a vocabulary with 'maskmill vocab'"
             ) from error
+        _check_form(text, name)
         lines = text.removesuffix("\n").split("\n")
         return cls([line.strip() for line in lines], name)
 
@@ -84,6 +86,10 @@ class Vocab:
         """For each id: does the token continue a word (`##...`)?"""
         return [len(token) > 2 and token.startswith("##") for token in self.tokens]
 
+    def text_of(self, id: int) -> str:
+        """What a token stands for in a word: the token without its `##`."""
+        return self.tokens[id][2:] if self.is_continuation[id] else self.tokens[id]
+
     @property
     def has_upper_case(self) -> bool:
         """True when a token of text is not in lower case, as in a cased vocabulary."""
@@ -91,3 +97,16 @@ class Vocab:
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+
+def _check_form(text: str, name: str) -> None:
+    """Raises InputError for the vocabularies of other programs, which hold more than a token a line."""
+    with suppress(json.JSONDecodeError):
+        json.loads(text)
+        raise InputError(f"{name} is JSON; give the vocab.txt that belongs to it, one token a line")
+    for number, line in enumerate(text.split("\n"), 1):
+        if "\t" in line.strip():
+            raise InputError(
+                f"{name}, line {number}: {line[:40]!r} has a tab, as in a SentencePiece vocabulary; "
+                "give a vocab.txt of WordPiece, one token a line and nothing else"
+            )

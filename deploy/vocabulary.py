@@ -1,0 +1,138 @@
+"""`vocab`: check first, count the words, learn the tokens, say what was made."""
+
+import random
+import time
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from deploy import local
+from deploy.inputs import SET_ASIDE, check_apart, check_documents, describe
+from deploy.show import new_console
+from pipeline import dag
+from pipeline.documents import ReadOptions, list_files
+from pipeline.schema import write_text_atomically
+from tokenizer.config import VocabConfig
+from tokenizer.counts import FrequentWords
+from tokenizer.coverage import Coverage, measure_coverage
+from tokenizer.errors import InputError
+from tokenizer.huggingface import to_tokenizer_json
+from tokenizer.train import train_vocab
+from tokenizer.vocab import Vocab
+
+FREQUENT = 1e-4  # of all characters or words: losing one that comes so often is worth a warning
+SHOWN = 10  # characters, words or tokens of each kind
+
+
+def train_vocab_file(
+    inputs: Sequence[str],
+    output: Path,
+    config: VocabConfig,
+    reading: ReadOptions,
+    *,
+    num_workers: int | None,
+    overwrite: bool,
+) -> None:
+    """Inputs -> a vocabulary file and its `tokenizer.json`. Raises InputError before work that can be seen to fail."""
+    console = new_console()
+    files = list_files(inputs)
+    num_workers = num_workers or local.choose_workers(files)
+    tokenizer_json = output.with_name("tokenizer.json" if output.stem == "vocab" else f"{output.stem}.tokenizer.json")
+    for path in (output, tokenizer_json):
+        check_apart(inputs, files, path)
+        if path.exists() and not overwrite:
+            raise InputError(f"output {path} exists; give another name, or --overwrite to replace it")
+    started = time.monotonic()
+
+    console.print(f"Reading {describe(files)}")
+    count = partial(dag.count_words, inputs=inputs, options=reading, cased=config.cased)
+    with console.status("Counting words"):
+        found = local.run_for_result(partial(count, frequent=None), num_workers)
+    documents = found["reading"].get("documents/read", 0)
+    set_aside = sum(number for name, number in found["reading"].items() if name.startswith(SET_ASIDE))
+    check_documents(console, inputs, documents - set_aside, found["reading"])
+    if "frequent" in found:
+        with console.status("Counting the frequent words"):
+            frequent = FrequentWords.from_json(found["frequent"])
+            found = local.run_for_result(partial(count, frequent=frequent), num_workers)
+        counts = {word: count for word, count in found["words"].items() if count >= frequent.floor}
+        left_out = 1 - sum(counts.values()) / frequent.occurrences
+        console.print(
+            f"Too many distinct words to hold: those that occur fewer than {frequent.floor} times are left out, "
+            f"{left_out:.1%} of the text",
+            style="yellow",
+        )
+    else:
+        counts = found["words"]
+    with console.status("Learning the vocabulary"):
+        vocab = train_vocab(counts, config)
+        coverage = measure_coverage(vocab, counts)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_text_atomically(tokenizer_json, to_tokenizer_json(vocab, config.cased))
+    write_text_atomically(output, vocab.to_text())
+
+    _show_vocab(console, vocab, coverage)
+    console.print(
+        f"Wrote {output} and {tokenizer_json.name}: {len(vocab):,} tokens, learned from {coverage.words:,} words, "
+        f"{len(counts):,} of them distinct, in {time.monotonic() - started:.1f} s"
+    )
+    _warn(console, vocab, config, coverage)
+
+
+def _show_vocab(console: Console, vocab: Vocab, coverage: Coverage) -> None:
+    """Prints what is in a vocabulary, and what becomes of the corpus with it."""
+    tokens = [vocab.tokens[id] for id in vocab.ordinary_ids]
+    table = Table.grid(padding=(0, 2))
+    for name, text in {
+        "alphabet": f"{coverage.alphabet:,} characters",
+        "left out": _most_frequent(coverage.lost_characters, coverage.characters, "characters"),
+        "[UNK]": _most_frequent(coverage.unknown_words, coverage.words, "words"),
+        "pieces per word": f"{coverage.pieces / coverage.words:.3f}",
+        "longest tokens": " ".join(sorted(tokens, key=len, reverse=True)[:SHOWN]),
+        "random tokens": " ".join(random.Random(0).sample(tokens, min(SHOWN, len(tokens)))),
+    }.items():
+        table.add_row(name, text)
+    console.print(table)
+
+
+def _most_frequent(counts: Counter[str], of: int, what: str) -> str:
+    if not counts:
+        return "nothing"
+    examples = ", ".join(f"{_printable(item)} ({count:,})" for item, count in _ranked(counts)[:SHOWN])
+    more = f" and {len(counts) - SHOWN:,} more" if len(counts) > SHOWN else ""
+    return f"{counts.total() / of:.4%} of the {what}: {examples}{more}"
+
+
+def _ranked(counts: Counter[str]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _printable(text: str) -> str:
+    """A word as it is, clipped; a single character with its code point, which not every font can show."""
+    if len(text) == 1:
+        return f"{text} U+{ord(text):04X}" if text.isprintable() else f"U+{ord(text):04X}"
+    return text if len(text) <= 40 else f"{text[:40]}..."
+
+
+def _warn(console: Console, vocab: Vocab, config: VocabConfig, coverage: Coverage) -> None:
+    """Says what about a vocabulary will hurt the model, and the way out."""
+    if len(vocab) < config.vocab_size:
+        console.print(
+            f"That is all there is in this text: {config.vocab_size:,} tokens were asked for. "
+            "Give more text, or a smaller --vocab-size.",
+            style="yellow",
+        )
+    lost = [_printable(char) for char, n in _ranked(coverage.lost_characters) if n > FREQUENT * coverage.characters]
+    if lost:
+        console.print(
+            f"Frequent characters are left out: {', '.join(lost[:SHOWN])}. Every word with one of them is [UNK]; "
+            f"give a larger --limit-alphabet than {config.max_characters:,}.",
+            style="yellow",
+        )
+    unknown = [_printable(word) for word, n in _ranked(coverage.unknown_words) if n > FREQUENT * coverage.words]
+    if unknown:
+        console.print(f"Frequent words are [UNK]: {', '.join(unknown[:SHOWN])}.", style="yellow")

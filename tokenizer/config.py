@@ -1,0 +1,40 @@
+"""What a vocabulary is to be."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from tokenizer.errors import InputError
+from tokenizer.vocab import SPECIAL_TOKENS
+
+
+@dataclass(frozen=True)
+class VocabConfig:
+    """The options of `train_vocab`. Raises InputError for a special token that text could have, or a doubled one."""
+
+    vocab_size: int = 30_522  # tokens wanted, special ones included
+    cased: bool = False
+    min_frequency: int = 2  # pairs of pieces that occur less often are not merged
+    limit_alphabet: int | None = (
+        None  # characters kept, the most frequent; None: a quarter of vocab_size, at least 1,000
+    )
+    reserve: int = 0  # [unused0] ... to be given a meaning later
+    special_tokens: tuple[str, ...] = ()  # beside BERT's own
+
+    def __post_init__(self) -> None:
+        for token in self.special_tokens:
+            if not re.fullmatch(r"\[[^\[\]\s]+\]", token):
+                raise InputError(f"special_tokens has {token!r}; expected a name in brackets such as [ENTITY]")
+        repeated = [token for token, count in Counter(self.all_special_tokens).items() if count > 1]
+        if repeated:
+            raise InputError(f"special_tokens has {repeated[0]}, which the vocabulary has already; leave it out")
+
+    @property
+    def all_special_tokens(self) -> list[str]:
+        """The tokens that do not come from text, in the order of their ids."""
+        return [*SPECIAL_TOKENS, *self.special_tokens, *(f"[unused{number}]" for number in range(self.reserve))]
+
+    @property
+    def max_characters(self) -> int:
+        """The size of the alphabet at the most."""
+        return self.limit_alphabet or max(1_000, self.vocab_size // 4)
