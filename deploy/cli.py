@@ -157,7 +157,9 @@ def vocab(
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("--vocab-file", required=True, type=LocalPath(), help="Vocabulary, one token a line.")
 @click.option("--output", required=True, type=LocalPath(file_okay=False), help="Folder to write.")
-@click.option("--max-seq-length", default=InstanceConfig.max_seq_length, help="Tokens of an instance.")
+@click.option(
+    "--max-seq-length", default=InstanceConfig.max_seq_length, help="Tokens of an instance; BERT takes 512 at most."
+)
 @click.option("--max-predictions-per-seq", default=InstanceConfig.max_predictions_per_seq, help="Masked tokens.")
 @click.option("--masked-lm-prob", default=InstanceConfig.masked_lm_prob, help="Share of the tokens to predict.")
 @click.option("--short-seq-prob", default=InstanceConfig.short_seq_prob, help="Share of short documents.")
