@@ -52,9 +52,9 @@ def train_vocab_file(
     count = partial(dag.count_words, inputs=inputs, options=reading, cased=config.cased)
     with console.status("Counting words"):
         found = local.run_for_result(partial(count, frequent=None), num_workers)
-    documents = found["reading"].get("documents/read", 0)
     set_aside = sum(number for name, number in found["reading"].items() if name.startswith(SET_ASIDE))
-    check_documents(console, inputs, documents - set_aside, found["reading"])
+    documents = found["reading"].get("documents/read", 0) - set_aside
+    check_documents(console, inputs, documents, found["reading"])
     if "frequent" in found:
         with console.status("Counting the frequent words"):
             frequent = FrequentWords.from_json(found["frequent"])
@@ -77,8 +77,8 @@ def train_vocab_file(
 
     _show_vocab(console, vocab, coverage)
     console.print(
-        f"Wrote {output} and {tokenizer_json.name}: {len(vocab):,} tokens, learned from {coverage.words:,} words, "
-        f"{len(counts):,} of them distinct, in {time.monotonic() - started:.1f} s"
+        f"Wrote {output} and {tokenizer_json.name}: {len(vocab):,} tokens from {documents:,} documents, "
+        f"{coverage.words:,} words, {len(counts):,} of them distinct, in {time.monotonic() - started:.1f} s"
     )
     _warn(console, vocab, config, coverage)
 
