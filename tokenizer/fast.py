@@ -74,8 +74,9 @@ class WordSplitter:
         A stretch ends with a space.
         """
         outcomes = self._look_up(stretches.values)
-        if self._is_contextual[stretches.values].any():
-            stretches = self._split_readably(stretches)
+        if len(places := np.flatnonzero(self._is_contextual[stretches.values])):
+            rows = np.unique(np.searchsorted(stretches.offsets, places, side="right") - 1)
+            stretches = _split_readably(stretches, rows)
             outcomes = self._look_up(stretches.values)
         is_in_word = outcomes.values != SPACE
         edges = np.flatnonzero(np.diff(is_in_word, prepend=False))
@@ -104,10 +105,6 @@ class WordSplitter:
                 for code_point, outcome in zip(code_points, outcomes)
             ]
 
-    def _split_readably(self, stretches: Ragged) -> Ragged:
-        """Puts a space between the words of each stretch, and one after them. What is split stays as it is."""
-        return Ragged.from_strings([" ".join([*split_words(stretch), ""]) for stretch in stretches.to_strings()])
-
 
 def split_at_spaces(lines: list[str]) -> tuple[Ragged, NDArray[np.int64]]:
     """Lines to `(stretches, offsets)`: line `i` has the stretches `offsets[i]:offsets[i + 1]`.
@@ -119,6 +116,17 @@ def split_at_spaces(lines: list[str]) -> tuple[Ragged, NDArray[np.int64]]:
     spaces = np.flatnonzero(code_points == SPACE)
     line_ends = np.cumsum(_lengths(lines))
     return Ragged(code_points, np.append(0, spaces + 1)), np.append(0, np.searchsorted(spaces, line_ends))
+
+
+def _split_readably(stretches: Ragged, rows: NDArray[np.int64]) -> Ragged:
+    """Puts a space after each word of the stretches `rows`, uncased. What is split like that stays as it is."""
+    words = Ragged.from_strings(
+        [" ".join([*split_words(stretch), ""]) for stretch in stretches.take(rows).to_strings()]
+    )
+    both = Ragged.from_lengths(np.append(stretches.values, words.values), np.append(stretches.lengths, words.lengths))
+    numbers = np.arange(len(stretches.lengths))
+    numbers[rows] = len(numbers) + np.arange(len(rows))
+    return both.take(numbers)
 
 
 def _to_code_points(text: str) -> NDArray[np.unsignedinteger]:

@@ -9,7 +9,8 @@ from tokenizer.wordpiece import MAX_WORD_LENGTH
 def to_tokenizer_json(vocab: Vocab, cased: bool) -> str:
     """The text of `tokenizer.json` for a BERT vocabulary.
 
-    It gives our ids but for a few hundred code points where the library's Unicode tables differ from Python's.
+    It gives our ids but for the classes of code points that docs/tokenizer.md lists: private use, the capital sigma,
+    and a few hundred where the library's Unicode tables differ from Python's.
     Special tokens are not registered as such: a literal `[MASK]` in a text stays text, as in BERT's own tokenizer.
     """
     tokenizer = Tokenizer(models.WordPiece(vocab.ids, unk_token=UNK, max_input_chars_per_word=MAX_WORD_LENGTH))
