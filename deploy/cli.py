@@ -1,14 +1,16 @@
 """The command line. A command imports what it needs in its body, so that `maskmill --help` answers at once."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from model.config import TrainConfig
-from pipeline.config import InstanceConfig
+from pipeline.config import InstanceConfig, Objective
 from pipeline.schema import DatasetInfo
 from tokenizer.config import VocabConfig
 from tokenizer.errors import InputError
@@ -65,6 +67,24 @@ class LocalPath(click.Path):
         if "://" in str(value):
             self.fail(f"{value} is not on this machine; this version reads and writes local files.", param, ctx)
         return super().convert(value, param, ctx)
+
+
+UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+class Bytes(click.ParamType):  # type: ignore[type-arg]
+    """A number of bytes such as 500MB, 8GB or 1.5e9."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """A text to bytes."""
+        parts = re.fullmatch(r"([\d.]+(?:e\d+)?)\s*([KMGT]?I?B?)", str(value).upper().replace("E", "e"))
+        try:
+            number, unit = parts.groups() if parts else ("", "")
+            return int(float(number) * UNITS[unit])
+        except (KeyError, ValueError):
+            self.fail(f"{value} is no size; expected a number of bytes such as 500MB or 8GB.", param, ctx)
 
 
 @contextmanager
@@ -158,9 +178,19 @@ def vocab(
 @click.option("--vocab-file", required=True, type=LocalPath(), help="Vocabulary, one token a line.")
 @click.option("--output", required=True, type=LocalPath(file_okay=False), help="Folder to write.")
 @click.option(
-    "--max-seq-length", default=InstanceConfig.max_seq_length, help="Tokens of an instance; BERT takes 512 at most."
+    "--max-seq-length",
+    "lengths",
+    default=[InstanceConfig.max_seq_length],
+    multiple=True,
+    help="Tokens of an instance; BERT takes 512 at most. Given twice, two datasets: DIR/seq128 and DIR/seq512.",
 )
-@click.option("--max-predictions-per-seq", default=InstanceConfig.max_predictions_per_seq, help="Masked tokens.")
+@click.option(
+    "--max-predictions-per-seq",
+    "predictions",
+    type=int,
+    multiple=True,
+    help="Masked tokens, for each length. [default: length times --masked-lm-prob, rounded up: 20 and 77]",
+)
 @click.option("--masked-lm-prob", default=InstanceConfig.masked_lm_prob, help="Share of the tokens to predict.")
 @click.option("--short-seq-prob", default=InstanceConfig.short_seq_prob, help="Share of short documents.")
 @click.option("--dupe-factor", default=InstanceConfig.dupe_factor, help="Copies, differently masked.")
@@ -176,14 +206,28 @@ def vocab(
 )
 @click.option("--language", default="en", help="Language that 'auto' splits sentences in (ISO 639-1 code).")
 @click.option("--shards-per-copy", type=int, help="Shards of each copy. [default: by the size of the corpus]")
+@click.option(
+    "--objective",
+    type=click.Choice(get_args(Objective)),
+    default=InstanceConfig.objective,
+    help="nsp: next sentence (BERT). sop: sentence order (ALBERT). mlm: no pairs (RoBERTa).",
+)
+@click.option("--dedup", is_flag=True, help="Drop documents whose content another one has, too.")
+@click.option("--compression", type=click.Choice(["none", "gzip"]), default="none", help="Of the shards.")
+@click.option("--memory-limit", type=Bytes(), help="Such as 8GB, for all processes. [default: half of the machine's]")
 @click.option("--overwrite", is_flag=True, help="Replace the dataset in the output folder.")
+@click.option("--dry-run", is_flag=True, help="Say what it would make and take, by a sample, and write nothing.")
 @reading_options
 def generate(
     inputs: tuple[str, ...],
     vocab_file: Path,
     output: Path,
-    overwrite: bool,
+    lengths: tuple[int, ...],
+    predictions: tuple[int, ...],
     num_workers: int | None,
+    memory_limit: int | None,
+    overwrite: bool,
+    dry_run: bool,
     input_format: Any,
     text_field: str,
     split_sentences: str,
@@ -192,15 +236,26 @@ def generate(
 ) -> None:
     """Make BERT pre-training shards from documents.
 
-    INPUT is a file, a folder or a pattern; plain or gzip.
+    INPUT is a file, a folder or a pattern; plain or gzip. The same command goes on with a run that was interrupted.
     """
-    from deploy.jobs import generate_dataset
+    from deploy.generation import RunOptions, generate_datasets
     from pipeline.documents import ReadOptions
+    from pipeline.plan import Target
 
+    if predictions and len(predictions) != len(lengths):
+        raise click.UsageError(f"--max-predictions-per-seq is given {len(predictions)} times; expected one a length")
+    if len(set(lengths)) != len(lengths):
+        raise click.UsageError(f"--max-seq-length {lengths[0]} is given twice; each length makes a dataset of its own")
     with wrong_usage():
-        instance_config = InstanceConfig(**config)
+        configs = [
+            InstanceConfig(max_predictions_per_seq=1, **config).with_length(length, wanted)
+            for length, wanted in zip_longest(lengths, predictions)
+        ]
         reading = ReadOptions(input_format, text_field, split_sentences, language)
-    generate_dataset(inputs, vocab_file, output, instance_config, reading, num_workers=num_workers, overwrite=overwrite)
+    folders = [output] if len(lengths) == 1 else [output / f"seq{length}" for length in lengths]
+    targets = [Target(config, folder) for config, folder in zip(configs, folders)]
+    options = RunOptions(num_workers, memory_limit, overwrite, dry_run)
+    generate_datasets(inputs, vocab_file, targets, reading, options)
 
 
 @main.command()

@@ -4,7 +4,9 @@ import json
 import logging
 import os
 import re
+import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -20,10 +22,17 @@ BYTES_PER_WORKER = 30_000_000  # worker processes take seconds to start: below t
 WORKER_ERROR = re.compile(r"^tokenizer\.errors\.InputError: (.*?)(?: \[while running|$)", re.MULTILINE)
 
 
+class WorkerLostError(InputError):
+    """A worker process ended before its work."""
+
+    def __init__(self) -> None:
+        super().__init__("a worker process was killed, most often because memory ran out; give a smaller --num-workers")
+
+
 def run(build: dag.Build, num_workers: int) -> None:
     """Runs a DAG to its end, in this process or in `num_workers` worker processes.
 
-    Raises InputError where a step did, wherever it ran, with the same sentence.
+    Raises InputError where a step did, wherever it ran, with the same sentence, and WorkerLostError.
     """
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # the errors it would log are raised as well
     options = ["--runner=FnApiRunner"]
@@ -31,21 +40,46 @@ def run(build: dag.Build, num_workers: int) -> None:
         # Else a worker would take the user's own model.py in the current folder for ours.
         os.environ["PYTHONSAFEPATH"] = "1"
         options += ["--direct_running_mode=multi_processing", f"--direct_num_workers={num_workers}"]
+    lost = threading.Event()
     try:
-        with hold_back_stderr() if num_workers > 1 else nullcontext():
+        with hold_back_stderr() if num_workers > 1 else nullcontext(), _interrupt_when_worker_ends(lost):
             dag.run(build, options)
+    except KeyboardInterrupt:
+        if lost.is_set():
+            raise WorkerLostError from None
+        raise
     except InputError as error:
         raise InputError(re.sub(r" \[while running .*", "", str(error), flags=re.DOTALL)) from None
     except Exception as error:
+        if lost.is_set():
+            raise WorkerLostError from None
         if str(error).startswith("KeyboardInterrupt"):
             raise KeyboardInterrupt from None
         if "Channel closed prematurely" in str(error):
-            raise InputError(
-                "a worker process was killed, most often because memory ran out; give a smaller --num-workers"
-            ) from None
+            raise WorkerLostError from None
         if sentence := WORKER_ERROR.search(str(error)):
             raise InputError(sentence[1]) from None
         raise
+
+
+@contextmanager
+def _interrupt_when_worker_ends(lost: threading.Event) -> Iterator[None]:
+    """Ends the run as Ctrl-C would when a worker process was killed, and says so by `lost`.
+
+    Beam raises in the thread that waits for the process, which nobody hears, and waits for its results for ever.
+    """
+
+    def hear(error: threading.ExceptHookArgs) -> None:
+        if "Worker subprocess exited with return code" in str(error.exc_value) and not lost.is_set():
+            lost.set()
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = threading.excepthook
+    threading.excepthook = hear
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 @contextmanager

@@ -1,8 +1,13 @@
 """What shapes a dataset. Every field is written to the manifest; nothing else changes a byte of the output."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
+from pipeline.schema import Compression
 from tokenizer.errors import InputError
+
+Objective = Literal["nsp", "sop", "mlm"]  # of BERT, of ALBERT, of RoBERTa
 
 
 @dataclass(frozen=True)
@@ -12,6 +17,7 @@ class InstanceConfig:
     Lengths are in tokens, `[CLS]` and `[SEP]` included. Raises InputError where a value makes no sense.
     """
 
+    objective: Objective = "nsp"
     max_seq_length: int = 128
     max_predictions_per_seq: int = 20
     masked_lm_prob: float = 0.15
@@ -21,19 +27,26 @@ class InstanceConfig:
     cased: bool = False
     eval_fraction: float = 0.0  # share of the documents set aside, by content
     random_seed: int = 12345
+    dedup: bool = False  # exact duplicates of a document are dropped
     shards_per_copy: int | None = None  # None: chosen from the documents
+    compression: Compression = "none"
 
     def __post_init__(self) -> None:
         def check(name: str, holds: bool, expected: str) -> None:
             if not holds:
                 raise InputError(f"{name} is {getattr(self, name)}; expected {expected}")
 
+        check(
+            "objective",
+            self.objective in get_args(Objective),
+            "nsp (next sentence, BERT), sop (sentence order, ALBERT) or mlm (no pairs, RoBERTa)",
+        )
         check("max_seq_length", 8 <= self.max_seq_length <= 1 << 15, "8 to 32768 tokens (BERT: 128 or 512)")
         check(
             "max_predictions_per_seq",
             1 <= self.max_predictions_per_seq <= self.max_num_tokens,
-            f"1 to {self.max_num_tokens}: max_seq_length is {self.max_seq_length}, less [CLS] and two [SEP] "
-            f"(BERT: about max_seq_length * masked_lm_prob)",
+            f"1 to {self.max_num_tokens}: max_seq_length is {self.max_seq_length}, less [CLS] and "
+            f"{'one [SEP]' if self.objective == 'mlm' else 'two [SEP]'} (BERT: about max_seq_length * masked_lm_prob)",
         )
         check("masked_lm_prob", 0 < self.masked_lm_prob <= 1, "a share above 0, at most 1 (BERT: 0.15)")
         check("short_seq_prob", 0 <= self.short_seq_prob <= 1, "a share from 0 to 1 (BERT: 0.1)")
@@ -42,7 +55,16 @@ class InstanceConfig:
         if self.shards_per_copy is not None:
             check("shards_per_copy", 1 <= self.shards_per_copy <= 100_000, "1 to 100000")
 
+    def with_length(self, max_seq_length: int, max_predictions_per_seq: int | None = None) -> "InstanceConfig":
+        """The same for another length, by default with as many predictions as `masked_lm_prob` asks for.
+
+        >>> InstanceConfig().with_length(512).max_predictions_per_seq
+        77
+        """
+        predictions = max_predictions_per_seq or math.ceil(max_seq_length * self.masked_lm_prob)
+        return replace(self, max_seq_length=max_seq_length, max_predictions_per_seq=predictions)
+
     @property
     def max_num_tokens(self) -> int:
-        """Tokens of text in an instance: its length without `[CLS]` and two `[SEP]`."""
-        return self.max_seq_length - 3
+        """Tokens of text in an instance: its length without `[CLS]` and two `[SEP]`, or one for mlm."""
+        return self.max_seq_length - (2 if self.objective == "mlm" else 3)

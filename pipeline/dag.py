@@ -4,17 +4,16 @@ Results come back as files, because a runner gives its caller nothing else.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.pvalue import AsDict, AsList
+from apache_beam.pvalue import AsDict
 
-from pipeline.config import InstanceConfig
 from pipeline.documents import ReadOptions, list_files
-from pipeline.manifest import write_manifest
+from pipeline.plan import Target
 from pipeline.pools import Pools
 from pipeline.schema import write_text_atomically
 from pipeline.transforms import (
@@ -26,6 +25,7 @@ from pipeline.transforms import (
     SplitSentences,
     TokenizeDocuments,
 )
+from pipeline.unfinished import Unfinished
 from tokenizer.counts import MAX_FREQUENT_WORDS, FrequentWords, WordCounts
 from tokenizer.vocab import Vocab
 
@@ -78,37 +78,28 @@ def generate_shards(
     inputs: Sequence[str],
     options: ReadOptions,
     vocab: Vocab,
-    config: InstanceConfig,
+    targets: Sequence[Target],
     pools: Pools,
-    output: Path,
+    wanted: Collection[int],
+    finished: Sequence[Container[str]],
 ) -> None:
-    """Inputs -> TFRecord shards, the vocabulary, and, last, the manifest."""
-    raw, reading_counts = _read(pipeline, inputs, options)  # list[RawDocument]
-    documents, tokenizing_counts = (
+    """Inputs -> the TFRecord shards of the wanted pools, for every target those that are not finished."""
+    raw, _ = _read(pipeline, inputs, options)  # list[RawDocument]
+    documents = (
         raw
         | "Split" >> beam.ParDo(SplitSentences(options))  # list[Sentences]
         | "Tokenize"
-        >> beam.ParDo(TokenizeDocuments(vocab, config, pools))
-        .with_output_types(tuple[int, bytes])
-        .with_outputs(COUNTS, main="documents")
+        >> beam.ParDo(
+            TokenizeDocuments(vocab, targets[0].config, pools, wanted, Unfinished(targets[0].output))
+        ).with_output_types(tuple[int, bytes])
     )
     # A pool that no document chose has its shards too, empty ones.
-    every_pool = pipeline | "Name pools" >> beam.Create([(pool, b"") for pool in range(len(pools))])
-    shards, shard_counts = (
+    every_pool = pipeline | "Name pools" >> beam.Create([(pool, b"") for pool in wanted])
+    _ = (
         (documents, every_pool)
         | beam.Flatten()
         | "Gather pools" >> beam.GroupByKey()  # (pool, packed documents): the one shuffle
-        | "Build shards" >> beam.ParDo(BuildShards(vocab, config, pools, output)).with_outputs(COUNTS, main="shards")
-    )
-    counts = (
-        (reading_counts, tokenizing_counts, shard_counts)
-        | "All counts" >> beam.Flatten()
-        | "Sum" >> beam.CombinePerKey(sum)
-    )
-    _ = (
-        pipeline
-        | beam.Create([output])
-        | "Write manifest" >> beam.Map(write_manifest, vocab, config, pools, AsList(shards), AsDict(counts))
+        | "Build shards" >> beam.ParDo(BuildShards(vocab, targets, pools, finished))
     )
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from isal import igzip, igzip_lib
 
@@ -84,7 +84,16 @@ def read_documents(path: str, options: ReadOptions) -> Iterator[RawDocument | Re
     Raises InputError when the file cannot be read or is no text, or its compressed stream is cut off or damaged.
     """
     try:
-        with _open(path) as stream:
+        with open(path, "rb") as file:
+            yield from read_stream(path, file, options)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); check the path and its permissions") from error
+
+
+def read_stream(path: str, file: BinaryIO, options: ReadOptions) -> Iterator[RawDocument | Rejected]:
+    """The documents of an open file, as `read_documents`; `path` tells its format and is named in errors."""
+    try:
+        with _decompress(file) as stream:
             if b"\0" in stream.peek(1024)[:1024]:
                 raise InputError(f"{path} is no text (it has NUL bytes); expected UTF-8, leave it out or convert it")
             if _detect_format(path, stream, options.input_format) == "jsonl":
@@ -93,14 +102,12 @@ def read_documents(path: str, options: ReadOptions) -> Iterator[RawDocument | Re
                 yield from _read_text(path, stream, options)
     except (EOFError, gzip.BadGzipFile, igzip_lib.IsalError) as error:  # type: ignore[misc]
         raise InputError(f"{path} is a damaged gzip file ({error}); copy or download it again") from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); check the path and its permissions") from error
 
 
-def _open(path: str) -> io.BufferedReader:
-    with open(path, "rb") as file:
-        is_gzip = file.read(2) == b"\x1f\x8b"
-    return io.BufferedReader(igzip.open(path), 1 << 20) if is_gzip else open(path, "rb")
+def _decompress(file: BinaryIO) -> io.BufferedReader:
+    is_gzip = file.read(2) == b"\x1f\x8b"
+    file.seek(0)
+    return io.BufferedReader(igzip.open(file) if is_gzip else file, 1 << 20)  # type: ignore[arg-type]
 
 
 def _detect_format(path: str, stream: io.BufferedReader, named: InputFormat) -> InputFormat:

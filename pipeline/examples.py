@@ -1,20 +1,19 @@
 """Instances to serialised `tf.train.Example`s, many at a time, without TensorFlow.
 
 The bytes equal those of `SerializeToString(deterministic=True)`: map entries in the order of their keys, packed
-lists. A record is laid out in a row of fixed width where every varint has room for its longest form; the bytes that
-are really there are then picked out of all rows at once.
+lists. An example is a row of pieces, and a batch is made column by column: numpy encodes a column of values for all
+rows at once; what stands before them (tags, names, lengths) depends on their size only, and is made once per size.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from itertools import groupby, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.schema import Feature
 from tokenizer.errors import InputError
-
-Bytes = NDArray[np.uint8]  # [n, width]
-Present = NDArray[np.bool_]  # [n, width]: which of the bytes belong to the record
 
 # Protocol buffer tags, (field number << 3) | wire type, wire type 2 being a length and so many bytes.
 EXAMPLE_FEATURES = FEATURES_FEATURE = ENTRY_KEY = LIST_VALUE = 1 << 3 | 2
@@ -34,63 +33,78 @@ class ExampleEncoder:
         """Instances to their serialised examples.
 
         Args:
-            instances: for each feature its values, [n, feature.length]; integers are at least 0 and below 2**31.
+            instances: for each feature its values, [n, feature.length]; integers are at least 0 and below 2**28.
 
         Returns:
             n serialised examples.
         """
-        entries = [_encode_entry(feature, instances[feature.name]) for feature in self.features]
-        data, present = _with_length(EXAMPLE_FEATURES, *(np.concatenate(part, axis=1) for part in zip(*entries)))
-        ends = np.cumsum(present.sum(axis=1))
-        packed = data[present].tobytes()
-        return [packed[start:end] for start, end in zip([0, *ends[:-1].tolist()], ends.tolist())]
+
+        def is_fixed(feature: Feature) -> bool:
+            return feature.dtype == "float32" or bool(instances[feature.name].max(initial=0) < 128)
+
+        columns: list[list[bytes]] = []  # side by side they are the examples
+        for fixed, neighbours in groupby(self.features, is_fixed):
+            if fixed:
+                columns.append(_split_rows(np.hstack([_encode_fixed(f, instances[f.name]) for f in neighbours])))
+            else:
+                for feature in neighbours:
+                    values = _encode_varints(instances[feature.name])
+                    columns += [_entry_head(feature.name, FEATURE_INT64_LIST, len(row)) for row in values], values
+        return [_head(EXAMPLE_FEATURES, len(row)) + row for row in map(b"".join, zip(*columns))]
 
 
-def _encode_entry(feature: Feature, values: NDArray[np.generic]) -> tuple[Bytes, Present]:
-    """The map entry of one feature: `{key: name, value: {int64_list or float_list: {value: packed}}}`."""
+def _encode_fixed(feature: Feature, values: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Map entries as long in one row as in the next, floats or integers below 128: uint8 [n, bytes of an entry]."""
     if feature.dtype == "float32":
-        tag = FEATURE_FLOAT_LIST
-        data = np.ascontiguousarray(values, "<f4").view(np.uint8)
-        present = np.ones(data.shape, np.bool_)
+        tag, data = FEATURE_FLOAT_LIST, np.ascontiguousarray(values, "<f4").view(np.uint8)
     else:
-        tag = FEATURE_INT64_LIST
-        data, present = _encode_varints(values.astype(np.uint32))
-    name = feature.name.encode()
-    key = np.frombuffer(bytes([ENTRY_KEY, len(name)]) + name, np.uint8)
-    data, present = _with_length(LIST_VALUE, data, present)
-    data, present = _with_length(tag, data, present)
-    data, present = _with_length(ENTRY_VALUE, data, present)
-    data = np.concatenate([np.broadcast_to(key, (len(data), len(key))), data], axis=1)
-    present = np.concatenate([np.ones((len(data), len(key)), np.bool_), present], axis=1)
-    return _with_length(FEATURES_FEATURE, data, present)
+        tag, data = FEATURE_INT64_LIST, values.astype(np.uint8)
+    head = np.frombuffer(_entry_head(feature.name, tag, data.shape[1]), np.uint8)
+    return np.hstack([np.broadcast_to(head, (len(data), len(head))), data])
 
 
-def _with_length(tag: int, data: Bytes, present: Present) -> tuple[Bytes, Present]:
-    """Puts a tag and the number of bytes present before each row."""
-    length, length_present = _encode_varints(present.sum(axis=1, dtype=np.uint32)[:, None])
-    tags = np.full((len(data), 1), tag, np.uint8)
-    return (
-        np.concatenate([tags, length, data], axis=1),
-        np.concatenate([np.ones((len(data), 1), np.bool_), length_present, present], axis=1),
-    )
+def _split_rows(data: NDArray[np.uint8]) -> list[bytes]:
+    rows: list[bytes] = np.ascontiguousarray(data).view(f"V{data.shape[1]}")[:, 0].tolist()  # 4 times a slice's speed
+    return rows
 
 
-def _encode_varints(values: NDArray[np.uint32]) -> tuple[Bytes, Present]:
-    """Each value as a varint: seven bits a byte, the lowest first, the top bit set where more follow.
+def _encode_varints(values: NDArray[np.generic]) -> list[bytes]:
+    """Each row's values as varints: seven bits a byte, the lowest first, the top bit set where more follow."""
+    assert values.max(initial=0) < 1 << 28  # four bytes hold it
+    encoded = np.array(values, "<u4", order="C")
+    for top_bit in (1 << 7, 1 << 15, 1 << 23):
+        has_more = encoded >= top_bit
+        if not has_more.any():
+            break
+        encoded += encoded & np.uint32((1 << 32) - top_bit)  # the bits from here on move up by one
+        encoded |= has_more * np.uint32(top_bit)
+    data = encoded.view(np.uint8)  # [n, 4 * k]
+    is_present = data != 0  # a varint has a byte 0 only if it is 0, which is one byte
+    is_present[:, ::4] = True
+    kept = np.flatnonzero(is_present)
+    packed = data.ravel()[kept].tobytes()
+    ends = np.searchsorted(kept, np.arange(len(data) + 1) * data.shape[1]).tolist()
+    return [packed[start:end] for start, end in pairwise(ends)]
 
-    Args:
-        values: uint32 [n, k].
 
-    Returns:
-        data and present, each [n, k * bytes of the longest varint].
-    """
-    width = max(1, -(-int(values.max(initial=0)).bit_length() // 7))
-    shifted = values[:, :, None] >> np.arange(0, 7 * width, 7, dtype=np.uint32)  # [n, k, width]
-    has_more = shifted >= 128
-    data = (shifted & 127 | has_more * np.uint32(128)).astype(np.uint8)
-    present = shifted > 0
-    present[:, :, 0] = True
-    return data.reshape(len(values), -1), present.reshape(len(values), -1)
+@cache
+def _entry_head(name: str, tag: int, size: int) -> bytes:
+    """What stands before values of so many bytes in `{key: name, value: {int64_list or float_list: {value: ...}}}`."""
+    head = b""
+    for level in (LIST_VALUE, tag, ENTRY_VALUE):
+        head = _head(level, len(head) + size) + head
+    head = _head(ENTRY_KEY, len(name)) + name.encode() + head
+    return _head(FEATURES_FEATURE, len(head) + size) + head
+
+
+@cache
+def _head(tag: int, size: int) -> bytes:
+    """A tag and a length as varint."""
+    head = [tag]
+    while size >= 128:
+        head.append(size & 127 | 128)
+        size >>= 7
+    return bytes([*head, size])
 
 
 def decode_example(data: bytes) -> dict[str, list[int] | list[float]]:

@@ -1,34 +1,42 @@
 """What a run made, as the manifest that makes it a dataset."""
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from importlib.metadata import version
-from pathlib import Path
 
-from pipeline.config import InstanceConfig
+from pipeline.plan import Target
 from pipeline.pools import Pools
-from pipeline.schema import VOCAB, DatasetInfo, ShardInfo, write_text_atomically
+from pipeline.schema import VOCAB, DatasetInfo, write_text_atomically
+from pipeline.unfinished import Unfinished
 from tokenizer.vocab import Vocab
 
 
-def write_manifest(
-    output: Path,
-    vocab: Vocab,
-    config: InstanceConfig,
-    pools: Pools,
-    shards: Iterable[ShardInfo],
-    counts: Mapping[str, int],
-) -> None:
-    """Writes the vocabulary beside the shards, then the manifest. The order of shards and counts does not matter."""
-    write_text_atomically(output / VOCAB, vocab.to_text())
+def write_manifest(target: Target, vocab: Vocab, pools: Pools, reading: Mapping[str, int]) -> None:
+    """Puts the records of the finished shards together and writes the vocabulary, then the manifest.
+
+    Args:
+        target: the dataset, all of whose shards are finished.
+        vocab: the vocabulary, a copy of which goes beside the shards.
+        pools: the pools of the dataset.
+        reading: the counts of reading the documents.
+    """
+    unfinished = Unfinished(target.output)
+    counts = Counter(reading)
+    shards = []
+    for shard, shard_counts in unfinished.finished():
+        shards.append(shard)
+        counts.update(shard_counts)
+    write_text_atomically(target.output / VOCAB, vocab.to_text())
     DatasetInfo(
-        config=asdict(replace(config, shards_per_copy=pools.train)),
+        config=asdict(replace(target.config, shards_per_copy=pools.train)),
         vocab_size=len(vocab),
         vocab_sha256=vocab.sha256,
         counts=_nest(counts),
         shards=tuple(sorted(shards, key=lambda shard: (shard.split != "train", shard.copy, shard.pool))),
         maskmill_version=version("maskmill"),
-    ).save(output)
+    ).save(target.output)
+    unfinished.remove()
 
 
 def _nest(counts: Mapping[str, int]) -> dict[str, dict[str, int]]:

@@ -12,6 +12,8 @@ from pipeline.config import InstanceConfig
 from pipeline.segments import Segments
 from tokenizer.vocab import MASK, Vocab
 
+COLUMN_BITS = 15  # max_seq_length is at most 32768
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -49,21 +51,18 @@ class Masker:
         else:
             chosen = choose_tokens(candidates, wanted, rng)
 
-        shape = len(wanted), self.config.max_predictions_per_seq
-        predictions = Predictions(np.zeros(shape, np.int32), np.zeros(shape, np.int32), np.zeros(shape, np.float32))
-        rows, positions = np.nonzero(chosen)
-        counts = chosen.sum(axis=1)
-        columns = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-        labels = segments.input_ids[rows, positions]
-        predictions.masked_lm_positions[rows, columns] = positions
-        predictions.masked_lm_ids[rows, columns] = labels
-        predictions.masked_lm_weights[rows, columns] = 1.0
+        places = np.flatnonzero(chosen)  # row by row, positions ascending
+        labels = segments.input_ids.reshape(-1)[places]
+        is_given = np.arange(self.config.max_predictions_per_seq) < chosen.sum(axis=1)[:, None]
+        masked_lm_positions, masked_lm_ids = np.zeros((2, *is_given.shape), np.int32)
+        masked_lm_positions[is_given] = places % chosen.shape[1]
+        masked_lm_ids[is_given] = labels
 
-        kind = rng.random(len(rows))
-        random_ids = self.ordinary_ids[rng.integers(len(self.ordinary_ids), size=len(rows))]
+        kind = rng.random(len(places))
+        random_ids = self.ordinary_ids[rng.integers(len(self.ordinary_ids), size=len(places))]
         input_ids = segments.input_ids.copy()
-        input_ids[rows, positions] = np.where(kind < 0.8, self.mask_id, np.where(kind < 0.9, labels, random_ids))
-        return input_ids, predictions
+        input_ids.reshape(-1)[places] = np.where(kind < 0.8, self.mask_id, np.where(kind < 0.9, labels, random_ids))
+        return input_ids, Predictions(masked_lm_positions, masked_lm_ids, is_given.astype(np.float32))
 
 
 def count_predictions(lengths: NDArray[np.integer], config: InstanceConfig) -> NDArray[np.int64]:
@@ -78,7 +77,7 @@ def count_predictions(lengths: NDArray[np.integer], config: InstanceConfig) -> N
 
 def find_candidates(segments: Segments) -> NDArray[np.bool_]:
     """True at the tokens of A and B, `[UNK]` included; not at `[CLS]`, `[SEP]` and padding: [n, max_seq_length]."""
-    positions = np.arange(segments.input_ids.shape[1])
+    positions = np.arange(segments.input_ids.shape[1], dtype=np.int32)
     first_sep = segments.length_a[:, None] + 1
     last_sep = segments.lengths[:, None] - 1
     candidates: NDArray[np.bool_] = (positions > 0) & (positions < last_sep) & (positions != first_sep)
@@ -89,10 +88,10 @@ def choose_tokens(
     candidates: NDArray[np.bool_], wanted: NDArray[np.int64], rng: np.random.Generator
 ) -> NDArray[np.bool_]:
     """Chooses `wanted[i]` of the candidates in row i, all equally likely: [n, max_seq_length]."""
-    order = _shuffled(candidates, rng)
+    wanted = np.minimum(wanted, candidates.sum(axis=1))
+    order = _shuffled(candidates, rng)[:, : wanted.max(initial=0)]
     chosen = np.zeros_like(candidates)
-    is_wanted = np.arange(candidates.shape[1]) < np.minimum(wanted, candidates.sum(axis=1))[:, None]
-    np.put_along_axis(chosen, order, is_wanted, axis=1)
+    np.put_along_axis(chosen, order, np.arange(order.shape[1]) < wanted[:, None], axis=1)
     return chosen
 
 
@@ -120,29 +119,31 @@ def choose_words(
     """
     rows = np.arange(len(candidates))
     word_of = np.cumsum(starts, axis=1) - 1  # [n, max_seq_length], meaningful at candidates
-    words = word_of.max(axis=1) + 1
-    sizes = np.zeros(candidates.shape, np.int64)  # tokens of each word
-    at_row, at_position = np.nonzero(candidates)
-    np.add.at(sizes, (at_row, word_of[at_row, at_position]), 1)
+    words = starts.sum(axis=1)
+    word_in_batch = rows[:, None] * candidates.shape[1] + word_of
+    sizes = np.bincount(word_in_batch[candidates], minlength=candidates.size).reshape(candidates.shape)  # tokens
 
     is_word = np.arange(candidates.shape[1]) < words[:, None]
     order = _shuffled(is_word, rng)
     chosen_words = np.zeros_like(candidates)
-    total = np.zeros_like(wanted)
+    left = wanted.copy()
     for rank in range(int(words.max(initial=0))):
-        word = order[:, rank]
-        fits = (rank < words) & (total + sizes[rows, word] <= wanted)
-        chosen_words[rows, word] = fits
-        total += np.where(fits, sizes[rows, word], 0)
-        if (total == wanted).all():
+        rows = rows[(left[rows] > 0) & (rank < words[rows])]
+        if not len(rows):
             break
-    return candidates & np.take_along_axis(chosen_words, np.maximum(word_of, 0), axis=1)
+        word = order[rows, rank]
+        size = sizes[rows, word]
+        fits = size <= left[rows]
+        chosen_words[rows, word] = fits
+        left[rows] -= size * fits
+    chosen: NDArray[np.bool_] = candidates & chosen_words.reshape(-1)[word_in_batch]
+    return chosen
 
 
 def _shuffled(included: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.int64]:
     """The columns of each row in random order, those not included last: int64 [n, columns]."""
-    columns = np.arange(included.shape[1])
-    # Distinct keys: how argsort orders equal ones depends on the processor.
-    keys = rng.integers(1 << 47, size=included.shape) << 15 | columns
-    keys[~included] = np.iinfo(np.int64).max
-    return np.argsort(keys, axis=1)
+    # Each key holds its column in the lowest bits: none equals another, and sorting is faster than argsort.
+    keys = rng.integers(1 << 47, size=included.shape) << COLUMN_BITS | np.arange(included.shape[1])
+    keys |= ~included * np.int64(1 << 62)
+    keys.sort(axis=1)
+    return keys & (1 << COLUMN_BITS) - 1

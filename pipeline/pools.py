@@ -88,6 +88,8 @@ class Pool:
     sentence_offsets: NDArray[np.int64]  # [sentences + 1], in tokens
     document_offsets: NDArray[np.int64]  # [documents + 1], in sentences
     digests: list[bytes]  # [documents], ascending
+    empty: int = 0  # documents without a token, left out
+    duplicates: int = 0  # documents whose content another one has, too; left out with `dedup`
 
     @property
     def documents(self) -> int:
@@ -112,16 +114,26 @@ def pack_document(digest: bytes, ids: NDArray[np.unsignedinteger], sentence_leng
     return digest + header.tobytes() + ids.tobytes()
 
 
-def unpack_pool(packed: Iterable[bytes], dtype: np.dtype[np.unsignedinteger]) -> Pool:
+def unpack_pool(packed: Iterable[bytes], dtype: np.dtype[np.unsignedinteger], dedup: bool = False) -> Pool:
     """Packed documents, in any order, to the pool that holds them; `dtype` is that of their ids.
 
+    Documents of the same content are in the same pool, so `dedup` finds all of them.
     Raises InputError when the pool has more tokens than an int32 counts.
     """
     ids: list[NDArray[np.unsignedinteger]] = []
     lengths: list[NDArray[np.uint32]] = []
     digests: list[bytes] = []
+    empty = duplicates = 0
+    last = b""
     for document in sorted(packed):  # by digest, which comes first
         (sentences,) = np.frombuffer(document, np.uint32, 1, DIGEST_BYTES)
+        if not sentences:
+            empty += 1
+            continue
+        is_duplicate, last = document == last, document
+        duplicates += is_duplicate
+        if is_duplicate and dedup:
+            continue
         lengths.append(np.frombuffer(document, np.uint32, sentences, DIGEST_BYTES + 4))
         ids.append(np.frombuffer(document, dtype, offset=DIGEST_BYTES + 4 + 4 * int(sentences)))
         digests.append(document[:DIGEST_BYTES])
@@ -132,6 +144,8 @@ def unpack_pool(packed: Iterable[bytes], dtype: np.dtype[np.unsignedinteger]) ->
         sentence_offsets=_offsets(np.concatenate([*lengths, np.empty(0, np.uint32)])),
         document_offsets=_offsets(np.array([len(document) for document in lengths], np.int64)),
         digests=digests,
+        empty=empty,
+        duplicates=duplicates,
     )
 
 

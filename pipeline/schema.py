@@ -17,17 +17,19 @@ MANIFEST = "dataset_info.json"
 VOCAB = "vocab.txt"
 
 Split = Literal["train", "eval"]
+Compression = Literal["none", "gzip"]
 SHARD_PREFIX: dict[Split, str] = {"train": "instances", "eval": "eval"}
-SHARD_NAME = re.compile(rf"({'|'.join(SHARD_PREFIX.values())})-\d+-of-\d+\.tfrecord")
+SHARD_NAME = re.compile(rf"({'|'.join(SHARD_PREFIX.values())})-\d+-of-\d+\.tfrecord(\.gz)?")
 
 
-def shard_name(split: Split, index: int, of: int) -> str:
+def shard_name(split: Split, index: int, of: int, compression: Compression = "none") -> str:
     """The file name of a shard.
 
-    >>> shard_name("train", 3, 40)
-    'instances-00003-of-00040.tfrecord'
+    >>> shard_name("train", 3, 40, "gzip")
+    'instances-00003-of-00040.tfrecord.gz'
     """
-    return f"{SHARD_PREFIX[split]}-{index:05d}-of-{of:05d}.tfrecord"
+    suffix = ".gz" if compression == "gzip" else ""
+    return f"{SHARD_PREFIX[split]}-{index:05d}-of-{of:05d}.tfrecord{suffix}"
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ class DatasetInfo:
         """
         folder = Path(directory)
         with ThreadPoolExecutor() as threads:
-            problems = threads.map(lambda expected: _find_damage(folder, *expected), self._expected_files())
+            problems = threads.map(lambda expected: find_damage(folder, *expected), self._expected_files())
             for problem in problems:
                 if problem:
                     raise InputError(f"{problem}; restore the file, or generate the dataset again with --overwrite")
@@ -154,7 +156,8 @@ class DatasetInfo:
             yield shard.path, shard.bytes, shard.sha256
 
 
-def _find_damage(folder: Path, name: str, size: int | None, sha256: str) -> str | None:
+def find_damage(folder: Path, name: str, size: int | None, sha256: str) -> str | None:
+    """Compares a file of a dataset with what is known of it: a clause that says what differs, or None."""
     path = folder / name
     try:
         actual_size = path.stat().st_size

@@ -1,4 +1,4 @@
-"""Pairs to `[CLS] A [SEP] B [SEP]`, many at a time."""
+"""Pairs to `[CLS] A [SEP] B [SEP]`, or `[CLS] A [SEP]` where B is empty, many at a time."""
 
 from dataclasses import dataclass
 
@@ -13,8 +13,8 @@ from tokenizer.vocab import CLS, SEP, Vocab
 class Segments:
     """Instances before masking, padded with 0.
 
-    Shapes: input_ids int32 [n, max_seq_length]; length_a and length_b int32 [n], in tokens of text; is_random_next
-    int32 [n].
+    Shapes: input_ids int32 [n, max_seq_length]; length_a and length_b int32 [n], in tokens of text, length_b 0 where
+    an instance is a single segment; is_random_next int32 [n].
     """
 
     input_ids: NDArray[np.int32]
@@ -24,8 +24,8 @@ class Segments:
 
     @property
     def lengths(self) -> NDArray[np.int32]:
-        """Tokens in each instance, `[CLS]` and two `[SEP]` included: int32 [n]."""
-        return self.length_a + self.length_b + 3
+        """Tokens in each instance, `[CLS]` and each `[SEP]` included: int32 [n]."""
+        return self.length_a + self.length_b + 2 + (self.length_b > 0)
 
     @property
     def input_mask(self) -> NDArray[np.bool_]:
@@ -34,7 +34,7 @@ class Segments:
 
     @property
     def segment_ids(self) -> NDArray[np.bool_]:
-        """True at B and the last `[SEP]`, False before them and at padding: [n, max_seq_length]."""
+        """True at B and the `[SEP]` after it, False before them and at padding: [n, max_seq_length]."""
         return self.input_mask & (np.arange(self.input_ids.shape[1]) > self.length_a[:, None] + 1)
 
 
@@ -44,7 +44,7 @@ def assemble(ids: NDArray[np.unsignedinteger], pairs: Pairs, max_seq_length: int
     length_a, length_b = a_end - a_start, b_end - b_start
     position = np.arange(max_seq_length, dtype=np.int32)
     source = np.where(position <= length_a, a_start - 1 + position, b_start - 2 - length_a + position)
-    last = length_a + length_b + 2
+    last = length_a + length_b + 1 + (length_b > 0)
     input_ids = ids[np.clip(source, 0, len(ids) - 1)].astype(np.int32)
     input_ids[position > last] = 0
     input_ids[:, 0] = vocab.ids[CLS]

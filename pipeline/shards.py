@@ -1,22 +1,22 @@
 """One pool of documents to its shards, one per copy."""
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Container, Iterator
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import InstanceConfig
 from pipeline.examples import ExampleEncoder
 from pipeline.masking import Masker, Predictions
 from pipeline.pairs import Pairs, pair_documents, truncate_pairs
+from pipeline.plan import Target, plan_shards
 from pipeline.pools import Pool, Pools
-from pipeline.schema import ShardInfo, features, shard_name
+from pipeline.schema import ShardInfo, features
 from pipeline.seeding import rng_for
 from pipeline.segments import Segments, assemble
 from pipeline.tfrecord import write_records
+from pipeline.unfinished import Unfinished
 from tokenizer.vocab import UNK, Vocab
 
 BATCH_INSTANCES = 512  # a batch stays within the processor's cache; part of the seeding, so not to be changed lightly
@@ -27,27 +27,32 @@ Counts = Counter[str]  # "section/name" -> number
 
 @dataclass
 class ShardBuilder:
-    """Builds the shards of pools. Everything drawn is a function of the configuration, the pool and the copy."""
+    """Builds the shards of a dataset. Everything drawn is a function of the configuration, the pool and the copy."""
 
     vocab: Vocab
-    config: InstanceConfig
+    target: Target
     pools: Pools
-    output: Path
 
     def __post_init__(self) -> None:
+        self.config = self.target.config
+        self.unfinished = Unfinished(self.target.output)
         self.masker = Masker(self.vocab, self.config)
         self.encoder = ExampleEncoder(features(self.config.max_seq_length, self.config.max_predictions_per_seq))
 
-    def build(self, number: int, pool: Pool) -> Iterator[tuple[ShardInfo, Counts]]:
-        """Writes the shards of a pool: `dupe_factor` copies of a training pool, one of an evaluation pool."""
-        split, number_in_split = self.pools.split_of(number)
-        in_split = self.pools.number_in(split)
-        copies = self.config.dupe_factor if split == "train" else 1
-        for copy in range(copies):
-            counts = Counter[str]() if copy else self._count_pool(split, pool)
-            name = shard_name(split, copy * in_split + number_in_split, copies * in_split)
-            written = write_records(self.output / name, self._encode_copy(number, pool, copy, split, counts))
-            yield ShardInfo(name, split, copy, number, written.records, written.bytes, written.sha256), counts
+    def build(self, number: int, pool: Pool, finished: Container[str]) -> Iterator[str]:
+        """Writes and records the shards of a pool, but for those `finished` before; yields their names."""
+        for planned in plan_shards(self.pools, self.config, number):
+            if planned.path in finished:
+                continue
+            counts = Counter[str]() if planned.copy else self._count_pool(planned.split, pool)
+            written = write_records(
+                self.target.output / planned.path,
+                self._encode_copy(number, pool, planned.copy, planned.split, counts),
+                self.config.compression,
+            )
+            shard = ShardInfo(**asdict(planned), examples=written.records, bytes=written.bytes, sha256=written.sha256)
+            self.unfinished.record(shard, counts)
+            yield planned.path
 
     def _encode_copy(self, number: int, pool: Pool, copy: int, split: str, counts: Counts) -> Iterator[list[bytes]]:
         """Batches of serialised examples, adding to `counts` what they hold."""
@@ -79,8 +84,9 @@ class ShardBuilder:
     def _count_pool(self, split: str, pool: Pool) -> Counts:
         return Counter(
             {
+                "documents/empty": pool.empty,
                 f"{split}/documents": pool.documents,
-                f"{split}/duplicate_documents": pool.documents - len(set(pool.digests)),
+                f"{split}/duplicate_documents": pool.duplicates,
                 f"{split}/sentences": pool.sentences,
                 f"{split}/tokens": len(pool.ids),
                 f"{split}/unk_tokens": int((pool.ids == self.vocab.ids[UNK]).sum()),

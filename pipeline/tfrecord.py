@@ -1,49 +1,74 @@
-"""TFRecord files: each record framed by its length and two checksums.
+"""TFRecord files: each record framed by its length and two checksums; the whole file plain, or one gzip stream.
 
 Format: uint64 length, masked CRC32C of the length, the record, masked CRC32C of the record; little endian.
 Source: `tensorflow/core/lib/io/record_writer.h`.
 """
 
+import gzip
 import hashlib
+import io
 import os
 import struct
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any, TypeVar
 
 import google_crc32c
-from isal import igzip
+import numpy as np
+from isal import igzip, igzip_lib, isal_zlib
+from numpy.typing import NDArray
 
+from pipeline.schema import Compression
 from tokenizer.errors import InputError
 
 HEADER = struct.Struct("<QI")
 FOOTER = struct.Struct("<I")
 
+GZIP_START = b"\x1f\x8b\x08"  # in a plain file a first record of 560 kB; the longest that generate makes has 165 kB
+GZIP_LEVEL = 1
+GZIP_BLOCK = 1 << 20  # igzip's output depends on how its input is cut; so these three are part of the bytes
+GZIP_WINDOW = 16 + isal_zlib.MAX_WBITS  # 16: with gzip's header, which here has no time and no name
+
+Crc = TypeVar("Crc", int, NDArray[Any])  # a number, or an array of uint32
+
 
 @dataclass(frozen=True)
 class WrittenFile:
-    """What was written: records, bytes of the file, and its checksum."""
+    """What was written: records, bytes of the file as it lies on disk, and their checksum."""
 
     records: int
     bytes: int
     sha256: str
 
 
-def masked_crc(data: bytes) -> int:
-    """The checksum that TFRecord stores: CRC32C, rotated right by 15 bits, plus a constant."""
-    crc: int = google_crc32c.value(data)
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+def mask_crc(crc: Crc) -> Crc:
+    """What TFRecord stores for a CRC32C: the same, rotated right by 15 bits, plus a constant."""
+    masked: Crc = ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+    return masked
 
 
-def frame(record: bytes) -> bytes:
-    """A record as it stands in the file."""
-    length = struct.pack("<Q", len(record))
-    return b"".join((length, FOOTER.pack(masked_crc(length)), record, FOOTER.pack(masked_crc(record))))
+def frame_records(records: Sequence[bytes]) -> bytes:
+    """Records as they stand in the file, one after the other."""
+    crcs = np.array([google_crc32c.value(record) for record in records], np.uint32)
+    footers = mask_crc(crcs).astype("<u4").view("V4").tolist()
+    return b"".join([part for record, end in zip(records, footers) for part in (_header(len(record)), record, end)])
 
 
-def write_records(path: str | os.PathLike[str], batches: Iterable[Iterable[bytes]]) -> WrittenFile:
+@lru_cache
+def _header(length: int) -> bytes:
+    return HEADER.pack(length, mask_crc(google_crc32c.value(struct.pack("<Q", length))))
+
+
+def write_records(
+    path: str | os.PathLike[str], batches: Iterable[Sequence[bytes]], compression: Compression = "none"
+) -> WrittenFile:
     """Writes batches of records to a file that appears under its name only when it is whole.
+
+    The bytes are a function of the records and of `compression`; those of gzip also of the version of isal, and of
+    whether the processor has its instructions for CRC32C (x86 since 2008).
 
     Raises InputError when there is no room for it, or no permission.
     """
@@ -51,14 +76,18 @@ def write_records(path: str | os.PathLike[str], batches: Iterable[Iterable[bytes
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     checksum = hashlib.sha256()
     records = size = 0
+
+    def framed() -> Iterator[bytes]:
+        nonlocal records
+        for batch in batches:
+            records += len(batch)
+            yield frame_records(batch)
+
     try:
         with temporary.open("wb") as file:
-            for batch in batches:
-                frames = [frame(record) for record in batch]
-                data = b"".join(frames)
+            for data in _gzip(framed()) if compression == "gzip" else framed():
                 file.write(data)
                 checksum.update(data)
-                records += len(frames)
                 size += len(data)
         temporary.replace(path)
     except OSError as error:
@@ -68,25 +97,46 @@ def write_records(path: str | os.PathLike[str], batches: Iterable[Iterable[bytes
     return WrittenFile(records, size, checksum.hexdigest())
 
 
-def read_records(path: str | os.PathLike[str]) -> Iterator[bytes]:
-    """The records of a file, plain or `.gz`, each checked against its checksums.
+def _gzip(parts: Iterable[bytes]) -> Iterator[bytes]:
+    compressor = isal_zlib.compressobj(GZIP_LEVEL, wbits=GZIP_WINDOW)
+    pending = bytearray()
+    for part in parts:
+        pending += part
+        while len(pending) >= GZIP_BLOCK:
+            yield compressor.compress(pending[:GZIP_BLOCK])
+            del pending[:GZIP_BLOCK]
+    yield compressor.compress(pending)
+    yield compressor.flush()
 
-    Raises InputError naming the file and the record where it is cut off or damaged.
+
+def read_records(path: str | os.PathLike[str]) -> Iterator[bytes]:
+    """The records of a file, plain or gzip whatever its name, each checked against its checksums.
+
+    Raises InputError naming the file and the record where it is truncated or damaged.
     """
-    name = os.fspath(path)
-    number = 0
-    with igzip.open(name) if name.endswith(".gz") else open(name, "rb") as file:
-        while header := file.read(HEADER.size):
-            number += 1
-            if len(header) < HEADER.size:
-                raise InputError(f"{name}, record {number}: cut off; generate the dataset again")
-            length, length_crc = HEADER.unpack(header)
-            if masked_crc(header[:8]) != length_crc:
-                raise InputError(f"{name}, record {number}: its length fails its checksum; generate the dataset again")
-            body = file.read(length + FOOTER.size)
-            if len(body) < length + FOOTER.size:
-                raise InputError(f"{name}, record {number}: cut off; generate the dataset again")
-            record = body[:length]
-            if FOOTER.unpack(body[length:])[0] != masked_crc(record):
-                raise InputError(f"{name}, record {number}: fails its checksum; generate the dataset again")
-            yield record
+
+    def damage(what: str) -> InputError:
+        return InputError(f"{os.fspath(path)}, record {number}: {what}; generate the dataset again")
+
+    number = 1
+    with open(path, "rb") as stored:
+        is_gzip = stored.peek(len(GZIP_START)).startswith(GZIP_START)
+        file = io.BufferedReader(igzip.open(stored), 1 << 18) if is_gzip else stored
+        try:
+            while header := file.read(HEADER.size):
+                if len(header) < HEADER.size:
+                    raise damage("truncated")
+                length, _ = HEADER.unpack(header)
+                if header != _header(length):
+                    raise damage("its length fails its checksum")
+                record, footer = file.read(length), file.read(FOOTER.size)
+                if len(footer) < FOOTER.size:
+                    raise damage("truncated")
+                if FOOTER.unpack(footer)[0] != mask_crc(google_crc32c.value(record)):
+                    raise damage("fails its checksum")
+                yield record
+                number += 1
+        except EOFError as error:
+            raise damage("truncated") from error
+        except (gzip.BadGzipFile, igzip_lib.IsalError) as error:  # type: ignore[misc]
+            raise damage("its gzip stream is damaged") from error

@@ -2,10 +2,9 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -14,9 +13,11 @@ from apache_beam.pvalue import TaggedOutput
 
 from pipeline.config import InstanceConfig
 from pipeline.documents import RawDocument, ReadOptions, Rejected, read_documents
+from pipeline.plan import Target
 from pipeline.pools import Pools, digest_of, pack_document, unpack_pool
 from pipeline.sentences import split_sentences
 from pipeline.shards import ShardBuilder
+from pipeline.unfinished import Unfinished
 from tokenizer.counts import MAX_WORDS, FrequentWords, WordCounts, count_words
 from tokenizer.fast import FastTokenizer, WordSplitter, id_dtype
 from tokenizer.vocab import Vocab
@@ -63,58 +64,62 @@ class SplitSentences(beam.DoFn):
 
 
 class MeasureText(beam.DoFn):
-    """Lists of raw documents -> their number and that of their characters, blanks not counted."""
+    """Lists of raw documents -> how many they are, their characters and bytes without blanks, and a fingerprint."""
 
     def process(self, documents: list[RawDocument]) -> Iterator[tuple[str, int]]:
-        yield "documents", len(documents)
-        yield "characters", sum(len("".join(document.text.split())) for document in documents)
+        texts = ["".join(document.text.split()) for document in documents]
+        yield "documents", len(texts)
+        yield "characters", sum(map(len, texts))
+        yield "bytes", sum(len(text.encode()) for text in texts)
+        yield "fingerprint", sum(int.from_bytes(digest_of([document.text])[:4]) for document in documents)
 
 
 @dataclass
 class TokenizeDocuments(beam.DoFn):
-    """Lists of documents -> (pool, packed document); counts those without a token."""
+    """Lists of documents -> (pool, packed document), for the documents of the wanted pools."""
 
     vocab: Vocab
     config: InstanceConfig
     pools: Pools
+    wanted: Container[int]
+    unfinished: Unfinished  # which is told of the progress
 
     def setup(self) -> None:
         self.tokenizer = FastTokenizer(self.vocab, self.config.cased)
 
-    def process(self, documents: list[Sentences]) -> Iterator[Output]:
-        empty = 0
-        ids, offsets = self.tokenizer.encode(sentence for sentences in documents for sentence in sentences)
-        ends = accumulate(map(len, documents))
-        for sentences, end in zip(documents, ends):
+    def process(self, documents: list[Sentences]) -> Iterator[tuple[int, bytes]]:
+        digests = [digest_of(sentences) for sentences in documents]
+        chosen = [
+            (pool, digest, sentences)
+            for digest, sentences in zip(digests, documents)
+            if (pool := self.pools.pool_of(digest, self.config)) in self.wanted
+        ]
+        ids, offsets = self.tokenizer.encode(sentence for _, _, sentences in chosen for sentence in sentences)
+        ends = accumulate(len(sentences) for _, _, sentences in chosen)
+        for (pool, digest, sentences), end in zip(chosen, ends):
             bounds = offsets[end - len(sentences) : end + 1]
             lengths = np.diff(bounds)
-            if not lengths.any():
-                empty += 1
-                continue
-            digest = digest_of(sentences)
-            packed = pack_document(digest, ids[bounds[0] : bounds[-1]], lengths[lengths > 0])
-            yield self.pools.pool_of(digest, self.config), packed
-        yield from _tagged({"documents/empty": empty})
+            yield pool, pack_document(digest, ids[bounds[0] : bounds[-1]], lengths[lengths > 0])
+        self.unfinished.count_tokenized(len(chosen), sum(len(line) for _, _, lines in chosen for line in lines))
 
 
 @dataclass
 class BuildShards(beam.DoFn):
-    """(pool, its packed documents) -> the pool's shards, written and described; counts what they hold."""
+    """(pool, its packed documents) -> the names of the pool's shards, written; those finished before are left."""
 
     vocab: Vocab
-    config: InstanceConfig
+    targets: Sequence[Target]
     pools: Pools
-    output: Path
+    finished: Sequence[Container[str]]  # for each target
 
     def setup(self) -> None:
-        self.builder = ShardBuilder(self.vocab, self.config, self.pools, self.output)
+        self.builders = [ShardBuilder(self.vocab, target, self.pools) for target in self.targets]
 
-    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Output]:
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[str]:
         number, packed = element
-        pool = unpack_pool(filter(None, packed), id_dtype(len(self.vocab)))
-        for shard, counts in self.builder.build(number, pool):
-            yield shard
-            yield from _tagged(counts)
+        pool = unpack_pool(filter(None, packed), id_dtype(len(self.vocab)), self.targets[0].config.dedup)
+        for builder, finished in zip(self.builders, self.finished):
+            yield from builder.build(number, pool, finished)
 
 
 class CountWords(beam.CombineFn):

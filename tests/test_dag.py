@@ -11,27 +11,36 @@ from pipeline import dag
 from pipeline.config import InstanceConfig
 from pipeline.documents import ReadOptions
 from pipeline.examples import decode_example
+from pipeline.manifest import write_manifest
+from pipeline.plan import Target
 from pipeline.pools import Pools
 from pipeline.schema import DatasetInfo
 from pipeline.tfrecord import read_records
+from pipeline.unfinished import Unfinished
 from tokenizer.vocab import Vocab
 
 CONFIG = InstanceConfig(max_seq_length=32, max_predictions_per_seq=5, dupe_factor=3, eval_fraction=0.2)
 POOLS = Pools(train=2, eval=1)
 
 
-def generate(inputs, output, vocab, config=CONFIG, pools=POOLS, reading=None, num_workers=1):
+def generate(inputs, output, vocab, config=CONFIG, pools=POOLS, reading=None, num_workers=1, passes=None):
+    """The files of a dataset by name, made in the given passes over its pools."""
+    target = Target(config, output)
     output.mkdir()
-    build = partial(
-        dag.generate_shards,
-        inputs=[str(path) for path in inputs],
-        options=reading or ReadOptions(),
-        vocab=vocab,
-        config=config,
-        pools=pools,
-        output=output,
-    )
-    local.run(build, num_workers)
+    Unfinished(output).start({})
+    for wanted in passes or [range(len(pools))]:
+        build = partial(
+            dag.generate_shards,
+            inputs=[str(path) for path in inputs],
+            options=reading or ReadOptions(),
+            vocab=vocab,
+            targets=[target],
+            pools=pools,
+            wanted=wanted,
+            finished=[()],
+        )
+        local.run(build, num_workers)
+    write_manifest(target, vocab, pools, {"documents/read": 40})
     return {path.name: path.read_bytes() for path in output.iterdir()}
 
 
@@ -97,6 +106,12 @@ def test_the_same_command_twice_gives_the_same_bytes(dataset, tmp_path, corpus_f
 
 def test_two_worker_processes_give_the_same_bytes(dataset, tmp_path, corpus_file, small_vocab):
     assert generate([corpus_file], tmp_path / "two", small_vocab, num_workers=2) == dataset[0]
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_several_passes_give_the_same_bytes(dataset, tmp_path, corpus_file, small_vocab, num_workers):
+    files = generate([corpus_file], tmp_path / "out", small_vocab, num_workers=num_workers, passes=[[1], [2], [0]])
+    assert files == dataset[0]
 
 
 def test_files_order_and_format_change_nothing(dataset, tmp_path, corpus_lines, small_vocab):

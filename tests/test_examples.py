@@ -27,7 +27,7 @@ def random_instances(seed: int, n: int, max_seq_length: int, max_predictions: in
 @given(
     st.integers(0, 2**32),
     st.sampled_from([(8, 1), (32, 5), (128, 20), (512, 76)]),
-    st.sampled_from([1, 127, 128, 30_521, 3_000_000]),
+    st.sampled_from([1, 127, 128, 30_521, 3_000_000, 2**28 - 1]),
 )
 def test_bytes_equal_those_of_deterministic_protocol_buffers(seed, shape, largest_id):
     instances = random_instances(seed, 4, *shape, largest_id)
@@ -41,6 +41,17 @@ def test_bytes_equal_those_of_deterministic_protocol_buffers(seed, shape, larges
         assert record == message.SerializeToString(deterministic=True)
         decoded = decode_example(record)
         assert decoded == {name: values[row].tolist() for name, values in instances.items()}
+
+
+def test_a_batch_of_none_is_none():
+    assert ExampleEncoder(features(8, 1)).encode(random_instances(0, 0, 8, 1, 30_521)) == []
+
+
+def test_an_id_that_four_bytes_do_not_hold_is_a_mistake_of_ours():
+    instances = random_instances(0, 2, 8, 1, 30_521)
+    instances["input_ids"][1, 3] = 2**28
+    with pytest.raises(AssertionError):
+        ExampleEncoder(features(8, 1)).encode(instances)
 
 
 def test_tensorflow_parses_them_in_batches():

@@ -147,3 +147,45 @@ def test_tokens_are_chosen_without_regard_to_the_rest_of_the_batch():
     chosen = choose_tokens(candidates, np.array([0, 2, 9]), np.random.default_rng(0))
     assert chosen.sum(axis=1).tolist() == [0, 2, 3]
     assert not (chosen & ~candidates).any()
+
+
+def drawn_order(included, seed):
+    """The included columns of each row, by a draw for each; the lower column first where draws are equal."""
+    draws = np.random.default_rng(seed).integers(1 << 47, size=included.shape)
+    return [sorted(np.flatnonzero(row).tolist(), key=lambda c: keys[c]) for row, keys in zip(included, draws)]
+
+
+@given(st.integers(0, 2**32), st.sampled_from([1, 6, 40]))
+def test_tokens_are_chosen_one_after_the_other_in_the_drawn_order(small_vocab, seed, most):
+    candidates = find_candidates(make_segments(small_vocab, seed))
+    wanted = np.random.default_rng(seed).integers(0, most + 1, len(candidates))
+    chosen = choose_tokens(candidates, wanted, np.random.default_rng(seed))
+    for row, order in enumerate(drawn_order(candidates, seed)):
+        assert np.flatnonzero(chosen[row]).tolist() == sorted(order[: wanted[row]])
+
+
+@given(st.integers(0, 2**32), st.sampled_from([1, 6, 40]))
+def test_words_are_chosen_one_after_the_other_in_the_drawn_order(small_vocab, seed, most):
+    segments = make_segments(small_vocab, seed)
+    candidates = find_candidates(segments)
+    starts = find_word_starts(segments.input_ids, candidates, np.array(small_vocab.is_continuation))
+    wanted = np.random.default_rng(seed).integers(0, most + 1, len(candidates))
+    chosen = choose_words(candidates, starts, wanted, np.random.default_rng(seed))
+
+    words = starts.sum(axis=1)
+    for row, order in enumerate(drawn_order(np.arange(MAX_SEQ_LENGTH) < words[:, None], seed)):
+        pieces = np.split(np.flatnonzero(candidates[row]), np.flatnonzero(starts[row][candidates[row]])[1:])
+        expected = []
+        for word in order:
+            if len(expected) + len(pieces[word]) <= wanted[row]:
+                expected += pieces[word].tolist()
+        assert np.flatnonzero(chosen[row]).tolist() == sorted(expected)
+
+
+def test_a_batch_of_none_is_masked(small_vocab):
+    segments = make_segments(small_vocab, seed=0, instances=0)
+    for whole_word_mask in (False, True):
+        masker = Masker(small_vocab, make_config(whole_word_mask=whole_word_mask))
+        input_ids, predictions = masker.mask(segments, np.random.default_rng(0))
+        assert input_ids.shape == (0, MAX_SEQ_LENGTH)
+        assert predictions.masked_lm_ids.shape == (0, 6)

@@ -1,4 +1,4 @@
-"""Pairs of segments hold the rules of google-research/bert, and our repairs."""
+"""Pairs of segments hold the rules of google-research/bert, and our repairs; those of ALBERT and RoBERTa too."""
 
 import random
 
@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 from pipeline.config import InstanceConfig
 from pipeline.pairs import pair_documents, truncate_pairs
 from pipeline.pools import Pool, pack_document, unpack_pool
+from tokenizer.errors import InputError
 
+objectives = st.sampled_from(["nsp", "sop", "mlm"])
+seeds = st.integers(0, 2**32)
+max_seq_lengths = st.sampled_from([8, 32, 128])
+short_seq_probs = st.sampled_from([0.0, 0.1, 1.0])
 lengths = st.lists(st.lists(st.integers(1, 40), min_size=1, max_size=12), min_size=1, max_size=9)
 
 
@@ -26,21 +31,50 @@ def make_pool(document_lengths: list[list[int]], duplicates: int = 0) -> Pool:
     return unpack_pool(packed, np.dtype(np.uint16))
 
 
+def make_config(objective: str, max_seq_length: int = 128, short_seq_prob: float = 0.0) -> InstanceConfig:
+    return InstanceConfig(
+        objective=objective, max_seq_length=max_seq_length, max_predictions_per_seq=1, short_seq_prob=short_seq_prob
+    )
+
+
 def document_of(pool: Pool, token: int) -> int:
     sentence = np.searchsorted(pool.sentence_offsets, token, side="right") - 1
     return int(np.searchsorted(pool.document_offsets, sentence, side="right") - 1)
 
 
-@given(
-    lengths, st.integers(0, 2**32), st.integers(0, 3), st.sampled_from([8, 32, 128]), st.sampled_from([0.0, 0.1, 1.0])
-)
+def targets_of(config: InstanceConfig) -> range:
+    """The target lengths that a document may draw."""
+    return range(2 if config.short_seq_prob else config.max_num_tokens, config.max_num_tokens + 1)
+
+
+def count_uses(pool: Pool, pairs: np.ndarray) -> np.ndarray:
+    """How often A or B holds each token of the pool."""
+    uses = np.zeros(len(pool.ids), int)
+    for a_start, a_end, b_start, b_end, _ in pairs.tolist():
+        uses[a_start:a_end] += 1
+        uses[b_start:b_end] += 1
+    return uses
+
+
+def by_document(pool: Pool, bounds: list[tuple[int, ...]]) -> list[list[tuple[int, ...]]]:
+    """Spans of the pool's tokens, each within a document, as those of every document, counted from its start."""
+    found: list[list[tuple[int, ...]]] = [[] for _ in range(pool.documents)]
+    for span in bounds:
+        document = document_of(pool, span[0])
+        assert document == document_of(pool, span[-1] - 1)
+        start = pool.sentence_offsets[pool.document_offsets[document]]
+        found[document].append(tuple(int(place - start) for place in span))
+    return found
+
+
+@given(lengths, seeds, st.integers(0, 3), max_seq_lengths, short_seq_probs)
 def test_pairs_are_whole_sentences_and_every_sentence_is_used(
     lengths, seed, duplicates, max_seq_length, short_seq_prob
 ):
     duplicates = min(duplicates, len(lengths) - 1)
     lengths[: duplicates + 1] = [lengths[0]] * (duplicates + 1)
     pool = make_pool(lengths, duplicates)
-    config = InstanceConfig(max_seq_length=max_seq_length, max_predictions_per_seq=1, short_seq_prob=short_seq_prob)
+    config = make_config("nsp", max_seq_length, short_seq_prob)
     pairs, skipped = pair_documents(pool, config, np.random.default_rng(seed))
 
     assert np.isin(pairs[:, :4], pool.sentence_offsets).all()
@@ -114,8 +148,144 @@ def test_truncation_keeps_as_many_tokens_as_dropping_them_one_by_one(length_a, l
     assert 300 <= b_start <= b_end <= 300 + length_b
 
 
+@given(lengths, seeds, objectives, max_seq_lengths, short_seq_probs)
+def test_truncated_pairs_fit_and_keep_their_label(lengths, seed, objective, max_seq_length, short_seq_prob):
+    config = make_config(objective, max_seq_length, short_seq_prob)
+    rng = np.random.default_rng(seed)
+    pairs, _ = pair_documents(make_pool(lengths), config, rng)
+    truncated = truncate_pairs(pairs, config.max_num_tokens, rng)
+    length_a, length_b = (truncated[:, end] - truncated[:, end - 1] for end in (1, 3))
+    specials = 2 if objective == "mlm" else 3
+    assert (length_a > 0).all()
+    assert (length_b == 0).all() if objective == "mlm" else (length_b > 0).all()
+    assert (length_a + length_b + specials <= max_seq_length).all()
+    assert (truncated[:, 4] == pairs[:, 4]).all()
+    if objective == "mlm":
+        assert (truncated == pairs).all()
+
+
 def test_truncation_drops_from_both_ends_with_equal_chance():
     pairs = np.tile(np.array([[0, 50, 100, 120, 0]], np.int32), (4000, 1))
     dropped = truncate_pairs(pairs, 40, np.random.default_rng(0))[:, 0]
     assert dropped.mean() == pytest.approx(15, abs=0.2)
     assert dropped.var() == pytest.approx(30 / 4, rel=0.1)
+
+
+def test_next_sentence_pairs_are_drawn_as_they_always_were():
+    """A change here changes every dataset made with the same seed."""
+    config = make_config("nsp", max_seq_length=19, short_seq_prob=0.5)
+    pairs, skipped = pair_documents(make_pool([[5, 9, 4, 12], [8, 3, 7], [20]]), config, np.random.default_rng(7))
+    assert pairs.tolist() == [
+        [0, 14, 14, 18, 0],
+        [18, 30, 30, 38, 1],
+        [30, 38, 38, 48, 0],
+        [48, 68, 5, 14, 1],
+    ]
+    assert skipped == 0
+
+
+@given(lengths, seeds, max_seq_lengths, short_seq_probs)
+def test_ordered_pairs_are_the_two_parts_of_a_chunk(lengths, seed, max_seq_length, short_seq_prob):
+    pool = make_pool(lengths)
+    config = make_config("sop", max_seq_length, short_seq_prob)
+    pairs, skipped = pair_documents(pool, config, np.random.default_rng(seed))
+
+    chunks = []
+    for a_start, a_end, b_start, b_end, is_swapped in pairs.tolist():
+        (start, split), (follows, end) = sorted([(a_start, a_end), (b_start, b_end)])
+        assert start < split == follows < end
+        assert is_swapped == (a_start > b_start)
+        inner = pool.sentence_offsets[(pool.sentence_offsets > start) & (pool.sentence_offsets < end)]
+        assert split in inner or len(inner) == 0
+        chunks.append((start, end))
+    uses = count_uses(pool, pairs)
+    assert uses.max(initial=1) == 1
+    assert (uses == 0).sum() == skipped
+
+    def gather(sentences, target):
+        """The chunks of a document, those of a single token left out."""
+        bounds, start = [], 0
+        for end in np.cumsum(sentences).tolist():
+            if end - start >= target or end == sum(sentences):
+                bounds.append((start, end))
+                start = end
+        return [(start, end) for start, end in bounds if end - start > 1]
+
+    for sentences, found in zip(lengths, by_document(pool, chunks), strict=True):
+        assert any(found == gather(sentences, target) for target in targets_of(config))
+
+
+def test_half_of_the_ordered_pairs_are_swapped_wherever_they_split():
+    config = make_config("sop", max_seq_length=28)
+    pairs, skipped = pair_documents(make_pool([[5] * 5 * 8000]), config, np.random.default_rng(0))
+    assert skipped == 0
+    assert len(pairs) == 8000
+    assert pairs[:, 4].mean() == pytest.approx(0.5, abs=0.02)
+    length_of_second = pairs[:, :4].max(axis=1) - np.maximum(pairs[:, 0], pairs[:, 2])
+    for sentences in (1, 2, 3, 4):
+        is_here = length_of_second == 5 * sentences
+        assert is_here.mean() == pytest.approx(1 / 4, abs=0.02)
+        assert pairs[is_here, 4].mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_lone_sentence_is_split_between_any_two_of_its_tokens_with_equal_chance():
+    config = make_config("sop")
+    pairs, skipped = pair_documents(make_pool([[5]] * 8000), config, np.random.default_rng(0))
+    assert skipped == 0
+    first = np.where(pairs[:, 4], pairs[:, 3] - pairs[:, 2], pairs[:, 1] - pairs[:, 0])
+    assert np.bincount(first)[1:] / 8000 == pytest.approx([1 / 4] * 4, abs=0.02)
+
+
+def test_a_lone_token_has_no_order_and_is_skipped_and_counted():
+    pairs, skipped = pair_documents(make_pool([[1]]), make_config("sop"), np.random.default_rng(0))
+    assert len(pairs) == 0
+    assert skipped == 1
+
+
+@given(lengths, seeds, max_seq_lengths, short_seq_probs)
+def test_packed_instances_are_as_many_whole_sentences_as_fit(lengths, seed, max_seq_length, short_seq_prob):
+    pool = make_pool(lengths)
+    config = make_config("mlm", max_seq_length, short_seq_prob)
+    pairs, skipped = pair_documents(pool, config, np.random.default_rng(seed))
+    assert skipped == 0
+    assert not pairs[:, 4].any()
+    assert (pairs[:, 2] == pairs[:, 3]).all()
+    assert (count_uses(pool, pairs) == 1).all()
+
+    def pack(sentences, target):
+        """The oracle: sentence after sentence, a long one piece after piece."""
+        instances = [0]
+        for sentence in sentences:
+            if instances[-1] and instances[-1] + sentence > target:
+                instances.append(0)
+            while sentence > config.max_num_tokens:
+                instances[-1] = config.max_num_tokens
+                instances.append(0)
+                sentence -= config.max_num_tokens
+            instances[-1] += sentence
+        ends = np.cumsum(instances).tolist()
+        return list(zip([0, *ends], ends))
+
+    spans = [(a_start, a_end) for a_start, a_end, *_ in pairs.tolist()]
+    for sentences, found in zip(lengths, by_document(pool, spans), strict=True):
+        assert any(found == pack(sentences, target) for target in targets_of(config))
+
+
+def test_a_long_sentence_fills_instances_and_the_next_sentence_joins_its_rest():
+    config = make_config("mlm", max_seq_length=12)
+    pairs, _ = pair_documents(make_pool([[4, 23, 5, 3, 10]]), config, np.random.default_rng(0))
+    assert pairs[:, :2].tolist() == [[0, 4], [4, 14], [14, 24], [24, 32], [32, 35], [35, 45]]
+
+
+@given(objectives, seeds, st.integers(1, 60))
+def test_short_sequences_are_drawn_once_for_a_document(objective, seed, sentences):
+    """With sentences of one token a chunk is as long as its target, so all of a document's but the last are equal."""
+    config = make_config(objective, max_seq_length=64, short_seq_prob=1)
+    pairs, _ = pair_documents(make_pool([[1] * sentences]), config, np.random.default_rng(seed))
+    lengths = pairs[:, 1] - pairs[:, 0] + pairs[:, 3] - pairs[:, 2]
+    assert len(set(lengths[:-1].tolist())) <= 1
+
+
+def test_an_unknown_objective_is_refused():
+    with pytest.raises(InputError, match="objective is clm; expected nsp"):
+        InstanceConfig(objective="clm")

@@ -1,0 +1,236 @@
+"""`generate`: check first, say what will be made, run the DAG over the documents, say what was made."""
+
+import json
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from deploy import local
+from deploy.inputs import check_apart, check_documents, describe
+from deploy.memory import machine_memory, plan_passes
+from deploy.outputs import check_output, prepare_output, remove_temporaries
+from deploy.progress import Work, show_progress
+from deploy.show import new_console, show_summary
+from pipeline import dag
+from pipeline.documents import ReadOptions, list_files
+from pipeline.estimate import Estimate, estimate_copy, read_sample
+from pipeline.manifest import write_manifest
+from pipeline.plan import Target, plan_shards
+from pipeline.pools import Pools
+from pipeline.schema import DatasetInfo, write_text_atomically
+from pipeline.unfinished import Unfinished
+from tokenizer.errors import InputError
+from tokenizer.vocab import Vocab
+
+MAX_RETRIES = 3  # of a pass in which a worker process was killed
+LONG_SEQ_LENGTH = 512  # whose padding a dry run tells, too
+SECONDS_TO_START = 3.0
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How `generate` runs. Nothing of it changes a byte of what is made."""
+
+    num_workers: int | None = None  # None: by the size of the input
+    memory_limit: int | None = None  # bytes, of all processes together; None: half of the machine's
+    overwrite: bool = False
+    dry_run: bool = False
+
+
+def generate_datasets(
+    inputs: Sequence[str], vocab_file: Path, targets: Sequence[Target], reading: ReadOptions, options: RunOptions
+) -> None:
+    """Inputs and a vocabulary -> datasets, one for each target; targets differ in the lengths of instances alone.
+
+    Raises InputError before any work where it can be seen to fail.
+    """
+    console = new_console()
+    vocab = Vocab.load(vocab_file)
+    files = list_files(inputs)
+    num_workers = options.num_workers or local.choose_workers(files)
+    for path in (vocab_file, *(target.output for target in targets)):
+        check_apart(inputs, files, path)
+    identities = [_identify(target, vocab, reading) for target in targets]
+    for target, identity in zip(targets, identities):
+        check_output(target.output, identity, options.overwrite or options.dry_run)
+    if vocab.has_upper_case and not targets[0].config.cased:
+        console.print(
+            f"{vocab_file} has tokens in upper case; if it was trained with --cased, say so here.", style="yellow"
+        )
+    console.print(f"Reading {describe(files)}")
+    if options.dry_run:
+        _show_dry_run(console, files, vocab, targets, reading, num_workers)
+        return
+
+    started, clock = datetime.now(UTC), time.monotonic()
+    corpus = _measure(console, inputs, reading, num_workers)
+    for target, identity in zip(targets, identities):
+        identity["documents"] = corpus["fingerprint"]
+        check_output(target.output, identity, options.overwrite)
+    pools = Pools.plan(targets[0].config, corpus["documents"], corpus["characters"])
+    costs = _estimate(files, vocab, targets, reading)
+    memory_limit = options.memory_limit or machine_memory() // 2
+    packed_bytes = int(costs[0].packed_bytes * corpus["characters"] / max(1, costs[0].characters))
+    plan_passes(range(len(pools)), len(pools), packed_bytes, memory_limit, num_workers)  # before anything is removed
+    finished = [
+        prepare_output(target.output, identity, options.overwrite) for target, identity in zip(targets, identities)
+    ]
+    to_build = [
+        pool
+        for pool in range(len(pools))
+        if any(
+            planned.path not in names
+            for target, names in zip(targets, finished)
+            for planned in plan_shards(pools, target.config, pool)
+        )
+    ]
+    passes = plan_passes(to_build, len(pools), packed_bytes, memory_limit, num_workers)
+    work = _weigh(targets, pools, costs, corpus)
+    if any(finished):
+        console.print(
+            f"Going on with an interrupted run: {sum(map(len, finished))} of {work.shards} shards are finished"
+        )
+    console.print(
+        f"Building {work.shards} shards, about {work.shard_bytes / 1e6:,.0f} MB, from {corpus['documents']:,} "
+        f"documents in {len(passes)} pass{'es' * (len(passes) != 1)} with {num_workers} worker{'s' * (num_workers != 1)}: "
+        f"about {work.seconds / num_workers + SECONDS_TO_START:,.0f} s, in {memory_limit / 1e6:,.0f} MB of memory"
+    )
+    with show_progress(console, [Unfinished(target.output) for target in targets], work):
+        for wanted in passes:
+            build = partial(
+                dag.generate_shards, inputs=inputs, options=reading, vocab=vocab, targets=targets, pools=pools
+            )
+            _run_pass(console, partial(build, wanted=wanted), targets, num_workers)
+
+    reading_counts = {name: count for name, count in corpus.items() if "/" in name}
+    for target in targets:
+        remove_temporaries(target.output)
+        write_manifest(target, vocab, pools, reading_counts)
+        seconds = time.monotonic() - clock
+        run = {
+            "inputs": list(inputs),
+            "files": len(files),
+            "reading": asdict(reading),
+            "vocab_file": str(vocab_file),
+            "num_workers": num_workers,
+            "memory_limit": memory_limit,
+            "passes": len(passes),
+            "started": started.isoformat(timespec="seconds"),
+            "seconds": round(seconds, 1),
+            "platform": platform.platform(),
+            "versions": {name: version(name) for name in ("maskmill", "apache-beam", "numpy", "sentencex")},
+        }
+        write_text_atomically(target.output / "run.json", json.dumps(run, indent=1) + "\n")
+        show_summary(console, target.output, DatasetInfo.load(target.output), seconds)
+    console.print(f"Look at it with: maskmill inspect {targets[0].output}")
+
+
+def _identify(target: Target, vocab: Vocab, reading: ReadOptions) -> dict[str, Any]:
+    """What the bytes of a dataset depend on, but for the documents."""
+    return {
+        **asdict(target.config),
+        **asdict(reading),
+        "vocab_sha256": vocab.sha256,
+        "maskmill": version("maskmill"),
+    }
+
+
+def _measure(console: Console, inputs: Sequence[str], reading: ReadOptions, num_workers: int) -> Any:
+    """Reads the corpus once, cheaply; prints and returns its measures."""
+    with console.status("Measuring the corpus"):
+        corpus = local.run_for_result(partial(dag.measure_corpus, inputs=inputs, options=reading), num_workers)
+    check_documents(console, inputs, corpus["documents"], corpus)
+    if corpus["documents"] == 1:
+        raise InputError(
+            f"INPUT {' '.join(inputs)} is one document; expected two or more, with a blank line between them: "
+            "a random next sentence comes from another document"
+        )
+    console.print(f"{corpus['documents']:,} documents, {corpus['characters']:,} characters without blanks")
+    return corpus
+
+
+def _estimate(files: Sequence[str], vocab: Vocab, targets: Sequence[Target], reading: ReadOptions) -> list[Estimate]:
+    sample = read_sample(files, reading)
+    return [estimate_copy(sample, reading, vocab, target.config) for target in targets]
+
+
+def _weigh(targets: Sequence[Target], pools: Pools, costs: Sequence[Estimate], corpus: Mapping[str, int]) -> Work:
+    """The work of a run, from one copy of a sample for each target."""
+    scale = corpus["characters"] / max(1, costs[0].characters)
+    shards = [[s for pool in range(len(pools)) for s in plan_shards(pools, t.config, pool)] for t in targets]
+    copies = [len(of_target) / len(pools) for of_target in shards]
+    return Work(
+        documents=corpus["documents"],
+        megabytes=corpus["bytes"] / 1e6,
+        shards=sum(map(len, shards)),
+        shard_bytes=sum(cost.shard_bytes * scale * n for cost, n in zip(costs, copies)),
+        tokenize_seconds=costs[0].tokenize_seconds * scale,
+        build_seconds=sum(cost.build_seconds * scale * n for cost, n in zip(costs, copies)),
+    )
+
+
+def _run_pass(console: Console, build: Callable[..., None], targets: Sequence[Target], num_workers: int) -> None:
+    """Builds the shards of a pass; once more those that are missing when a worker process was killed."""
+    for retries_left in reversed(range(MAX_RETRIES + 1)):
+        finished = [{shard.path for shard, _ in Unfinished(target.output).finished()} for target in targets]
+        try:
+            local.run(partial(build, finished=finished), num_workers)
+            return
+        except local.WorkerLostError:
+            if not retries_left:
+                raise
+            console.print("A worker process was killed; going on with what is finished", style="yellow")
+
+
+def _show_dry_run(
+    console: Console,
+    files: Sequence[str],
+    vocab: Vocab,
+    targets: Sequence[Target],
+    reading: ReadOptions,
+    num_workers: int,
+) -> None:
+    """Prints what a run would make and take, by a sample of the documents. Writes nothing."""
+    sample = read_sample(files, reading)
+    if not sample.documents:
+        raise InputError(f"INPUT {files[0]} holds no documents; expected text, or JSON lines with --text-field")
+    documents, characters = len(sample.documents) / sample.share, sample.characters / sample.share
+    pools = Pools.plan(targets[0].config, int(documents), int(characters))
+    configs = [target.config for target in targets]
+    if all(config.max_seq_length != LONG_SEQ_LENGTH for config in configs):
+        configs.append(configs[0].with_length(LONG_SEQ_LENGTH))
+    table = Table("max_seq_length", *(str(config.max_seq_length) for config in configs))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    scale = characters / sample.characters
+    costs = [estimate_copy(sample, reading, vocab, config) for config in configs]
+    copies = configs[0].dupe_factor
+    rows: dict[str, Callable[[Estimate], str]] = {
+        "instances": lambda cost: f"{cost.instances * scale * copies:,.0f}",
+        "tokens an instance": lambda cost: f"{cost.instance_tokens / max(1, cost.instances):.1f}",
+        "padding": lambda cost: f"{cost.padding:.1%}",
+        "shards": lambda cost: f"{pools.train * copies + pools.eval:,}",
+        "MB": lambda cost: f"{cost.shard_bytes * scale * copies / 1e6:,.0f}",
+        "seconds": lambda cost: f"{_seconds(cost, scale, copies, num_workers):,.0f}",
+    }
+    for name, describe_cost in rows.items():
+        table.add_row(name, *map(describe_cost, costs))
+    console.print(
+        f"About {documents:,.0f} documents, {characters:,.0f} characters without blanks, by a sample of "
+        f"{len(sample.documents):,} documents ({sample.share:.1%} of the input)"
+    )
+    console.print(table)
+    console.print(f"{copies} copies, {num_workers} worker{'s' * (num_workers != 1)}. Nothing was written.")
+
+
+def _seconds(cost: Estimate, scale: float, copies: int, num_workers: int) -> float:
+    return SECONDS_TO_START + (cost.tokenize_seconds + cost.build_seconds * copies) * scale / num_workers

@@ -1,0 +1,101 @@
+"""What a run will make and take, by one copy of a sample of its documents."""
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.config import InstanceConfig
+from pipeline.documents import RawDocument, ReadOptions, Rejected, read_stream
+from pipeline.plan import Target
+from pipeline.pools import Pools, digest_of, pack_document, unpack_pool
+from pipeline.sentences import split_sentences
+from pipeline.shards import ShardBuilder
+from pipeline.unfinished import Unfinished
+from tokenizer.fast import FastTokenizer, id_dtype
+from tokenizer.vocab import Vocab
+
+SAMPLE_CHARACTERS = 1_000_000
+SAMPLE_FILES = 8
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Documents from the beginnings of some of the files, and the share that they are of all of them."""
+
+    documents: list[RawDocument]
+    share: float  # of the bytes of the files, as they are stored
+
+    @property
+    def characters(self) -> int:
+        """Characters of text, blanks not counted."""
+        return sum(len("".join(document.text.split())) for document in self.documents)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one copy of a sample comes to."""
+
+    characters: int  # blanks not counted
+    packed_bytes: int  # of tokenised documents, as they are shuffled
+    instances: int
+    instance_tokens: int
+    shard_bytes: int
+    tokenize_seconds: float  # of processor time
+    build_seconds: float
+    padding: float  # share of the positions of all instances
+
+
+def read_sample(files: Sequence[str], options: ReadOptions) -> Sample:
+    """Reads about SAMPLE_CHARACTERS from SAMPLE_FILES files, evenly chosen."""
+    chosen = files[:: max(1, -(-len(files) // SAMPLE_FILES))]
+    documents: list[RawDocument] = []
+    read = 0
+    for path in chosen:
+        characters = 0
+        position = Path(path).stat().st_size
+        with open(path, "rb") as file:
+            for document in read_stream(path, file, options):
+                if isinstance(document, Rejected):
+                    continue
+                documents.append(document)
+                characters += len(document.text)
+                if characters >= SAMPLE_CHARACTERS / len(chosen):
+                    position = file.tell()
+                    break
+        read += position
+    return Sample(documents, read / max(1, sum(Path(path).stat().st_size for path in files)))
+
+
+def estimate_copy(sample: Sample, options: ReadOptions, vocab: Vocab, config: InstanceConfig) -> Estimate:
+    """Makes one copy of the sample in a temporary folder and measures it."""
+    config = replace(config, dupe_factor=1, eval_fraction=0.0, shards_per_copy=1)
+    tokenizer = FastTokenizer(vocab, config.cased)
+    with tempfile.TemporaryDirectory(prefix="maskmill-") as folder:
+        target = Target(config, Path(folder))
+        start = time.process_time()
+        packed = []
+        for document in sample.documents:
+            sentences = split_sentences(document, options)
+            ids, offsets = tokenizer.encode(sentences)
+            lengths = np.diff(offsets)
+            packed.append(pack_document(digest_of(sentences), ids, lengths[lengths > 0]))
+        middle = time.process_time()
+        pool = unpack_pool(packed, id_dtype(len(vocab)), config.dedup)
+        Unfinished(target.output).start({})
+        list(ShardBuilder(vocab, target, Pools(1, 0)).build(0, pool, finished=()))
+        end = time.process_time()
+        [(shard, counts)] = Unfinished(target.output).finished()
+    return Estimate(
+        characters=sample.characters,
+        packed_bytes=sum(map(len, packed)),
+        instances=shard.examples,
+        instance_tokens=counts["train/instance_tokens"],
+        shard_bytes=shard.bytes,
+        tokenize_seconds=middle - start,
+        build_seconds=end - middle,
+        padding=1 - counts["train/instance_tokens"] / max(1, shard.examples * config.max_seq_length),
+    )

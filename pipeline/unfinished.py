@@ -1,0 +1,76 @@
+"""A dataset in the making: what of it is finished, so that a run that was interrupted can go on."""
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pipeline.schema import ShardInfo, find_damage, write_text_atomically
+
+FOLDER = ".unfinished"  # beside the shards, until the manifest is written
+IDENTITY = "run.json"
+PROGRESS = "tokenized"
+
+
+class Unfinished:
+    """The records of the finished shards of a dataset: one file for each, written after the shard itself."""
+
+    def __init__(self, output: Path):
+        self.output = output
+        self.folder = output / FOLDER
+
+    def start(self, identity: Mapping[str, Any]) -> None:
+        """Begins a run, or goes on with one; `identity` is what the bytes of the dataset depend on."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / PROGRESS).unlink(missing_ok=True)
+        write_text_atomically(self.folder / IDENTITY, json.dumps(identity, indent=1))
+
+    def identity(self) -> dict[str, Any] | None:
+        """What `start` was given, or None where no run was started."""
+        try:
+            identity: dict[str, Any] = json.loads((self.folder / IDENTITY).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return identity
+
+    def record(self, shard: ShardInfo, counts: Mapping[str, int]) -> None:
+        """Says that a shard is finished, and what it holds."""
+        text = json.dumps({"shard": asdict(shard), "counts": counts})
+        write_text_atomically(self.folder / f"{shard.path}.json", text)
+
+    def finished(self) -> Iterator[tuple[ShardInfo, Counter[str]]]:
+        """The finished shards and what they hold."""
+        for path in sorted(self.folder.glob("*.tfrecord*.json")):
+            fields = json.loads(path.read_text(encoding="utf-8"))
+            yield ShardInfo(**fields["shard"]), Counter(fields["counts"])
+
+    def check(self) -> set[str]:
+        """The names of the finished shards whose files are whole; forgets the others."""
+        whole = set()
+        for shard, _ in self.finished():
+            if find_damage(self.output, shard.path, shard.bytes, shard.sha256):
+                (self.folder / f"{shard.path}.json").unlink()
+            else:
+                whole.add(shard.path)
+        return whole
+
+    def count_tokenized(self, documents: int, characters: int) -> None:
+        """Says that so many more documents are tokenised, for whoever watches."""
+        with (self.folder / PROGRESS).open("a") as file:
+            file.write(f"{documents} {characters}\n")
+
+    def tokenized(self) -> tuple[int, int]:
+        """How many documents and characters were tokenised in this run, all passes and retries together."""
+        try:
+            lines = (self.folder / PROGRESS).read_text().splitlines()
+        except OSError:
+            return 0, 0
+        counts = [tuple(map(int, line.split())) for line in lines]
+        return sum(count[0] for count in counts), sum(count[1] for count in counts)
+
+    def remove(self) -> None:
+        """Forgets all of it, as when the dataset is whole."""
+        shutil.rmtree(self.folder, ignore_errors=True)
