@@ -16,7 +16,7 @@ from rich.table import Table
 
 from deploy import local
 from deploy.inputs import check_apart, check_documents, describe
-from deploy.memory import machine_memory, plan_passes
+from deploy.memory import give_back_memory, machine_memory, plan_passes
 from deploy.outputs import check_output, prepare_output, remove_temporaries
 from deploy.progress import Work, show_progress
 from deploy.show import new_console, show_summary
@@ -72,14 +72,14 @@ def generate_datasets(
         return
 
     started, clock = datetime.now(UTC), time.monotonic()
-    corpus = _measure(console, inputs, reading, num_workers)
+    corpus = _measure(console, inputs, files, reading, num_workers)
     for target, identity in zip(targets, identities):
         identity["documents"] = corpus["fingerprint"]
         check_output(target.output, identity, options.overwrite)
-    pools = Pools.plan(targets[0].config, corpus["documents"], corpus["characters"])
+    pools = Pools.plan(targets[0].config, corpus["documents"], corpus["bytes"])
     costs = _estimate(files, vocab, targets, reading)
     memory_limit = options.memory_limit or machine_memory() // 2
-    packed_bytes = int(costs[0].packed_bytes * corpus["characters"] / max(1, costs[0].characters))
+    packed_bytes = int(costs[0].packed_bytes * corpus["bytes"] / max(1, costs[0].text_bytes))
     plan_passes(range(len(pools)), len(pools), packed_bytes, memory_limit, num_workers)  # before anything is removed
     finished = [
         prepare_output(target.output, identity, options.overwrite) for target, identity in zip(targets, identities)
@@ -101,8 +101,8 @@ def generate_datasets(
         )
     console.print(
         f"Building {work.shards} shards, about {work.shard_bytes / 1e6:,.0f} MB, from {corpus['documents']:,} "
-        f"documents in {len(passes)} pass{'es' * (len(passes) != 1)} with {num_workers} worker{'s' * (num_workers != 1)}: "
-        f"about {work.seconds / num_workers + SECONDS_TO_START:,.0f} s, in {memory_limit / 1e6:,.0f} MB of memory"
+        f"documents in {len(passes)} pass{'es' * (len(passes) != 1)} with "
+        f"{num_workers} worker{'s' * (num_workers != 1)}: about {work.seconds / num_workers + SECONDS_TO_START:,.0f} s, in {memory_limit / 1e6:,.0f} MB of memory"
     )
     with show_progress(console, [Unfinished(target.output) for target in targets], work):
         for wanted in passes:
@@ -110,6 +110,7 @@ def generate_datasets(
                 dag.generate_shards, inputs=inputs, options=reading, vocab=vocab, targets=targets, pools=pools
             )
             _run_pass(console, partial(build, wanted=wanted), targets, num_workers)
+            give_back_memory()
 
     reading_counts = {name: count for name, count in corpus.items() if "/" in name}
     for target in targets:
@@ -144,17 +145,18 @@ def _identify(target: Target, vocab: Vocab, reading: ReadOptions) -> dict[str, A
     }
 
 
-def _measure(console: Console, inputs: Sequence[str], reading: ReadOptions, num_workers: int) -> Any:
+def _measure(console: Console, inputs: Sequence[str], files: list[str], reading: ReadOptions, num_workers: int) -> Any:
     """Reads the corpus once, cheaply; prints and returns its measures."""
+    measuring_workers = min(num_workers, local.choose_workers(files, local.BYTES_PER_MEASURING_WORKER))
     with console.status("Measuring the corpus"):
-        corpus = local.run_for_result(partial(dag.measure_corpus, inputs=inputs, options=reading), num_workers)
+        corpus = local.run_for_result(partial(dag.measure_corpus, inputs=inputs, options=reading), measuring_workers)
     check_documents(console, inputs, corpus["documents"], corpus)
     if corpus["documents"] == 1:
         raise InputError(
             f"INPUT {' '.join(inputs)} is one document; expected two or more, with a blank line between them: "
             "a random next sentence comes from another document"
         )
-    console.print(f"{corpus['documents']:,} documents, {corpus['characters']:,} characters without blanks")
+    console.print(f"{corpus['documents']:,} documents, {corpus['bytes'] / 1e6:,.1f} MB of text without blanks")
     return corpus
 
 
@@ -165,7 +167,7 @@ def _estimate(files: Sequence[str], vocab: Vocab, targets: Sequence[Target], rea
 
 def _weigh(targets: Sequence[Target], pools: Pools, costs: Sequence[Estimate], corpus: Mapping[str, int]) -> Work:
     """The work of a run, from one copy of a sample for each target."""
-    scale = corpus["characters"] / max(1, costs[0].characters)
+    scale = corpus["bytes"] / max(1, costs[0].text_bytes)
     shards = [[s for pool in range(len(pools)) for s in plan_shards(pools, t.config, pool)] for t in targets]
     copies = [len(of_target) / len(pools) for of_target in shards]
     return Work(
@@ -203,15 +205,15 @@ def _show_dry_run(
     sample = read_sample(files, reading)
     if not sample.documents:
         raise InputError(f"INPUT {files[0]} holds no documents; expected text, or JSON lines with --text-field")
-    documents, characters = len(sample.documents) / sample.share, sample.characters / sample.share
-    pools = Pools.plan(targets[0].config, int(documents), int(characters))
+    documents, text_bytes = len(sample.documents) / sample.share, sample.text_bytes / sample.share
+    pools = Pools.plan(targets[0].config, int(documents), int(text_bytes))
     configs = [target.config for target in targets]
     if all(config.max_seq_length != LONG_SEQ_LENGTH for config in configs):
         configs.append(configs[0].with_length(LONG_SEQ_LENGTH))
     table = Table("max_seq_length", *(str(config.max_seq_length) for config in configs))
     for column in table.columns[1:]:
         column.justify = "right"
-    scale = characters / sample.characters
+    scale = text_bytes / sample.text_bytes
     costs = [estimate_copy(sample, reading, vocab, config) for config in configs]
     copies = configs[0].dupe_factor
     rows: dict[str, Callable[[Estimate], str]] = {
@@ -225,7 +227,7 @@ def _show_dry_run(
     for name, describe_cost in rows.items():
         table.add_row(name, *map(describe_cost, costs))
     console.print(
-        f"About {documents:,.0f} documents, {characters:,.0f} characters without blanks, by a sample of "
+        f"About {documents:,.0f} documents, {text_bytes / 1e6:,.1f} MB of text without blanks, by a sample of "
         f"{len(sample.documents):,} documents ({sample.share:.1%} of the input)"
     )
     console.print(table)

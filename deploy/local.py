@@ -16,7 +16,9 @@ from typing import Any
 from pipeline import dag
 from tokenizer.errors import InputError
 
-BYTES_PER_WORKER = 30_000_000  # worker processes take seconds to start: below this, one is quicker than two
+# Worker processes take seconds to start: below this, one is quicker than two.
+BYTES_PER_WORKER = 30_000_000
+BYTES_PER_MEASURING_WORKER = 500_000_000
 
 # What Beam makes of an error in another process: one that holds the traceback there as text.
 WORKER_ERROR = re.compile(r"^tokenizer\.errors\.InputError: (.*?)(?: \[while running|$)", re.MULTILINE)
@@ -103,8 +105,8 @@ def run_for_result(build: Callable[..., None], num_workers: int) -> Any:
         return json.loads(result.read_text(encoding="utf-8"))
 
 
-def choose_workers(files: list[str]) -> int:
+def choose_workers(files: list[str], bytes_per_worker: int = BYTES_PER_WORKER) -> int:
     """As many worker processes as the input is worth, one for each processor at the most."""
     input_bytes = sum(os.path.getsize(path) for path in files)
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(processors, input_bytes // BYTES_PER_WORKER))
+    return max(1, min(processors, input_bytes // bytes_per_worker))

@@ -1,17 +1,21 @@
 """What a local run may hold in memory, and the passes over the documents that keep it within that."""
 
+import ctypes
+import gc
 import math
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tokenizer.errors import InputError
 
-# Measured, see benchmarks/README.md: Beam's local runner holds what is shuffled several times over.
-PROCESS_BYTES = 220_000_000  # of one process before any document
-PASS_FACTOR = 6.0  # bytes for each byte that is shuffled in a pass, one process
-PASS_FACTOR_WORKERS = 9.0  # the same with worker processes, which get it from the one that starts them
-POOL_FACTOR = 3.0  # bytes for each byte of a pool that is being built
+# Measured, see benchmarks/README.md. Beam's local runner holds what is shuffled several times over.
+STARTER_BYTES = 200_000_000  # the process that starts workers, before any document
+WORKER_BYTES = 400_000_000  # a process that does the work: itself, and what it has in hand
+PASS_FACTOR_ALONE = 5.0  # bytes for each byte that is shuffled in a pass, one process
+PASS_FACTOR_WORKERS = 8.0  # the same with worker processes, in the one that started them
+POOL_FACTOR = 3.0  # bytes for each byte of the pool that a process builds shards of
 
 
 def machine_memory() -> int:
@@ -23,6 +27,13 @@ def machine_memory() -> int:
         except (OSError, ValueError):
             continue  # no such file, or "max"
     return min(limits)
+
+
+def give_back_memory() -> None:
+    """Gives memory that is free within this process back to the system, where the C library can (glibc)."""
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def plan_passes(
@@ -39,10 +50,10 @@ def plan_passes(
 
     Raises InputError when not even one pool fits.
     """
-    processes = 1 if num_workers == 1 else 1 + num_workers
     pool_bytes = packed_bytes / num_pools
-    fixed = processes * PROCESS_BYTES + num_workers * POOL_FACTOR * pool_bytes
-    pass_bytes = pool_bytes * (PASS_FACTOR if num_workers == 1 else PASS_FACTOR_WORKERS)
+    is_alone = num_workers == 1
+    fixed = num_workers * (WORKER_BYTES + POOL_FACTOR * pool_bytes) + (0 if is_alone else STARTER_BYTES)
+    pass_bytes = pool_bytes * (PASS_FACTOR_ALONE if is_alone else PASS_FACTOR_WORKERS)
     pools_per_pass = int((memory_limit - fixed) / pass_bytes) if pass_bytes else num_pools
     if pools_per_pass < 1:
         needed = fixed + pass_bytes

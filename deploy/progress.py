@@ -76,8 +76,7 @@ class _Done:
     @classmethod
     def look(cls, datasets: Sequence[Unfinished]) -> "_Done":
         finished = [shard for dataset in datasets for shard, _ in dataset.finished()]
-        documents, _ = datasets[0].tokenized()
-        return cls(documents, len(finished), sum(shard.examples for shard in finished))
+        return cls(datasets[0].tokenized(), len(finished), sum(shard.examples for shard in finished))
 
     def share_of(self, work: Work, before: "_Done") -> float:
         """The share of the work that is done, in time."""

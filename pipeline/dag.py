@@ -39,7 +39,7 @@ def run(build: Build, beam_options: Sequence[str]) -> None:
 
 
 def measure_corpus(pipeline: beam.Pipeline, inputs: Sequence[str], options: ReadOptions, result: Path) -> None:
-    """Inputs -> `{"documents": n, "characters": n, ...}`: a cheap first reading, nothing split or tokenised."""
+    """Inputs -> `{"documents": n, "bytes": n, ...}`: a cheap first reading, nothing split or tokenised."""
     raw, reading_counts = _read(pipeline, inputs, options)  # list[RawDocument]
     measures = raw | "Measure" >> beam.ParDo(MeasureText())  # (name, number)
     counts = (measures, reading_counts) | beam.Flatten() | "Sum" >> beam.CombinePerKey(sum)

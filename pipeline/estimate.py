@@ -6,19 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from pipeline.config import InstanceConfig
-from pipeline.documents import RawDocument, ReadOptions, Rejected, read_stream
+from pipeline.documents import RawDocument, ReadOptions, Rejected, count_bytes, read_stream
 from pipeline.plan import Target
-from pipeline.pools import Pools, digest_of, pack_document, unpack_pool
+from pipeline.pools import Pools, digest_of, pack_documents, unpack_pool
 from pipeline.sentences import split_sentences
 from pipeline.shards import ShardBuilder
 from pipeline.unfinished import Unfinished
 from tokenizer.fast import FastTokenizer, id_dtype
 from tokenizer.vocab import Vocab
 
-SAMPLE_CHARACTERS = 1_000_000
+SAMPLE_CHARACTERS = 500_000
 SAMPLE_FILES = 8
 
 
@@ -30,16 +28,16 @@ class Sample:
     share: float  # of the bytes of the files, as they are stored
 
     @property
-    def characters(self) -> int:
-        """Characters of text, blanks not counted."""
-        return sum(len("".join(document.text.split())) for document in self.documents)
+    def text_bytes(self) -> int:
+        """The bytes of its text, see `count_bytes`."""
+        return sum(count_bytes(document.text) for document in self.documents)
 
 
 @dataclass(frozen=True)
 class Estimate:
     """What one copy of a sample comes to."""
 
-    characters: int  # blanks not counted
+    text_bytes: int
     packed_bytes: int  # of tokenised documents, as they are shuffled
     instances: int
     instance_tokens: int
@@ -77,12 +75,8 @@ def estimate_copy(sample: Sample, options: ReadOptions, vocab: Vocab, config: In
     with tempfile.TemporaryDirectory(prefix="maskmill-") as folder:
         target = Target(config, Path(folder))
         start = time.process_time()
-        packed = []
-        for document in sample.documents:
-            sentences = split_sentences(document, options)
-            ids, offsets = tokenizer.encode(sentences)
-            lengths = np.diff(offsets)
-            packed.append(pack_document(digest_of(sentences), ids, lengths[lengths > 0]))
+        documents = [split_sentences(document, options) for document in sample.documents]
+        packed = list(pack_documents(documents, [digest_of(sentences) for sentences in documents], tokenizer))
         middle = time.process_time()
         pool = unpack_pool(packed, id_dtype(len(vocab)), config.dedup)
         Unfinished(target.output).start({})
@@ -90,7 +84,7 @@ def estimate_copy(sample: Sample, options: ReadOptions, vocab: Vocab, config: In
         end = time.process_time()
         [(shard, counts)] = Unfinished(target.output).finished()
     return Estimate(
-        characters=sample.characters,
+        text_bytes=sample.text_bytes,
         packed_bytes=sum(map(len, packed)),
         instances=shard.examples,
         instance_tokens=counts["train/instance_tokens"],

@@ -6,8 +6,9 @@ drawn from the corpus, without anyone holding the corpus.
 
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,27 +17,28 @@ from pipeline.config import InstanceConfig
 from pipeline.schema import Split
 from pipeline.seeding import hash_fraction
 from tokenizer.errors import InputError
+from tokenizer.fast import FastTokenizer
 
 DIGEST_BYTES = 16
 
 # A pool is small enough to hold in memory and large enough to be a good sample.
 MIN_DOCUMENTS_PER_POOL = 1_000
-MIN_CHARACTERS_PER_POOL = 4_000_000
-MAX_CHARACTERS_PER_POOL = 64_000_000  # about 32 MB of ids
+MIN_BYTES_PER_POOL = 4_000_000
+MAX_BYTES_PER_POOL = 64_000_000  # about 32 MB of ids
 MAX_TOKENS_PER_POOL = 2**31 - 1
 POOLS_WANTED = 64  # enough to keep many workers busy
 
 
-def count_pools(documents: int, characters: int) -> int:
-    """The number of pools for a corpus of so many documents and characters (blanks not counted).
+def count_pools(documents: int, text_bytes: int) -> int:
+    """The number of pools for a corpus of so many documents and bytes of text (see `count_bytes`).
 
     Depends on the text alone, not on how it is stored, so that the output does too.
 
     >>> count_pools(1_000, 15_000_000), count_pools(10_000, 150_000_000), count_pools(6_000_000, 10_000_000_000)
     (1, 10, 156)
     """
-    pool_size = min(max(characters // POOLS_WANTED, MIN_CHARACTERS_PER_POOL), MAX_CHARACTERS_PER_POOL)
-    return max(1, min(documents // MIN_DOCUMENTS_PER_POOL, characters // pool_size))
+    pool_size = min(max(text_bytes // POOLS_WANTED, MIN_BYTES_PER_POOL), MAX_BYTES_PER_POOL)
+    return max(1, min(documents // MIN_DOCUMENTS_PER_POOL, text_bytes // pool_size))
 
 
 def digest_of(sentences: Sequence[str]) -> bytes:
@@ -52,9 +54,9 @@ class Pools:
     eval: int
 
     @classmethod
-    def plan(cls, config: InstanceConfig, documents: int, characters: int) -> "Pools":
+    def plan(cls, config: InstanceConfig, documents: int, text_bytes: int) -> "Pools":
         """The pools for a corpus; the evaluation documents have pools of about the same size."""
-        train = config.shards_per_copy or count_pools(documents, characters)
+        train = config.shards_per_copy or count_pools(documents, text_bytes)
         return cls(train, math.ceil(train * config.eval_fraction))
 
     def __len__(self) -> int:
@@ -100,6 +102,17 @@ class Pool:
     def sentences(self) -> int:
         """The number of sentences."""
         return len(self.sentence_offsets) - 1
+
+
+def pack_documents(
+    documents: Sequence[Sequence[str]], digests: Sequence[bytes], tokenizer: FastTokenizer
+) -> Iterator[bytes]:
+    """Documents, each a list of sentences, to packed ones, tokenised all at once; sentences without tokens go."""
+    ids, offsets = tokenizer.encode(sentence for sentences in documents for sentence in sentences)
+    for sentences, digest, end in zip(documents, digests, accumulate(map(len, documents))):
+        bounds = offsets[end - len(sentences) : end + 1]
+        lengths = np.diff(bounds)
+        yield pack_document(digest, ids[bounds[0] : bounds[-1]], lengths[lengths > 0])
 
 
 def pack_document(digest: bytes, ids: NDArray[np.unsignedinteger], sentence_lengths: NDArray[np.integer]) -> bytes:

@@ -30,12 +30,12 @@ class Segments:
     @property
     def input_mask(self) -> NDArray[np.bool_]:
         """True at tokens, False at padding: [n, max_seq_length]."""
-        return np.arange(self.input_ids.shape[1]) < self.lengths[:, None]
+        return np.arange(self.input_ids.shape[1], dtype=np.int32) < self.lengths[:, None]
 
     @property
     def segment_ids(self) -> NDArray[np.bool_]:
         """True at B and the `[SEP]` after it, False before them and at padding: [n, max_seq_length]."""
-        return self.input_mask & (np.arange(self.input_ids.shape[1]) > self.length_a[:, None] + 1)
+        return self.input_mask & (np.arange(self.input_ids.shape[1], dtype=np.int32) > self.length_a[:, None] + 1)
 
 
 def assemble(ids: NDArray[np.unsignedinteger], pairs: Pairs, max_seq_length: int, vocab: Vocab) -> Segments:

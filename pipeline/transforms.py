@@ -4,17 +4,16 @@ import math
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import compress
 from typing import Any
 
 import apache_beam as beam
-import numpy as np
 from apache_beam.pvalue import TaggedOutput
 
 from pipeline.config import InstanceConfig
-from pipeline.documents import RawDocument, ReadOptions, Rejected, read_documents
+from pipeline.documents import RawDocument, ReadOptions, Rejected, count_bytes, read_documents
 from pipeline.plan import Target
-from pipeline.pools import Pools, digest_of, pack_document, unpack_pool
+from pipeline.pools import Pools, digest_of, pack_documents, unpack_pool
 from pipeline.sentences import split_sentences
 from pipeline.shards import ShardBuilder
 from pipeline.unfinished import Unfinished
@@ -64,13 +63,11 @@ class SplitSentences(beam.DoFn):
 
 
 class MeasureText(beam.DoFn):
-    """Lists of raw documents -> how many they are, their characters and bytes without blanks, and a fingerprint."""
+    """Lists of raw documents -> how many they are, their bytes (see `count_bytes`), and a fingerprint."""
 
     def process(self, documents: list[RawDocument]) -> Iterator[tuple[str, int]]:
-        texts = ["".join(document.text.split()) for document in documents]
-        yield "documents", len(texts)
-        yield "characters", sum(map(len, texts))
-        yield "bytes", sum(len(text.encode()) for text in texts)
+        yield "documents", len(documents)
+        yield "bytes", sum(count_bytes(document.text) for document in documents)
         yield "fingerprint", sum(int.from_bytes(digest_of([document.text])[:4]) for document in documents)
 
 
@@ -89,18 +86,12 @@ class TokenizeDocuments(beam.DoFn):
 
     def process(self, documents: list[Sentences]) -> Iterator[tuple[int, bytes]]:
         digests = [digest_of(sentences) for sentences in documents]
-        chosen = [
-            (pool, digest, sentences)
-            for digest, sentences in zip(digests, documents)
-            if (pool := self.pools.pool_of(digest, self.config)) in self.wanted
-        ]
-        ids, offsets = self.tokenizer.encode(sentence for _, _, sentences in chosen for sentence in sentences)
-        ends = accumulate(len(sentences) for _, _, sentences in chosen)
-        for (pool, digest, sentences), end in zip(chosen, ends):
-            bounds = offsets[end - len(sentences) : end + 1]
-            lengths = np.diff(bounds)
-            yield pool, pack_document(digest, ids[bounds[0] : bounds[-1]], lengths[lengths > 0])
-        self.unfinished.count_tokenized(len(chosen), sum(len(line) for _, _, lines in chosen for line in lines))
+        pools = [self.pools.pool_of(digest, self.config) for digest in digests]
+        is_wanted = [pool in self.wanted for pool in pools]
+        chosen = list(compress(documents, is_wanted))
+        packed = pack_documents(chosen, list(compress(digests, is_wanted)), self.tokenizer)
+        yield from zip(compress(pools, is_wanted), packed)
+        self.unfinished.count_tokenized(len(chosen))
 
 
 @dataclass

@@ -57,19 +57,17 @@ class Unfinished:
                 whole.add(shard.path)
         return whole
 
-    def count_tokenized(self, documents: int, characters: int) -> None:
+    def count_tokenized(self, documents: int) -> None:
         """Says that so many more documents are tokenised, for whoever watches."""
         with (self.folder / PROGRESS).open("a") as file:
-            file.write(f"{documents} {characters}\n")
+            file.write(f"{documents}\n")
 
-    def tokenized(self) -> tuple[int, int]:
-        """How many documents and characters were tokenised in this run, all passes and retries together."""
+    def tokenized(self) -> int:
+        """How many documents were tokenised in this run, all passes and retries together."""
         try:
-            lines = (self.folder / PROGRESS).read_text().splitlines()
+            return sum(map(int, (self.folder / PROGRESS).read_text().split()))
         except OSError:
-            return 0, 0
-        counts = [tuple(map(int, line.split())) for line in lines]
-        return sum(count[0] for count in counts), sum(count[1] for count in counts)
+            return 0
 
     def remove(self) -> None:
         """Forgets all of it, as when the dataset is whole."""

@@ -144,10 +144,10 @@ def test_the_corpus_is_measured_by_its_text_alone(tmp_path, corpus_file, corpus_
         local.run_for_result(partial(dag.measure_corpus, inputs=[str(path)], options=ReadOptions()), 1)
         for path in (corpus_file, tmp_path / "a.jsonl")
     ]
-    characters = sum(len(line.replace(" ", "")) for lines in corpus_lines for line in lines)
+    text_bytes = sum(len(line.replace(" ", "").encode()) for lines in corpus_lines for line in lines)
     for counts in measured:
         assert counts["documents"] == 40
-        assert counts["characters"] == characters
+        assert counts["bytes"] == text_bytes
     assert measured[1]["set_aside/malformed JSON"] == 1
 
 

@@ -200,6 +200,8 @@ def test_objectives_write_pairs_or_single_segments(
             assert example["input_ids"].count(small_vocab.ids["[SEP]"]) == separators
             labels.add(example["next_sentence_labels"][0])
     assert labels == ({0} if objective == "mlm" else {0, 1})
+    printed = maskmill("inspect", tmp_path / "out").stdout
+    assert ("random next" in printed, "swapped" in printed) == (objective == "nsp", objective == "sop")
 
 
 def test_a_dry_run_tells_and_writes_nothing(tmp_path, arguments, expected):
