@@ -21,6 +21,7 @@ from deploy.outputs import check_output, prepare_output, remove_temporaries
 from deploy.progress import Work, show_progress
 from deploy.show import new_console, show_summary
 from pipeline import dag
+from pipeline.config import Objective
 from pipeline.documents import ReadOptions, list_files
 from pipeline.estimate import Estimate, estimate_copy, read_sample
 from pipeline.manifest import write_manifest
@@ -72,7 +73,7 @@ def generate_datasets(
         return
 
     started, clock = datetime.now(UTC), time.monotonic()
-    corpus = _measure(console, inputs, files, reading, num_workers)
+    corpus = _measure(console, inputs, files, reading, targets[0].config.objective, num_workers)
     for target, identity in zip(targets, identities):
         identity["documents"] = corpus["fingerprint"]
         check_output(target.output, identity, options.overwrite)
@@ -102,7 +103,8 @@ def generate_datasets(
     console.print(
         f"Building {work.shards} shards, about {work.shard_bytes / 1e6:,.0f} MB, from {corpus['documents']:,} "
         f"documents in {len(passes)} pass{'es' * (len(passes) != 1)} with "
-        f"{num_workers} worker{'s' * (num_workers != 1)}: about {work.seconds / num_workers + SECONDS_TO_START:,.0f} s, in {memory_limit / 1e6:,.0f} MB of memory"
+        f"{num_workers} worker{'s' * (num_workers != 1)}: about "
+        f"{work.seconds / num_workers + SECONDS_TO_START:,.0f} s, in {memory_limit / 1e6:,.0f} MB of memory"
     )
     with show_progress(console, [Unfinished(target.output) for target in targets], work):
         for wanted in passes:
@@ -145,16 +147,23 @@ def _identify(target: Target, vocab: Vocab, reading: ReadOptions) -> dict[str, A
     }
 
 
-def _measure(console: Console, inputs: Sequence[str], files: list[str], reading: ReadOptions, num_workers: int) -> Any:
+def _measure(
+    console: Console,
+    inputs: Sequence[str],
+    files: list[str],
+    reading: ReadOptions,
+    objective: Objective,
+    num_workers: int,
+) -> Any:
     """Reads the corpus once, cheaply; prints and returns its measures."""
     measuring_workers = min(num_workers, local.choose_workers(files, local.BYTES_PER_MEASURING_WORKER))
     with console.status("Measuring the corpus"):
         corpus = local.run_for_result(partial(dag.measure_corpus, inputs=inputs, options=reading), measuring_workers)
     check_documents(console, inputs, corpus["documents"], corpus)
-    if corpus["documents"] == 1:
+    if corpus["documents"] == 1 and objective == "nsp":
         raise InputError(
             f"INPUT {' '.join(inputs)} is one document; expected two or more, with a blank line between them: "
-            "a random next sentence comes from another document"
+            "a random next sentence comes from another document (--objective sop and mlm need none)"
         )
     console.print(f"{corpus['documents']:,} documents, {corpus['bytes'] / 1e6:,.1f} MB of text without blanks")
     return corpus

@@ -12,6 +12,13 @@ from pipeline.schema import VOCAB, DatasetInfo, Split
 from pipeline.tfrecord import read_records
 from tokenizer.vocab import Vocab
 
+# What the labels 0 and 1 of the objectives say, and what a table calls those that are 1.
+LABELS = {
+    "nsp": ("B is the actual next", "B is a random next"),
+    "sop": ("B follows A", "B comes before A"),
+    "mlm": ("one segment", "one segment"),
+}
+LABELLED_1 = {"nsp": "random next", "sop": "swapped"}
 MOST_UNKNOWN = 0.05  # share of [UNK] tokens above which a vocabulary is taken for the wrong one
 
 
@@ -57,10 +64,10 @@ def show_dataset(directory: Path, examples: int) -> None:
     records = (record for shard in info.shards for record in read_records(directory / shard.path))
     for number, record in enumerate(islice(records, examples), 1):
         console.print(f"\nExample {number} of {info.examples_of('train'):,}", style="bold")
-        console.print(describe_example(record, vocab), markup=True)
+        console.print(describe_example(record, vocab, info.config.get("objective", "nsp")), markup=True)
 
 
-def describe_example(record: bytes, vocab: Vocab) -> str:
+def describe_example(record: bytes, vocab: Vocab, objective: str = "nsp") -> str:
     """A serialised example as text, in rich's markup: segment A in cyan, B in green, predictions as `[MASK→word]`."""
     example = {name: [int(value) for value in values] for name, values in decode_example(record).items()}
     length = sum(example["input_mask"])
@@ -80,7 +87,7 @@ def describe_example(record: bytes, vocab: Vocab) -> str:
         else:
             colour = "green" if example["segment_ids"][position] else "cyan"
             words.append(f"[{colour}]{escape(token)}[/]")
-    kind = "B is a random next" if example["next_sentence_labels"][0] else "B is the actual next"
+    kind = LABELS[objective][example["next_sentence_labels"][0]]
     return f"{kind}, {length} tokens, {len(labels)} to predict\n{' '.join(words)}"
 
 
@@ -107,7 +114,8 @@ def _count_table(info: DatasetInfo) -> Table:
         add(name, *(f"{count.get(name, 0):,}" for count in counts))
     add("duplicate documents", *(f"{count.get('duplicate_documents', 0):,}" for count in counts))
     add("[UNK] tokens", *(_share(count, "unk_tokens", "tokens") for count in counts))
-    add("random next", *(_share(count, "random_next", "instances") for count in counts))
+    if label := LABELLED_1.get(info.config.get("objective", "nsp")):
+        add(label, *(_share(count, "random_next", "instances") for count in counts))
     add("tokens an instance", *(_mean(count, "instance_tokens", "instances") for count in counts))
     add("truncated tokens", *(_truncated_share(count) for count in counts))
     add("predictions an instance", *(_mean(count, "masked_tokens", "instances") for count in counts))

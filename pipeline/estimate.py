@@ -1,10 +1,12 @@
 """What a run will make and take, by one copy of a sample of its documents."""
 
+import io
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pipeline.config import InstanceConfig
 from pipeline.documents import RawDocument, ReadOptions, Rejected, count_bytes, read_stream
@@ -18,6 +20,7 @@ from tokenizer.vocab import Vocab
 
 SAMPLE_CHARACTERS = 500_000
 SAMPLE_FILES = 8
+SMALL_READ_BYTES = 1 << 13
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,18 @@ class Estimate:
     padding: float  # share of the positions of all instances
 
 
+class _SmallReads(io.FileIO):
+    """A file that is read in small steps whoever reads it, so that its position tells how much was used."""
+
+    def readinto(self, buffer: Any) -> int:
+        """Reads a few bytes."""
+        return super().readinto(memoryview(buffer)[:SMALL_READ_BYTES])
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Reads a few bytes."""
+        return super().read(SMALL_READ_BYTES if size is None or size < 0 else min(size, SMALL_READ_BYTES))
+
+
 def read_sample(files: Sequence[str], options: ReadOptions) -> Sample:
     """Reads about SAMPLE_CHARACTERS from SAMPLE_FILES files, evenly chosen."""
     chosen = files[:: max(1, -(-len(files) // SAMPLE_FILES))]
@@ -55,7 +70,7 @@ def read_sample(files: Sequence[str], options: ReadOptions) -> Sample:
     for path in chosen:
         characters = 0
         position = Path(path).stat().st_size
-        with open(path, "rb") as file:
+        with _SmallReads(path) as file:
             for document in read_stream(path, file, options):
                 if isinstance(document, Rejected):
                     continue

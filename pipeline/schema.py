@@ -53,7 +53,7 @@ def features(max_seq_length: int, max_predictions_per_seq: int) -> list[Feature]
         Feature("masked_lm_ids", "int64", predictions),  # the original ids
         Feature("masked_lm_positions", "int64", predictions),  # ascending
         Feature("masked_lm_weights", "float32", predictions),  # 1.0 where a position is given
-        Feature("next_sentence_labels", "int64", 1),  # 1: B is a random next, 0: the actual next
+        Feature("next_sentence_labels", "int64", 1),  # 1: B is a random next (sop: A and B swapped), 0: the actual next
         Feature("segment_ids", "int64", tokens),  # 0 up to and with the first [SEP], then 1
     ]
 
