@@ -99,10 +99,12 @@ def read_documents(path: str, options: ReadOptions) -> Iterator[RawDocument | Re
         raise InputError(f"{path} cannot be read ({error.strerror}); check the path and its permissions") from error
 
 
-def read_stream(path: str, file: BinaryIO, options: ReadOptions) -> Iterator[RawDocument | Rejected]:
+def read_stream(
+    path: str, file: BinaryIO, options: ReadOptions, buffer_bytes: int = 1 << 20
+) -> Iterator[RawDocument | Rejected]:
     """The documents of an open file, as `read_documents`; `path` tells its format and is named in errors."""
     try:
-        with _decompress(file) as stream:
+        with _decompress(file, buffer_bytes) as stream:
             if b"\0" in stream.peek(1024)[:1024]:
                 raise InputError(f"{path} is no text (it has NUL bytes); expected UTF-8, leave it out or convert it")
             if _detect_format(path, stream, options.input_format) == "jsonl":
@@ -113,10 +115,10 @@ def read_stream(path: str, file: BinaryIO, options: ReadOptions) -> Iterator[Raw
         raise InputError(f"{path} is a damaged gzip file ({error}); copy or download it again") from error
 
 
-def _decompress(file: BinaryIO) -> io.BufferedReader:
+def _decompress(file: BinaryIO, buffer_bytes: int) -> io.BufferedReader:
     is_gzip = file.read(2) == b"\x1f\x8b"
     file.seek(0)
-    return io.BufferedReader(igzip.open(file) if is_gzip else file, 1 << 20)  # type: ignore[arg-type]
+    return io.BufferedReader(igzip.open(file) if is_gzip else file, buffer_bytes)  # type: ignore[arg-type]
 
 
 def _detect_format(path: str, stream: io.BufferedReader, named: InputFormat) -> InputFormat:

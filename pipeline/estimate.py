@@ -71,7 +71,7 @@ def read_sample(files: Sequence[str], options: ReadOptions) -> Sample:
         characters = 0
         position = Path(path).stat().st_size
         with _SmallReads(path) as file:
-            for document in read_stream(path, file, options):
+            for document in read_stream(path, file, options, SMALL_READ_BYTES):
                 if isinstance(document, Rejected):
                     continue
                 documents.append(document)
