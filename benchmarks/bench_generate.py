@@ -32,7 +32,7 @@ from pipeline.documents import RawDocument, ReadOptions, read_documents  # noqa:
 from pipeline.examples import ExampleEncoder  # noqa: E402
 from pipeline.masking import Masker  # noqa: E402
 from pipeline.pairs import pair_documents, truncate_pairs  # noqa: E402
-from pipeline.pools import digest_of, pack_document, unpack_pool  # noqa: E402
+from pipeline.pools import digest_of, pack_documents, unpack_pool  # noqa: E402
 from pipeline.schema import features  # noqa: E402
 from pipeline.segments import assemble  # noqa: E402
 from pipeline.sentences import split_sentences  # noqa: E402
@@ -116,14 +116,11 @@ def run_stages(documents: list[RawDocument], vocab_file: Path) -> Counter[str]:
     encoder = ExampleEncoder(features(CONFIG.max_seq_length, CONFIG.max_predictions_per_seq))
     with clock("split"):
         split = [split_sentences(document, ReadOptions()) for document in documents]
-    with clock("tokenize"):
-        encoded = [tokenizer.encode(sentences) for sentences in split]
-    with clock("digest, pack, unpack"):
-        packed = [
-            pack_document(digest_of(sentences), ids, lengths[lengths > 0])
-            for sentences, (ids, offsets) in zip(split, encoded)
-            for lengths in [np.diff(offsets)]
-        ]
+    with clock("digest"):
+        digests = [digest_of(sentences) for sentences in split]
+    with clock("tokenize, pack"):
+        packed = list(pack_documents(split, digests, tokenizer))
+    with clock("unpack"):
         pool = unpack_pool(packed, id_dtype(len(vocab)))
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
