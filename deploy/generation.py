@@ -3,7 +3,7 @@
 import json
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -78,62 +78,55 @@ def generate_datasets(
         identity["documents"] = corpus["fingerprint"]
         check_output(target.output, identity, options.overwrite)
     pools = Pools.plan(targets[0].config, corpus["documents"], corpus["bytes"])
-    costs = _estimate(files, vocab, targets, reading)
+    sample = read_sample(files, reading)
+    costs = [estimate_copy(sample, reading, vocab, target.config) for target in targets]
+    work = _weigh(targets, pools, costs, corpus)
     memory_limit = options.memory_limit or machine_memory() // 2
-    packed_bytes = int(costs[0].packed_bytes * corpus["bytes"] / max(1, costs[0].text_bytes))
-    plan_passes(range(len(pools)), len(pools), packed_bytes, memory_limit, num_workers)  # before anything is removed
+    plan = partial(
+        plan_passes,
+        num_pools=len(pools),
+        packed_bytes=int(costs[0].packed_bytes * corpus["bytes"] / max(1, costs[0].text_bytes)),
+        memory_limit=memory_limit,
+        num_workers=num_workers,
+    )
+    plan(range(len(pools)))  # which may fail, before anything is removed
     finished = [
         prepare_output(target.output, identity, options.overwrite) for target, identity in zip(targets, identities)
     ]
-    to_build = [
-        pool
-        for pool in range(len(pools))
-        if any(
-            planned.path not in names
-            for target, names in zip(targets, finished)
-            for planned in plan_shards(pools, target.config, pool)
-        )
-    ]
-    passes = plan_passes(to_build, len(pools), packed_bytes, memory_limit, num_workers)
-    work = _weigh(targets, pools, costs, corpus)
     if any(finished):
-        console.print(
-            f"Going on with an interrupted run: {sum(map(len, finished))} of {work.shards} shards are finished"
-        )
+        done = sum(map(len, finished))
+        console.print(f"Going on with an interrupted run: {done} of {work.shards} shards are finished")
+    passes = plan(_pools_to_build(targets, pools, finished))
     console.print(
         f"Building {work.shards} shards, about {work.shard_bytes / 1e6:,.0f} MB, from {corpus['documents']:,} "
-        f"documents in {len(passes)} pass{'es' * (len(passes) != 1)} with "
-        f"{num_workers} worker{'s' * (num_workers != 1)}: about "
+        f"documents in {_count(len(passes), 'pass', 'passes')} with {_count(num_workers, 'worker', 'workers')}: about "
         f"{work.seconds / num_workers + SECONDS_TO_START:,.0f} s, in {memory_limit / 1e6:,.0f} MB of memory"
     )
+    build = partial(dag.generate_shards, inputs=inputs, options=reading, vocab=vocab, targets=targets, pools=pools)
     with show_progress(console, [Unfinished(target.output) for target in targets], work):
         for wanted in passes:
-            build = partial(
-                dag.generate_shards, inputs=inputs, options=reading, vocab=vocab, targets=targets, pools=pools
-            )
             _run_pass(console, partial(build, wanted=wanted), targets, num_workers)
             give_back_memory()
 
     reading_counts = {name: count for name, count in corpus.items() if "/" in name}
+    run = {
+        "inputs": list(inputs),
+        "files": len(files),
+        "reading": asdict(reading),
+        "vocab_file": str(vocab_file),
+        "num_workers": num_workers,
+        "memory_limit": memory_limit,
+        "passes": len(passes),
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(time.monotonic() - clock, 1),
+        "platform": platform.platform(),
+        "versions": {name: version(name) for name in ("maskmill", "apache-beam", "numpy", "sentencex")},
+    }
     for target in targets:
         remove_temporaries(target.output)
         write_manifest(target, vocab, pools, reading_counts)
-        seconds = time.monotonic() - clock
-        run = {
-            "inputs": list(inputs),
-            "files": len(files),
-            "reading": asdict(reading),
-            "vocab_file": str(vocab_file),
-            "num_workers": num_workers,
-            "memory_limit": memory_limit,
-            "passes": len(passes),
-            "started": started.isoformat(timespec="seconds"),
-            "seconds": round(seconds, 1),
-            "platform": platform.platform(),
-            "versions": {name: version(name) for name in ("maskmill", "apache-beam", "numpy", "sentencex")},
-        }
         write_text_atomically(target.output / "run.json", json.dumps(run, indent=1) + "\n")
-        show_summary(console, target.output, DatasetInfo.load(target.output), seconds)
+        show_summary(console, target.output, DatasetInfo.load(target.output), time.monotonic() - clock)
     console.print(f"Look at it with: maskmill inspect {targets[0].output}")
 
 
@@ -169,20 +162,27 @@ def _measure(
     return corpus
 
 
-def _estimate(files: Sequence[str], vocab: Vocab, targets: Sequence[Target], reading: ReadOptions) -> list[Estimate]:
-    sample = read_sample(files, reading)
-    return [estimate_copy(sample, reading, vocab, target.config) for target in targets]
+def _pools_to_build(targets: Sequence[Target], pools: Pools, finished: Sequence[Container[str]]) -> list[int]:
+    """The pools that have a shard which is not finished."""
+    return [
+        pool
+        for pool in range(len(pools))
+        if any(
+            shard.path not in names
+            for target, names in zip(targets, finished)
+            for shard in plan_shards(pools, target.config, pool)
+        )
+    ]
 
 
 def _weigh(targets: Sequence[Target], pools: Pools, costs: Sequence[Estimate], corpus: Mapping[str, int]) -> Work:
     """The work of a run, from one copy of a sample for each target."""
     scale = corpus["bytes"] / max(1, costs[0].text_bytes)
-    shards = [[s for pool in range(len(pools)) for s in plan_shards(pools, t.config, pool)] for t in targets]
-    copies = [len(of_target) / len(pools) for of_target in shards]
+    copies = [t.config.dupe_factor * (1 - t.config.eval_fraction) + t.config.eval_fraction for t in targets]
     return Work(
         documents=corpus["documents"],
         megabytes=corpus["bytes"] / 1e6,
-        shards=sum(map(len, shards)),
+        shards=sum(pools.train * target.config.dupe_factor + pools.eval for target in targets),
         shard_bytes=sum(cost.shard_bytes * scale * n for cost, n in zip(costs, copies)),
         tokenize_seconds=costs[0].tokenize_seconds * scale,
         build_seconds=sum(cost.build_seconds * scale * n for cost, n in zip(costs, copies)),
@@ -240,8 +240,14 @@ def _show_dry_run(
         f"{len(sample.documents):,} documents ({sample.share:.1%} of the input)"
     )
     console.print(table)
-    console.print(f"{copies} copies, {num_workers} worker{'s' * (num_workers != 1)}. Nothing was written.")
+    console.print(
+        f"{_count(copies, 'copy', 'copies')}, {_count(num_workers, 'worker', 'workers')}. Nothing was written."
+    )
 
 
 def _seconds(cost: Estimate, scale: float, copies: int, num_workers: int) -> float:
     return SECONDS_TO_START + (cost.tokenize_seconds + cost.build_seconds * copies) * scale / num_workers
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
