@@ -7,8 +7,9 @@ import re
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from tokenizer.errors import InputError
 # Worker processes take seconds to start: below this, one is quicker than two.
 BYTES_PER_WORKER = 30_000_000
 BYTES_PER_MEASURING_WORKER = 500_000_000
+SECONDS_FOR_INTERRUPT = 0.5
 
 # What Beam makes of an error in another process: one that holds the traceback there as text.
 WORKER_ERROR = re.compile(r"^tokenizer\.errors\.InputError: (.*?)(?: \[while running|$)", re.MULTILINE)
@@ -44,8 +46,11 @@ def run(build: dag.Build, num_workers: int) -> None:
         options += ["--direct_running_mode=multi_processing", f"--direct_num_workers={num_workers}"]
     lost = threading.Event()
     try:
-        with hold_back_stderr() if num_workers > 1 else nullcontext(), _interrupt_when_worker_ends(lost):
+        if num_workers == 1:
             dag.run(build, options)
+        else:
+            with hold_back_stderr(), _interrupt_when_worker_ends(lost):
+                dag.run(build, options)
     except KeyboardInterrupt:
         if lost.is_set():
             raise WorkerLostError from None
@@ -66,22 +71,31 @@ def run(build: dag.Build, num_workers: int) -> None:
 
 @contextmanager
 def _interrupt_when_worker_ends(lost: threading.Event) -> Iterator[None]:
-    """Ends the run as Ctrl-C would when a worker process was killed, and says so by `lost`.
+    """Ends the run as Ctrl-C would when a worker process ended before its work, and says so by `lost`.
 
     Beam raises in the thread that waits for the process, which nobody hears, and waits for its results for ever.
     """
+    by_user = threading.Event()
+
+    def interrupt(*_: object) -> None:
+        if not lost.is_set():
+            by_user.set()
+        raise KeyboardInterrupt
 
     def hear(error: threading.ExceptHookArgs) -> None:
-        if "Worker subprocess exited with return code" in str(error.exc_value) and not lost.is_set():
-            lost.set()
-            os.kill(os.getpid(), signal.SIGINT)
+        if "Worker subprocess exited with return code" in str(error.exc_value):
+            time.sleep(SECONDS_FOR_INTERRUPT)  # Ctrl-C reaches this process and its workers at once, and ends both
+            if not by_user.is_set() and not lost.is_set():
+                lost.set()
+                os.kill(os.getpid(), signal.SIGINT)
 
-    before = threading.excepthook
+    hook, handler = threading.excepthook, signal.signal(signal.SIGINT, interrupt)
     threading.excepthook = hear
     try:
         yield
     finally:
-        threading.excepthook = before
+        threading.excepthook = hook
+        signal.signal(signal.SIGINT, handler)
 
 
 @contextmanager

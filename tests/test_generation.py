@@ -71,14 +71,16 @@ def wait_until(is_so: Callable[[], bool], process: subprocess.Popen[str]) -> Non
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_an_interrupted_run_goes_on_and_keeps_what_is_finished(tmp_path, arguments, expected, how):
+@pytest.mark.parametrize(("how", "workers"), [(signal.SIGKILL, 1), (signal.SIGINT, 1), (signal.SIGINT, 2)])
+def test_an_interrupted_run_goes_on_and_keeps_what_is_finished(tmp_path, arguments, expected, how, workers):
     output = tmp_path / "out"
-    process = start(*arguments, "--output", output)
+    process = start(*arguments, "--output", output, "--num-workers", workers)
     wait_until(lambda: len(list(output.glob(RECORDS))) >= 5, process)
     os.killpg(process.pid, how)
-    _, errors = process.communicate()
+    printed, errors = process.communicate(timeout=120)
+    assert process.returncode
     assert "Traceback" not in errors
+    assert "going on" not in printed
     assert not (output / "dataset_info.json").exists()
     finished = {path.name.removesuffix(".json"): 0 for path in output.glob(RECORDS)}
     for name in finished:
