@@ -142,7 +142,7 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--limit-alphabet",
     type=click.IntRange(1),
-    help="Characters kept, the most frequent. [default: a quarter of --vocab-size, at least 1,000]",
+    help="Characters kept, the most frequent. [default: a quarter of --vocab-size, at least 1,000, or what fits]",
 )
 @click.option(
     "--reserve", default=VocabConfig.reserve, type=click.IntRange(0), help="Tokens [unused0] and so on, for later use."

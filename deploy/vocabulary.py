@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from deploy import local
 from deploy.inputs import SET_ASIDE, check_apart, check_documents, describe
@@ -25,6 +24,7 @@ from tokenizer.train import train_vocab
 from tokenizer.vocab import Vocab
 
 FREQUENT = 1e-4  # of all characters or words: losing one that comes so often is worth a warning
+FREQUENT_TOGETHER = 1e-3  # the same for all lost characters together
 SHOWN = 10  # characters, words or tokens of each kind
 
 
@@ -86,7 +86,6 @@ def train_vocab_file(
 def _show_vocab(console: Console, vocab: Vocab, coverage: Coverage) -> None:
     """Prints what is in a vocabulary, and what becomes of the corpus with it."""
     tokens = [vocab.tokens[id] for id in vocab.ordinary_ids]
-    table = Table.grid(padding=(0, 2))
     for name, text in {
         "alphabet": f"{coverage.alphabet:,} characters",
         "left out": _most_frequent(coverage.lost_characters, coverage.characters, "characters"),
@@ -95,8 +94,7 @@ def _show_vocab(console: Console, vocab: Vocab, coverage: Coverage) -> None:
         "longest tokens": " ".join(sorted(tokens, key=len, reverse=True)[:SHOWN]),
         "random tokens": " ".join(random.Random(0).sample(tokens, min(SHOWN, len(tokens)))),
     }.items():
-        table.add_row(name, text)
-    console.print(table)
+        console.print(f"{name:17}{text}")
 
 
 def _most_frequent(counts: Counter[str], of: int, what: str) -> str:
@@ -121,16 +119,18 @@ def _printable(text: str) -> str:
 def _warn(console: Console, vocab: Vocab, config: VocabConfig, coverage: Coverage) -> None:
     """Says what about a vocabulary will hurt the model, and the way out."""
     if len(vocab) < config.vocab_size:
+        way_out = "a larger --limit-alphabet" if coverage.lost_characters else "more text, or a smaller --vocab-size"
         console.print(
-            f"That is all there is in this text: {config.vocab_size:,} tokens were asked for. "
-            "Give more text, or a smaller --vocab-size.",
+            f"That is all there is in this text: {config.vocab_size:,} tokens were asked for. Give {way_out}.",
             style="yellow",
         )
-    lost = [_printable(char) for char, n in _ranked(coverage.lost_characters) if n > FREQUENT * coverage.characters]
-    if lost:
+    lost = _ranked(coverage.lost_characters)
+    is_frequent = any(count > FREQUENT * coverage.characters for _, count in lost)
+    if is_frequent or coverage.lost_characters.total() > FREQUENT_TOGETHER * coverage.characters:
         console.print(
-            f"Frequent characters are left out: {', '.join(lost[:SHOWN])}. Every word with one of them is [UNK]; "
-            f"give a larger --limit-alphabet than {config.max_characters:,}.",
+            f"Frequent characters are left out: {', '.join(_printable(char) for char, _ in lost[:SHOWN])}. Every word "
+            "with one of them is [UNK]; give a larger --limit-alphabet than "
+            f"{config.max_characters:,}, and --vocab-size with it.",
             style="yellow",
         )
     unknown = [_printable(word) for word, n in _ranked(coverage.unknown_words) if n > FREQUENT * coverage.words]

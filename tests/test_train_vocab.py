@@ -47,6 +47,14 @@ def test_rare_characters_are_left_out_beyond_the_limit():
     assert "c" not in vocab.ids
 
 
+def test_room_that_merges_leave_goes_to_characters_beyond_the_alphabet(monkeypatch):
+    monkeypatch.setattr(VocabConfig, "max_characters", 2)
+    counts = {"中": 9, "國": 8, "文": 7, "字": 6, "xy": 5}
+    assert train_vocab(counts, VocabConfig(9)).tokens[5:] == ["中", "國", "文", "字"]
+    assert train_vocab(counts, VocabConfig(30)).tokens[5:] == ["中", "國", "文", "字", "##y", "x"]
+    assert train_vocab(counts, VocabConfig(30, limit_alphabet=2)).tokens[5:] == ["中", "國"]
+
+
 def test_reserved_and_more_special_tokens_stand_before_the_alphabet():
     vocab = train_vocab(COUNTS, VocabConfig(70, reserve=2, special_tokens=("[DOC]",)))
     assert vocab.tokens[:8] == [*SPECIAL_TOKENS, "[DOC]", "[unused0]", "[unused1]"]

@@ -15,9 +15,8 @@ class VocabConfig:
     vocab_size: int = 30_522  # tokens wanted, special ones included
     cased: bool = False
     min_frequency: int = 2  # pairs of pieces that occur less often are not merged
-    limit_alphabet: int | None = (
-        None  # characters kept, the most frequent; None: a quarter of vocab_size, at least 1,000
-    )
+    # Characters kept, the most frequent; None: a quarter of vocab_size, at least 1,000, and more where there is room.
+    limit_alphabet: int | None = None
     reserve: int = 0  # [unused0] ... to be given a meaning later
     special_tokens: tuple[str, ...] = ()  # beside BERT's own
 

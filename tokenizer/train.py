@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
@@ -21,7 +21,8 @@ def train_vocab(counts: Mapping[str, int], config: VocabConfig) -> Vocab:
 
     The merges are those of byte-pair encoding, as in the `WordPieceTrainer` of `tokenizers`, whose own numbering of
     `##` pieces changes from run to run. So each character inside a word is replaced by one of its own before plain
-    BPE is trained, and what BPE made is written with `##` afterwards.
+    BPE is trained, and what BPE made is written with `##` afterwards. Where there is nothing left to merge, as in
+    Chinese, whose characters are words, the rest of the vocabulary goes to the characters beyond the alphabet.
 
     Args:
         counts: word -> how often it occurs.
@@ -60,7 +61,20 @@ def train_vocab(counts: Mapping[str, int], config: VocabConfig) -> Vocab:
     )
     bpe.train_from_iterator(_repeat(words, share), trainer)
     by_id = sorted(bpe.get_vocab().items(), key=lambda item: item[1])
-    return Vocab([_write_with_hashes(token, outer, special_tokens) for token, _ in by_id], "the trained vocabulary")
+    tokens = [_write_with_hashes(token, outer, special_tokens) for token, _ in by_id]
+    if config.limit_alphabet is None:
+        tokens += _character_tokens(counts, inner)[: config.vocab_size - len(tokens)]
+    return Vocab(tokens, "the trained vocabulary")
+
+
+def _character_tokens(counts: Mapping[str, int], known: Container[str]) -> list[str]:
+    """The characters that are not known, alone or with ## as they stand in words, the most frequent first."""
+    tokens: Counter[str] = Counter()
+    for word, count in counts.items():
+        for place, char in enumerate(word):
+            if char not in known and ord(char) < PRIVATE_USE.start:
+                tokens["##" + char if place else char] += count
+    return sorted(tokens, key=lambda token: (-tokens[token], token))
 
 
 def _frequent_characters(counts: Mapping[str, int], limit: int) -> list[str]:
