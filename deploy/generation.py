@@ -183,6 +183,7 @@ def _weigh(targets: Sequence[Target], pools: Pools, costs: Sequence[Estimate], c
         documents=corpus["documents"],
         megabytes=corpus["bytes"] / 1e6,
         shards=sum(pools.train * target.config.dupe_factor + pools.eval for target in targets),
+        instances_per_shard=[cost.instances * scale / max(1, pools.train) for cost in costs],
         shard_bytes=sum(cost.shard_bytes * scale * n for cost, n in zip(costs, copies)),
         tokenize_seconds=costs[0].tokenize_seconds * scale,
         build_seconds=sum(cost.build_seconds * scale * n for cost, n in zip(costs, copies)),
@@ -192,7 +193,7 @@ def _weigh(targets: Sequence[Target], pools: Pools, costs: Sequence[Estimate], c
 def _run_pass(console: Console, build: Callable[..., None], targets: Sequence[Target], num_workers: int) -> None:
     """Builds the shards of a pass; once more those that are missing when a worker process was killed."""
     for retries_left in reversed(range(MAX_RETRIES + 1)):
-        finished = [{shard.path for shard, _ in Unfinished(target.output).finished()} for target in targets]
+        finished = [Unfinished(target.output).names() for target in targets]
         try:
             local.run(partial(build, finished=finished), num_workers)
             return

@@ -22,6 +22,7 @@ class Work:
     documents: int
     megabytes: float  # of text
     shards: int  # of all targets, those finished before included
+    instances_per_shard: Sequence[float]  # of each target
     shard_bytes: float
     tokenize_seconds: float  # of processor time
     build_seconds: float
@@ -36,7 +37,7 @@ class Work:
 def show_progress(console: Console, datasets: Sequence[Unfinished], work: Work) -> Iterator[None]:
     """Shows documents, instances, shards and the time left; the runner itself says nothing before its end."""
     started = time.monotonic()
-    before = _Done.look(datasets)
+    before = _Done.look(datasets, work)
     over = threading.Event()
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -45,12 +46,12 @@ def show_progress(console: Console, datasets: Sequence[Unfinished], work: Work) 
         def watch() -> None:
             last_line = started
             while not over.wait(SECONDS_BETWEEN_LOOKS):
-                done = _Done.look(datasets)
+                done = _Done.look(datasets, work)
                 share = done.share_of(work, before)
                 elapsed = time.monotonic() - started
                 text = (
                     f"{done.documents:,} documents, {share * work.megabytes / elapsed:.1f} MB/s, "
-                    f"{done.instances:,} instances, {done.shards} of {work.shards} shards"
+                    f"about {done.instances:,} instances, {done.shards} of {work.shards} shards"
                 )
                 progress.update(bar, completed=share, description=text)
                 if not console.is_terminal and time.monotonic() - last_line > SECONDS_BETWEEN_LINES:
@@ -74,9 +75,10 @@ class _Done:
     instances: int
 
     @classmethod
-    def look(cls, datasets: Sequence[Unfinished]) -> "_Done":
-        finished = [shard for dataset in datasets for shard, _ in dataset.finished()]
-        return cls(datasets[0].tokenized(), len(finished), sum(shard.examples for shard in finished))
+    def look(cls, datasets: Sequence[Unfinished], work: Work) -> "_Done":
+        shards = [len(dataset.names()) for dataset in datasets]
+        instances = sum(number * each for number, each in zip(shards, work.instances_per_shard))
+        return cls(datasets[0].tokenized(), sum(shards), int(instances))
 
     def share_of(self, work: Work, before: "_Done") -> float:
         """The share of the work that is done, in time."""

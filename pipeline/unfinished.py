@@ -13,6 +13,7 @@ from pipeline.schema import ShardInfo, find_damage, write_text_atomically
 FOLDER = ".unfinished"  # beside the shards, until the manifest is written
 IDENTITY = "run.json"
 PROGRESS = "tokenized"
+RECORDS = "*.tfrecord*.json"
 
 
 class Unfinished:
@@ -41,9 +42,13 @@ class Unfinished:
         text = json.dumps({"shard": asdict(shard), "counts": counts})
         write_text_atomically(self.folder / f"{shard.path}.json", text)
 
+    def names(self) -> set[str]:
+        """The names of the finished shards."""
+        return {path.name.removesuffix(".json") for path in self.folder.glob(RECORDS)}
+
     def finished(self) -> Iterator[tuple[ShardInfo, Counter[str]]]:
         """The finished shards and what they hold."""
-        for path in sorted(self.folder.glob("*.tfrecord*.json")):
+        for path in sorted(self.folder.glob(RECORDS)):
             fields = json.loads(path.read_text(encoding="utf-8"))
             yield ShardInfo(**fields["shard"]), Counter(fields["counts"])
 
