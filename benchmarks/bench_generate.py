@@ -30,9 +30,10 @@ import google_reference  # noqa: E402
 from pipeline.config import InstanceConfig  # noqa: E402
 from pipeline.documents import RawDocument, ReadOptions, read_documents  # noqa: E402
 from pipeline.examples import ExampleEncoder  # noqa: E402
+from pipeline.files import FilePart  # noqa: E402
 from pipeline.masking import Masker  # noqa: E402
 from pipeline.pairs import pair_documents, truncate_pairs  # noqa: E402
-from pipeline.pools import digest_of, pack_documents, unpack_pool  # noqa: E402
+from pipeline.pools import content_of, digest_of, pack_documents, unpack_pool  # noqa: E402
 from pipeline.schema import features  # noqa: E402
 from pipeline.segments import assemble  # noqa: E402
 from pipeline.sentences import split_sentences  # noqa: E402
@@ -51,7 +52,7 @@ def main() -> None:
     if not corpus.exists() or not vocab_file.exists():
         print(f"Skipped: {corpus} or {vocab_file} is absent; name a corpus in BERT's text format and a vocabulary.")
         return
-    documents = [d for d in read_documents(str(corpus), ReadOptions()) if isinstance(d, RawDocument)]
+    documents = [d for d in read_documents(FilePart(str(corpus)), ReadOptions()) if isinstance(d, RawDocument)]
     megabytes = sum(len(document.text.encode()) for document in documents) / 1e6
     console = Console(width=100)
 
@@ -117,7 +118,7 @@ def run_stages(documents: list[RawDocument], vocab_file: Path) -> Counter[str]:
     with clock("split"):
         split = [split_sentences(document, ReadOptions()) for document in documents]
     with clock("digest"):
-        digests = [digest_of(sentences) for sentences in split]
+        digests = [digest_of(content_of(document.text)) for document in documents]
     with clock("tokenize, pack"):
         packed = list(pack_documents(split, digests, tokenizer))
     with clock("unpack"):

@@ -32,9 +32,10 @@ import google_reference  # noqa: E402
 from pipeline.config import InstanceConfig  # noqa: E402
 from pipeline.documents import RawDocument, ReadOptions, read_documents  # noqa: E402
 from pipeline.examples import ExampleEncoder  # noqa: E402
+from pipeline.files import FilePart  # noqa: E402
 from pipeline.masking import Masker  # noqa: E402
 from pipeline.pairs import pair_documents, truncate_pairs  # noqa: E402
-from pipeline.pools import Pool, digest_of, pack_document, unpack_pool  # noqa: E402
+from pipeline.pools import Pool, content_of, digest_of, pack_document, unpack_pool  # noqa: E402
 from pipeline.schema import features  # noqa: E402
 from pipeline.segments import assemble  # noqa: E402
 from pipeline.sentences import split_sentences  # noqa: E402
@@ -80,12 +81,12 @@ def main() -> None:
 
 def tokenize(corpus: Path, vocab: Vocab) -> Pool:
     tokenizer, packed = FastTokenizer(vocab), []
-    for document in read_documents(str(corpus), ReadOptions()):
+    for document in read_documents(FilePart(str(corpus)), ReadOptions()):
         assert isinstance(document, RawDocument), document
         sentences = split_sentences(document, ReadOptions())
         ids, offsets = tokenizer.encode(sentences)
         lengths = np.diff(offsets)
-        packed.append(pack_document(digest_of(sentences), ids, lengths[lengths > 0]))
+        packed.append(pack_document(digest_of(content_of(document.text)), ids, lengths[lengths > 0]))
     return unpack_pool(packed, id_dtype(len(vocab)))
 
 

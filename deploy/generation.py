@@ -3,10 +3,10 @@
 import json
 import platform
 import time
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,14 @@ from rich.table import Table
 
 from deploy import local
 from deploy.inputs import check_apart, check_documents, describe
-from deploy.memory import give_back_memory, machine_memory, plan_passes
+from deploy.memory import machine_memory, plan_passes
 from deploy.outputs import check_output, prepare_output, remove_temporaries
 from deploy.progress import Work, show_progress
 from deploy.show import new_console, show_summary
-from pipeline import dag
 from pipeline.config import Objective
-from pipeline.documents import ReadOptions, list_files
+from pipeline.documents import ReadOptions
 from pipeline.estimate import Estimate, estimate_copy, read_sample
+from pipeline.files import list_files
 from pipeline.manifest import write_manifest
 from pipeline.plan import Target, plan_shards
 from pipeline.pools import Pools
@@ -57,7 +57,7 @@ def generate_datasets(
     console = new_console()
     vocab = Vocab.load(vocab_file)
     files = list_files(inputs)
-    num_workers = options.num_workers or local.choose_workers(files)
+    num_workers = local.prepare_workers(files, options.num_workers)
     for path in (vocab_file, *(target.output for target in targets)):
         check_apart(inputs, files, path)
     identities = [_identify(target, vocab, reading) for target in targets]
@@ -82,13 +82,11 @@ def generate_datasets(
     costs = [estimate_copy(sample, reading, vocab, target.config) for target in targets]
     work = _weigh(targets, pools, costs, corpus)
     memory_limit = options.memory_limit or machine_memory() // 2
-    plan = partial(
-        plan_passes,
-        num_pools=len(pools),
-        packed_bytes=int(costs[0].packed_bytes * corpus["bytes"] / max(1, costs[0].text_bytes)),
-        memory_limit=memory_limit,
-        num_workers=num_workers,
-    )
+    packed_bytes = int(costs[0].packed_bytes * corpus["bytes"] / max(1, costs[0].content_bytes))
+
+    def plan(wanted: Sequence[int]) -> list[list[int]]:
+        return plan_passes(wanted, len(pools), packed_bytes, memory_limit, num_workers)
+
     plan(range(len(pools)))  # which may fail, before anything is removed
     finished = [
         prepare_output(target.output, identity, options.overwrite) for target, identity in zip(targets, identities)
@@ -96,17 +94,15 @@ def generate_datasets(
     if any(finished):
         done = sum(map(len, finished))
         console.print(f"Going on with an interrupted run: {done} of {work.shards} shards are finished")
-    passes = plan(_pools_to_build(targets, pools, finished))
+    passes = -(-len(plan(_pools_to_build(targets, pools))) // num_workers)
     console.print(
         f"Building {work.shards} shards, about {work.shard_bytes / 1e6:,.0f} MB, from {corpus['documents']:,} "
-        f"documents in {_count(len(passes), 'pass', 'passes')} with {_count(num_workers, 'worker', 'workers')}: about "
+        f"documents in {_count(passes, 'pass', 'passes')} with {_count(num_workers, 'worker', 'workers')}: about "
         f"{work.seconds / num_workers + SECONDS_TO_START:,.0f} s, in {memory_limit / 1e6:,.0f} MB of memory"
     )
-    build = partial(dag.generate_shards, inputs=inputs, options=reading, vocab=vocab, targets=targets, pools=pools)
+    arguments = {"inputs": inputs, "options": reading, "vocab": vocab, "targets": targets, "pools": pools}
     with show_progress(console, [Unfinished(target.output) for target in targets], work):
-        for wanted in passes:
-            _run_pass(console, partial(build, wanted=wanted), targets, num_workers)
-            give_back_memory()
+        _build_shards(console, local.Job("generate_shards", arguments), targets, pools, plan, num_workers)
 
     reading_counts = {name: count for name, count in corpus.items() if "/" in name}
     run = {
@@ -116,14 +112,13 @@ def generate_datasets(
         "vocab_file": str(vocab_file),
         "num_workers": num_workers,
         "memory_limit": memory_limit,
-        "passes": len(passes),
+        "passes": passes,
         "started": started.isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - clock, 1),
         "platform": platform.platform(),
         "versions": {name: version(name) for name in ("maskmill", "apache-beam", "numpy", "sentencex")},
     }
     for target in targets:
-        remove_temporaries(target.output)
         write_manifest(target, vocab, pools, reading_counts)
         write_text_atomically(target.output / "run.json", json.dumps(run, indent=1) + "\n")
         show_summary(console, target.output, DatasetInfo.load(target.output), time.monotonic() - clock)
@@ -147,11 +142,13 @@ def _measure(
     reading: ReadOptions,
     objective: Objective,
     num_workers: int,
-) -> Any:
+) -> Counter[str]:
     """Reads the corpus once, cheaply; prints and returns its measures."""
-    measuring_workers = min(num_workers, local.choose_workers(files, local.BYTES_PER_MEASURING_WORKER))
+    job = local.Job("measure_corpus", {"inputs": inputs, "options": reading})
+    corpus = Counter[str]()
     with console.status("Measuring the corpus"):
-        corpus = local.run_for_result(partial(dag.measure_corpus, inputs=inputs, options=reading), measuring_workers)
+        for part in local.run_for_results(local.share_out(job, num_workers), num_workers):
+            corpus.update(part)
     check_documents(console, inputs, corpus["documents"], corpus)
     if corpus["documents"] == 1 and objective == "nsp":
         raise InputError(
@@ -162,8 +159,9 @@ def _measure(
     return corpus
 
 
-def _pools_to_build(targets: Sequence[Target], pools: Pools, finished: Sequence[Container[str]]) -> list[int]:
+def _pools_to_build(targets: Sequence[Target], pools: Pools) -> list[int]:
     """The pools that have a shard which is not finished."""
+    finished = [Unfinished(target.output).names() for target in targets]
     return [
         pool
         for pool in range(len(pools))
@@ -177,7 +175,7 @@ def _pools_to_build(targets: Sequence[Target], pools: Pools, finished: Sequence[
 
 def _weigh(targets: Sequence[Target], pools: Pools, costs: Sequence[Estimate], corpus: Mapping[str, int]) -> Work:
     """The work of a run, from one copy of a sample for each target."""
-    scale = corpus["bytes"] / max(1, costs[0].text_bytes)
+    scale = corpus["bytes"] / max(1, costs[0].content_bytes)
     copies = [t.config.dupe_factor * (1 - t.config.eval_fraction) + t.config.eval_fraction for t in targets]
     return Work(
         documents=corpus["documents"],
@@ -190,17 +188,29 @@ def _weigh(targets: Sequence[Target], pools: Pools, costs: Sequence[Estimate], c
     )
 
 
-def _run_pass(console: Console, build: Callable[..., None], targets: Sequence[Target], num_workers: int) -> None:
-    """Builds the shards of a pass; once more those that are missing when a worker process was killed."""
-    for retries_left in reversed(range(MAX_RETRIES + 1)):
-        finished = [Unfinished(target.output).names() for target in targets]
-        try:
-            local.run(partial(build, finished=finished), num_workers)
-            return
-        except local.WorkerLostError:
-            if not retries_left:
-                raise
-            console.print("A worker process was killed; going on with what is finished", style="yellow")
+def _build_shards(
+    console: Console,
+    job: local.Job,
+    targets: Sequence[Target],
+    pools: Pools,
+    plan: Callable[[Sequence[int]], list[list[int]]],
+    num_workers: int,
+) -> None:
+    """Builds the shards that are not finished; once more those that are missing when a worker process was killed."""
+    try:
+        for retries_left in reversed(range(MAX_RETRIES + 1)):
+            finished = [Unfinished(target.output).names() for target in targets]
+            passes = plan(_pools_to_build(targets, pools))
+            try:
+                local.run([job.with_arguments(wanted=wanted, finished=finished) for wanted in passes], num_workers)
+                return
+            except local.WorkerLostError:
+                if not retries_left:
+                    raise
+                console.print("A worker process was killed; going on with what is finished", style="yellow")
+    finally:
+        for target in targets:
+            remove_temporaries(target.output)
 
 
 def _show_dry_run(
@@ -215,15 +225,15 @@ def _show_dry_run(
     sample = read_sample(files, reading)
     if not sample.documents:
         raise InputError(f"INPUT {files[0]} holds no documents; expected text, or JSON lines with --text-field")
-    documents, text_bytes = len(sample.documents) / sample.share, sample.text_bytes / sample.share
-    pools = Pools.plan(targets[0].config, int(documents), int(text_bytes))
+    documents, content_bytes = len(sample.documents) / sample.share, sample.content_bytes / sample.share
+    pools = Pools.plan(targets[0].config, int(documents), int(content_bytes))
     configs = [target.config for target in targets]
     if all(config.max_seq_length != LONG_SEQ_LENGTH for config in configs):
         configs.append(configs[0].with_length(LONG_SEQ_LENGTH))
     table = Table("max_seq_length", *(str(config.max_seq_length) for config in configs))
     for column in table.columns[1:]:
         column.justify = "right"
-    scale = text_bytes / sample.text_bytes
+    scale = content_bytes / sample.content_bytes
     costs = [estimate_copy(sample, reading, vocab, config) for config in configs]
     copies = configs[0].dupe_factor
     rows: dict[str, Callable[[Estimate], str]] = {
@@ -237,7 +247,7 @@ def _show_dry_run(
     for name, describe_cost in rows.items():
         table.add_row(name, *map(describe_cost, costs))
     console.print(
-        f"About {documents:,.0f} documents, {text_bytes / 1e6:,.1f} MB of text without blanks, by a sample of "
+        f"About {documents:,.0f} documents, {content_bytes / 1e6:,.1f} MB of text without blanks, by a sample of "
         f"{len(sample.documents):,} documents ({sample.share:.1%} of the input)"
     )
     console.print(table)

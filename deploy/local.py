@@ -1,29 +1,37 @@
-"""Runs a DAG on this machine, on Beam's FnApiRunner."""
+"""Runs DAGs on this machine, on Beam's FnApiRunner: in this process, or side by side in worker processes.
 
-import json
+Each worker process runs whole DAGs, over a share of the input or of the pools, so that nothing passes between them.
+Beam's own worker processes get their work, and give it back, through the one that started them; two of those gained
+1.4 times, and when one was killed Beam waited for ever.
+"""
+
 import logging
+import multiprocessing
 import os
+import pickle
 import re
 import signal
+import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass, replace
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
-from pipeline import dag
+from deploy.memory import give_back_memory
 from tokenizer.errors import InputError
 
 # Worker processes take seconds to start: below this, one is quicker than two.
 BYTES_PER_WORKER = 30_000_000
-BYTES_PER_MEASURING_WORKER = 500_000_000
-SECONDS_FOR_INTERRUPT = 0.5
 
-# What Beam makes of an error in another process: one that holds the traceback there as text.
-WORKER_ERROR = re.compile(r"^tokenizer\.errors\.InputError: (.*?)(?: \[while running|$)", re.MULTILINE)
+# What Beam makes of an error in a step: one that tells the step as well.
+STEP = re.compile(r" \[while running .*", re.DOTALL)
 
 
 class WorkerLostError(InputError):
@@ -33,74 +41,126 @@ class WorkerLostError(InputError):
         super().__init__("a worker process was killed, most often because memory ran out; give a smaller --num-workers")
 
 
-def run(build: dag.Build, num_workers: int) -> None:
-    """Runs a DAG to its end, in this process or in `num_workers` worker processes.
+@dataclass(frozen=True)
+class Job:
+    """A DAG of `pipeline.dag` and its arguments. By name, because only who runs it imports Beam, which takes long."""
 
-    Raises InputError where a step did, wherever it ran, with the same sentence, and WorkerLostError.
+    dag: Literal["measure_corpus", "count_words", "generate_shards"]
+    arguments: Mapping[str, Any]
+
+    def with_arguments(self, **arguments: Any) -> "Job":
+        """The same with more arguments."""
+        return replace(self, arguments={**self.arguments, **arguments})
+
+    def run(self) -> None:
+        """Runs it to its end. Raises InputError where a step did, with the same sentence."""
+        from pipeline import dag
+
+        logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # the errors it would log are raised as well
+        try:
+            dag.run(lambda pipeline: getattr(dag, self.dag)(pipeline, **self.arguments), ["--runner=FnApiRunner"])
+        except InputError as error:
+            raise InputError(STEP.sub("", str(error))) from None
+        except Exception as error:
+            if str(error).startswith("KeyboardInterrupt"):
+                raise KeyboardInterrupt from None
+            raise
+
+
+def prepare_workers(files: Sequence[str], num_workers: int | None) -> int:
+    """The number of workers: as given, or as many as the input is worth, one for each processor at the most.
+
+    Lets the process that worker processes are forked from get ready while this one goes on.
     """
-    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # the errors it would log are raised as well
-    options = ["--runner=FnApiRunner"]
+    if num_workers is None:
+        input_bytes = sum(os.path.getsize(path) for path in files)
+        processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        num_workers = max(1, min(processors, input_bytes // BYTES_PER_WORKER))
     if num_workers > 1:
-        # Else a worker would take the user's own model.py in the current folder for ours.
-        os.environ["PYTHONSAFEPATH"] = "1"
-        options += ["--direct_running_mode=multi_processing", f"--direct_num_workers={num_workers}"]
-    lost = threading.Event()
-    try:
-        if num_workers == 1:
-            dag.run(build, options)
-        else:
-            with hold_back_stderr(), _interrupt_when_worker_ends(lost):
-                dag.run(build, options)
-    except KeyboardInterrupt:
-        if lost.is_set():
-            raise WorkerLostError from None
-        raise
-    except InputError as error:
-        raise InputError(re.sub(r" \[while running .*", "", str(error), flags=re.DOTALL)) from None
-    except Exception as error:
-        if lost.is_set():
-            raise WorkerLostError from None
-        if str(error).startswith("KeyboardInterrupt"):
-            raise KeyboardInterrupt from None
-        if "Channel closed prematurely" in str(error):
-            raise WorkerLostError from None
-        if sentence := WORKER_ERROR.search(str(error)):
-            raise InputError(sentence[1]) from None
-        raise
+        os.environ["PYTHONSAFEPATH"] = "1"  # else it would take the user's own model.py in this folder for ours
+        forkserver.set_forkserver_preload(["pipeline.dag"])
+        with hold_back_stderr():
+            forkserver.ensure_running()
+    return num_workers
 
 
-@contextmanager
-def _interrupt_when_worker_ends(lost: threading.Event) -> Iterator[None]:
-    """Ends the run as Ctrl-C would when a worker process ended before its work, and says so by `lost`.
+def run(jobs: Sequence[Job], num_workers: int) -> None:
+    """Runs jobs to their end, in this process or in `num_workers` worker processes.
 
-    Beam raises in the thread that waits for the process, which nobody hears, and waits for its results for ever.
+    Raises InputError where a step did, and WorkerLostError. The other workers are stopped then.
     """
-    by_user = threading.Event()
-
-    def interrupt(*_: object) -> None:
-        if not lost.is_set():
-            by_user.set()
-        raise KeyboardInterrupt
-
-    def hear(error: threading.ExceptHookArgs) -> None:
-        if "Worker subprocess exited with return code" in str(error.exc_value):
-            time.sleep(SECONDS_FOR_INTERRUPT)  # Ctrl-C reaches this process and its workers at once, and ends both
-            if not by_user.is_set() and not lost.is_set():
-                lost.set()
-                os.kill(os.getpid(), signal.SIGINT)
-
-    hook, handler = threading.excepthook, signal.signal(signal.SIGINT, interrupt)
-    threading.excepthook = hear
+    if num_workers == 1:
+        for job in jobs:
+            job.run()
+            give_back_memory()
+        return
+    context = multiprocessing.get_context("forkserver")
+    waiting = list(jobs)
+    running: dict[int, tuple[BaseProcess, Connection]] = {}
     try:
-        yield
+        while waiting or running:
+            while waiting and len(running) < num_workers:
+                errors, sender = context.Pipe(duplex=False)
+                process = context.Process(target=_work, args=(waiting.pop(0), sender))
+                process.start()
+                sender.close()
+                running[process.sentinel] = process, errors
+            for sentinel in wait(list(running)):
+                ended, errors = running.pop(cast(int, sentinel))
+                ended.join()
+                if ended.exitcode:
+                    raise _receive(errors)
     finally:
-        threading.excepthook = hook
-        signal.signal(signal.SIGINT, handler)
+        for other, _ in running.values():
+            other.terminate()
+            other.join()
+
+
+def run_for_results(jobs: Sequence[Job], num_workers: int) -> list[Any]:
+    """Runs jobs that write an object to their argument `result`, and returns the objects."""
+    with tempfile.TemporaryDirectory(prefix="maskmill-") as folder:
+        results = [Path(folder) / str(number) for number in range(len(jobs))]
+        run([job.with_arguments(result=result) for job, result in zip(jobs, results)], num_workers)
+        return [pickle.loads(result.read_bytes()) for result in results]
+
+
+def share_out(job: Job, num_workers: int) -> list[Job]:
+    """One job for each worker, over its share of the input."""
+    return [job.with_arguments(share=(number, num_workers)) for number in range(num_workers)]
+
+
+def _work(job: Job, errors: Connection) -> None:
+    """What a worker process does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the starter ends the others
+    threading.Thread(target=_end_with_starter, daemon=True).start()
+    try:
+        job.run()
+    except InputError as error:
+        errors.send(error)
+        sys.exit(1)
+    except Exception:
+        errors.send(RuntimeError(traceback.format_exc()))
+        sys.exit(1)
+
+
+def _end_with_starter() -> None:
+    starter = multiprocessing.parent_process()
+    assert starter
+    wait([starter.sentinel])
+    os._exit(1)
+
+
+def _receive(errors: Connection) -> Exception:
+    try:
+        error: Exception = errors.recv()
+    except EOFError:
+        return WorkerLostError()
+    return error
 
 
 @contextmanager
 def hold_back_stderr() -> Iterator[None]:
-    """Keeps back what libraries and worker processes write to stderr; what is raised comes through."""
+    """Keeps back what libraries write to stderr in processes that are started; what is raised there comes through."""
     kept = os.dup(2)
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)
@@ -109,18 +169,3 @@ def hold_back_stderr() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
-
-
-def run_for_result(build: Callable[..., None], num_workers: int) -> Any:
-    """Runs a DAG that writes a JSON object to its argument `result`, and returns that object."""
-    with tempfile.TemporaryDirectory(prefix="maskmill-") as folder:
-        result = Path(folder) / "result.json"
-        run(partial(build, result=result), num_workers)
-        return json.loads(result.read_text(encoding="utf-8"))
-
-
-def choose_workers(files: list[str], bytes_per_worker: int = BYTES_PER_WORKER) -> int:
-    """As many worker processes as the input is worth, one for each processor at the most."""
-    input_bytes = sum(os.path.getsize(path) for path in files)
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(processors, input_bytes // bytes_per_worker))

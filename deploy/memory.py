@@ -11,10 +11,9 @@ from pathlib import Path
 from tokenizer.errors import InputError
 
 # Measured, see benchmarks/README.md. Beam's local runner holds what is shuffled several times over.
-STARTER_BYTES = 200_000_000  # the process that starts workers, before any document
+STARTER_BYTES = 250_000_000  # the process that starts workers, and the one that they are forked from
 WORKER_BYTES = 400_000_000  # a process that does the work: itself, and what it has in hand
-PASS_FACTOR_ALONE = 5.0  # bytes for each byte that is shuffled in a pass, one process
-PASS_FACTOR_WORKERS = 8.0  # the same with worker processes, in the one that started them
+PASS_FACTOR = 5.0  # bytes for each byte that is shuffled in a pass
 POOL_FACTOR = 3.0  # bytes for each byte of the pool that a process builds shards of
 
 
@@ -39,28 +38,31 @@ def give_back_memory() -> None:
 def plan_passes(
     pools: Sequence[int], num_pools: int, packed_bytes: int, memory_limit: int, num_workers: int
 ) -> list[list[int]]:
-    """The pools that are still to be built, in as few passes as the memory allows.
+    """The pools that are still to be built, in as few passes as the memory allows, each the work of one worker.
+
+    Every worker has as many passes as another, as far as there are pools.
 
     Args:
         pools: the numbers of those to build.
         num_pools: the number of all of them.
         packed_bytes: of all tokenised documents, which fall evenly to the pools.
         memory_limit: bytes, of all processes together.
-        num_workers: worker processes.
+        num_workers: how many passes run side by side.
 
     Raises InputError when not even one pool fits.
     """
     pool_bytes = packed_bytes / num_pools
-    is_alone = num_workers == 1
-    fixed = num_workers * (WORKER_BYTES + POOL_FACTOR * pool_bytes) + (0 if is_alone else STARTER_BYTES)
-    pass_bytes = pool_bytes * (PASS_FACTOR_ALONE if is_alone else PASS_FACTOR_WORKERS)
-    pools_per_pass = int((memory_limit - fixed) / pass_bytes) if pass_bytes else num_pools
+    starter_bytes = STARTER_BYTES if num_workers > 1 else 0
+    fixed = WORKER_BYTES + POOL_FACTOR * pool_bytes
+    left_to_worker = (memory_limit - starter_bytes) / num_workers - fixed
+    pools_per_pass = int(left_to_worker / max(1.0, PASS_FACTOR * pool_bytes))
     if pools_per_pass < 1:
-        needed = fixed + pass_bytes
+        needed = starter_bytes + num_workers * (fixed + PASS_FACTOR * pool_bytes)
         raise InputError(
             f"memory_limit is {memory_limit / 1e6:,.0f} MB; expected {math.ceil(needed / 1e6):,} MB or more, "
             f"for one of {num_pools} pools of documents with {num_workers} worker(s); "
             "give a larger one, fewer --num-workers or more --shards-per-copy"
         )
-    passes = -(-len(pools) // pools_per_pass)
+    passes = -(-len(pools) // (pools_per_pass * num_workers)) * num_workers
+    passes = min(passes, len(pools))
     return [list(pools[len(pools) * n // passes : len(pools) * (n + 1) // passes]) for n in range(passes)]

@@ -4,7 +4,6 @@ import random
 import time
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -12,11 +11,11 @@ from rich.console import Console
 from deploy import local
 from deploy.inputs import SET_ASIDE, check_apart, check_documents, describe
 from deploy.show import new_console
-from pipeline import dag
-from pipeline.documents import ReadOptions, list_files
+from pipeline.documents import ReadOptions
+from pipeline.files import list_files
 from pipeline.schema import write_text_atomically
 from tokenizer.config import VocabConfig
-from tokenizer.counts import FrequentWords
+from tokenizer.counts import MAX_FREQUENT_WORDS, WordCounts
 from tokenizer.coverage import Coverage, measure_coverage
 from tokenizer.errors import InputError
 from tokenizer.huggingface import to_tokenizer_json
@@ -40,7 +39,7 @@ def train_vocab_file(
     """Inputs -> a vocabulary file and its `tokenizer.json`. Raises InputError before work that can be seen to fail."""
     console = new_console()
     files = list_files(inputs)
-    num_workers = num_workers or local.choose_workers(files)
+    num_workers = local.prepare_workers(files, num_workers)
     tokenizer_json = output.with_name("tokenizer.json" if output.stem == "vocab" else f"{output.stem}.tokenizer.json")
     for path in (output, tokenizer_json):
         check_apart(inputs, files, path)
@@ -49,17 +48,17 @@ def train_vocab_file(
     started = time.monotonic()
 
     console.print(f"Reading {describe(files)}")
-    count = partial(dag.count_words, inputs=inputs, options=reading, cased=config.cased)
+    job = local.Job("count_words", {"inputs": inputs, "options": reading, "cased": config.cased})
     with console.status("Counting words"):
-        found = local.run_for_result(partial(count, frequent=None), num_workers)
-    set_aside = sum(number for name, number in found["reading"].items() if name.startswith(SET_ASIDE))
-    documents = found["reading"].get("documents/read", 0) - set_aside
-    check_documents(console, inputs, documents, found["reading"])
-    if "frequent" in found:
+        words, counts_of_reading = _count(job.with_arguments(frequent=None), num_workers)
+    set_aside = sum(number for name, number in counts_of_reading.items() if name.startswith(SET_ASIDE))
+    documents = counts_of_reading["documents/read"] - set_aside
+    check_documents(console, inputs, documents, counts_of_reading)
+    if words.sketch:
         with console.status("Counting the frequent words"):
-            frequent = FrequentWords.from_json(found["frequent"])
-            found = local.run_for_result(partial(count, frequent=frequent), num_workers)
-        counts = {word: count for word, count in found["words"].items() if count >= frequent.floor}
+            frequent = words.sketch.find_frequent(MAX_FREQUENT_WORDS)
+            words, _ = _count(job.with_arguments(frequent=frequent), num_workers)
+        counts = {word: count for word, count in words.words.items() if count >= frequent.floor}
         left_out = 1 - sum(counts.values()) / frequent.occurrences
         console.print(
             f"Too many distinct words to hold: those that occur fewer than {frequent.floor} times are left out, "
@@ -67,7 +66,7 @@ def train_vocab_file(
             style="yellow",
         )
     else:
-        counts = found["words"]
+        counts = words.words
     with console.status("Learning the vocabulary"):
         vocab = train_vocab(counts, config)
         coverage = measure_coverage(vocab, counts)
@@ -81,6 +80,16 @@ def train_vocab_file(
         f"{coverage.words:,} words, {len(counts):,} of them distinct, in {time.monotonic() - started:.1f} s"
     )
     _warn(console, vocab, config, coverage)
+
+
+def _count(job: local.Job, num_workers: int) -> tuple[WordCounts, Counter[str]]:
+    """The words of all documents, and the counts of reading."""
+    (words, reading), *others = local.run_for_results(local.share_out(job, num_workers), num_workers)
+    total = Counter(reading)
+    for more_words, more_reading in others:
+        words.merge(more_words)
+        total.update(more_reading)
+    return words, total
 
 
 def _show_vocab(console: Console, vocab: Vocab, coverage: Coverage) -> None:

@@ -1,10 +1,12 @@
 """The Beam DAGs. Each reads like its picture; what happens in a step is in `transforms.py` and behind it.
 
-Results come back as files, because a runner gives its caller nothing else.
+Results come back as files, pickled, because a runner gives its caller nothing else.
 """
 
-import json
-from collections.abc import Callable, Collection, Container, Sequence
+import pickle
+from collections.abc import Callable, Collection, Container, Iterator, Sequence
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,14 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsDict
 
-from pipeline.documents import ReadOptions, list_files
+from pipeline.documents import ReadOptions
+from pipeline.files import FilePart, list_parts
 from pipeline.plan import Target
 from pipeline.pools import Pools
-from pipeline.schema import write_text_atomically
 from pipeline.transforms import (
     COUNTS,
     BuildShards,
+    ChooseDocuments,
     CountWords,
     MeasureText,
     ReadDocuments,
@@ -26,10 +29,12 @@ from pipeline.transforms import (
     TokenizeDocuments,
 )
 from pipeline.unfinished import Unfinished
-from tokenizer.counts import MAX_FREQUENT_WORDS, FrequentWords, WordCounts
+from tokenizer.counts import FrequentWords, WordCounts
 from tokenizer.vocab import Vocab
 
 Build = Callable[[beam.Pipeline], None]  # adds the steps of a DAG to a pipeline
+Share = tuple[int, int]  # (i, n): of all parts of the files number i and every n-th after it
+EVERYTHING: Share = (0, 1)
 
 
 def run(build: Build, beam_options: Sequence[str]) -> None:
@@ -38,12 +43,14 @@ def run(build: Build, beam_options: Sequence[str]) -> None:
         build(pipeline)
 
 
-def measure_corpus(pipeline: beam.Pipeline, inputs: Sequence[str], options: ReadOptions, result: Path) -> None:
+def measure_corpus(
+    pipeline: beam.Pipeline, inputs: Sequence[str], options: ReadOptions, result: Path, share: Share = EVERYTHING
+) -> None:
     """Inputs -> `{"documents": n, "bytes": n, ...}`: a cheap first reading, nothing split or tokenised."""
-    raw, reading_counts = _read(pipeline, inputs, options)  # list[RawDocument]
+    raw, reading_counts = _read(pipeline, inputs, options, share)  # list[RawDocument]
     measures = raw | "Measure" >> beam.ParDo(MeasureText())  # (name, number)
     counts = (measures, reading_counts) | beam.Flatten() | "Sum" >> beam.CombinePerKey(sum)
-    _write_json(counts, result)
+    _ = counts | beam.combiners.ToDict() | "Write" >> beam.Map(partial(_write_result, result))
 
 
 def count_words(
@@ -53,24 +60,13 @@ def count_words(
     cased: bool,
     frequent: FrequentWords | None,
     result: Path,
+    share: Share = EVERYTHING,
 ) -> None:
-    """Inputs -> `{"reading": counts, "words": {word: how often}}`, words as BERT's basic tokenizer makes them.
-
-    With too many distinct words there is `"frequent"` instead of them: those to count in a second run.
-    """
-    raw, reading_counts = _read(pipeline, inputs, options)  # list[RawDocument]
+    """Inputs -> (WordCounts, counts of reading); words as BERT's basic tokenizer makes them."""
+    raw, reading_counts = _read(pipeline, inputs, options, share)  # list[RawDocument]
     words = raw | "Count words" >> beam.CombineGlobally(CountWords(cased, frequent))  # WordCounts
     counts = reading_counts | "Sum" >> beam.CombinePerKey(sum)
-
-    def write(words: WordCounts, reading: dict[str, int]) -> None:
-        found: dict[str, Any] = {"reading": reading}
-        if words.sketch:
-            found["frequent"] = words.sketch.find_frequent(MAX_FREQUENT_WORDS).to_json()
-        else:
-            found["words"] = words.words
-        write_text_atomically(result, json.dumps(found, ensure_ascii=True))
-
-    _ = words | "Write" >> beam.Map(write, AsDict(counts))
+    _ = words | "Pair" >> beam.Map(_pair, AsDict(counts)) | "Write" >> beam.Map(partial(_write_result, result))
 
 
 def generate_shards(
@@ -84,14 +80,14 @@ def generate_shards(
     finished: Sequence[Container[str]],
 ) -> None:
     """Inputs -> the TFRecord shards of the wanted pools, for every target those that are not finished."""
+    config, progress = targets[0].config, Unfinished(targets[0].output)
     raw, _ = _read(pipeline, inputs, options)  # list[RawDocument]
     documents = (
         raw
+        | "Choose" >> beam.ParDo(ChooseDocuments(config, pools, wanted))  # list[ChosenDocument]
         | "Split" >> beam.ParDo(SplitSentences(options))  # list[Sentences]
         | "Tokenize"
-        >> beam.ParDo(
-            TokenizeDocuments(vocab, targets[0].config, pools, wanted, Unfinished(targets[0].output))
-        ).with_output_types(tuple[int, bytes])
+        >> beam.ParDo(TokenizeDocuments(vocab, config.cased, progress)).with_output_types(tuple[int, bytes])
     )
     # A pool that no document chose has its shards too, empty ones.
     every_pool = pipeline | "Name pools" >> beam.Create([(pool, b"") for pool in wanted])
@@ -103,19 +99,24 @@ def generate_shards(
     )
 
 
-def _read(pipeline: beam.Pipeline, inputs: Sequence[str], options: ReadOptions) -> Any:
+def _read(pipeline: beam.Pipeline, inputs: Sequence[str], options: ReadOptions, share: Share = EVERYTHING) -> Any:
     """Inputs -> lists of raw documents, and the counts of reading. The graph does not grow with the files."""
+
+    def list_share(inputs: Sequence[str]) -> Iterator[FilePart]:
+        return islice(list_parts(inputs), share[0], None, share[1])
+
     return (
         pipeline
         | "Name inputs" >> beam.Create([list(inputs)])
-        | "List files" >> beam.FlatMap(list_files)  # path
+        | "List files" >> beam.FlatMap(list_share)  # FilePart
         | "Share files" >> beam.Reshuffle()
         | "Read" >> beam.ParDo(ReadDocuments(options)).with_outputs(COUNTS, main="documents")
     )
 
 
-def _write_json(counts: beam.PCollection, result: Path) -> None:
-    def write(counts: dict[str, int]) -> None:
-        write_text_atomically(result, json.dumps(counts, ensure_ascii=False))
+def _pair(words: WordCounts, reading: dict[str, int]) -> tuple[WordCounts, dict[str, int]]:
+    return words, reading
 
-    _ = counts | beam.combiners.ToDict() | "Write" >> beam.Map(write)
+
+def _write_result(path: Path, result: object) -> None:
+    path.write_bytes(pickle.dumps(result))

@@ -1,21 +1,22 @@
-"""Files to documents: which files an input names, and the readers of their formats."""
+"""Documents: the readers of their formats, from files to text."""
 
-import glob
 import gzip
 import io
 import json
-import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from isal import igzip, igzip_lib
+import orjson
+from isal import igzip_lib
 
+from pipeline.files import BLOCK_BYTES, FilePart, count_lines, decompress, read_lines
 from tokenizer.errors import InputError
 
 InputFormat = Literal["auto", "text", "jsonl"]
+BLANK_LINES = re.compile(r"\n\s*\n")  # \s is what str.strip() removes
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,6 @@ class ReadOptions:
 class RawDocument:
     """A document as it was read. In BERT's text format each of its lines is a sentence already."""
 
-    source: str  # file:line
     text: str
     lines_are_sentences: bool
 
@@ -49,76 +49,43 @@ class RawDocument:
 class Rejected:
     """A document that was set aside, and why."""
 
-    source: str
+    line: int  # of the file, its first being 1
     reason: str
 
 
-def count_bytes(text: str) -> int:
-    r"""The bytes of a text in UTF-8, ASCII blanks left out, which formats add and drop: a measure of its tokens.
-
-    >>> count_bytes("one\n\ntwo")
-    6
-    """
-    return len(text.encode().translate(None, b" \t\n\r"))
-
-
-def list_files(inputs: Iterable[str]) -> list[str]:
-    """The files that paths, folders and glob patterns name, sorted, each once.
-
-    A folder stands for every file below it, but for hidden ones. Raises InputError for one that names no file.
-    """
-    files: set[str] = set()
-    for name in inputs:
-        if "://" in name:
-            raise InputError(f"INPUT {name} is not on this machine; this version reads local files, copy it here first")
-        if os.path.isdir(name):
-            found = [str(path) for path in Path(name).rglob("*") if path.is_file() and not _is_hidden(path, Path(name))]
-        elif os.path.exists(name):
-            found = [name]
-        else:
-            found = [path for path in glob.glob(name, recursive=True) if os.path.isfile(path)]
-        if not found:
-            raise InputError(f"INPUT {name} names no file; give a file, a folder, or a pattern such as 'data/*.txt'")
-        files.update(os.path.normpath(path) for path in found)
-    return sorted(files)
-
-
-def _is_hidden(path: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(folder).parts)
-
-
-def read_documents(path: str, options: ReadOptions) -> Iterator[RawDocument | Rejected]:
-    """The documents of one file, plain or gzip, in their order.
+def read_documents(part: FilePart, options: ReadOptions) -> Iterator[RawDocument | Rejected]:
+    """The documents of a file, or of a part of one, plain or gzip, in their order.
 
     Raises InputError when the file cannot be read or is no text, or its compressed stream is cut off or damaged.
     """
+    path = part.path
     try:
         with open(path, "rb") as file:
-            yield from read_stream(path, file, options)
+            yield from read_stream(part, file, options)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); check the path and its permissions") from error
 
 
 def read_stream(
-    path: str, file: BinaryIO, options: ReadOptions, buffer_bytes: int = 1 << 20
+    part: FilePart, file: BinaryIO, options: ReadOptions, block_bytes: int = BLOCK_BYTES
 ) -> Iterator[RawDocument | Rejected]:
-    """The documents of an open file, as `read_documents`; `path` tells its format and is named in errors."""
+    """The documents of an open file, as `read_documents`; its path tells its format and is named in errors."""
+    path = part.path
+    lines_before: int | None = None if part.start else 0
     try:
-        with _decompress(file, buffer_bytes) as stream:
+        with decompress(file, block_bytes) as stream:
             if b"\0" in stream.peek(1024)[:1024]:
                 raise InputError(f"{path} is no text (it has NUL bytes); expected UTF-8, leave it out or convert it")
-            if _detect_format(path, stream, options.input_format) == "jsonl":
-                yield from _read_jsonl(path, stream, options)
-            else:
-                yield from _read_text(path, stream, options)
+            is_jsonl = _detect_format(path, stream, options.input_format) == "jsonl"
+            blocks = read_lines(stream, part, block_bytes)
+            for document in _read_jsonl(blocks, options) if is_jsonl else _read_text(blocks, not part.start, options):
+                if isinstance(document, Rejected):
+                    if lines_before is None:
+                        lines_before = count_lines(path, part.start)
+                    document = Rejected(lines_before + document.line, document.reason)
+                yield document
     except (EOFError, gzip.BadGzipFile, igzip_lib.IsalError) as error:  # type: ignore[misc]
         raise InputError(f"{path} is a damaged gzip file ({error}); copy or download it again") from error
-
-
-def _decompress(file: BinaryIO, buffer_bytes: int) -> io.BufferedReader:
-    is_gzip = file.read(2) == b"\x1f\x8b"
-    file.seek(0)
-    return io.BufferedReader(igzip.open(file) if is_gzip else file, buffer_bytes)  # type: ignore[arg-type]
 
 
 def _detect_format(path: str, stream: io.BufferedReader, named: InputFormat) -> InputFormat:
@@ -132,54 +99,82 @@ def _detect_format(path: str, stream: io.BufferedReader, named: InputFormat) -> 
     return "text"
 
 
-def _read_text(path: str, stream: io.BufferedReader, options: ReadOptions) -> Iterator[RawDocument | Rejected]:
+def _read_text(
+    blocks: Iterator[tuple[bytes, bool]], is_first: bool, options: ReadOptions
+) -> Iterator[RawDocument | Rejected]:
     """BERT's format: one sentence per line; a line that is blank after `str.strip()` ends a document.
 
-    The end of a file ends its last document (google-research/bert joins it with the next file's first).
+    The end of a file ends its last document (google-research/bert joins it with the next file's first). A document
+    belongs to the part of a file that holds the last blank line before it, or the file's beginning.
     """
     lines_are_sentences = options.split_sentences in ("auto", "none")
-    lines: list[str] = []
-    first = 1
-    # Invalid bytes become lone surrogates, which _checked finds.
-    with io.TextIOWrapper(stream, "utf-8", "surrogateescape", newline="\n") as text:
-        for number, line in enumerate(text, 1):
-            if line.strip():
-                if not lines:
-                    first = number
-                lines.append(line)
-            elif lines:
-                yield _checked(RawDocument(f"{path}:{first}", "".join(lines), lines_are_sentences))
-                lines = []
-    if lines:
-        yield _checked(RawDocument(f"{path}:{first}", "".join(lines), lines_are_sentences))
+    begun: list[str] = []  # the document whose end is not read yet
+    is_mine, is_clean = is_first, True
+    line = next_line = 1  # the first ones of that document and of the block
 
+    def finish() -> Iterator[RawDocument | Rejected]:
+        text = "".join(begun)
+        if is_mine and text.strip():
+            if is_clean or _is_clean(text):
+                yield RawDocument(text, lines_are_sentences)
+            else:
+                yield Rejected(line, "invalid UTF-8")
 
-def _read_jsonl(path: str, stream: io.BufferedReader, options: ReadOptions) -> Iterator[RawDocument | Rejected]:
-    """One JSON object per line, the document in its text field."""
-    lines_are_sentences = options.split_sentences == "none"
-    for number, line in enumerate(stream, 1):
-        if not line.strip():
-            continue
-        source = f"{path}:{number}"
+    for data, begins_in_part in blocks:
         try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            yield Rejected(source, "malformed JSON")
-            continue
-        if not isinstance(record, dict) or options.text_field not in record:
-            yield Rejected(source, f"no field {options.text_field!r}")
-        elif not isinstance(record[options.text_field], str):
-            yield Rejected(source, f"field {options.text_field!r} is no text")
-        elif not record[options.text_field].strip():
-            yield Rejected(source, "empty text")
-        else:
-            yield _checked(RawDocument(source, record[options.text_field], lines_are_sentences))
+            text = data.decode()
+        except UnicodeDecodeError:
+            text, is_clean = data.decode(errors="surrogateescape"), False
+        start, line_at_start = 0, next_line
+        for blank in BLANK_LINES.finditer("\n" + text):  # before the text stands the end of the line before it
+            begun.append(text[start : max(0, blank.start() - 1)])
+            yield from finish()
+            if not begins_in_part:
+                return
+            end = blank.end() - 1
+            line_at_start += text.count("\n", start, end)
+            begun, is_mine, start, line = [], True, end, line_at_start
+        begun.append(text[start:])
+        next_line = line_at_start + text.count("\n", start)
+    yield from finish()
 
 
-def _checked(document: RawDocument) -> RawDocument | Rejected:
-    """Sets aside what cannot be written as UTF-8: bytes that were not UTF-8, and lone surrogates in JSON."""
+def _read_jsonl(blocks: Iterator[tuple[bytes, bool]], options: ReadOptions) -> Iterator[RawDocument | Rejected]:
+    """One JSON object per line, the document in its text field."""
+    number = 0
+    for data, begins_in_part in blocks:
+        if not begins_in_part:
+            return
+        for line in data.removesuffix(b"\n").split(b"\n"):
+            number += 1
+            if line.strip():
+                yield _read_json(line, number, options)
+
+
+def _read_json(line: bytes, number: int, options: ReadOptions) -> RawDocument | Rejected:
     try:
-        document.text.encode()
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        try:
+            record = json.loads(line)  # slower, and takes what orjson does not, such as NaN and lone surrogates
+        except (ValueError, RecursionError):
+            return Rejected(number, "malformed JSON")
+    if not isinstance(record, dict) or options.text_field not in record:
+        return Rejected(number, f"no field {options.text_field!r}")
+    text = record[options.text_field]
+    if not isinstance(text, str):
+        return Rejected(number, f"field {options.text_field!r} is no text")
+    if not text.strip():
+        return Rejected(number, "empty text")
+    if not _is_clean(text):
+        return Rejected(number, "invalid UTF-8")
+    return RawDocument(text, lines_are_sentences=options.split_sentences == "none")
+
+
+def _is_clean(text: str) -> bool:
+    """Whether it can be written as UTF-8: has no lone surrogates, as in JSON, or in place of bytes that were not."""
+    try:
+        text.encode()
     except UnicodeEncodeError:
-        return Rejected(document.source, "invalid UTF-8")
-    return document
+        return False
+    return True

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import InstanceConfig
-from pipeline.documents import RawDocument, ReadOptions, Rejected, count_bytes, read_stream
+from pipeline.documents import RawDocument, ReadOptions, Rejected, read_stream
+from pipeline.files import FilePart
 from pipeline.plan import Target
-from pipeline.pools import Pools, digest_of, pack_documents, unpack_pool
+from pipeline.pools import Pools, content_of, digest_of, pack_documents, unpack_pool
 from pipeline.sentences import split_sentences
 from pipeline.shards import ShardBuilder
 from pipeline.unfinished import Unfinished
@@ -31,16 +32,16 @@ class Sample:
     share: float  # of the bytes of the files, as they are stored
 
     @property
-    def text_bytes(self) -> int:
-        """The bytes of its text, see `count_bytes`."""
-        return sum(count_bytes(document.text) for document in self.documents)
+    def content_bytes(self) -> int:
+        """The bytes of its content, see `content_of`."""
+        return sum(len(content_of(document.text)) for document in self.documents)
 
 
 @dataclass(frozen=True)
 class Estimate:
     """What one copy of a sample comes to."""
 
-    text_bytes: int
+    content_bytes: int
     packed_bytes: int  # of tokenised documents, as they are shuffled
     instances: int
     instance_tokens: int
@@ -71,7 +72,7 @@ def read_sample(files: Sequence[str], options: ReadOptions) -> Sample:
         characters = 0
         position = Path(path).stat().st_size
         with _SmallReads(path) as file:
-            for document in read_stream(path, file, options, SMALL_READ_BYTES):
+            for document in read_stream(FilePart(path), file, options, SMALL_READ_BYTES):
                 if isinstance(document, Rejected):
                     continue
                 documents.append(document)
@@ -91,7 +92,8 @@ def estimate_copy(sample: Sample, options: ReadOptions, vocab: Vocab, config: In
         target = Target(config, Path(folder))
         start = time.process_time()
         documents = [split_sentences(document, options) for document in sample.documents]
-        packed = list(pack_documents(documents, [digest_of(sentences) for sentences in documents], tokenizer))
+        digests = [digest_of(content_of(document.text)) for document in sample.documents]
+        packed = list(pack_documents(documents, digests, tokenizer))
         middle = time.process_time()
         pool = unpack_pool(packed, id_dtype(len(vocab)), config.dedup)
         Unfinished(target.output).start({})
@@ -99,7 +101,7 @@ def estimate_copy(sample: Sample, options: ReadOptions, vocab: Vocab, config: In
         end = time.process_time()
         [(shard, counts)] = Unfinished(target.output).finished()
     return Estimate(
-        text_bytes=sample.text_bytes,
+        content_bytes=sample.content_bytes,
         packed_bytes=sum(map(len, packed)),
         instances=shard.examples,
         instance_tokens=counts["train/instance_tokens"],

@@ -29,21 +29,32 @@ MAX_TOKENS_PER_POOL = 2**31 - 1
 POOLS_WANTED = 64  # enough to keep many workers busy
 
 
-def count_pools(documents: int, text_bytes: int) -> int:
-    """The number of pools for a corpus of so many documents and bytes of text (see `count_bytes`).
+def count_pools(documents: int, content_bytes: int) -> int:
+    """The number of pools for a corpus of so many documents and bytes of content (see `content_of`).
 
     Depends on the text alone, not on how it is stored, so that the output does too.
 
     >>> count_pools(1_000, 15_000_000), count_pools(10_000, 150_000_000), count_pools(6_000_000, 10_000_000_000)
     (1, 10, 156)
     """
-    pool_size = min(max(text_bytes // POOLS_WANTED, MIN_BYTES_PER_POOL), MAX_BYTES_PER_POOL)
-    return max(1, min(documents // MIN_DOCUMENTS_PER_POOL, text_bytes // pool_size))
+    pool_size = min(max(content_bytes // POOLS_WANTED, MIN_BYTES_PER_POOL), MAX_BYTES_PER_POOL)
+    return max(1, min(documents // MIN_DOCUMENTS_PER_POOL, content_bytes // pool_size))
 
 
-def digest_of(sentences: Sequence[str]) -> bytes:
-    """The content digest of a document: of its sentences as text, so that it does not depend on the vocabulary."""
-    return hashlib.blake2b("\n".join(sentences).encode(), digest_size=DIGEST_BYTES).digest()
+def content_of(text: str) -> bytes:
+    r"""What a document is known by: its text in UTF-8, ASCII blanks left out, which formats add and drop.
+
+    How it is split into sentences, and the vocabulary, change nothing of it.
+
+    >>> content_of("one\n\ntwo")
+    b'onetwo'
+    """
+    return text.encode().translate(None, b" \t\n\r")
+
+
+def digest_of(content: bytes) -> bytes:
+    """The digest of a document's content, 16 bytes."""
+    return hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest()
 
 
 @dataclass(frozen=True)
@@ -54,16 +65,16 @@ class Pools:
     eval: int
 
     @classmethod
-    def plan(cls, config: InstanceConfig, documents: int, text_bytes: int) -> "Pools":
+    def plan(cls, config: InstanceConfig, documents: int, content_bytes: int) -> "Pools":
         """The pools for a corpus; the evaluation documents have pools of about the same size."""
-        train = config.shards_per_copy or count_pools(documents, text_bytes)
+        train = config.shards_per_copy or count_pools(documents, content_bytes)
         return cls(train, math.ceil(train * config.eval_fraction))
 
     def __len__(self) -> int:
         return self.train + self.eval
 
     def pool_of(self, digest: bytes, config: InstanceConfig) -> int:
-        """The pool of the document with this content digest."""
+        """The pool of the document with this digest."""
         place = hash_fraction(config.random_seed, "pool", digest)
         if hash_fraction(config.random_seed, "eval", digest) < config.eval_fraction:
             return self.train + int(place * self.eval)
@@ -80,7 +91,7 @@ class Pools:
 
 @dataclass(frozen=True)
 class Pool:
-    """Tokenised documents, ordered by content digest, in flat arrays.
+    """Tokenised documents, ordered by digest, in flat arrays.
 
     Sentence `s` has the tokens `ids[sentence_offsets[s]:sentence_offsets[s + 1]]`; document `d` has the sentences
     `document_offsets[d]` up to `document_offsets[d + 1]`.

@@ -11,7 +11,7 @@ def split_sentences(document: RawDocument, options: ReadOptions) -> list[str]:
     Lines of BERT's text format are sentences as they stand. Raw text is split by sentencex, which never joins
     two paragraphs; lines wrapped inside a sentence are joined with spaces.
 
-    >>> raw = RawDocument("notes.jsonl:1", "Dr. Hill came at 3.5 p.m. today. He\nleft.\n\nA new paragraph", False)
+    >>> raw = RawDocument("Dr. Hill came at 3.5 p.m. today. He\nleft.\n\nA new paragraph", False)
     >>> split_sentences(raw, ReadOptions())
     ['Dr. Hill came at 3.5 p.m. today.', 'He left.', 'A new paragraph']
     """

@@ -4,16 +4,16 @@ import math
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import compress
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
 from pipeline.config import InstanceConfig
-from pipeline.documents import RawDocument, ReadOptions, Rejected, count_bytes, read_documents
+from pipeline.documents import RawDocument, ReadOptions, Rejected, read_documents
+from pipeline.files import FilePart
 from pipeline.plan import Target
-from pipeline.pools import Pools, digest_of, pack_documents, unpack_pool
+from pipeline.pools import Pools, content_of, digest_of, pack_documents, unpack_pool
 from pipeline.sentences import split_sentences
 from pipeline.shards import ShardBuilder
 from pipeline.unfinished import Unfinished
@@ -24,21 +24,38 @@ from tokenizer.vocab import Vocab
 BATCH_CHARACTERS = 2_000_000  # documents travel in lists of this size, so that the code after it vectorises
 COUNTS = "counts"  # the output that carries (name, number), beside the main one
 
-Sentences = list[str]
 Output = Any  # an element of the main output, or a TaggedOutput
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenDocument:
+    """A document whose pool is to be built in this run."""
+
+    pool: int
+    digest: bytes
+    document: RawDocument
+
+
+@dataclass(frozen=True, slots=True)
+class Sentences:
+    """A document as its sentences."""
+
+    pool: int
+    digest: bytes
+    sentences: list[str]
 
 
 @dataclass
 class ReadDocuments(beam.DoFn):
-    """A file's path -> lists of its raw documents; counts those read, and those set aside by reason."""
+    """A part of a file -> lists of its raw documents; counts those read, and those set aside by reason."""
 
     options: ReadOptions
 
-    def process(self, path: str) -> Iterator[Output]:
+    def process(self, part: FilePart) -> Iterator[Output]:
         counts: Counter[str] = Counter()
         batch: list[RawDocument] = []
         characters = 0
-        for document in read_documents(path, self.options):
+        for document in read_documents(part, self.options):
             counts["documents/read"] += 1
             if isinstance(document, Rejected):
                 counts[f"set_aside/{document.reason}"] += 1
@@ -52,46 +69,60 @@ class ReadDocuments(beam.DoFn):
         yield from _tagged(counts)
 
 
+class MeasureText(beam.DoFn):
+    """Lists of raw documents -> how many they are, the bytes of their content, and a fingerprint of it."""
+
+    def process(self, documents: list[RawDocument]) -> Iterator[tuple[str, int]]:
+        contents = [content_of(document.text) for document in documents]
+        yield "documents", len(documents)
+        yield "bytes", sum(map(len, contents))
+        yield "fingerprint", sum(int.from_bytes(digest_of(content)[:4]) for content in contents)
+
+
+@dataclass
+class ChooseDocuments(beam.DoFn):
+    """Lists of raw documents -> lists of those that are in the wanted pools."""
+
+    config: InstanceConfig
+    pools: Pools
+    wanted: Container[int]
+
+    def process(self, documents: list[RawDocument]) -> Iterator[list[ChosenDocument]]:
+        chosen = []
+        for document in documents:
+            digest = digest_of(content_of(document.text))
+            if (pool := self.pools.pool_of(digest, self.config)) in self.wanted:
+                chosen.append(ChosenDocument(pool, digest, document))
+        yield chosen
+
+
 @dataclass
 class SplitSentences(beam.DoFn):
-    """Lists of raw documents -> lists of documents, each a list of sentences."""
+    """Lists of chosen documents -> lists of their sentences."""
 
     options: ReadOptions
 
-    def process(self, documents: list[RawDocument]) -> Iterator[list[Sentences]]:
-        yield [split_sentences(document, self.options) for document in documents]
-
-
-class MeasureText(beam.DoFn):
-    """Lists of raw documents -> how many they are, their bytes (see `count_bytes`), and a fingerprint."""
-
-    def process(self, documents: list[RawDocument]) -> Iterator[tuple[str, int]]:
-        yield "documents", len(documents)
-        yield "bytes", sum(count_bytes(document.text) for document in documents)
-        yield "fingerprint", sum(int.from_bytes(digest_of([document.text])[:4]) for document in documents)
+    def process(self, chosen: list[ChosenDocument]) -> Iterator[list[Sentences]]:
+        yield [Sentences(c.pool, c.digest, split_sentences(c.document, self.options)) for c in chosen]
 
 
 @dataclass
 class TokenizeDocuments(beam.DoFn):
-    """Lists of documents -> (pool, packed document), for the documents of the wanted pools."""
+    """Lists of documents as sentences -> (pool, packed document)."""
 
     vocab: Vocab
-    config: InstanceConfig
-    pools: Pools
-    wanted: Container[int]
+    cased: bool
     unfinished: Unfinished  # which is told of the progress
 
     def setup(self) -> None:
-        self.tokenizer = FastTokenizer(self.vocab, self.config.cased)
+        self.tokenizer = FastTokenizer(self.vocab, self.cased)
 
     def process(self, documents: list[Sentences]) -> Iterator[tuple[int, bytes]]:
-        digests = [digest_of(sentences) for sentences in documents]
-        pools = [self.pools.pool_of(digest, self.config) for digest in digests]
-        is_wanted = [pool in self.wanted for pool in pools]
-        chosen = list(compress(documents, is_wanted))
-        packed = pack_documents(chosen, list(compress(digests, is_wanted)), self.tokenizer)
-        yield from zip(compress(pools, is_wanted), packed)
-        self.unfinished.count_tokenized(len(chosen))
+        packed = pack_documents(
+            [document.sentences for document in documents], [document.digest for document in documents], self.tokenizer
+        )
+        yield from zip([document.pool for document in documents], packed)
+        self.unfinished.count_tokenized(len(documents))
 
 
 @dataclass

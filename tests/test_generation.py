@@ -71,6 +71,16 @@ def wait_until(is_so: Callable[[], bool], process: subprocess.Popen[str]) -> Non
         time.sleep(0.01)
 
 
+def workers_of(process: subprocess.Popen[str]) -> list[int]:
+    """The processes that were forked from the one that its child is: those have no other children."""
+    children = dict(map(parent_of, Path("/proc").glob("[0-9]*/stat")))
+    return [pid for pid, parent in children.items() if children.get(parent) == process.pid]
+
+
+def parent_of(stat: Path) -> tuple[int, int]:
+    return int(stat.parent.name), int(stat.read_text().rpartition(")")[2].split()[1])
+
+
 @pytest.mark.parametrize(("how", "workers"), [(signal.SIGKILL, 1), (signal.SIGINT, 1), (signal.SIGINT, 2)])
 def test_an_interrupted_run_goes_on_and_keeps_what_is_finished(tmp_path, arguments, expected, how, workers):
     output = tmp_path / "out"
@@ -123,13 +133,7 @@ def test_a_worker_that_is_killed_changes_nothing(tmp_path, arguments, expected):
     output = tmp_path / "out"
     process = start(*arguments, "--output", output, "--num-workers", 2)
     wait_until(lambda: len(list(output.glob(RECORDS))) >= 3, process)
-    workers: dict[int, int] = {}  # process id -> processor time
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        fields = path.read_text().rpartition(")")[2].split()
-        command = (path.parent / "cmdline").read_bytes()
-        if fields[3] == str(process.pid) and b"sdk_worker_main" in command and not command.startswith(b"/bin/sh"):
-            workers[int(path.parent.name)] = int(fields[11])
-    os.kill(max(workers, key=lambda worker: workers[worker]), signal.SIGKILL)
+    os.kill(workers_of(process)[0], signal.SIGKILL)
     printed, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     assert "A worker process was killed; going on with what is finished" in printed

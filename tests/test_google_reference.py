@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.config import InstanceConfig
 from pipeline.documents import ReadOptions, read_documents
+from pipeline.files import FilePart
 from pipeline.sentences import split_sentences
 from tokenizer.vocab import Vocab
 from tokenizer.wordpiece import FullTokenizer
@@ -33,7 +34,7 @@ def test_oracle_equals_googles_instances(name):
     tokenizer = FullTokenizer(vocab)
     documents = [
         [tokenizer.tokenize(sentence) for sentence in split_sentences(document, ReadOptions())]
-        for document in read_documents(str(GOLDEN / "sample_text.txt"), ReadOptions())
+        for document in read_documents(FilePart(str(GOLDEN / "sample_text.txt")), ReadOptions())
     ]
 
     rng = random.Random(settings["random_seed"])

@@ -12,7 +12,7 @@ documents = st.lists(st.lists(sentences, min_size=1, max_size=5), max_size=8)
 
 
 def pack(document, dtype=np.uint16):
-    digest = digest_of([repr(sentence) for sentence in document])
+    digest = digest_of(repr(document).encode())
     ids = np.array([id for sentence in document for id in sentence], dtype)
     return pack_document(digest, ids, np.array([len(sentence) for sentence in document]))
 
@@ -32,7 +32,7 @@ def test_a_pool_holds_its_documents_in_the_order_of_their_digests(documents, dty
 
 def test_the_pool_of_a_document_depends_on_its_content_and_the_seed_alone():
     config, pools = InstanceConfig(), Pools(train=7, eval=0)
-    digests = [digest_of([f"sentence {number}"]) for number in range(7000)]
+    digests = [digest_of(f"sentence {number}".encode()) for number in range(7000)]
     chosen = [pools.pool_of(digest, config) for digest in digests]
     assert chosen == [pools.pool_of(digest, config) for digest in digests]
     assert chosen != [pools.pool_of(digest, InstanceConfig(random_seed=1)) for digest in digests]
@@ -42,7 +42,7 @@ def test_the_pool_of_a_document_depends_on_its_content_and_the_seed_alone():
 
 def test_a_share_of_the_documents_is_set_aside_whatever_the_number_of_pools():
     config = InstanceConfig(eval_fraction=0.1)
-    digests = [digest_of([f"sentence {number}"]) for number in range(5000)]
+    digests = [digest_of(f"sentence {number}".encode()) for number in range(5000)]
     aside = [{d for d in digests if Pools(n, 1).pool_of(d, config) >= n} for n in (1, 40)]
     assert aside[0] == aside[1]
     assert 430 < len(aside[0]) < 570

@@ -53,7 +53,7 @@ def test_more_words_than_can_be_held_are_pruned_the_same_way_however_they_are_sh
     tmp_path, corpus_lines, monkeypatch, printed
 ):
     monkeypatch.setattr(transforms, "MAX_WORDS", 10)
-    monkeypatch.setattr("pipeline.dag.MAX_FREQUENT_WORDS", 12)
+    monkeypatch.setattr(vocabulary, "MAX_FREQUENT_WORDS", 12)
     whole = write_text(tmp_path / "whole.txt", *corpus_lines)
     parts = [write_text(tmp_path / f"{n}.txt", *corpus_lines[n::3]) for n in range(3)]
     assert train([whole], tmp_path / "v1") == train(parts, tmp_path / "v2")

@@ -1,12 +1,10 @@
 """Counting the words of a corpus of any size, in parts that are counted apart and merged in any order."""
 
-import base64
 import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,17 +65,6 @@ class FrequentWords:
         """The words that pass, with their counts."""
         first, second = (row[buckets] for row, buckets in zip(self.is_frequent, _buckets_of(counts)))
         return {word: count for (word, count), passes in zip(counts.items(), first & second) if passes}
-
-    def to_json(self) -> dict[str, Any]:
-        """As what JSON can hold."""
-        packed = base64.b64encode(np.packbits(self.is_frequent).tobytes()).decode()
-        return {"floor": self.floor, "occurrences": self.occurrences, "is_frequent": packed}
-
-    @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> "FrequentWords":
-        """The inverse of `to_json`."""
-        packed = np.frombuffer(base64.b64decode(fields["is_frequent"]), np.uint8)
-        return cls(fields["floor"], fields["occurrences"], np.unpackbits(packed).view(bool).reshape(2, -1))
 
 
 @dataclass
