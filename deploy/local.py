@@ -90,9 +90,10 @@ def run(jobs: Sequence[Job], num_workers: int) -> None:
     Raises InputError where a step did, and WorkerLostError. The other workers are stopped then.
     """
     if num_workers == 1:
-        for job in jobs:
+        for number, job in enumerate(jobs):
+            if number:
+                give_back_memory()
             job.run()
-            give_back_memory()
         return
     context = multiprocessing.get_context("forkserver")
     waiting = list(jobs)

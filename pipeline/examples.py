@@ -50,7 +50,8 @@ class ExampleEncoder:
                 for feature in neighbours:
                     values = _encode_varints(instances[feature.name])
                     columns += [_entry_head(feature.name, FEATURE_INT64_LIST, len(row)) for row in values], values
-        return [_head(EXAMPLE_FEATURES, len(row)) + row for row in map(b"".join, zip(*columns))]
+        sizes = map(sum, zip(*(map(len, column) for column in columns)))
+        return list(map(b"".join, zip([_head(EXAMPLE_FEATURES, size) for size in sizes], *columns)))
 
 
 def _encode_fixed(feature: Feature, values: NDArray[np.generic]) -> NDArray[np.uint8]:
@@ -82,7 +83,7 @@ def _encode_varints(values: NDArray[np.generic]) -> list[bytes]:
     is_present = data != 0  # a varint has a byte 0 only if it is 0, which is one byte
     is_present[:, ::4] = True
     kept = np.flatnonzero(is_present)
-    packed = data.ravel()[kept].tobytes()
+    packed = data.ravel().take(kept).tobytes()
     ends = np.searchsorted(kept, np.arange(len(data) + 1) * data.shape[1]).tolist()
     return [packed[start:end] for start, end in pairwise(ends)]
 

@@ -12,7 +12,7 @@ from pipeline.config import InstanceConfig
 from pipeline.segments import Segments
 from tokenizer.vocab import MASK, Vocab
 
-COLUMN_BITS = 15  # max_seq_length is at most 32768
+COLUMNS = np.uint64((1 << 15) - 1)  # the bits of a column: max_seq_length is at most 32768
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,9 @@ def choose_tokens(
     """Chooses `wanted[i]` of the candidates in row i, all equally likely: [n, max_seq_length]."""
     wanted = np.minimum(wanted, candidates.sum(axis=1))
     order = _shuffled(candidates, rng)[:, : wanted.max(initial=0)]
+    is_chosen = np.arange(order.shape[1]) < wanted[:, None]
     chosen = np.zeros_like(candidates)
-    np.put_along_axis(chosen, order, np.arange(order.shape[1]) < wanted[:, None], axis=1)
+    chosen.reshape(-1)[(order + np.arange(len(order))[:, None] * chosen.shape[1])[is_chosen]] = True
     return chosen
 
 
@@ -143,7 +144,11 @@ def choose_words(
 def _shuffled(included: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.int64]:
     """The columns of each row in random order, those not included last: int64 [n, columns]."""
     # Each key holds its column in the lowest bits: none equals another, and sorting is faster than argsort.
-    keys = rng.integers(1 << 47, size=included.shape) << COLUMN_BITS | np.arange(included.shape[1])
-    keys |= ~included * np.int64(1 << 62)
+    keys = rng.bit_generator.random_raw(included.size).reshape(included.shape)
+    keys >>= np.uint64(1)
+    keys &= ~COLUMNS
+    keys |= np.arange(included.shape[1], dtype=np.uint64)
+    keys |= ~included * np.uint64(1 << 63)
     keys.sort(axis=1)
-    return keys & (1 << COLUMN_BITS) - 1
+    keys &= COLUMNS
+    return keys.view(np.int64)

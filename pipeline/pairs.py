@@ -33,7 +33,7 @@ def pair_documents(pool: Pool, config: InstanceConfig, rng: np.random.Generator)
             flat, skipped = _pair_ordered_sentences(pool, config, draw)
         case "mlm":
             flat, skipped = _pack_sentences(pool, config, draw), 0
-    return np.array(flat, np.int32).reshape(-1, 5), skipped
+    return np.fromiter(flat, np.int32, len(flat)).reshape(-1, 5), skipped
 
 
 def _pair_next_sentences(pool: Pool, config: InstanceConfig, draw: Draw) -> tuple[list[int], int]:

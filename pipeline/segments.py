@@ -43,11 +43,12 @@ def assemble(ids: NDArray[np.unsignedinteger], pairs: Pairs, max_seq_length: int
     a_start, a_end, b_start, b_end, is_random_next = (column[:, None] for column in pairs.T)
     length_a, length_b = a_end - a_start, b_end - b_start
     position = np.arange(max_seq_length, dtype=np.int32)
-    source = np.where(position <= length_a, a_start - 1 + position, b_start - 2 - length_a + position)
+    source = np.where(position <= length_a, a_start - 1, b_start - 2 - length_a)
+    source += position
     last = length_a + length_b + 1 + (length_b > 0)
-    input_ids = ids[np.clip(source, 0, len(ids) - 1)].astype(np.int32)
-    input_ids[position > last] = 0
+    input_ids = ids.take(source, mode="clip").astype(np.int32)
+    input_ids *= position < last
     input_ids[:, 0] = vocab.ids[CLS]
-    np.put_along_axis(input_ids, length_a + 1, vocab.ids[SEP], axis=1)
-    np.put_along_axis(input_ids, last, vocab.ids[SEP], axis=1)
+    row_starts = np.arange(len(pairs))[:, None] * max_seq_length
+    input_ids.reshape(-1)[row_starts + np.hstack([length_a + 1, last])] = vocab.ids[SEP]
     return Segments(input_ids, length_a[:, 0], length_b[:, 0], is_random_next[:, 0])

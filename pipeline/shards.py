@@ -103,8 +103,8 @@ class ShardBuilder:
     ) -> None:
         is_label = predictions.masked_lm_weights > 0
         labels = predictions.masked_lm_ids[is_label]
-        rows, _ = np.nonzero(is_label)
-        shown = input_ids[rows, predictions.masked_lm_positions[is_label]]
+        places = predictions.masked_lm_positions + np.arange(len(input_ids))[:, None] * input_ids.shape[1]
+        shown = input_ids.reshape(-1)[places[is_label]]
         is_mask, is_kept = shown == self.masker.mask_id, shown == labels
         counts[f"{split}/instances"] += len(input_ids)
         counts[f"{split}/random_next"] += int(segments.is_random_next.sum())

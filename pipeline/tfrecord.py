@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,9 +53,9 @@ def mask_crc(crc: Crc) -> Crc:
 
 def frame_records(records: Sequence[bytes]) -> bytes:
     """Records as they stand in the file, one after the other."""
-    crcs = np.array([google_crc32c.value(record) for record in records], np.uint32)
+    crcs = np.fromiter(map(google_crc32c.value, records), np.uint32, len(records))
     footers = mask_crc(crcs).astype("<u4").view("V4").tolist()
-    return b"".join([part for record, end in zip(records, footers) for part in (_header(len(record)), record, end)])
+    return b"".join(chain.from_iterable(zip(map(_header, map(len, records)), records, footers)))
 
 
 @lru_cache
