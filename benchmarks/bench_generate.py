@@ -1,10 +1,14 @@
 """Speed and memory of `maskmill generate`, beside the readable oracle, in one run.
 
-    python benchmarks/bench_generate.py [CORPUS] [VOCAB]
+    python benchmarks/bench_generate.py [--times N] [--dupe-factor N] [--memory-limit SIZE]
+                                        [--corpus FILE] [--vocab FILE]
 
-CORPUS is in BERT's text format. Prints one table: whole processes first, then the stages of one process.
+FILE is in BERT's text format; `--times 10` makes ten distinct copies of it one large file. Prints two tables: whole
+processes, with one worker and with two, and the stages of one process.
 """
 
+import argparse
+import os
 import random
 import resource
 import shutil
@@ -44,51 +48,111 @@ from tokenizer.wordpiece import FullTokenizer  # noqa: E402
 
 CONFIG = InstanceConfig(dupe_factor=5)
 ORACLE_DOCUMENTS = 40
+EMPTY_RUN = """
+import apache_beam, deploy.generation, pipeline.dag
+pipeline.dag.run(lambda p: p | apache_beam.Create([1]), ["--runner=FnApiRunner"])
+"""
 
 
 def main() -> None:
-    corpus = Path(sys.argv[1] if len(sys.argv) > 1 else SHARED / "books_sentences.txt.gz")
-    vocab_file = Path(sys.argv[2] if len(sys.argv) > 2 else SHARED / "bert-base-uncased-vocab.txt")
-    if not corpus.exists() or not vocab_file.exists():
-        print(f"Skipped: {corpus} or {vocab_file} is absent; name a corpus in BERT's text format and a vocabulary.")
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--times", type=int, default=1)
+    parser.add_argument("--dupe-factor", default="5")
+    parser.add_argument("--memory-limit")
+    parser.add_argument("--num-workers", type=int, nargs="*", default=[1, 2])
+    parser.add_argument("--corpus", type=Path, default=SHARED / "books_sentences.txt.gz")
+    parser.add_argument("--vocab", type=Path, default=SHARED / "bert-base-uncased-vocab.txt")
+    arguments = parser.parse_args()
+    if not arguments.corpus.exists() or not arguments.vocab.exists():
+        print(f"Skipped: {arguments.corpus} or {arguments.vocab} is absent; name a corpus and a vocabulary.")
         return
-    documents = [d for d in read_documents(FilePart(str(corpus)), ReadOptions()) if isinstance(d, RawDocument)]
-    megabytes = sum(len(document.text.encode()) for document in documents) / 1e6
+    part = FilePart(str(arguments.corpus))
+    documents = [d for d in read_documents(part, ReadOptions()) if isinstance(d, RawDocument)]
     console = Console(width=100)
+    options = ["--dupe-factor", arguments.dupe_factor]
+    if arguments.memory_limit:
+        options += ["--memory-limit", arguments.memory_limit]
 
-    table = Table("what", "wall s", "CPU s", "peak MB", "MB/s", title=f"{corpus.name}, {megabytes:.1f} MB, 5 copies")
-    for workers in (1, 2):
-        wall, cpu, peak = run_process(corpus, vocab_file, workers)
-        table.add_row(
-            f"maskmill generate, {workers} worker{'s' * (workers > 1)}",
-            f"{wall:.1f}", f"{cpu:.1f}", f"{peak:.0f}", f"{megabytes / wall:.2f}",
-        )  # fmt: skip
-    seconds, slice_megabytes = run_oracle(documents, vocab_file)
+    with tempfile.TemporaryDirectory() as folder:
+        corpus = Path(folder) / "corpus.txt"
+        with corpus.open("w", encoding="utf-8") as file:
+            for copy in range(arguments.times):
+                file.writelines(f"Copy {copy} .\n{document.text}\n\n" for document in documents)
+        megabytes = corpus.stat().st_size / 1e6
+        title = f"{arguments.corpus.name} x {arguments.times}, {megabytes:.1f} MB, {' '.join(options)}"
+        table = Table("what", "wall s", "CPU s", "peak MB", "MB/s", title=title)
+        for workers in arguments.num_workers:
+            command = [
+                str(Path(sys.executable).parent / "maskmill"), "generate", str(corpus), "--vocab-file",
+                str(arguments.vocab), "--output", f"{folder}/out", "--num-workers", str(workers), *options,
+            ]  # fmt: skip
+            wall, cpu, peak = run_process(command)
+            shutil.rmtree(f"{folder}/out")
+            table.add_row(
+                f"maskmill generate, {workers} worker{'s' * (workers > 1)}",
+                f"{wall:.1f}", f"{cpu:.1f}", f"{peak:.0f}", f"{megabytes / wall:.2f}",
+            )  # fmt: skip
+        _, cpu, _ = run_process([sys.executable, "-c", EMPTY_RUN])
+        table.add_row("start of Python and Beam: a DAG of one element", "", f"{cpu:.1f}")
+    seconds, slice_megabytes = run_oracle(documents, arguments.vocab)
     table.add_row(
         f"readable oracle, {ORACLE_DOCUMENTS} documents",
         f"{seconds:.1f}", f"{seconds:.1f}", "", f"{slice_megabytes / seconds:.2f}",
     )  # fmt: skip
     console.print(table)
 
-    stages = run_stages(documents, vocab_file)
-    table = Table("stage, one process", "CPU s", "share")
+    stages = run_stages(documents, arguments.vocab)
+    table = Table("stage, one process, once the corpus", "CPU s", "share")
     for stage, seconds in stages.items():
         table.add_row(stage, f"{seconds:.2f}", f"{seconds / stages.total():.0%}")
+    table.add_row("all", f"{stages.total():.2f}", "")
     console.print(table)
 
 
-def run_process(corpus: Path, vocab_file: Path, workers: int) -> tuple[float, float, float]:
-    """Wall seconds, CPU seconds and peak MB (of the largest process) of the whole command."""
-    folder = tempfile.mkdtemp()
-    command = [
-        str(Path(sys.executable).parent / "maskmill"), "generate", str(corpus), "--vocab-file", str(vocab_file),
-        "--output", folder, "--dupe-factor", "5", "--num-workers", str(workers),
-    ]  # fmt: skip
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
-    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    shutil.rmtree(folder)
-    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, after.ru_maxrss / 1024
+def run_process(command: list[str]) -> tuple[float, float, float]:
+    """Wall seconds, CPU seconds and the peak MB of a command: the memory of all its processes together (PSS)."""
+    start = time.perf_counter()
+    peak = 0
+    cpu: dict[int, float] = {}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    while process.poll() is None:
+        family = [process.pid, *descendants(process.pid)]
+        peak = max(peak, sum(map(proportional_memory, family)))
+        cpu |= {pid: cpu_seconds(pid) for pid in family[1:]}
+        time.sleep(0.1)
+    if process.returncode:
+        sys.exit(f"{command} failed")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    own = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return time.perf_counter() - start, own + sum(cpu.values()), peak / 1e6
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes that a process started, and those that they did."""
+    try:
+        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+    return children + [below for child in children for below in descendants(child)]
+
+
+def proportional_memory(pid: int) -> int:
+    """Bytes of a process, those that it shares with others divided among them."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+
+def cpu_seconds(pid: int) -> float:
+    """Of a process up to now."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def run_oracle(documents: list[RawDocument], vocab_file: Path) -> tuple[float, float]:
