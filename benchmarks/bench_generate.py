@@ -119,8 +119,8 @@ def run_process(command: list[str]) -> tuple[float, float, float]:
     while process.poll() is None:
         family = [process.pid, *descendants(process.pid)]
         peak = max(peak, sum(map(proportional_memory, family)))
-        cpu |= {pid: cpu_seconds(pid) for pid in family[1:]}
-        time.sleep(0.1)
+        cpu |= {pid: max(cpu.get(pid, 0.0), cpu_seconds(pid)) for pid in family[1:]}
+        time.sleep(0.5)
     if process.returncode:
         sys.exit(f"{command} failed")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -73,13 +73,13 @@ def generate_datasets(
         return
 
     started, clock = datetime.now(UTC), time.monotonic()
+    sample = read_sample(files, reading)
+    costs = [estimate_copy(sample, reading, vocab, target.config) for target in targets]
     corpus = _measure(console, inputs, files, reading, targets[0].config.objective, num_workers)
     for target, identity in zip(targets, identities):
         identity["documents"] = corpus["fingerprint"]
         check_output(target.output, identity, options.overwrite)
     pools = Pools.plan(targets[0].config, corpus["documents"], corpus["bytes"])
-    sample = read_sample(files, reading)
-    costs = [estimate_copy(sample, reading, vocab, target.config) for target in targets]
     work = _weigh(targets, pools, costs, corpus)
     memory_limit = options.memory_limit or machine_memory() // 2
     packed_bytes = int(costs[0].packed_bytes * corpus["bytes"] / max(1, costs[0].content_bytes))
@@ -122,6 +122,8 @@ def generate_datasets(
         write_manifest(target, vocab, pools, reading_counts)
         write_text_atomically(target.output / "run.json", json.dumps(run, indent=1) + "\n")
         show_summary(console, target.output, DatasetInfo.load(target.output), time.monotonic() - clock)
+    for target in targets:
+        Unfinished(target.output).remove()  # not before all are whole: else a kill in between could not be gone on from
     console.print(f"Look at it with: maskmill inspect {targets[0].output}")
 
 

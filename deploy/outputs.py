@@ -23,10 +23,10 @@ def check_output(output: Path, identity: Mapping[str, Any], overwrite: bool) -> 
         raise InputError(f"output {output} cannot be written to; check its permissions, or give another folder")
     if overwrite or not output.exists():
         return
-    if (output / MANIFEST).exists():
-        raise InputError(f"output {output} holds a dataset; give another folder, or --overwrite to replace it")
     earlier = Unfinished(output).identity()
     if earlier is None:
+        if (output / MANIFEST).exists():
+            raise InputError(f"output {output} holds a dataset; give another folder, or --overwrite to replace it")
         if dataset_files(output):
             raise InputError(
                 f"output {output} holds shards but no {MANIFEST}; give another folder, or --overwrite to replace them"

@@ -12,11 +12,12 @@ from typing import BinaryIO, Literal
 import orjson
 from isal import igzip_lib
 
-from pipeline.files import BLOCK_BYTES, FilePart, count_lines, decompress, read_lines
+from pipeline.files import BLOCK_BYTES, FilePart, count_lines_before, decompress, read_lines
 from tokenizer.errors import InputError
 
 InputFormat = Literal["auto", "text", "jsonl"]
 BLANK_LINES = re.compile(r"\n\s*\n")  # \s is what str.strip() removes
+BLANK_END = re.compile(r"\n\s*\Z")
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def read_stream(
             for document in _read_jsonl(blocks, options) if is_jsonl else _read_text(blocks, not part.start, options):
                 if isinstance(document, Rejected):
                     if lines_before is None:
-                        lines_before = count_lines(path, part.start)
+                        lines_before = count_lines_before(part)
                     document = Rejected(lines_before + document.line, document.reason)
                 yield document
     except (EOFError, gzip.BadGzipFile, igzip_lib.IsalError) as error:  # type: ignore[misc]
@@ -113,7 +114,7 @@ def _read_text(
     line = next_line = 1  # the first ones of that document and of the block
 
     def finish() -> Iterator[RawDocument | Rejected]:
-        text = "".join(begun)
+        text = BLANK_END.sub("", "".join(begun))
         if is_mine and text.strip():
             if is_clean or _is_clean(text):
                 yield RawDocument(text, lines_are_sentences)

@@ -115,10 +115,11 @@ def _read_blocks(stream: io.BufferedReader, block_bytes: int) -> Iterator[bytes]
         yield b"".join(begun)
 
 
-def count_lines(path: str, end: int) -> int:
-    """The number of lines that begin before byte `end` of a plain file, where a line begins, too."""
-    lines = 0
-    with open(path, "rb") as file:
-        while block := file.read(min(BLOCK_BYTES, end - file.tell())):
+def count_lines_before(part: FilePart) -> int:
+    """The number of lines of a plain file that begin before the part does."""
+    lines, left = 1, part.start - 1  # the line end from there on is the last one before the part
+    with open(part.path, "rb") as file:
+        while block := file.read(min(BLOCK_BYTES, left)):
             lines += block.count(b"\n")
+            left -= len(block)
     return lines

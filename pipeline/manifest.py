@@ -36,7 +36,6 @@ def write_manifest(target: Target, vocab: Vocab, pools: Pools, reading: Mapping[
         shards=tuple(sorted(shards, key=lambda shard: (shard.split != "train", shard.copy, shard.pool))),
         maskmill_version=version("maskmill"),
     ).save(target.output)
-    unfinished.remove()
 
 
 def _nest(counts: Mapping[str, int]) -> dict[str, dict[str, int]]:

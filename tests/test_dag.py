@@ -40,6 +40,7 @@ def generate(inputs, output, vocab, config=CONFIG, pools=POOLS, reading=None, nu
         jobs.append(local.Job("generate_shards", arguments))
     local.run(jobs, num_workers)
     write_manifest(target, vocab, pools, {"documents/read": 40})
+    Unfinished(output).remove()
     return {path.name: path.read_bytes() for path in output.iterdir()}
 
 

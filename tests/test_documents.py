@@ -6,7 +6,7 @@ import json
 import pytest
 
 from pipeline.documents import RawDocument, ReadOptions, Rejected, read_documents
-from pipeline.files import FilePart, list_files
+from pipeline.files import FilePart
 from pipeline.sentences import split_sentences
 from tokenizer.errors import InputError
 
@@ -54,7 +54,7 @@ def test_jsonl_is_recognised_by_name_or_content(tmp_path):
 
 def test_a_named_format_decides(tmp_path):
     (tmp_path / "a.txt").write_text('{"body": "x y"}\n')
-    assert texts(tmp_path / "a.txt") == [['{"body": "x y"}', ""]]
+    assert texts(tmp_path / "a.txt") == [['{"body": "x y"}']]
     assert texts(tmp_path / "a.txt", input_format="jsonl", text_field="body") == [["x y"]]
 
 
@@ -102,23 +102,6 @@ def test_a_binary_file_is_refused_by_name(tmp_path):
     (tmp_path / "a.txt").write_bytes("text".encode("utf-16"))
     with pytest.raises(InputError, match=r"a\.txt is no text \(it has NUL bytes\)"):
         read(tmp_path / "a.txt")
-
-
-def test_inputs_are_files_folders_and_patterns(tmp_path):
-    for name in ("a.txt", "b/c.txt", "b/.hidden", "b/.git/config"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("x")
-    everything = [f"{tmp_path}/a.txt", f"{tmp_path}/b/c.txt"]
-    assert list_files([str(tmp_path)]) == everything
-    assert list_files([f"{tmp_path}/**/*.txt"]) == everything
-    assert list_files([str(tmp_path / "b"), f"{tmp_path}/b/../b/c.txt", f"{tmp_path}/a.txt"]) == everything
-
-
-@pytest.mark.parametrize("name", ["nowhere.txt", "*.nothing", "empty"])
-def test_an_input_that_names_no_file_is_refused(tmp_path, name):
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="names no file"):
-        list_files([str(tmp_path / name)])
 
 
 def test_an_unreadable_file_is_refused_by_name(tmp_path):

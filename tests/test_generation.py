@@ -161,6 +161,70 @@ def test_two_lengths_are_the_datasets_of_each_alone(tmp_path, corpus_file, small
     assert DatasetInfo.load(tmp_path / "64").max_predictions_per_seq == 10  # 64 * 0.15, rounded up
 
 
+def test_a_run_that_is_killed_after_its_first_manifest_goes_on(tmp_path, corpus_file, small_vocab_file):
+    lengths = ["--max-seq-length", 32, "--max-seq-length", 64]
+    arguments = ["generate", corpus_file, "--vocab-file", small_vocab_file, *lengths, "--output", tmp_path / "out"]
+    kill = (
+        "import os, deploy.generation as g; write = g.write_manifest\n"
+        "g.write_manifest = lambda *a: (write(*a), os.kill(os.getpid(), 9))\n"
+        "from deploy.cli import main; main(prog_name='maskmill')"
+    )
+    assert subprocess.run([sys.executable, "-c", kill, *map(str, arguments)], capture_output=True).returncode == -9
+    manifests = [tmp_path / "out" / f"seq{length}" / "dataset_info.json" for length in (32, 64)]
+    assert [manifest.exists() for manifest in manifests] == [True, False]
+    result = maskmill(*arguments)
+    assert result.returncode == 0, result.stderr
+    assert "Going on with an interrupted run: 20 of 20 shards are finished" in result.stdout
+    for manifest in manifests:
+        DatasetInfo.load(manifest.parent).check_files(manifest.parent)
+        assert sorted(path.name for path in manifest.parent.glob(".*")) == []
+    assert_refused(maskmill(*arguments), "holds a dataset")
+
+
+def test_workers_end_with_the_process_that_started_them(tmp_path, arguments, expected):
+    output = tmp_path / "out"
+    process = start(*arguments, "--output", output, "--num-workers", 2)
+    wait_until(lambda: any(output.glob(RECORDS)), process)
+    workers = workers_of(process)
+    assert len(workers) == 2
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 10
+    while any(is_running(worker) for worker in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    result = maskmill(*arguments, "--output", output, "--num-workers", 2)
+    assert result.returncode == 0, result.stderr
+    assert files_of(output) == expected
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_the_number_of_shards_depends_on_the_text_alone(tmp_path, corpus, small_vocab_file):
+    documents = [f"{document}\n{document.upper()} {document}" for document in corpus.read_text().split("\n\n")] * 4
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "all.txt").write_text("\n\n".join(documents))
+    (tmp_path / "mixed").mkdir()
+    half = len(documents) // 2
+    (tmp_path / "mixed" / "b.txt.gz").write_bytes(igzip.compress("\n \n\n".join(documents[half:]).encode()))
+    lines = "\n".join(json.dumps({"text": document}) for document in documents[:half])
+    (tmp_path / "mixed" / "a.jsonl").write_text(lines)
+    arguments = ["--vocab-file", small_vocab_file, *SMALL, "--dupe-factor", 1, "--split-sentences", "none"]
+    made = {}
+    for name, workers in (("text", 1), ("mixed", 2)):
+        output = tmp_path / f"{name}_out"
+        result = maskmill("generate", tmp_path / name, *arguments, "--output", output, "--num-workers", workers)
+        assert result.returncode == 0, result.stderr
+        made[name] = files_of(output)
+    assert made["text"] == made["mixed"]
+    assert sum(name.startswith("instances") for name in made["text"]) == 2
+
+
 def test_duplicates_are_counted_and_dropped_when_asked(tmp_path, small_vocab_file):
     documents = [f"the cat sat on a {word}\nit ran" for word in ("mat", "park", "dog")]
     (tmp_path / "a.txt").write_text("\n\n".join([*documents, documents[0], documents[0]]))

@@ -1,0 +1,88 @@
+"""Files are found, and read in parts that give the documents of the whole."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.documents import ReadOptions, Rejected, read_documents, read_stream
+from pipeline.files import FilePart, list_files, list_parts
+from tokenizer.errors import InputError
+
+lines = st.lists(st.sampled_from(["", "one", "two three", " ", "\u3000", "é", "\x85", "four\r", "{}"]), max_size=30)
+
+
+def read_in_parts(path, part_bytes, options, block_bytes):
+    documents = []
+    for part in list_parts([str(path)], part_bytes):
+        with path.open("rb") as file:
+            documents += read_stream(part, file, options, block_bytes)
+    return documents
+
+
+@given(lines=lines, end=st.sampled_from(["", "\n"]), part_bytes=st.integers(1, 40), block_bytes=st.integers(1, 40))
+def test_parts_of_a_text_hold_the_documents_of_the_whole(tmp_path_factory, lines, end, part_bytes, block_bytes):
+    path = tmp_path_factory.getbasetemp() / "parts.txt"
+    path.write_bytes(("\n".join(lines) + end).encode())
+    expected: list[list[str]] = [[]]
+    for line in lines:
+        if line.strip():
+            expected[-1].append(line)
+        else:
+            expected.append([])
+    found = read_in_parts(path, part_bytes, ReadOptions(), block_bytes)
+    assert [document.text.split("\n") for document in found] == [document for document in expected if document]
+
+
+@given(texts=st.lists(st.text(max_size=9), max_size=12), part_bytes=st.integers(1, 60), block_bytes=st.integers(1, 60))
+def test_parts_of_json_lines_hold_the_documents_of_the_whole(tmp_path_factory, texts, part_bytes, block_bytes):
+    path = tmp_path_factory.getbasetemp() / "parts.jsonl"
+    path.write_bytes(b"\n".join(json.dumps({"text": text}).encode() for text in texts))
+    found = read_in_parts(path, part_bytes, ReadOptions(), block_bytes)
+    assert found == list(read_documents(FilePart(str(path)), ReadOptions()))
+    assert [None if isinstance(document, Rejected) else document.text for document in found] == [
+        text if (text.strip() and text.isprintable()) or (is_clean(text) and text.strip()) else None for text in texts
+    ]
+
+
+def is_clean(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+@given(block_bytes=st.integers(1, 99), part_bytes=st.integers(1, 99))
+def test_a_rejected_document_is_named_by_its_line_in_the_file(tmp_path_factory, block_bytes, part_bytes):
+    path = tmp_path_factory.getbasetemp() / "broken.txt"
+    path.write_bytes(b"good\nlines\n\n\nb\xffd\nand\n \ngood\n\nb\xffd")
+    found = read_in_parts(path, part_bytes, ReadOptions(), block_bytes)
+    assert [document.line for document in found if isinstance(document, Rejected)] == [5, 10]
+    path = tmp_path_factory.getbasetemp() / "broken.jsonl"
+    path.write_bytes(b'{"text": "good"}\n\n{broken\n{"text": "good"}\n{}\n')
+    found = read_in_parts(path, part_bytes, ReadOptions(), block_bytes)
+    assert [document.line for document in found if isinstance(document, Rejected)] == [3, 5]
+
+
+def test_only_large_plain_files_are_cut(tmp_path):
+    (tmp_path / "a.txt").write_text("x" * 25)
+    (tmp_path / "b.gz").write_bytes(b"\x1f\x8b" + b"x" * 25)
+    a, b = str(tmp_path / "a.txt"), str(tmp_path / "b.gz")
+    parts = [FilePart(a, 0, 10), FilePart(a, 10, 20), FilePart(a, 20, 30), FilePart(b)]
+    assert list(list_parts([str(tmp_path)], 10)) == parts
+    assert list(list_parts([str(tmp_path)], 25)) == [FilePart(a), FilePart(b)]
+
+
+def test_inputs_are_files_folders_and_patterns(tmp_path):
+    for name in ("a.txt", "b/c.txt", "b/.hidden", "b/.git/config"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    everything = [f"{tmp_path}/a.txt", f"{tmp_path}/b/c.txt"]
+    assert list_files([str(tmp_path)]) == everything
+    assert list_files([f"{tmp_path}/**/*.txt"]) == everything
+    assert list_files([str(tmp_path / "b"), f"{tmp_path}/b/../b/c.txt", f"{tmp_path}/a.txt"]) == everything
+
+
+@pytest.mark.parametrize("name", ["nowhere.txt", "*.nothing", "empty"])
+def test_an_input_that_names_no_file_is_refused(tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="names no file"):
+        list_files([str(tmp_path / name)])
