@@ -48,18 +48,25 @@ class Unfinished:
 
     def finished(self) -> Iterator[tuple[ShardInfo, Counter[str]]]:
         """The finished shards and what they hold."""
-        for path in sorted(self.folder.glob(RECORDS)):
-            fields = json.loads(path.read_text(encoding="utf-8"))
-            yield ShardInfo(**fields["shard"]), Counter(fields["counts"])
+        return (self._read(name) for name in sorted(self.names()))
+
+    def _read(self, name: str) -> tuple[ShardInfo, Counter[str]]:
+        fields = json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
+        return ShardInfo(**fields["shard"]), Counter(fields["counts"])
 
     def check(self) -> set[str]:
-        """The names of the finished shards whose files are whole; forgets the others."""
+        """The names of the finished shards whose records and files are whole; forgets the others."""
         whole = set()
-        for shard, _ in self.finished():
-            if find_damage(self.output, shard.path, shard.bytes, shard.sha256):
-                (self.folder / f"{shard.path}.json").unlink()
+        for name in self.names():
+            try:
+                shard, _ = self._read(name)
+                is_damaged = bool(find_damage(self.output, name, shard.bytes, shard.sha256))
+            except (ValueError, KeyError, TypeError):  # the record itself is damaged
+                is_damaged = True
+            if is_damaged:
+                (self.folder / f"{name}.json").unlink()
             else:
-                whole.add(shard.path)
+                whole.add(name)
         return whole
 
     def count_tokenized(self, documents: int) -> None:

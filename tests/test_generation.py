@@ -97,7 +97,8 @@ def test_an_interrupted_run_goes_on_and_keeps_what_is_finished(tmp_path, argumen
         assert (output / name).read_bytes() == expected[name]
         finished[name] = (output / name).stat().st_mtime_ns
 
-    damaged, missing, *kept = sorted(finished)
+    damaged, missing, unrecorded, *kept = sorted(finished)
+    (output / ".unfinished" / f"{unrecorded}.json").write_text('{"shard": 3')
     (output / damaged).write_bytes(expected[damaged][:-1] + b"?")
     (output / missing).unlink()
     result = maskmill(*arguments, "--output", output)
