@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 CODE = tokenizer pipeline model deploy tests benchmarks setup.py
 
-.PHONY: demo test lint types bench clean
+.PHONY: demo test lint types bench fuzz clean
 
 demo: $(VENV)/train  ## all of it, on the documentation of the installed Python packages
 	$(VENV)/bin/maskmill demo --output demo
@@ -20,6 +20,9 @@ types: $(VENV)/test
 
 bench: $(VENV)/test  ## speed and memory, see benchmarks/README.md
 	$(VENV)/bin/python benchmarks/bench_generate.py
+
+fuzz: $(VENV)/test  ## damaged files of every format, many more than the tests try
+	MASKMILL_FUZZ_CASES=20000 $(VENV)/bin/pytest tests/test_fuzz.py
 
 clean:
 	rm -rf $(VENV) build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

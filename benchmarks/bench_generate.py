@@ -32,12 +32,13 @@ sys.path.insert(0, str(ROOT / "tests"))
 import google_reference  # noqa: E402
 
 from pipeline.config import InstanceConfig  # noqa: E402
-from pipeline.documents import RawDocument, ReadOptions, read_documents  # noqa: E402
+from pipeline.documents import RawDocument, ReadOptions, content_of, digest_of  # noqa: E402
 from pipeline.examples import ExampleEncoder  # noqa: E402
 from pipeline.files import FilePart  # noqa: E402
 from pipeline.masking import Masker  # noqa: E402
 from pipeline.pairs import pair_documents, truncate_pairs  # noqa: E402
-from pipeline.pools import content_of, digest_of, pack_documents, unpack_pool  # noqa: E402
+from pipeline.pools import pack_documents, unpack_pool  # noqa: E402
+from pipeline.reading import read_documents  # noqa: E402
 from pipeline.schema import features  # noqa: E402
 from pipeline.segments import assemble  # noqa: E402
 from pipeline.sentences import split_sentences  # noqa: E402
@@ -186,7 +187,7 @@ def run_stages(documents: list[RawDocument], vocab_file: Path) -> Counter[str]:
     with clock("tokenize, pack"):
         packed = list(pack_documents(split, digests, tokenizer))
     with clock("unpack"):
-        pool = unpack_pool(packed, id_dtype(len(vocab)))
+        pool = unpack_pool(packed, id_dtype(len(vocab)), CONFIG, vocab.ids["[UNK]"])
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(CONFIG.dupe_factor):

@@ -30,12 +30,13 @@ sys.path.insert(0, str(ROOT / "tests"))
 import google_reference  # noqa: E402
 
 from pipeline.config import InstanceConfig  # noqa: E402
-from pipeline.documents import RawDocument, ReadOptions, read_documents  # noqa: E402
+from pipeline.documents import RawDocument, ReadOptions, content_of, digest_of  # noqa: E402
 from pipeline.examples import ExampleEncoder  # noqa: E402
 from pipeline.files import FilePart  # noqa: E402
 from pipeline.masking import Masker  # noqa: E402
 from pipeline.pairs import pair_documents, truncate_pairs  # noqa: E402
-from pipeline.pools import Pool, content_of, digest_of, pack_document, unpack_pool  # noqa: E402
+from pipeline.pools import Pool, pack_document, unpack_pool  # noqa: E402
+from pipeline.reading import read_documents  # noqa: E402
 from pipeline.schema import features  # noqa: E402
 from pipeline.segments import assemble  # noqa: E402
 from pipeline.sentences import split_sentences  # noqa: E402
@@ -87,7 +88,7 @@ def tokenize(corpus: Path, vocab: Vocab) -> Pool:
         ids, offsets = tokenizer.encode(sentences)
         lengths = np.diff(offsets)
         packed.append(pack_document(digest_of(content_of(document.text)), ids, lengths[lengths > 0]))
-    return unpack_pool(packed, id_dtype(len(vocab)))
+    return unpack_pool(packed, id_dtype(len(vocab)), InstanceConfig(), vocab.ids["[UNK]"])
 
 
 def config_of(google: Statistics, setting: str, random_seed: int) -> InstanceConfig:

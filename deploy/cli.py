@@ -11,6 +11,7 @@ import click
 
 from model.config import TrainConfig
 from pipeline.config import InstanceConfig, Objective
+from pipeline.documents import MAX_REJECTED, InputFormat, ReadOptions
 from pipeline.schema import DatasetInfo
 from tokenizer.config import VocabConfig
 from tokenizer.errors import InputError
@@ -114,12 +115,19 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options of the commands that read documents."""
     for option in (
         click.option("--num-workers", type=click.IntRange(1), help="Processes. [default: by the size of the input]"),
-        click.option("--text-field", default="text", help="JSONL: the field that holds the document."),
+        click.option(
+            "--max-rejected",
+            default=MAX_REJECTED,
+            type=click.FloatRange(0, 1),
+            help="Share of the documents that may be unusable before the run fails.",
+        ),
+        click.option("--text-field", default="text", help="JSONL and Parquet: what holds the document; a.b is b in a."),
         click.option(
             "--input-format",
-            type=click.Choice(["auto", "text", "jsonl"]),
+            type=click.Choice(get_args(InputFormat)),
             default="auto",
-            help="text: a sentence per line, a blank line between documents. jsonl: an object per line.",
+            help="text: a sentence per line, a blank line between documents. jsonl: an object per line. wiki: "
+            "WikiExtractor's <doc>. auto: by content and name.",
         ),
     ):
         command = option(command)
@@ -155,22 +163,31 @@ def vocab(
     output: Path,
     overwrite: bool,
     num_workers: int | None,
-    input_format: Any,
+    max_rejected: float,
+    input_format: InputFormat,
     text_field: str,
     special_tokens: str,
     **config: Any,
 ) -> None:
     """Train a WordPiece vocabulary on documents.
 
-    INPUT is a file, a folder or a pattern; plain or gzip. Beside the vocabulary stands its tokenizer.json.
+    INPUT is a file, a folder or a pattern: text, JSONL, Parquet or WikiExtractor's output, plain, .gz, .zst, .bz2 or
+    .xz. Beside the vocabulary stands its tokenizer.json.
     """
     from deploy.vocabulary import train_vocab_file
-    from pipeline.documents import ReadOptions
 
     with wrong_usage():
         vocab_config = VocabConfig(special_tokens=tuple(filter(None, special_tokens.split(","))), **config)
     reading = ReadOptions(input_format, text_field)
-    train_vocab_file(inputs, output, vocab_config, reading, num_workers=num_workers, overwrite=overwrite)
+    train_vocab_file(
+        inputs,
+        output,
+        vocab_config,
+        reading,
+        num_workers=num_workers,
+        overwrite=overwrite,
+        max_rejected=max_rejected,
+    )
 
 
 @main.command()
@@ -202,9 +219,16 @@ def vocab(
     "--split-sentences",
     default="auto",
     metavar="auto|none|CODE",
-    help="none: a line is a sentence. auto: none for text, --language for JSONL. CODE: that language.",
+    help="none: a line is a sentence. auto: none for text, --language for other formats. CODE: that language.",
 )
-@click.option("--language", default="en", help="Language that 'auto' splits sentences in (ISO 639-1 code).")
+@click.option(
+    "--language", default="en", metavar="auto|CODE", help="What 'auto' splits in. auto: by each document's script."
+)
+@click.option("--id-field", help="JSONL and Parquet: what names a document. Of those with one name, one is kept.")
+@click.option("--min-sentence-tokens", default=1, help="Shorter sentences are left out.")
+@click.option("--min-document-tokens", default=1, help="Shorter documents are left out.")
+@click.option("--max-document-tokens", type=int, help="Longer documents are cut into several.")
+@click.option("--exclude-unk-above", type=float, help="Documents with a larger share of [UNK] are left out.")
 @click.option("--shards-per-copy", type=int, help="Shards of each copy. [default: by the size of the corpus]")
 @click.option(
     "--objective",
@@ -228,18 +252,20 @@ def generate(
     memory_limit: int | None,
     overwrite: bool,
     dry_run: bool,
-    input_format: Any,
+    max_rejected: float,
+    input_format: InputFormat,
     text_field: str,
+    id_field: str | None,
     split_sentences: str,
     language: str,
     **config: Any,
 ) -> None:
     """Make BERT pre-training shards from documents.
 
-    INPUT is a file, a folder or a pattern; plain or gzip. The same command goes on with a run that was interrupted.
+    INPUT is a file, a folder or a pattern: text, JSONL, Parquet or WikiExtractor's output, plain, .gz, .zst, .bz2 or
+    .xz. The same command goes on with a run that was interrupted.
     """
     from deploy.generation import RunOptions, generate_datasets
-    from pipeline.documents import ReadOptions
     from pipeline.plan import Target
 
     if predictions and len(predictions) != len(lengths):
@@ -251,10 +277,10 @@ def generate(
             InstanceConfig(max_predictions_per_seq=1, **config).with_length(length, wanted)
             for length, wanted in zip_longest(lengths, predictions)
         ]
-        reading = ReadOptions(input_format, text_field, split_sentences, language)
+        reading = ReadOptions(input_format, text_field, id_field, split_sentences, language)
     folders = [output] if len(lengths) == 1 else [output / f"seq{length}" for length in lengths]
     targets = [Target(config, folder) for config, folder in zip(configs, folders)]
-    options = RunOptions(num_workers, memory_limit, overwrite, dry_run)
+    options = RunOptions(num_workers, memory_limit, overwrite, dry_run, max_rejected)
     generate_datasets(inputs, vocab_file, targets, reading, options)
 
 

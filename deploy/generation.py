@@ -2,9 +2,10 @@
 
 import json
 import platform
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,16 +18,18 @@ from rich.table import Table
 from deploy import local
 from deploy.inputs import check_apart, check_documents, describe
 from deploy.memory import machine_memory, plan_passes
-from deploy.outputs import check_output, prepare_output, remove_temporaries
+from deploy.outputs import check_output, keep_rejected, prepare_output, remove_temporaries
 from deploy.progress import Work, show_progress
 from deploy.show import new_console, show_summary
 from pipeline.config import Objective
-from pipeline.documents import ReadOptions
+from pipeline.documents import MAX_REJECTED, ReadOptions
+from pipeline.duplicates import find_duplicates
 from pipeline.estimate import Estimate, estimate_copy, read_sample
 from pipeline.files import list_files
 from pipeline.manifest import write_manifest
 from pipeline.plan import Target, plan_shards
 from pipeline.pools import Pools
+from pipeline.rejected import REJECTED
 from pipeline.schema import DatasetInfo, write_text_atomically
 from pipeline.unfinished import Unfinished
 from tokenizer.errors import InputError
@@ -45,6 +48,7 @@ class RunOptions:
     memory_limit: int | None = None  # bytes, of all processes together; None: half of the machine's
     overwrite: bool = False
     dry_run: bool = False
+    max_rejected: float = MAX_REJECTED  # share of the documents that may be set aside
 
 
 def generate_datasets(
@@ -75,7 +79,9 @@ def generate_datasets(
     started, clock = datetime.now(UTC), time.monotonic()
     sample = read_sample(files, reading)
     costs = [estimate_copy(sample, reading, vocab, target.config) for target in targets]
-    corpus = _measure(console, inputs, files, reading, targets[0].config.objective, num_workers)
+    folder = targets[0].output if len(targets) == 1 else targets[0].output.parent
+    objective = targets[0].config.objective
+    corpus, duplicates = _measure(console, inputs, reading, objective, options, num_workers, folder)
     for target, identity in zip(targets, identities):
         identity["documents"] = corpus["fingerprint"]
         check_output(target.output, identity, options.overwrite)
@@ -100,7 +106,14 @@ def generate_datasets(
         f"documents in {_count(passes, 'pass', 'passes')} with {_count(num_workers, 'worker', 'workers')}: about "
         f"{work.seconds / num_workers + SECONDS_TO_START:,.0f} s, in {memory_limit / 1e6:,.0f} MB of memory"
     )
-    arguments = {"inputs": inputs, "options": reading, "vocab": vocab, "targets": targets, "pools": pools}
+    arguments = {
+        "inputs": inputs,
+        "options": reading,
+        "vocab": vocab,
+        "targets": targets,
+        "pools": pools,
+        "duplicates": duplicates,
+    }
     with show_progress(console, [Unfinished(target.output) for target in targets], work):
         _build_shards(console, local.Job("generate_shards", arguments), targets, pools, plan, num_workers)
 
@@ -140,25 +153,35 @@ def _identify(target: Target, vocab: Vocab, reading: ReadOptions) -> dict[str, A
 def _measure(
     console: Console,
     inputs: Sequence[str],
-    files: list[str],
     reading: ReadOptions,
     objective: Objective,
+    options: RunOptions,
     num_workers: int,
-) -> Counter[str]:
-    """Reads the corpus once, cheaply; prints and returns its measures."""
-    job = local.Job("measure_corpus", {"inputs": inputs, "options": reading})
-    corpus = Counter[str]()
-    with console.status("Measuring the corpus"):
-        for part in local.run_for_results(local.share_out(job, num_workers), num_workers):
-            corpus.update(part)
-    check_documents(console, inputs, corpus["documents"], corpus)
+    rejected_folder: Path,
+) -> tuple[Counter[str], Container[bytes]]:
+    """Reads the corpus once, cheaply; prints and returns its measures, and the keys of the documents to leave out."""
+
+    def measure(duplicates: Container[bytes], rejected: Path) -> tuple[bytes, Counter[str]]:
+        arguments = {"inputs": inputs, "options": reading, "duplicates": duplicates, "rejected": rejected}
+        jobs = local.share_out(local.Job("measure_corpus", arguments), num_workers)
+        keys, counts = zip(*local.run_for_results(jobs, num_workers))
+        return b"".join(keys), sum(map(Counter, counts), Counter())
+
+    with tempfile.TemporaryDirectory(prefix="maskmill-") as rejected, console.status("Measuring the corpus"):
+        keys, corpus = measure((), Path(rejected))
+        if duplicates := find_duplicates(keys):
+            _, corpus = measure(duplicates, Path(rejected))
+        keep_rejected(Path(rejected), rejected_folder)
+    if any(name.startswith("set_aside/") for name in corpus):
+        console.print(f"What was set aside is listed in {rejected_folder / REJECTED}", style="yellow")
+    check_documents(console, inputs, corpus, options.max_rejected)
     if corpus["documents"] == 1 and objective == "nsp":
         raise InputError(
             f"INPUT {' '.join(inputs)} is one document; expected two or more, with a blank line between them: "
             "a random next sentence comes from another document (--objective sop and mlm need none)"
         )
     console.print(f"{corpus['documents']:,} documents, {corpus['bytes'] / 1e6:,.1f} MB of text without blanks")
-    return corpus
+    return corpus, duplicates
 
 
 def _pools_to_build(targets: Sequence[Target], pools: Pools) -> list[int]:

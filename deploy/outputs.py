@@ -1,10 +1,12 @@
 """The folder of a dataset before and during a run: what is there, and whether a run may go on with it."""
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.rejected import REJECTED
 from pipeline.schema import MANIFEST, SHARD_NAME
 from pipeline.unfinished import Unfinished
 from tokenizer.errors import InputError
@@ -57,6 +59,17 @@ def prepare_output(output: Path, identity: Mapping[str, Any], overwrite: bool) -
     unfinished.start(identity)
     remove_temporaries(output)
     return unfinished.check()
+
+
+def keep_rejected(found: Path, output: Path) -> None:
+    """Moves the lists of what was set aside into the folder, in place of those of an earlier run."""
+    files = sorted(found.glob(REJECTED))
+    if files:
+        output.mkdir(parents=True, exist_ok=True)
+    for old in output.glob(REJECTED):
+        old.unlink()
+    for file in files:
+        shutil.move(file, output / file.name)
 
 
 def remove_temporaries(output: Path) -> None:

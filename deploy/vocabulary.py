@@ -9,9 +9,9 @@ from pathlib import Path
 from rich.console import Console
 
 from deploy import local
-from deploy.inputs import SET_ASIDE, check_apart, check_documents, describe
+from deploy.inputs import check_apart, check_documents, count_set_aside, describe
 from deploy.show import new_console
-from pipeline.documents import ReadOptions
+from pipeline.documents import MAX_REJECTED, ReadOptions
 from pipeline.files import list_files
 from pipeline.schema import write_text_atomically
 from tokenizer.config import VocabConfig
@@ -35,6 +35,7 @@ def train_vocab_file(
     *,
     num_workers: int | None,
     overwrite: bool,
+    max_rejected: float = MAX_REJECTED,
 ) -> None:
     """Inputs -> a vocabulary file and its `tokenizer.json`. Raises InputError before work that can be seen to fail."""
     console = new_console()
@@ -51,9 +52,8 @@ def train_vocab_file(
     job = local.Job("count_words", {"inputs": inputs, "options": reading, "cased": config.cased})
     with console.status("Counting words"):
         words, counts_of_reading = _count(job.with_arguments(frequent=None), num_workers)
-    set_aside = sum(number for name, number in counts_of_reading.items() if name.startswith(SET_ASIDE))
-    documents = counts_of_reading["documents/read"] - set_aside
-    check_documents(console, inputs, documents, counts_of_reading)
+    check_documents(console, inputs, counts_of_reading, max_rejected)
+    documents = counts_of_reading["documents/read"] - count_set_aside(counts_of_reading)
     if words.sketch:
         with console.status("Counting the frequent words"):
             frequent = words.sketch.find_frequent(MAX_FREQUENT_WORDS)

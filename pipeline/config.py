@@ -28,6 +28,10 @@ class InstanceConfig:
     eval_fraction: float = 0.0  # share of the documents set aside, by content
     random_seed: int = 12345
     dedup: bool = False  # exact duplicates of a document are dropped
+    min_sentence_tokens: int = 1  # shorter sentences are left out
+    min_document_tokens: int = 1  # shorter documents are left out
+    max_document_tokens: int | None = None  # longer documents are cut into several
+    exclude_unk_above: float | None = None  # documents with a larger share of [UNK] are left out
     shards_per_copy: int | None = None  # None: chosen from the documents
     compression: Compression = "none"
 
@@ -52,6 +56,17 @@ class InstanceConfig:
         check("short_seq_prob", 0 <= self.short_seq_prob <= 1, "a share from 0 to 1 (BERT: 0.1)")
         check("dupe_factor", self.dupe_factor >= 1, "1 or more copies (BERT: 10)")
         check("eval_fraction", 0 <= self.eval_fraction < 1, "a share from 0 to less than 1, such as 0.05")
+        check("min_sentence_tokens", self.min_sentence_tokens >= 1, "1 or more tokens")
+        check("min_document_tokens", self.min_document_tokens >= 1, "1 or more tokens")
+        if self.max_document_tokens is not None:
+            smallest = max(self.min_document_tokens, self.max_num_tokens)
+            check(
+                "max_document_tokens",
+                self.max_document_tokens >= smallest,
+                f"{smallest} tokens or more: an instance's and min_document_tokens",
+            )
+        if self.exclude_unk_above is not None:
+            check("exclude_unk_above", 0 <= self.exclude_unk_above < 1, "a share from 0 to less than 1, such as 0.1")
         if self.shards_per_copy is not None:
             check("shards_per_copy", 1 <= self.shards_per_copy <= 100_000, "1 to 100000")
 

@@ -23,13 +23,14 @@ from pipeline.transforms import (
     BuildShards,
     ChooseDocuments,
     CountWords,
+    ListKeys,
     MeasureText,
     ReadDocuments,
     SplitSentences,
     TokenizeDocuments,
 )
 from pipeline.unfinished import Unfinished
-from tokenizer.counts import FrequentWords, WordCounts
+from tokenizer.counts import FrequentWords
 from tokenizer.vocab import Vocab
 
 Build = Callable[[beam.Pipeline], None]  # adds the steps of a DAG to a pipeline
@@ -44,13 +45,21 @@ def run(build: Build, beam_options: Sequence[str]) -> None:
 
 
 def measure_corpus(
-    pipeline: beam.Pipeline, inputs: Sequence[str], options: ReadOptions, result: Path, share: Share = EVERYTHING
+    pipeline: beam.Pipeline,
+    inputs: Sequence[str],
+    options: ReadOptions,
+    result: Path,
+    duplicates: Container[bytes] = (),
+    rejected: Path | None = None,
+    share: Share = EVERYTHING,
 ) -> None:
-    """Inputs -> `{"documents": n, "bytes": n, ...}`: a cheap first reading, nothing split or tokenised."""
-    raw, reading_counts = _read(pipeline, inputs, options, share)  # list[RawDocument]
+    """Inputs -> (keys of documents with ids, `{"documents": n, "bytes": n, ...}`): a cheap first reading."""
+    reader = ReadDocuments(options, duplicates, rejected)
+    raw, reading_counts = _read(pipeline, inputs, reader, share)  # list[RawDocument]
     measures = raw | "Measure" >> beam.ParDo(MeasureText())  # (name, number)
+    keys = raw | "List keys" >> beam.ParDo(ListKeys()) | "Join" >> beam.CombineGlobally(b"".join)  # bytes
     counts = (measures, reading_counts) | beam.Flatten() | "Sum" >> beam.CombinePerKey(sum)
-    _ = counts | beam.combiners.ToDict() | "Write" >> beam.Map(partial(_write_result, result))
+    _ = keys | "Pair" >> beam.Map(_pair, AsDict(counts)) | "Write" >> beam.Map(partial(_write_result, result))
 
 
 def count_words(
@@ -63,7 +72,7 @@ def count_words(
     share: Share = EVERYTHING,
 ) -> None:
     """Inputs -> (WordCounts, counts of reading); words as BERT's basic tokenizer makes them."""
-    raw, reading_counts = _read(pipeline, inputs, options, share)  # list[RawDocument]
+    raw, reading_counts = _read(pipeline, inputs, ReadDocuments(options), share)  # list[RawDocument]
     words = raw | "Count words" >> beam.CombineGlobally(CountWords(cased, frequent))  # WordCounts
     counts = reading_counts | "Sum" >> beam.CombinePerKey(sum)
     _ = words | "Pair" >> beam.Map(_pair, AsDict(counts)) | "Write" >> beam.Map(partial(_write_result, result))
@@ -78,10 +87,11 @@ def generate_shards(
     pools: Pools,
     wanted: Collection[int],
     finished: Sequence[Container[str]],
+    duplicates: Container[bytes] = (),
 ) -> None:
     """Inputs -> the TFRecord shards of the wanted pools, for every target those that are not finished."""
     config, progress = targets[0].config, Unfinished(targets[0].output)
-    raw, _ = _read(pipeline, inputs, options)  # list[RawDocument]
+    raw, _ = _read(pipeline, inputs, ReadDocuments(options, duplicates))  # list[RawDocument]
     documents = (
         raw
         | "Choose" >> beam.ParDo(ChooseDocuments(config, pools, wanted))  # list[ChosenDocument]
@@ -99,7 +109,7 @@ def generate_shards(
     )
 
 
-def _read(pipeline: beam.Pipeline, inputs: Sequence[str], options: ReadOptions, share: Share = EVERYTHING) -> Any:
+def _read(pipeline: beam.Pipeline, inputs: Sequence[str], reader: ReadDocuments, share: Share = EVERYTHING) -> Any:
     """Inputs -> lists of raw documents, and the counts of reading. The graph does not grow with the files."""
 
     def list_share(inputs: Sequence[str]) -> Iterator[FilePart]:
@@ -110,12 +120,12 @@ def _read(pipeline: beam.Pipeline, inputs: Sequence[str], options: ReadOptions, 
         | "Name inputs" >> beam.Create([list(inputs)])
         | "List files" >> beam.FlatMap(list_share)  # FilePart
         | "Share files" >> beam.Reshuffle()
-        | "Read" >> beam.ParDo(ReadDocuments(options)).with_outputs(COUNTS, main="documents")
+        | "Read" >> beam.ParDo(reader).with_outputs(COUNTS, main="documents")
     )
 
 
-def _pair(words: WordCounts, reading: dict[str, int]) -> tuple[WordCounts, dict[str, int]]:
-    return words, reading
+def _pair(one: Any, counts: dict[str, int]) -> tuple[Any, dict[str, int]]:
+    return one, counts
 
 
 def _write_result(path: Path, result: object) -> None:

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import InstanceConfig
-from pipeline.documents import RawDocument, ReadOptions, Rejected, read_stream
+from pipeline.documents import RawDocument, ReadOptions, Rejected, content_of, digest_of
 from pipeline.files import FilePart
 from pipeline.plan import Target
-from pipeline.pools import Pools, content_of, digest_of, pack_documents, unpack_pool
+from pipeline.pools import Pools, pack_documents, unpack_pool
+from pipeline.reading import read_stream
 from pipeline.sentences import split_sentences
 from pipeline.shards import ShardBuilder
 from pipeline.unfinished import Unfinished
 from tokenizer.fast import FastTokenizer, id_dtype
-from tokenizer.vocab import Vocab
+from tokenizer.vocab import UNK, Vocab
 
 SAMPLE_CHARACTERS = 500_000
 SAMPLE_FILES = 8
@@ -72,7 +73,7 @@ def read_sample(files: Sequence[str], options: ReadOptions) -> Sample:
         characters = 0
         position = Path(path).stat().st_size
         with _SmallReads(path) as file:
-            for document in read_stream(FilePart(path), file, options, SMALL_READ_BYTES):
+            for document in read_stream(FilePart(path), file, options, block_bytes=SMALL_READ_BYTES):
                 if isinstance(document, Rejected):
                     continue
                 documents.append(document)
@@ -95,7 +96,7 @@ def estimate_copy(sample: Sample, options: ReadOptions, vocab: Vocab, config: In
         digests = [digest_of(content_of(document.text)) for document in sample.documents]
         packed = list(pack_documents(documents, digests, tokenizer))
         middle = time.process_time()
-        pool = unpack_pool(packed, id_dtype(len(vocab)), config.dedup)
+        pool = unpack_pool(packed, id_dtype(len(vocab)), config, vocab.ids[UNK])
         Unfinished(target.output).start({})
         list(ShardBuilder(vocab, target, Pools(1, 0)).build(0, pool, finished=()))
         end = time.process_time()

@@ -1,29 +1,43 @@
-"""Files: which ones an input names, the parts in which workers read them, and their bytes."""
+"""Files: which ones an input names, the parts in which workers read them, and their lines."""
 
 import glob
+import gzip
 import io
 import os
+from bz2 import BZ2File
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import count
+from lzma import LZMAError, LZMAFile
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from isal import igzip
+import pyarrow as pa
+import pyarrow.parquet as pq
+from isal import igzip, igzip_lib
 
 from tokenizer.errors import InputError
 
 PART_BYTES = 32_000_000
 BLOCK_BYTES = 1 << 20
-GZIP_START = b"\x1f\x8b"
+HEAD_BYTES = 8  # enough to tell what a file is
+PARQUET_START = b"PAR1"
+COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz"}
+SUFFIXES = (".gz", ".zst", ".bz2", ".xz")
+# What reading a damaged file raises, beside an OSError without a number.
+DAMAGE: tuple[Any, ...] = (EOFError, gzip.BadGzipFile, igzip_lib.IsalError, LZMAError)
+
+LineBlocks = Iterator[tuple[bytes, bool]]  # see `read_lines`
 
 
 @dataclass(frozen=True)
 class FilePart:
-    """The lines of a file that begin from byte `start` on and before byte `end`."""
+    """The lines of a file that begin from byte `start` on and before byte `end`; row groups where it is Parquet."""
 
     path: str
     start: int = 0
     end: int | None = None  # None: up to the last
+    number: int = 0  # among the parts of all files
 
 
 def list_files(inputs: Iterable[str]) -> list[str]:
@@ -53,28 +67,55 @@ def _is_hidden(path: Path, folder: Path) -> bool:
 
 def list_parts(inputs: Iterable[str], part_bytes: int = PART_BYTES) -> Iterator[FilePart]:
     """The files that inputs name, large ones in parts, but for compressed ones, which cannot be entered midway."""
+    number = count()
     for path in list_files(inputs):
-        size = os.path.getsize(path)
-        if size <= part_bytes or _is_compressed(path):
-            yield FilePart(path)
-        else:
-            for start in range(0, size, part_bytes):
-                yield FilePart(path, start, start + part_bytes)
+        for start, end in _cut_file(path, part_bytes):
+            yield FilePart(path, start, end, next(number))
 
 
-def _is_compressed(path: str) -> bool:
+def _cut_file(path: str, part_bytes: int) -> Iterator[tuple[int, int | None]]:
+    size = os.path.getsize(path)
     with open(path, "rb") as file:
-        return file.read(len(GZIP_START)) == GZIP_START
+        head = file.read(HEAD_BYTES) if size > part_bytes else b""
+    if head.startswith(PARQUET_START) and (groups := _count_row_groups(path)):
+        step = max(1, groups * part_bytes // size)
+        yield from ((start, start + step) for start in range(0, groups, step))
+    elif size <= part_bytes or compression_of(head) or head.startswith(PARQUET_START):
+        yield 0, None
+    else:
+        yield from ((start, start + part_bytes) for start in range(0, size, part_bytes))
+
+
+def _count_row_groups(path: str) -> int:
+    try:
+        return int(pq.ParquetFile(path).num_row_groups)
+    except (pa.ArrowException, OSError, UnicodeDecodeError):
+        return 0  # whoever reads it says what is wrong
+
+
+def compression_of(head: bytes) -> str | None:
+    """How a file that begins like this is compressed, whatever its name."""
+    return next((name for start, name in COMPRESSED.items() if head.startswith(start)), None)
 
 
 def decompress(file: BinaryIO, block_bytes: int) -> io.BufferedReader:
-    """The bytes of an open file, plain or gzip, whatever its name."""
-    is_gzip = file.read(len(GZIP_START)) == GZIP_START
+    """The bytes of an open file, plain or compressed. Reading a damaged one raises DAMAGE or an unnumbered OSError."""
+    head = file.read(HEAD_BYTES)
     file.seek(0)
-    return io.BufferedReader(igzip.open(file) if is_gzip else file, block_bytes)  # type: ignore[arg-type]
+    stream: Any = file
+    match compression_of(head):
+        case "gzip":
+            stream = igzip.open(file)
+        case "zstd":
+            stream = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd")
+        case "bzip2":
+            stream = BZ2File(file)
+        case "xz":
+            stream = LZMAFile(file)  # noqa: SIM115
+    return io.BufferedReader(stream, block_bytes)
 
 
-def read_lines(stream: io.BufferedReader, part: FilePart, block_bytes: int) -> Iterator[tuple[bytes, bool]]:
+def read_lines(stream: io.BufferedReader, part: FilePart, block_bytes: int) -> LineBlocks:
     """Whole lines in blocks, and whether they begin in the part. Those after it follow, for whoever needs them."""
     at = part.start
     if at:
@@ -116,9 +157,12 @@ def _read_blocks(stream: io.BufferedReader, block_bytes: int) -> Iterator[bytes]
 
 
 def count_lines_before(part: FilePart) -> int:
-    """The number of lines of a plain file that begin before the part does."""
-    lines, left = 1, part.start - 1  # the line end from there on is the last one before the part
+    """The number of lines that begin before a part of a plain file does; 0 where its places count from the first."""
     with open(part.path, "rb") as file:
+        if not part.start or file.read(HEAD_BYTES).startswith(PARQUET_START):
+            return 0
+        file.seek(0)
+        lines, left = 1, part.start - 1  # the line end from there on is the last one before the part
         while block := file.read(min(BLOCK_BYTES, left)):
             lines += block.count(b"\n")
             left -= len(block)

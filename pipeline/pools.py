@@ -4,22 +4,22 @@ A pool is a uniform random sample of the corpus, chosen by content, so a random 
 drawn from the corpus, without anyone holding the corpus.
 """
 
-import hashlib
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import InstanceConfig
+from pipeline.documents import DIGEST_BYTES
+from pipeline.filters import filter_document
 from pipeline.schema import Split
 from pipeline.seeding import hash_fraction
 from tokenizer.errors import InputError
 from tokenizer.fast import FastTokenizer
-
-DIGEST_BYTES = 16
 
 # A pool is small enough to hold in memory and large enough to be a good sample.
 MIN_DOCUMENTS_PER_POOL = 1_000
@@ -39,22 +39,6 @@ def count_pools(documents: int, content_bytes: int) -> int:
     """
     pool_size = min(max(content_bytes // POOLS_WANTED, MIN_BYTES_PER_POOL), MAX_BYTES_PER_POOL)
     return max(1, min(documents // MIN_DOCUMENTS_PER_POOL, content_bytes // pool_size))
-
-
-def content_of(text: str) -> bytes:
-    r"""What a document is known by: its text in UTF-8, ASCII blanks left out, which formats add and drop.
-
-    How it is split into sentences, and the vocabulary, change nothing of it.
-
-    >>> content_of("one\n\ntwo")
-    b'onetwo'
-    """
-    return text.encode().translate(None, b" \t\n\r")
-
-
-def digest_of(content: bytes) -> bytes:
-    """The digest of a document's content, 16 bytes."""
-    return hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest()
 
 
 @dataclass(frozen=True)
@@ -103,6 +87,7 @@ class Pool:
     digests: list[bytes]  # [documents], ascending
     empty: int = 0  # documents without a token, left out
     duplicates: int = 0  # documents whose content another one has, too; left out with `dedup`
+    filtered: Counter[str] = field(default_factory=Counter)  # what else was left out, see `filter_document`
 
     @property
     def documents(self) -> int:
@@ -138,16 +123,20 @@ def pack_document(digest: bytes, ids: NDArray[np.unsignedinteger], sentence_leng
     return digest + header.tobytes() + ids.tobytes()
 
 
-def unpack_pool(packed: Iterable[bytes], dtype: np.dtype[np.unsignedinteger], dedup: bool = False) -> Pool:
+def unpack_pool(
+    packed: Iterable[bytes], dtype: np.dtype[np.unsignedinteger], config: InstanceConfig, unk_id: int
+) -> Pool:
     """Packed documents, in any order, to the pool that holds them; `dtype` is that of their ids.
 
-    Documents of the same content are in the same pool, so `dedup` finds all of them.
+    Documents of the same content are in the same pool, so `dedup` finds all of them. The pieces of a document that is
+    cut have its digest, so none is a random next of another.
     Raises InputError when the pool has more tokens than an int32 counts.
     """
     ids: list[NDArray[np.unsignedinteger]] = []
     lengths: list[NDArray[np.uint32]] = []
     digests: list[bytes] = []
     empty = duplicates = 0
+    filtered = Counter[str]()
     last = b""
     for document in sorted(packed):  # by digest, which comes first
         (sentences,) = np.frombuffer(document, np.uint32, 1, DIGEST_BYTES)
@@ -156,11 +145,14 @@ def unpack_pool(packed: Iterable[bytes], dtype: np.dtype[np.unsignedinteger], de
             continue
         is_duplicate, last = document == last, document
         duplicates += is_duplicate
-        if is_duplicate and dedup:
+        if is_duplicate and config.dedup:
             continue
-        lengths.append(np.frombuffer(document, np.uint32, sentences, DIGEST_BYTES + 4))
-        ids.append(np.frombuffer(document, dtype, offset=DIGEST_BYTES + 4 + 4 * int(sentences)))
-        digests.append(document[:DIGEST_BYTES])
+        its_lengths = np.frombuffer(document, np.uint32, sentences, DIGEST_BYTES + 4)
+        its_ids = np.frombuffer(document, dtype, offset=DIGEST_BYTES + 4 + 4 * int(sentences))
+        for piece_ids, piece_lengths in filter_document(its_ids, its_lengths, config, unk_id, filtered):
+            ids.append(piece_ids)
+            lengths.append(piece_lengths)
+            digests.append(document[:DIGEST_BYTES])
     if sum(map(len, ids)) > MAX_TOKENS_PER_POOL:
         raise InputError("a shard's pool of documents has more than 2^31 tokens; give a larger --shards-per-copy")
     return Pool(
@@ -170,6 +162,7 @@ def unpack_pool(packed: Iterable[bytes], dtype: np.dtype[np.unsignedinteger], de
         digests=digests,
         empty=empty,
         duplicates=duplicates,
+        filtered=filtered,
     )
 
 

@@ -90,6 +90,7 @@ class ShardBuilder:
                 f"{split}/sentences": pool.sentences,
                 f"{split}/tokens": len(pool.ids),
                 f"{split}/unk_tokens": int((pool.ids == self.vocab.ids[UNK]).sum()),
+                **{f"filtered/{what}": count for what, count in pool.filtered.items()},
             }
         )
 

@@ -4,22 +4,26 @@ import math
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
 from pipeline.config import InstanceConfig
-from pipeline.documents import RawDocument, ReadOptions, Rejected, read_documents
+from pipeline.documents import RawDocument, ReadOptions, Rejected, content_of, digest_of
+from pipeline.duplicates import key_of
 from pipeline.files import FilePart
 from pipeline.plan import Target
-from pipeline.pools import Pools, content_of, digest_of, pack_documents, unpack_pool
+from pipeline.pools import Pools, pack_documents, unpack_pool
+from pipeline.reading import read_documents
+from pipeline.rejected import write_rejected
 from pipeline.sentences import split_sentences
 from pipeline.shards import ShardBuilder
 from pipeline.unfinished import Unfinished
 from tokenizer.counts import MAX_WORDS, FrequentWords, WordCounts, count_words
 from tokenizer.fast import FastTokenizer, WordSplitter, id_dtype
-from tokenizer.vocab import Vocab
+from tokenizer.vocab import UNK, Vocab
 
 BATCH_CHARACTERS = 2_000_000  # documents travel in lists of this size, so that the code after it vectorises
 COUNTS = "counts"  # the output that carries (name, number), beside the main one
@@ -47,25 +51,36 @@ class Sentences:
 
 @dataclass
 class ReadDocuments(beam.DoFn):
-    """A part of a file -> lists of its raw documents; counts those read, and those set aside by reason."""
+    """A part of a file -> lists of its raw documents; counts those read, repaired and set aside, by reason.
+
+    Those set aside are written to files in the folder `rejected`, if there is one.
+    """
 
     options: ReadOptions
+    duplicates: Container[bytes] = ()  # see `find_duplicates`
+    rejected: Path | None = None
 
     def process(self, part: FilePart) -> Iterator[Output]:
         counts: Counter[str] = Counter()
+        set_aside: list[Rejected] = []
         batch: list[RawDocument] = []
         characters = 0
-        for document in read_documents(part, self.options):
+        for document in read_documents(part, self.options, self.duplicates):
             counts["documents/read"] += 1
             if isinstance(document, Rejected):
                 counts[f"set_aside/{document.reason}"] += 1
+                set_aside.append(document)
                 continue
+            for repair in document.repairs:
+                counts[f"repaired/{repair}"] += 1
             batch.append(document)
             characters += len(document.text)
             if characters >= BATCH_CHARACTERS:
                 yield batch
                 batch, characters = [], 0
         yield batch
+        if self.rejected and set_aside:
+            write_rejected(self.rejected, part, set_aside)
         yield from _tagged(counts)
 
 
@@ -139,9 +154,16 @@ class BuildShards(beam.DoFn):
 
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[str]:
         number, packed = element
-        pool = unpack_pool(filter(None, packed), id_dtype(len(self.vocab)), self.targets[0].config.dedup)
+        pool = unpack_pool(filter(None, packed), id_dtype(len(self.vocab)), self.targets[0].config, self.vocab.ids[UNK])
         for builder, finished in zip(self.builders, self.finished):
             yield from builder.build(number, pool, finished)
+
+
+class ListKeys(beam.DoFn):
+    """Lists of raw documents -> the keys of those that have ids, one after the other, see `find_duplicates`."""
+
+    def process(self, documents: list[RawDocument]) -> Iterator[bytes]:
+        yield b"".join(key_of(document.id, document.text) for document in documents if document.id is not None)
 
 
 class CountWords(beam.CombineFn):

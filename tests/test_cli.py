@@ -1,5 +1,6 @@
 """The commands as a user meets them: what they print, and one clear sentence when something is wrong."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,7 @@ def test_a_missing_input_is_named(tmp_path, small_vocab_file, command):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("", "holds no documents: none; expected text, or JSON lines"),
+        ("", "holds no documents: none; expected text, or a table"),
         ("only one document\nof two lines\n", "is one document; expected two or more"),
         ('{"body": "x"}\n{"body": "y"}\n', "(2 no field 'text')"),
     ],
@@ -74,7 +75,7 @@ def test_an_input_without_two_documents_is_refused(tmp_path, small_vocab_file, c
     (tmp_path / "input").write_text(content)
     result = maskmill("generate", tmp_path / "input", "--vocab-file", small_vocab_file, "--output", tmp_path / "out")
     assert_refused(result, sentence)
-    assert not (tmp_path / "out").exists()
+    assert not list((tmp_path / "out").glob("*[!l]"))  # what was set aside is listed, nothing else
 
 
 def test_a_vocabulary_without_mask_is_refused(tmp_path, corpus_file):
@@ -126,16 +127,56 @@ def test_an_error_in_a_worker_is_one_sentence(tmp_path, corpus_file, small_vocab
     (tmp_path / "cut.txt.gz").write_bytes(b"\x1f\x8b\x08\x00\x00\x00")
     arguments = ["--vocab-file", small_vocab_file, "--output", tmp_path / "out", "--num-workers", workers]
     result = maskmill("generate", corpus_file, tmp_path / "cut.txt.gz", *arguments)
-    assert_refused(result, "cut.txt.gz is a damaged gzip file")
+    assert_refused(result, "cut.txt.gz is cut off or damaged near byte 6 of 6")
     assert len(result.stderr.strip().splitlines()) == 1
 
 
-def test_set_aside_documents_are_counted_in_summary_and_manifest(tmp_path, small_vocab_file):
-    (tmp_path / "a.jsonl").write_text('{"text": "the cat sat."}\n{broken\n{"text": "a dog ran."}\n')
-    result = maskmill("generate", tmp_path / "a.jsonl", "--vocab-file", small_vocab_file, "--output", tmp_path / "out")
+def test_set_aside_documents_are_counted_and_listed(tmp_path, small_vocab_file):
+    (tmp_path / "a.jsonl").write_text('{"text": "the cat sat."}\n{broken\n{"text": "a dog\\u0000 ran."}\n')
+    arguments = ["generate", tmp_path / "a.jsonl", "--vocab-file", small_vocab_file, "--output", tmp_path / "out"]
+    result = maskmill(*arguments, "--max-rejected", 0.4)
+    assert result.returncode == 0, result.stderr
     assert "Set aside: 1 malformed JSON" in result.stdout
+    assert "Repaired: 1 NUL characters removed" in result.stdout
     assert "1 documents set aside: malformed JSON" in maskmill("inspect", tmp_path / "out").stdout
-    assert DatasetInfo.load(tmp_path / "out").counts["set_aside"] == {"malformed JSON": 1}
+    counts = DatasetInfo.load(tmp_path / "out").counts
+    assert counts["set_aside"] == {"malformed JSON": 1}
+    assert counts["repaired"] == {"NUL characters removed": 1}
+    (listed,) = (tmp_path / "out").glob("rejected-*.jsonl")
+    assert [json.loads(line) for line in listed.read_text().splitlines()] == [
+        {"file": str(tmp_path / "a.jsonl"), "place": 2, "reason": "malformed JSON", "excerpt": "{broken"}
+    ]
+
+
+def test_too_many_unusable_documents_fail_the_run(tmp_path, small_vocab_file):
+    lines = ['{"text": "the cat sat."}', '{"text": null}', *['{"text": "a dog ran."}'] * 30]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    arguments = ["generate", tmp_path / "a.jsonl", "--vocab-file", small_vocab_file, "--output", tmp_path / "out"]
+    result = maskmill(*arguments)
+    assert_refused(result, "1 of 32 documents", "3.1%: 1 field 'text' is null; expected at most --max-rejected 0.01")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["rejected-00000.jsonl"]
+    assert maskmill(*arguments, "--max-rejected", 0.05).returncode == 0
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_of_the_documents_with_one_id_one_is_kept(tmp_path, small_vocab_file, num_workers):
+    documents = [("a", "the cat sat."), ("b", "a dog ran."), ("a", "it rained all day."), ("c", "they went home.")]
+    for name, order in (("one", documents), ("two", documents[::-1])):
+        (tmp_path / name).mkdir()
+        for number, (id, text) in enumerate(order):
+            (tmp_path / name / f"{number}.jsonl").write_text(json.dumps({"meta": {"id": id}, "text": text}))
+        arguments = ["--vocab-file", small_vocab_file, "--id-field", "meta.id", "--max-rejected", 1, *SMALL]
+        workers = ["--num-workers", num_workers]
+        result = maskmill("generate", tmp_path / name, *arguments, *workers, "--output", tmp_path / f"{name}_out")
+        assert result.returncode == 0, result.stderr
+    info = DatasetInfo.load(tmp_path / "one_out")
+    assert info.counts["train"]["documents"] == 3
+    assert info.counts["set_aside"] == {"another document has its id": 1}
+    assert (tmp_path / "one_out" / "dataset_info.json").read_bytes() == (
+        tmp_path / "two_out" / "dataset_info.json"
+    ).read_bytes()
+    (listed,) = (tmp_path / "one_out").glob("rejected-*.jsonl")
+    assert json.loads(listed.read_text())["excerpt"] in ("the cat sat.", "it rained all day.")
 
 
 @pytest.mark.parametrize("documents", [40, 2])  # too many for a shard; few enough, but not for the manifest
@@ -189,7 +230,9 @@ def test_paragraphs_taken_for_sentences_are_pointed_out(tmp_path, small_vocab_fi
 
 def test_vocab_says_what_it_set_aside(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "one two"}\n{broken\n')
-    result = maskmill("vocab", tmp_path / "a.jsonl", "--output", tmp_path / "v.txt", "--vocab-size", 100)
+    arguments = ["vocab", tmp_path / "a.jsonl", "--output", tmp_path / "v.txt", "--vocab-size", 100]
+    assert_refused(maskmill(*arguments), "1 of 2 documents", "50.0%: 1 malformed JSON; expected at most --max-rejected")
+    result = maskmill(*arguments, "--max-rejected", 0.5)
     assert "Set aside: 1 malformed JSON" in result.stdout
     result = maskmill("vocab", tmp_path / "a.jsonl", "--text-field", "body", "--output", tmp_path / "w.txt")
     assert_refused(result, "1 no field 'body'")

@@ -142,7 +142,7 @@ def test_the_corpus_is_measured_by_its_text_alone(tmp_path, corpus_file, corpus_
     text = "".join(json.dumps({"text": "\n\n".join(lines)}) + "\n" for lines in corpus_lines)
     (tmp_path / "a.jsonl").write_text(text + "{broken\n")
     measured = [
-        local.run_for_results([local.Job("measure_corpus", {"inputs": [str(path)], "options": ReadOptions()})], 1)[0]
+        local.run_for_results([local.Job("measure_corpus", {"inputs": [str(path)], "options": ReadOptions()})], 1)[0][1]
         for path in (corpus_file, tmp_path / "a.jsonl")
     ]
     text_bytes = sum(len(line.replace(" ", "").encode()) for lines in corpus_lines for line in lines)

@@ -9,8 +9,9 @@ import google_reference
 import pytest
 
 from pipeline.config import InstanceConfig
-from pipeline.documents import ReadOptions, read_documents
+from pipeline.documents import ReadOptions
 from pipeline.files import FilePart
+from pipeline.reading import read_documents
 from pipeline.sentences import split_sentences
 from tokenizer.vocab import Vocab
 from tokenizer.wordpiece import FullTokenizer

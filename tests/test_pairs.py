@@ -28,7 +28,7 @@ def make_pool(document_lengths: list[list[int]], duplicates: int = 0) -> Pool:
         ids = np.arange(token, token + sum(sentences)) % 65_536
         packed.append(pack_document(digest, ids.astype(np.uint16), np.array(sentences)))
         token += sum(sentences)
-    return unpack_pool(packed, np.dtype(np.uint16))
+    return unpack_pool(packed, np.dtype(np.uint16), InstanceConfig(), unk_id=1)
 
 
 def make_config(objective: str, max_seq_length: int = 128, short_seq_prob: float = 0.0) -> InstanceConfig:

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import InstanceConfig
-from pipeline.pools import Pools, count_pools, digest_of, pack_document, unpack_pool
+from pipeline.documents import digest_of
+from pipeline.pools import Pools, count_pools, pack_document, unpack_pool
 
 sentences = st.lists(st.integers(0, 65_535), min_size=1, max_size=9)
 documents = st.lists(st.lists(sentences, min_size=1, max_size=5), max_size=8)
@@ -21,7 +22,7 @@ def pack(document, dtype=np.uint16):
 def test_a_pool_holds_its_documents_in_the_order_of_their_digests(documents, dtype, order):
     packed = [pack(document, dtype) for document in documents]
     order.shuffle(packed)
-    pool = unpack_pool(packed, np.dtype(dtype))
+    pool = unpack_pool(packed, np.dtype(dtype), InstanceConfig(), unk_id=1)
     offsets, found = pool.sentence_offsets, []
     for first, last in zip(pool.document_offsets, pool.document_offsets[1:]):
         found.append([pool.ids[offsets[s] : offsets[s + 1]].tolist() for s in range(first, last)])

@@ -1,0 +1,211 @@
+"""The formats of documents: lines, or a table, to documents."""
+
+import html
+import io
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.documents import Document, ReadOptions, Rejected, clip, make_documents
+from pipeline.files import FilePart, LineBlocks
+from tokenizer.errors import InputError
+
+BLANK_LINES = re.compile(r"\r?\n\s*\n")  # \s is what str.strip() removes
+BLANK_END = re.compile(r"\r?\n\s*\Z")
+WIKI_START = re.compile(r'<doc id="(?P<id>[^"]*)".* title="(?P<title>.*)">\s*')
+WIKI_END = "</doc>"
+ROWS_PER_BATCH = 256
+
+
+def read_text(blocks: LineBlocks, is_first: bool, options: ReadOptions) -> Iterator[Document]:
+    """BERT's format: one sentence per line; a line that is blank after `str.strip()` ends a document.
+
+    The end of a file ends its last document (google-research/bert joins it with the next file's first). A document
+    belongs to the part of a file that holds the last blank line before it, or the file's beginning.
+    """
+    lines_are_sentences = options.split_sentences in ("auto", "none")
+    begun: list[str] = []  # the document whose end is not read yet
+    is_mine, is_clean = is_first, True
+    line = next_line = 1  # the first ones of that document and of the block
+
+    def finish() -> Iterator[Document]:
+        text = BLANK_END.sub("", "".join(begun))
+        if is_mine and text and not text.isspace():
+            yield from make_documents(text, line, lines_are_sentences, is_clean=is_clean)
+
+    for data, begins_in_part in blocks:
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            text, is_clean = data.decode(errors="surrogateescape"), False
+        start, line_at_start = 0, next_line
+        for blank in BLANK_LINES.finditer("\n" + text):  # before the text stands the end of the line before it
+            begun.append(text[start : max(0, blank.start() - 1)])
+            yield from finish()
+            if not begins_in_part:
+                return
+            end = blank.end() - 1
+            line_at_start += text.count("\n", start, end)
+            begun, is_mine, start, line = [], True, end, line_at_start
+        begun.append(text[start:])
+        next_line = line_at_start + text.count("\n", start)
+    yield from finish()
+
+
+def read_jsonl(blocks: LineBlocks, options: ReadOptions) -> Iterator[Document]:
+    """One JSON object per line, the document in its text field."""
+    number = 0
+    for data, begins_in_part in blocks:
+        if not begins_in_part:
+            return
+        for line in data.removesuffix(b"\n").split(b"\n"):
+            number += 1
+            if line.strip():
+                yield from _read_json(line, number, options)
+
+
+def _read_json(line: bytes, number: int, options: ReadOptions) -> Iterator[Document]:
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        try:
+            record = json.loads(line)  # slower, and takes what orjson does not, such as NaN and lone surrogates
+        except (ValueError, RecursionError):
+            yield Rejected(number, "malformed JSON", clip(line.decode(errors="replace")))
+            return
+    try:
+        text = _field_of(record, options.text_field)
+    except KeyError:
+        yield Rejected(number, f"no field {options.text_field!r}", clip(line.decode(errors="replace")))
+        return
+    yield from _make_from_field(text, number, options, _id_of(record, options))
+
+
+def _field_of(record: Any, name: str) -> Any:
+    """The field of a JSON object; `a.b` is the field b of the object a, unless there is one called "a.b"."""
+    if isinstance(record, dict) and name in record:
+        return record[name]
+    for part in name.split("."):
+        if not isinstance(record, dict):
+            raise KeyError(name)
+        record = record[part]
+    return record
+
+
+def _id_of(record: Any, options: ReadOptions) -> str | None:
+    if options.id_field is None:
+        return None
+    try:
+        value = _field_of(record, options.id_field)
+    except KeyError:
+        return None
+    return None if value is None else str(value)
+
+
+def _make_from_field(text: Any, place: int, options: ReadOptions, id: str | None) -> Iterator[Document]:
+    if text is None:
+        yield Rejected(place, f"field {options.text_field!r} is null")
+    elif not isinstance(text, str):
+        yield Rejected(place, f"field {options.text_field!r} is no text", clip(str(text)))
+    else:
+        yield from make_documents(text, place, options.split_sentences == "none", id)
+
+
+def read_wiki(blocks: LineBlocks, options: ReadOptions) -> Iterator[Document]:
+    """WikiExtractor's output: `<doc id="12" url="..." title="...">`, the title and the text, `</doc>`.
+
+    The line of the title is left out, as in WikiExtractor's JSON lines, which are read as such.
+    """
+    begun: list[str] | None = None  # the lines of a document, or, where there is no header, of what is none
+    header: re.Match[str] | None = None
+    place = number = 0
+
+    def finish(is_whole: bool) -> Iterator[Document]:
+        text = "\n".join(begun or [])
+        if header is None:
+            if text.strip():
+                yield Rejected(place, "text outside of <doc>", clip(text))
+        elif not is_whole:
+            yield Rejected(place, "<doc> without </doc>", clip(text))
+        else:
+            yield from make_documents(text, place, options.split_sentences == "none", header["id"] or None)
+
+    for data, begins_in_part in blocks:
+        for line in data.decode(errors="surrogateescape").removesuffix("\n").split("\n"):
+            number += 1
+            if start := WIKI_START.fullmatch(line):
+                yield from finish(is_whole=False)
+                if not begins_in_part:
+                    return
+                begun, header, place = [], start, number
+            elif line.strip() == WIKI_END:
+                yield from finish(is_whole=True)
+                if not begins_in_part:
+                    return
+                begun, header, place = [], None, number + 1
+            elif begun is not None:
+                is_title = header and not begun and line.strip() == html.unescape(header["title"]).strip()
+                if not is_title:
+                    begun.append(line)
+    yield from finish(is_whole=False)
+
+
+def read_parquet(file: io.BufferedReader, part: FilePart, options: ReadOptions) -> Iterator[Document]:
+    """A table's text column, a few rows of a row group at a time. The parts of such a file are row groups.
+
+    Raises InputError when there is no such column, or it holds no strings.
+    """
+    table = pq.ParquetFile(file)
+    columns = [name for name in (options.text_field, options.id_field) if name]
+    _check_columns(table.schema_arrow, columns, part.path)
+    end = table.num_row_groups if part.end is None else min(part.end, table.num_row_groups)
+    number = sum(table.metadata.row_group(group).num_rows for group in range(part.start))
+    for batch in table.iter_batches(ROWS_PER_BATCH, row_groups=list(range(part.start, end)), columns=columns):
+        texts, *ids = (_column_of(batch, name) for name in columns)
+        for row, text in enumerate(_as_bytes(texts)):
+            number += 1
+            id = ids[0][row].as_py() if ids else None
+            decoded = None if text is None else text.decode(errors="surrogateescape")
+            yield from _make_from_field(decoded, number, options, None if id is None else str(id))
+
+
+def _check_columns(schema: pa.Schema, columns: Sequence[str], path: str) -> None:
+    names = [f"{field.name}{f' ({field.type})' if not _is_text(field.type) else ''}" for field in schema]
+    for position, name in enumerate(columns):
+        field: Any = schema
+        for part in name.split(".") if name not in schema.names else [name]:
+            found = field.field(part) if field is schema and part in schema.names else None
+            if field is not schema and pa.types.is_struct(field) and field.get_field_index(part) >= 0:
+                found = field.field(part)
+            if found is None:
+                raise InputError(f"{path} has no column {name}; it has {', '.join(names)}")
+            field = found.type
+        if position == 0 and not _is_text(field):
+            raise InputError(f"{path}: column {name} is {field}; expected text, it has {', '.join(names)}")
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _is_text(kind.value_type)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _column_of(batch: pa.RecordBatch, name: str) -> pa.Array:
+    if name in batch.schema.names:
+        return batch.column(name)
+    first, *rest = name.split(".")
+    column = batch.column(first)
+    for part in rest:
+        column = pa.compute.struct_field(column, part)
+    return column
+
+
+def _as_bytes(texts: pa.Array) -> list[bytes | None]:
+    """Strings as bytes, because not every writer checked that they are UTF-8."""
+    values: list[bytes | None] = texts.cast(pa.large_string()).view(pa.large_binary()).to_pylist()
+    return values

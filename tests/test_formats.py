@@ -1,0 +1,146 @@
+"""Every format and compression gives the same documents; what is damaged or wrong is named."""
+
+import bz2
+import gzip
+import json
+import lzma
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.documents import ReadOptions, Rejected
+from pipeline.files import FilePart, list_parts
+from pipeline.reading import read_documents
+from tokenizer.errors import InputError
+
+TEXTS = ["One. Two.", "Drei & vier!\n\nFünf.", "六。七。"]
+COMPRESSORS = {
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    ".zst": lambda data: pa.compress(data, "zstd", asbytes=True),
+}
+
+
+def read(path, **options):
+    return list(read_documents(FilePart(str(path)), ReadOptions(**options)))
+
+
+def reasons(path, **options):
+    return [(document.place, document.reason) for document in read(path, **options) if isinstance(document, Rejected)]
+
+
+def jsonl(texts):
+    return "".join(json.dumps({"id": number, "text": text}) + "\n" for number, text in enumerate(texts)).encode()
+
+
+@pytest.mark.parametrize("suffix", COMPRESSORS)
+def test_compression_is_recognised_by_content_and_damage_is_named(tmp_path, suffix):
+    data = jsonl(TEXTS * 1000)
+    packed = COMPRESSORS[suffix](data) + COMPRESSORS[suffix](jsonl(["last"]))  # two members, as cat makes them
+    for name in (f"a.jsonl{suffix}", "no_name_that_helps"):
+        (tmp_path / name).write_bytes(packed)
+        assert [document.text for document in read(tmp_path / name)] == [*TEXTS * 1000, "last"]
+    for keep in (7, len(packed) // 3, len(packed) - 1):
+        (tmp_path / f"cut.jsonl{suffix}").write_bytes(packed[:keep])
+        with pytest.raises(InputError, match=rf"cut\.jsonl\{suffix} is cut off or damaged near byte .* of {keep:,} "):
+            read(tmp_path / f"cut.jsonl{suffix}")
+
+
+def test_wiki_extractors_forms_give_the_same_documents(tmp_path):
+    docs = "".join(
+        f'<doc id="{n}" url="https://x/?curid={n}" title="Title &amp; {n}">\nTitle & {n}\n\n{text}\n\n</doc>\n'
+        for n, text in enumerate(TEXTS)
+    )
+    (tmp_path / "wiki_00").write_text(docs)
+    (tmp_path / "wiki_01").write_bytes(jsonl(TEXTS))
+    for name in ("wiki_00", "wiki_01"):
+        found = read(tmp_path / name, id_field="id")
+        assert [document.text.strip() for document in found] == TEXTS
+        assert [document.id for document in found] == ["0", "1", "2"]
+        assert not any(document.lines_are_sentences for document in found)
+    for part_bytes in (1, 50, 100):
+        parts = list_parts([str(tmp_path / "wiki_00")], part_bytes)
+        found = [document for part in parts for document in read_documents(part, ReadOptions())]
+        assert [document.text.strip() for document in found] == TEXTS
+    (tmp_path / "wiki_02").write_text(f'{docs}between\n<doc id="7" url="" title="x">\nx\n\n</doc>\n' + docs[:70])
+    assert reasons(tmp_path / "wiki_02") == [
+        (21, "text outside of <doc>"),
+        (22, "empty text"),
+        (26, "<doc> without </doc>"),
+    ]
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
+def test_parquet_is_read_by_row_groups(tmp_path, kind):
+    texts = [*TEXTS, None, "five"] * 100
+    table = pa.table({"number": range(len(texts)), "text": pa.array(texts, pa.string()).cast(kind)})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=7)
+    found = read(tmp_path / "a.parquet", id_field="number")
+    assert [None if isinstance(document, Rejected) else document.text for document in found] == texts
+    assert reasons(tmp_path / "a.parquet")[:2] == [(4, "field 'text' is null"), (9, "field 'text' is null")]
+    assert found[1].id == "1"
+    parts = list(list_parts([str(tmp_path / "a.parquet")], 1000))
+    assert len(parts) > 3
+    in_parts = [document for part in parts for document in read_documents(part, ReadOptions(id_field="number"))]
+    assert in_parts == found
+
+
+def test_a_field_of_a_field_is_found(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"a": {"b": "in a", "c": 7}, "a.c": "dotted"}\n{"a": "flat"}\n')
+    assert [document.text for document in read(tmp_path / "a.jsonl", text_field="a.b")[:1]] == ["in a"]
+    assert reasons(tmp_path / "a.jsonl", text_field="a.b") == [(2, "no field 'a.b'")]
+    assert [document.text for document in read(tmp_path / "a.jsonl", text_field="a.c")[:1]] == ["dotted"]
+    pq.write_table(pa.table({"a": [{"b": "in a"}]}), tmp_path / "a.parquet")
+    assert [document.text for document in read(tmp_path / "a.parquet", text_field="a.b")] == ["in a"]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"text_field": "body"}, r"a\.parquet has no column body; it has text, number \(int64\)"),
+        ({"text_field": "number"}, r"a\.parquet: column number is int64; expected text"),
+        ({"id_field": "key"}, r"a\.parquet has no column key; it has text"),
+        ({"input_format": "text"}, r"a\.parquet is no text"),
+    ],
+)
+def test_a_wrong_column_is_refused_with_those_that_are_there(tmp_path, options, sentence):
+    pq.write_table(pa.table({"text": ["x"], "number": [1]}), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=sentence):
+        read(tmp_path / "a.parquet", **options)
+
+
+def test_what_is_no_table_or_no_lines_is_refused(tmp_path):
+    (tmp_path / "a.json").write_text('[\n{"text": "x"}\n]')
+    with pytest.raises(InputError, match=r"a\.json is one JSON array; expected an object in each line"):
+        read(tmp_path / "a.json")
+    (tmp_path / "a.txt").write_text("text")
+    with pytest.raises(InputError, match=r"a\.txt is no Parquet file"):
+        read(tmp_path / "a.txt", input_format="parquet")
+    (tmp_path / "cut.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(InputError, match=r"cut\.parquet is cut off or damaged"):
+        read(tmp_path / "cut.parquet")
+
+
+def test_dirt_is_repaired_and_told(tmp_path):
+    text = "\ufeffone\r\ntwo\r\n\r\nth\0ree\rfour\n\n\xa0\n\u3000five"
+    (tmp_path / "a.txt").write_bytes(text.encode())
+    first, second, third = read(tmp_path / "a.txt")
+    assert (first.text, first.repairs) == ("one\ntwo", ("byte order mark removed",))
+    assert second.text == "three\nfour"
+    assert second.repairs == ("NUL characters removed", "carriage returns read as line ends")
+    assert (third.text, third.repairs) == ("\u3000five", ())
+
+
+def test_a_document_without_end_is_cut(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.documents.MAX_CHARACTERS", 1000)
+    monkeypatch.setattr("pipeline.documents.CUT_WINDOW", 100)
+    text = "many words and no end " * 500
+    (tmp_path / "a.txt").write_text(text)
+    (tmp_path / "a.jsonl").write_bytes(jsonl([text]))
+    for name in ("a.txt", "a.jsonl"):
+        found = read(tmp_path / name)
+        assert len(found) == 12
+        assert " ".join(document.text for document in found) == text.strip()
+        assert all(document.repairs == ("cut after 1,000 characters",) for document in found)

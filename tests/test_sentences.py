@@ -1,0 +1,97 @@
+"""Text is split as its readers would: a table in many languages, and the rules that the library does not know."""
+
+import pytest
+
+from pipeline.documents import RawDocument, ReadOptions
+from pipeline.sentences import MAX_CHARACTERS, find_language, split_sentences
+
+# Each "|" is a place between two sentences.
+SENTENCES = [
+    ("en", "Dr. Smith went to Washington.| He left."),
+    ("en", "It cost $3.50 in 1999.| Then it rose."),
+    ("en", "See Fig. 3 for details.| It shows."),
+    ("en", "The U.S. Army came.| They won."),
+    ("en", "Mr. and Mrs. Jones, e.g. at 5 p.m. today, left.| Bye."),
+    ("en", "Version 2.0.1 is out.| Get it."),
+    ("en", "J. R. R. Tolkien wrote it.| It sold."),
+    ("en", "Visit www.example.com.| It is free."),
+    ("en", '"Go away!" she said.| "Now."'),
+    ("en", 'He said: "Stop."| Then he ran.'),
+    ("en", "Wait... what?| No!"),
+    ("en", "I love it!!| Do you?!| Yes."),
+    ("en", "Heading\n\n|A paragraph here.| And more."),
+    ("en", "First line\n|- item one\n|- item two\n\n|End."),
+    ("de", "Das kostet z. B. 3,50 Euro.| Es ist teuer."),
+    ("de", "Am 3. Oktober 1990 war es so.| Danach nicht."),
+    ("de", "Dr. Müller kam.| Er ging."),
+    ("de", "„Komm her!“, sagte er.| Sie kam."),
+    ("fr", "« Venez ! » dit-il.| Elle vint."),
+    ("fr", "Combien ?| Dix euros.| Bien !"),
+    ("es", "¿Cómo estás?| Bien, gracias."),
+    ("es", "El Sr. García llegó.| Se fue."),
+    ("es", "¡Hola!| ¿Qué tal?"),
+    ("it", "Il sig. Rossi è qui.| Parte domani."),
+    ("pl", "To jest np. test.| Koniec."),
+    ("tr", "Bu bir cümle.| Bu da öyle."),
+    ("el", "Τι κάνεις;| Καλά."),
+    ("he", "שלום.| מה נשמע?"),
+    ("ru", "Он пришёл.| Она ушла."),
+    ("ru", "Это было в 1990 г. в Москве.| Потом нет."),
+    ("ru", "А. С. Пушкин родился в Москве.| Он писал."),
+    ("zh", "今天天气很好。|我们去公园。"),
+    ("zh", "他说：“你好。”|然后走了。"),
+    ("zh", "真的吗？|真的！|好。"),
+    ("zh", "价格是3.5元。|很便宜。"),
+    ("zh", "《红楼梦》是一部小说。|作者是曹雪芹。|……然后呢？"),
+    ("ja", "今日は天気がいい。|公園に行こう。"),
+    ("ja", "本当？|本当！|はい。"),
+    ("ko", "오늘은 날씨가 좋다.| 공원에 가자."),
+    ("ar", "ذهب الولد إلى المدرسة.| ثم عاد."),
+    ("ar", "هل أنت بخير؟| نعم."),
+    ("hi", "यह एक वाक्य है।| यह दूसरा है।"),
+    ("th", "สวัสดีครับ วันนี้อากาศดี"),
+]
+
+
+def split(text: str, **options: str) -> list[str]:
+    return split_sentences(RawDocument(text, lines_are_sentences=False), ReadOptions(**options))
+
+
+@pytest.mark.parametrize(("language", "text"), SENTENCES)
+def test_sentences_end_where_readers_see_an_end(language, text):
+    expected = [sentence.strip() for sentence in text.split("|")]
+    assert split(text.replace("|", ""), split_sentences=language) == expected
+    assert split(text.replace("|", ""), language=language) == expected
+
+
+@pytest.mark.parametrize("language", ["ar", "en", "hi", "ja", "ko", "ru", "th", "zh"])
+def test_the_script_tells_the_rules(language):
+    texts = [text.replace("|", "") for name, text in SENTENCES if name == language]
+    found = [find_language(text) for text in texts]
+    assert found.count(language) == len(texts)
+    assert split(texts[0], language="auto") == split(texts[0], language=language)
+
+
+def test_a_chinese_text_with_a_japanese_name_stays_chinese():
+    assert find_language("他喜欢看日本动画片《となりのトトロ》。" + "今天天气很好，我们一起去公园散步吧。" * 20) == "zh"
+
+
+def test_wrapped_lines_are_one_sentence_and_paragraphs_are_not():
+    assert split("A sentence that\nwraps over\tlines. Another.\n\nno stop") == [
+        "A sentence that wraps over lines.",
+        "Another.",
+        "no stop",
+    ]
+
+
+@pytest.mark.parametrize("text", ["word " * 5000, "字" * 5000, "日本語、" * 1000, "x" * 5000])
+def test_text_without_a_stop_is_cut(text):
+    sentences = split(text, language="auto")
+    assert "".join(sentences).replace(" ", "") == text.replace(" ", "")
+    assert max(map(len, sentences)) <= MAX_CHARACTERS
+    assert len(sentences) <= 2 * len(text) / MAX_CHARACTERS + 1
+
+
+def test_lines_that_are_sentences_stay_whole():
+    line = "word " * 5000
+    assert split_sentences(RawDocument(line, lines_are_sentences=True), ReadOptions()) == [line.strip()]
