@@ -27,7 +27,7 @@ SUFFIXES = (".gz", ".zst", ".bz2", ".xz")
 # What reading a damaged file raises, beside an OSError without a number.
 DAMAGE: tuple[Any, ...] = (EOFError, gzip.BadGzipFile, igzip_lib.IsalError, LZMAError)
 
-LineBlocks = Iterator[tuple[bytes, bool]]  # see `read_lines`
+LineBlocks = Iterator[tuple[bytearray, bool]]  # see `read_lines`
 
 
 @dataclass(frozen=True)
@@ -126,9 +126,11 @@ def read_lines(stream: io.BufferedReader, part: FilePart, block_bytes: int) -> L
         mine = len(data)
         if part.end is not None and at + len(data) > part.end:
             mine = data.find(b"\n", part.end - at - 1) + 1 or len(data) if at < part.end else 0
-        if mine:
-            yield data[:mine], True
-        if mine < len(data):
+        if mine == len(data):
+            yield data, True
+        else:
+            if mine:
+                yield data[:mine], True
             yield data[mine:], False
         at += len(data)
 
@@ -143,17 +145,18 @@ def _skip_line(stream: io.BufferedReader, block_bytes: int) -> int:
     return skipped
 
 
-def _read_blocks(stream: io.BufferedReader, block_bytes: int) -> Iterator[bytes]:
+def _read_blocks(stream: io.BufferedReader, block_bytes: int) -> Iterator[bytearray]:
     """Blocks of at least one whole line."""
-    begun: list[bytes] = []  # a line whose end is not read yet
+    begun = bytearray()  # grows in place: a line of 1 GB is not held twice
     while block := stream.read(block_bytes):
-        if end := block.rfind(b"\n") + 1:
-            yield b"".join([*begun, block[:end]])
-            begun = [block[end:]]
-        else:
-            begun.append(block)
-    if any(begun):
-        yield b"".join(begun)
+        begun += block
+        if end := begun.rfind(b"\n", len(begun) - len(block)) + 1:
+            rest = begun[end:]
+            del begun[end:]
+            yield begun
+            begun = rest
+    if begun:
+        yield begun
 
 
 def count_lines_before(part: FilePart) -> int:

@@ -11,11 +11,11 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.documents import Document, ReadOptions, Rejected, clip, make_documents
+from pipeline.documents import EXCERPT_CHARACTERS, Document, ReadOptions, Rejected, clip, make_documents
 from pipeline.files import FilePart, LineBlocks
 from tokenizer.errors import InputError
 
-BLANK_LINES = re.compile(r"\r?\n\s*\n")  # \s is what str.strip() removes
+BLANK_LINES = re.compile(r"(?:\A|\r?\n)\s*\n")  # \s is what str.strip() removes
 BLANK_END = re.compile(r"\r?\n\s*\Z")
 WIKI_START = re.compile(r'<doc id="(?P<id>[^"]*)".* title="(?P<title>.*)">\s*')
 WIKI_END = "</doc>"
@@ -44,14 +44,13 @@ def read_text(blocks: LineBlocks, is_first: bool, options: ReadOptions) -> Itera
         except UnicodeDecodeError:
             text, is_clean = data.decode(errors="surrogateescape"), False
         start, line_at_start = 0, next_line
-        for blank in BLANK_LINES.finditer("\n" + text):  # before the text stands the end of the line before it
-            begun.append(text[start : max(0, blank.start() - 1)])
+        for blank in BLANK_LINES.finditer(text):
+            begun.append(text[start : blank.start()])
             yield from finish()
             if not begins_in_part:
                 return
-            end = blank.end() - 1
-            line_at_start += text.count("\n", start, end)
-            begun, is_mine, start, line = [], True, end, line_at_start
+            line_at_start += text.count("\n", start, blank.end())
+            begun, is_mine, start, line = [], True, blank.end(), line_at_start
         begun.append(text[start:])
         next_line = line_at_start + text.count("\n", start)
     yield from finish()
@@ -63,27 +62,37 @@ def read_jsonl(blocks: LineBlocks, options: ReadOptions) -> Iterator[Document]:
     for data, begins_in_part in blocks:
         if not begins_in_part:
             return
-        for line in data.removesuffix(b"\n").split(b"\n"):
+        start = 0
+        while start < len(data):
+            end = data.find(b"\n", start) + 1 or len(data)
             number += 1
-            if line.strip():
-                yield from _read_json(line, number, options)
+            yield from _read_json(memoryview(data)[start:end], number, options)
+            start = end
 
 
-def _read_json(line: bytes, number: int, options: ReadOptions) -> Iterator[Document]:
+def _read_json(line: memoryview, number: int, options: ReadOptions) -> Iterator[Document]:
+    is_clean = True
     try:
         record = orjson.loads(line)
     except orjson.JSONDecodeError:
+        if bytes(line).isspace():
+            return
+        is_clean = False
         try:
-            record = json.loads(line)  # slower, and takes what orjson does not, such as NaN and lone surrogates
+            record = json.loads(bytes(line))  # slower, and takes what orjson does not, such as NaN and lone surrogates
         except (ValueError, RecursionError):
-            yield Rejected(number, "malformed JSON", clip(line.decode(errors="replace")))
+            yield Rejected(number, "malformed JSON", _clip(line))
             return
     try:
         text = _field_of(record, options.text_field)
     except KeyError:
-        yield Rejected(number, f"no field {options.text_field!r}", clip(line.decode(errors="replace")))
+        yield Rejected(number, f"no field {options.text_field!r}", _clip(line))
         return
-    yield from _make_from_field(text, number, options, _id_of(record, options))
+    yield from _make_from_field(text, number, options, _id_of(record, options), is_clean)
+
+
+def _clip(line: memoryview) -> str:
+    return clip(bytes(line[: 4 * EXCERPT_CHARACTERS]).decode(errors="replace").removesuffix("\n"))
 
 
 def _field_of(record: Any, name: str) -> Any:
@@ -107,13 +116,15 @@ def _id_of(record: Any, options: ReadOptions) -> str | None:
     return None if value is None else str(value)
 
 
-def _make_from_field(text: Any, place: int, options: ReadOptions, id: str | None) -> Iterator[Document]:
+def _make_from_field(
+    text: Any, place: int, options: ReadOptions, id: str | None, is_clean: bool = False
+) -> Iterator[Document]:
     if text is None:
         yield Rejected(place, f"field {options.text_field!r} is null")
     elif not isinstance(text, str):
         yield Rejected(place, f"field {options.text_field!r} is no text", clip(str(text)))
     else:
-        yield from make_documents(text, place, options.split_sentences == "none", id)
+        yield from make_documents(text, place, options.split_sentences == "none", id, is_clean)
 
 
 def read_wiki(blocks: LineBlocks, options: ReadOptions) -> Iterator[Document]:

@@ -25,6 +25,7 @@ from tokenizer.fast import FastTokenizer
 MIN_DOCUMENTS_PER_POOL = 1_000
 MIN_BYTES_PER_POOL = 4_000_000
 MAX_BYTES_PER_POOL = 64_000_000  # about 32 MB of ids
+LARGEST_POOL = 256_000_000  # bytes, where documents are so long that a pool holds only a few
 MAX_TOKENS_PER_POOL = 2**31 - 1
 POOLS_WANTED = 64  # enough to keep many workers busy
 
@@ -38,7 +39,8 @@ def count_pools(documents: int, content_bytes: int) -> int:
     (1, 10, 156)
     """
     pool_size = min(max(content_bytes // POOLS_WANTED, MIN_BYTES_PER_POOL), MAX_BYTES_PER_POOL)
-    return max(1, min(documents // MIN_DOCUMENTS_PER_POOL, content_bytes // pool_size))
+    pools = min(documents // MIN_DOCUMENTS_PER_POOL, content_bytes // pool_size)
+    return max(1, pools, content_bytes // LARGEST_POOL)
 
 
 @dataclass(frozen=True)
