@@ -9,6 +9,7 @@ CORE = [  # all that a worker needs: no TensorFlow
     "google-crc32c>=1.5",
     "isal>=1.7",
     "numpy>=2",
+    "orjson>=3.9",
     "pyarrow>=16",
     "rich>=13",
     "sentencex>=1.0",
@@ -25,6 +26,7 @@ TRAIN = [
 JAX = ["jax>=0.6"]
 TEST = [
     "build>=1.2",
+    "gcp-storage-emulator>=2024.8",
     "hypothesis>=6.100",
     "mypy>=1.13",
     "pytest>=8.3",

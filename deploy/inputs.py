@@ -1,11 +1,11 @@
 """What `vocab` and `generate` check and say about their INPUT."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
+from pipeline.storage import is_remote, size_of
 from tokenizer.errors import InputError
 
 SET_ASIDE, REPAIRED = "set_aside/", "repaired/"  # before the reason, in the names of counts
@@ -13,7 +13,7 @@ SET_ASIDE, REPAIRED = "set_aside/", "repaired/"  # before the reason, in the nam
 
 def describe(files: Sequence[str]) -> str:
     """The files and their size in words."""
-    size = sum(os.path.getsize(path) for path in files) / 1e6
+    size = sum(map(size_of, files)) / 1e6
     return f"{files[0]} ({size:.1f} MB)" if len(files) == 1 else f"{len(files):,} files ({size:.1f} MB)"
 
 
@@ -21,10 +21,12 @@ def check_apart(inputs: Sequence[str], files: Sequence[str], path: Path) -> None
     """Raises InputError when what is written, or the vocabulary, is read as a document, now or the next time."""
     place = path.resolve()
     for name in inputs:
+        if is_remote(name):
+            continue
         folder = Path(name).resolve()
         if folder.is_dir() and place.is_relative_to(folder):
             raise InputError(f"{path} lies in INPUT {name} and would be read as text; put it outside of that folder")
-    if any(place == Path(file).resolve() for file in files):
+    if any(place == Path(file).resolve() for file in files if not is_remote(file)):
         raise InputError(f"{path} is itself among the INPUT; name inputs that leave it out, or another file")
 
 

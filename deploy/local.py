@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from deploy.memory import give_back_memory
+from pipeline.storage import size_of
 from tokenizer.errors import InputError
 
 # Worker processes take seconds to start: below this, one is quicker than two.
@@ -73,7 +74,7 @@ def prepare_workers(files: Sequence[str], num_workers: int | None) -> int:
     Lets the process that worker processes are forked from get ready while this one goes on.
     """
     if num_workers is None:
-        input_bytes = sum(os.path.getsize(path) for path in files)
+        input_bytes = sum(map(size_of, files))
         processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         num_workers = max(1, min(processors, input_bytes // BYTES_PER_WORKER))
     if num_workers > 1:

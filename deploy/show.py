@@ -48,6 +48,8 @@ def show_summary(console: Console, output: Path, info: DatasetInfo, seconds: flo
         )
     if info.config["eval_fraction"] and not info.examples_of("eval"):
         console.print("No document was set aside for evaluation; give a larger --eval-fraction.", style="yellow")
+    for what, count in info.counts.get("filtered", {}).items():
+        console.print(f"Left out as asked: {count:,} {what}")
     console.print(f"Wrote {output}: {len(info.shards)} shards, {size:,.1f} MB, in {seconds:.1f} s")
 
 
@@ -58,8 +60,13 @@ def show_dataset(directory: Path, examples: int) -> None:
     vocab = Vocab.load(directory / VOCAB)
     console.print(_config_table(info))
     console.print(_count_table(info))
-    for reason, count in info.counts.get("set_aside", {}).items():
-        console.print(f"{count:,} documents set aside: {reason}", style="yellow")
+    for section, said in (
+        ("set_aside", "documents set aside"),
+        ("repaired", "documents repaired"),
+        ("filtered", "left out"),
+    ):
+        for reason, count in info.counts.get(section, {}).items():
+            console.print(f"{count:,} {said}: {reason}", style="yellow")
     console.print(_shard_table(info))
     records = (record for shard in info.shards for record in read_records(directory / shard.path))
     for number, record in enumerate(islice(records, examples), 1):

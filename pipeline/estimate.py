@@ -1,12 +1,13 @@
 """What a run will make and take, by one copy of a sample of its documents."""
 
 import io
+import os
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from pipeline.config import InstanceConfig
 from pipeline.documents import RawDocument, ReadOptions, Rejected, content_of, digest_of
@@ -16,6 +17,7 @@ from pipeline.pools import Pools, pack_documents, unpack_pool
 from pipeline.reading import read_stream
 from pipeline.sentences import split_sentences
 from pipeline.shards import ShardBuilder
+from pipeline.storage import open_file, size_of
 from pipeline.unfinished import Unfinished
 from tokenizer.fast import FastTokenizer, id_dtype
 from tokenizer.vocab import UNK, Vocab
@@ -52,16 +54,33 @@ class Estimate:
     padding: float  # share of the positions of all instances
 
 
-class _SmallReads(io.FileIO):
+class _SmallReads(io.RawIOBase):
     """A file that is read in small steps whoever reads it, so that its position tells how much was used."""
+
+    def __init__(self, file: BinaryIO):
+        self.file = file
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is, too."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Goes to a place."""
+        return self.file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """The place."""
+        return self.file.tell()
 
     def readinto(self, buffer: Any) -> int:
         """Reads a few bytes."""
-        return super().readinto(memoryview(buffer)[:SMALL_READ_BYTES])
-
-    def read(self, size: int | None = -1) -> bytes:
-        """Reads a few bytes."""
-        return super().read(SMALL_READ_BYTES if size is None or size < 0 else min(size, SMALL_READ_BYTES))
+        data = self.file.read(min(len(buffer), SMALL_READ_BYTES))
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def read_sample(files: Sequence[str], options: ReadOptions) -> Sample:
@@ -71,9 +90,10 @@ def read_sample(files: Sequence[str], options: ReadOptions) -> Sample:
     read = 0
     for path in chosen:
         characters = 0
-        position = Path(path).stat().st_size
-        with _SmallReads(path) as file:
-            for document in read_stream(FilePart(path), file, options, block_bytes=SMALL_READ_BYTES):
+        position = size_of(path)
+        with open_file(path) as file:
+            small_reads = cast(BinaryIO, _SmallReads(file))
+            for document in read_stream(FilePart(path), small_reads, options, block_bytes=SMALL_READ_BYTES):
                 if isinstance(document, Rejected):
                     continue
                 documents.append(document)
@@ -82,7 +102,7 @@ def read_sample(files: Sequence[str], options: ReadOptions) -> Sample:
                     position = file.tell()
                     break
         read += position
-    return Sample(documents, read / max(1, sum(Path(path).stat().st_size for path in files)))
+    return Sample(documents, read / max(1, sum(map(size_of, files))))
 
 
 def estimate_copy(sample: Sample, options: ReadOptions, vocab: Vocab, config: InstanceConfig) -> Estimate:

@@ -1,6 +1,5 @@
 """Files: which ones an input names, the parts in which workers read them, and their lines."""
 
-import glob
 import gzip
 import io
 import os
@@ -9,13 +8,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from lzma import LZMAError, LZMAFile
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from isal import igzip, igzip_lib
 
+from pipeline.storage import find_files, is_remote, open_file, size_of
 from tokenizer.errors import InputError
 
 PART_BYTES = 32_000_000
@@ -47,22 +46,11 @@ def list_files(inputs: Iterable[str]) -> list[str]:
     """
     files: set[str] = set()
     for name in inputs:
-        if "://" in name:
-            raise InputError(f"INPUT {name} is not on this machine; this version reads local files, copy it here first")
-        if os.path.isdir(name):
-            found = [str(path) for path in Path(name).rglob("*") if path.is_file() and not _is_hidden(path, Path(name))]
-        elif os.path.exists(name):
-            found = [name]
-        else:
-            found = [path for path in glob.glob(name, recursive=True) if os.path.isfile(path)]
+        found = find_files(name)
         if not found:
             raise InputError(f"INPUT {name} names no file; give a file, a folder, or a pattern such as 'data/*.txt'")
-        files.update(os.path.normpath(path) for path in found)
+        files.update(path if is_remote(path) else os.path.normpath(path) for path in found)
     return sorted(files)
-
-
-def _is_hidden(path: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def list_parts(inputs: Iterable[str], part_bytes: int = PART_BYTES) -> Iterator[FilePart]:
@@ -74,9 +62,10 @@ def list_parts(inputs: Iterable[str], part_bytes: int = PART_BYTES) -> Iterator[
 
 
 def _cut_file(path: str, part_bytes: int) -> Iterator[tuple[int, int | None]]:
-    size = os.path.getsize(path)
-    with open(path, "rb") as file:
-        head = file.read(HEAD_BYTES) if size > part_bytes else b""
+    size, head = size_of(path), b""
+    if size > part_bytes:
+        with open_file(path) as file:
+            head = file.read(HEAD_BYTES)
     if head.startswith(PARQUET_START) and (groups := _count_row_groups(path)):
         step = max(1, groups * part_bytes // size)
         yield from ((start, start + step) for start in range(0, groups, step))
@@ -88,7 +77,8 @@ def _cut_file(path: str, part_bytes: int) -> Iterator[tuple[int, int | None]]:
 
 def _count_row_groups(path: str) -> int:
     try:
-        return int(pq.ParquetFile(path).num_row_groups)
+        with open_file(path) as file:
+            return int(pq.ParquetFile(file).num_row_groups)
     except (pa.ArrowException, OSError, UnicodeDecodeError):
         return 0  # whoever reads it says what is wrong
 
@@ -161,7 +151,7 @@ def _read_blocks(stream: io.BufferedReader, block_bytes: int) -> Iterator[bytear
 
 def count_lines_before(part: FilePart) -> int:
     """The number of lines that begin before a part of a plain file does; 0 where its places count from the first."""
-    with open(part.path, "rb") as file:
+    with open_file(part.path) as file:
         if not part.start or file.read(HEAD_BYTES).startswith(PARQUET_START):
             return 0
         file.seek(0)

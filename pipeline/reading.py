@@ -19,6 +19,7 @@ from pipeline.files import (
     read_lines,
 )
 from pipeline.formats import read_jsonl, read_parquet, read_text, read_wiki
+from pipeline.storage import open_file, size_of
 from tokenizer.errors import InputError
 
 PEEK_BYTES = 4096
@@ -30,12 +31,8 @@ def read_documents(part: FilePart, options: ReadOptions, duplicates: Container[b
 
     Raises InputError when the file cannot be read, is no text, damaged, or does not have what the options name.
     """
-    path = part.path
-    try:
-        with open(path, "rb") as file:
-            yield from read_stream(part, file, options, duplicates)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); check the path and its permissions") from error
+    with open_file(part.path) as file:
+        yield from read_stream(part, file, options, duplicates)
 
 
 def read_stream(
@@ -60,14 +57,19 @@ def read_stream(
             for document in documents:
                 yield _reject_duplicate(document, duplicates) if duplicates else document
     except (*DAMAGE, OSError, pa.ArrowException, UnicodeDecodeError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, OSError) and not isinstance(error, DAMAGE) and not _is_of_decompressor(error):
             raise
-        size = Path(part.path).stat().st_size
+        size = size_of(part.path)
         at = size if file.closed else file.tell()
         raise InputError(
             f"{part.path} is cut off or damaged near byte {at:,} of {size:,} ({_first_line(error)}); "
             "copy or download it again"
         ) from error
+
+
+def _is_of_decompressor(error: OSError) -> bool:
+    """Whether it says that data are damaged, not that a file, a disk or a network is."""
+    return type(error) is OSError and error.errno is None
 
 
 def _reject_duplicate(document: Document, duplicates: Container[bytes]) -> Document:
