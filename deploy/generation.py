@@ -249,7 +249,9 @@ def _show_dry_run(
     """Prints what a run would make and take, by a sample of the documents. Writes nothing."""
     sample = read_sample(files, reading)
     if not sample.documents:
-        raise InputError(f"INPUT {files[0]} holds no documents; expected text, or JSON lines with --text-field")
+        reasons = "; ".join(f"{count:,} {reason}" for reason, count in sample.set_aside.items())
+        found = f"none that can be read ({reasons})" if reasons else "none"
+        raise InputError(f"INPUT {files[0]} holds no documents: {found}; expected text, or a table with --text-field")
     documents, content_bytes = len(sample.documents) / sample.share, sample.content_bytes / sample.share
     pools = Pools.plan(targets[0].config, int(documents), int(content_bytes))
     configs = [target.config for target in targets]
@@ -276,6 +278,8 @@ def _show_dry_run(
         f"{len(sample.documents):,} documents ({sample.share:.1%} of the input)"
     )
     console.print(table)
+    for reason, count in sample.set_aside.items():
+        console.print(f"In the sample {count:,} more documents cannot be used: {reason}", style="yellow")
     console.print(
         f"{_count(copies, 'copy', 'copies')}, {_count(num_workers, 'worker', 'workers')}. Nothing was written."
     )

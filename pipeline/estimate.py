@@ -4,6 +4,7 @@ import io
 import os
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +33,7 @@ class Sample:
     """Documents from the beginnings of some of the files, and the share that they are of all of them."""
 
     documents: list[RawDocument]
+    set_aside: Counter[str]  # what cannot be used, by reason
     share: float  # of the bytes of the files, as they are stored
 
     @property
@@ -87,6 +89,7 @@ def read_sample(files: Sequence[str], options: ReadOptions) -> Sample:
     """Reads about SAMPLE_CHARACTERS from SAMPLE_FILES files, evenly chosen."""
     chosen = files[:: max(1, -(-len(files) // SAMPLE_FILES))]
     documents: list[RawDocument] = []
+    set_aside = Counter[str]()
     read = 0
     for path in chosen:
         characters = 0
@@ -95,6 +98,7 @@ def read_sample(files: Sequence[str], options: ReadOptions) -> Sample:
             small_reads = cast(BinaryIO, _SmallReads(file))
             for document in read_stream(FilePart(path), small_reads, options, block_bytes=SMALL_READ_BYTES):
                 if isinstance(document, Rejected):
+                    set_aside[document.reason] += 1
                     continue
                 documents.append(document)
                 characters += len(document.text)
@@ -102,7 +106,7 @@ def read_sample(files: Sequence[str], options: ReadOptions) -> Sample:
                     position = file.tell()
                     break
         read += position
-    return Sample(documents, read / max(1, sum(map(size_of, files))))
+    return Sample(documents, set_aside, read / max(1, sum(map(size_of, files))))
 
 
 def estimate_copy(sample: Sample, options: ReadOptions, vocab: Vocab, config: InstanceConfig) -> Estimate:

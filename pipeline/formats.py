@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.documents import EXCERPT_CHARACTERS, Document, ReadOptions, Rejected, clip, make_documents
@@ -212,7 +213,7 @@ def _column_of(batch: pa.RecordBatch, name: str) -> pa.Array:
     first, *rest = name.split(".")
     column = batch.column(first)
     for part in rest:
-        column = pa.compute.struct_field(column, part)
+        column = pc.struct_field(column, part)
     return column
 
 

@@ -99,6 +99,12 @@ def test_a_cut_gzip_file_is_refused_by_name(tmp_path, keep):
         read(tmp_path / "a.txt.gz")
 
 
+def test_an_empty_file_holds_no_document(tmp_path):
+    for name in ("a.txt", "a.jsonl", "a"):
+        (tmp_path / name).write_bytes(b"")
+        assert read(tmp_path / name) == []
+
+
 def test_a_binary_file_is_refused_by_name(tmp_path):
     (tmp_path / "a.txt").write_bytes("text".encode("utf-16"))
     with pytest.raises(InputError, match=r"a\.txt is no text \(it has NUL bytes\)"):

@@ -289,6 +289,14 @@ def test_a_dry_run_tells_and_writes_nothing(tmp_path, arguments, expected):
     assert "Nothing was written" in result.stdout
 
 
+def test_a_dry_run_tells_what_cannot_be_used(tmp_path, small_vocab_file):
+    (tmp_path / "a.jsonl").write_text('{"text": "the cat sat."}\n{"body": "x"}\n{"text": "a dog ran."}\n')
+    arguments = ["generate", tmp_path / "a.jsonl", "--vocab-file", small_vocab_file, "--output", tmp_path / "out"]
+    result = maskmill(*arguments, "--dry-run")
+    assert "In the sample 1 more documents cannot be used: no field 'text'" in result.stdout
+    assert_refused(maskmill(*arguments, "--dry-run", "--text-field", "x"), "none that can be read (3 no field 'x')")
+
+
 def test_a_memory_limit_too_small_for_one_pool_is_one_sentence(tmp_path, arguments):
     result = maskmill(*arguments, "--output", tmp_path / "out", "--memory-limit", "100MB")
     assert_refused(result, "memory_limit is 100 MB; expected", "for one of 3 pools")
