@@ -187,18 +187,29 @@ def read_parquet(file: io.BufferedReader, part: FilePart, options: ReadOptions) 
 
 
 def _check_columns(schema: pa.Schema, columns: Sequence[str], path: str) -> None:
-    names = [f"{field.name}{f' ({field.type})' if not _is_text(field.type) else ''}" for field in schema]
-    for position, name in enumerate(columns):
-        field: Any = schema
-        for part in name.split(".") if name not in schema.names else [name]:
-            found = field.field(part) if field is schema and part in schema.names else None
-            if field is not schema and pa.types.is_struct(field) and field.get_field_index(part) >= 0:
-                found = field.field(part)
-            if found is None:
-                raise InputError(f"{path} has no column {name}; it has {', '.join(names)}")
-            field = found.type
-        if position == 0 and not _is_text(field):
-            raise InputError(f"{path}: column {name} is {field}; expected text, it has {', '.join(names)}")
+    """Raises InputError where a column is not there, or the first, that of the text, holds something else."""
+    there = ", ".join(f"{field.name}{'' if _is_text(field.type) else f' ({field.type})'}" for field in schema)
+    for name in columns:
+        kind = _type_of(schema, name)
+        if kind is None:
+            raise InputError(f"{path} has no column {name}; it has {there}")
+        if name == columns[0] and not _is_text(kind):
+            raise InputError(f"{path}: column {name} is {kind}; expected text, it has {there}")
+
+
+def _type_of(schema: pa.Schema, name: str) -> pa.DataType | None:
+    """The type of a column, or of a field of one: see `_field_of`."""
+    if name in schema.names:
+        return schema.field(name).type
+    first, *rest = name.split(".")
+    if first not in schema.names:
+        return None
+    kind = schema.field(first).type
+    for part in rest:
+        if not pa.types.is_struct(kind) or kind.get_field_index(part) < 0:
+            return None
+        kind = kind.field(part).type
+    return kind
 
 
 def _is_text(kind: pa.DataType) -> bool:
