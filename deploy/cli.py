@@ -1,7 +1,8 @@
 """The command line. A command imports what it needs in its body, so that `maskmill --help` answers at once."""
 
+import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
@@ -111,10 +112,38 @@ def main() -> None:
     """
 
 
+def make_runner(runner: str, job_endpoint: str | None, inputs: Sequence[str], output: Path) -> tuple[Any, list[str]]:
+    """Where DAGs run, None being here, and the inputs; Beam's options, which stand among them after `--`, are not."""
+    beam_options = [name for name in inputs if name.startswith("--")]
+    files = [name for name in inputs if not name.startswith("--")]
+    if not files:
+        raise click.UsageError("INPUT is missing; expected a file, a folder or a pattern")
+    if runner == "local":
+        if beam_options or job_endpoint:
+            given = beam_options[0] if beam_options else f"--job-endpoint {job_endpoint}"
+            raise click.UsageError(f"{given} is given without --runner portable; there is no job server here")
+        return None, files
+    if not job_endpoint:
+        raise click.UsageError("--runner portable needs --job-endpoint HOST:PORT, that of a Beam job server")
+    from deploy.remote import RemoteRunner
+
+    folder = output if not output.suffix else output.parent
+    absolute = [name if "://" in name else os.path.abspath(name) for name in files]
+    return RemoteRunner(job_endpoint, folder.absolute().parent, beam_options), absolute
+
+
 def reading_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options of the commands that read documents."""
     for option in (
         click.option("--num-workers", type=click.IntRange(1), help="Processes. [default: by the size of the input]"),
+        click.option(
+            "--runner",
+            type=click.Choice(["local", "portable"]),
+            default="local",
+            help="portable: a Beam job server, such as Flink's, whose workers see the same files. Beam's own options "
+            "follow the INPUT after --.",
+        ),
+        click.option("--job-endpoint", metavar="HOST:PORT", help="Of the job server."),
         click.option(
             "--max-rejected",
             default=MAX_REJECTED,
@@ -163,6 +192,8 @@ def vocab(
     output: Path,
     overwrite: bool,
     num_workers: int | None,
+    runner: str,
+    job_endpoint: str | None,
     max_rejected: float,
     input_format: InputFormat,
     text_field: str,
@@ -179,14 +210,16 @@ def vocab(
     with wrong_usage():
         vocab_config = VocabConfig(special_tokens=tuple(filter(None, special_tokens.split(","))), **config)
     reading = ReadOptions(input_format, text_field)
+    where, files = make_runner(runner, job_endpoint, inputs, output)
     train_vocab_file(
-        inputs,
+        files,
         output,
         vocab_config,
         reading,
         num_workers=num_workers,
         overwrite=overwrite,
         max_rejected=max_rejected,
+        runner=where,
     )
 
 
@@ -249,6 +282,8 @@ def generate(
     lengths: tuple[int, ...],
     predictions: tuple[int, ...],
     num_workers: int | None,
+    runner: str,
+    job_endpoint: str | None,
     memory_limit: int | None,
     overwrite: bool,
     dry_run: bool,
@@ -279,9 +314,12 @@ def generate(
         ]
         reading = ReadOptions(input_format, text_field, id_field, split_sentences, language)
     folders = [output] if len(lengths) == 1 else [output / f"seq{length}" for length in lengths]
+    where, files = make_runner(runner, job_endpoint, inputs, output)
+    if where:
+        folders = [folder.absolute() for folder in folders]
     targets = [Target(config, folder) for config, folder in zip(configs, folders)]
-    options = RunOptions(num_workers, memory_limit, overwrite, dry_run, max_rejected)
-    generate_datasets(inputs, vocab_file, targets, reading, options)
+    options = RunOptions(num_workers, where, memory_limit, overwrite, dry_run, max_rejected)
+    generate_datasets(files, vocab_file, targets, reading, options)
 
 
 @main.command()

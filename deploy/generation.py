@@ -2,7 +2,6 @@
 
 import json
 import platform
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Container, Mapping, Sequence
@@ -15,8 +14,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from deploy import local
 from deploy.inputs import check_apart, check_documents, describe
+from deploy.jobs import Job, Runner, run_for_results, share_out
+from deploy.local import LocalRunner, WorkerLostError
 from deploy.memory import machine_memory, plan_passes
 from deploy.outputs import check_output, keep_rejected, prepare_output, remove_temporaries
 from deploy.progress import Work, show_progress
@@ -45,6 +45,7 @@ class RunOptions:
     """How `generate` runs. Nothing of it changes a byte of what is made."""
 
     num_workers: int | None = None  # None: by the size of the input
+    runner: Runner | None = None  # None: on this machine
     memory_limit: int | None = None  # bytes, of all processes together; None: half of the machine's
     overwrite: bool = False
     dry_run: bool = False
@@ -61,7 +62,7 @@ def generate_datasets(
     console = new_console()
     vocab = Vocab.load(vocab_file)
     files = list_files(inputs)
-    num_workers = local.prepare_workers(files, options.num_workers)
+    runner = options.runner or LocalRunner.prepare(files, options.num_workers)
     for path in (vocab_file, *(target.output for target in targets)):
         check_apart(inputs, files, path)
     identities = [_identify(target, vocab, reading) for target in targets]
@@ -73,7 +74,7 @@ def generate_datasets(
         )
     console.print(f"Reading {describe(files)}")
     if options.dry_run:
-        _show_dry_run(console, files, vocab, targets, reading, num_workers)
+        _show_dry_run(console, files, vocab, targets, reading, runner.num_workers)
         return
 
     started, clock = datetime.now(UTC), time.monotonic()
@@ -81,7 +82,7 @@ def generate_datasets(
     costs = [estimate_copy(sample, reading, vocab, target.config) for target in targets]
     folder = targets[0].output if len(targets) == 1 else targets[0].output.parent
     objective = targets[0].config.objective
-    corpus, duplicates = _measure(console, inputs, reading, objective, options, num_workers, folder)
+    corpus, duplicates = _measure(console, inputs, reading, objective, options, runner, folder)
     for target, identity in zip(targets, identities):
         identity["documents"] = corpus["fingerprint"]
         check_output(target.output, identity, options.overwrite)
@@ -91,7 +92,9 @@ def generate_datasets(
     packed_bytes = int(costs[0].packed_bytes * corpus["bytes"] / max(1, costs[0].content_bytes))
 
     def plan(wanted: Sequence[int]) -> list[list[int]]:
-        return plan_passes(wanted, len(pools), packed_bytes, memory_limit, num_workers)
+        if not runner.holds_pools:
+            return [list(wanted)]
+        return plan_passes(wanted, len(pools), packed_bytes, memory_limit, runner.num_workers)
 
     plan(range(len(pools)))  # which may fail, before anything is removed
     finished = [
@@ -100,11 +103,16 @@ def generate_datasets(
     if any(finished):
         done = sum(map(len, finished))
         console.print(f"Going on with an interrupted run: {done} of {work.shards} shards are finished")
-    passes = -(-len(plan(_pools_to_build(targets, pools))) // num_workers)
+    passes = -(-len(plan(_pools_to_build(targets, pools))) // runner.num_workers)
     console.print(
         f"Building {work.shards} shards, about {work.shard_bytes / 1e6:,.0f} MB, from {corpus['documents']:,} "
-        f"documents in {_count(passes, 'pass', 'passes')} with {_count(num_workers, 'worker', 'workers')}: about "
-        f"{work.seconds / num_workers + SECONDS_TO_START:,.0f} s, in {memory_limit / 1e6:,.0f} MB of memory"
+        f"documents in {_count(passes, 'pass', 'passes')}"
+        + (
+            f" with {_count(runner.num_workers, 'worker', 'workers')}: about "
+            f"{work.seconds / runner.num_workers + SECONDS_TO_START:,.0f} s, in {memory_limit / 1e6:,.0f} MB of memory"
+            if runner.holds_pools
+            else f": about {work.seconds:,.0f} s of one processor"
+        )
     )
     arguments = {
         "inputs": inputs,
@@ -115,7 +123,7 @@ def generate_datasets(
         "duplicates": duplicates,
     }
     with show_progress(console, [Unfinished(target.output) for target in targets], work):
-        _build_shards(console, local.Job("generate_shards", arguments), targets, pools, plan, num_workers)
+        _build_shards(console, runner, Job("generate_shards", arguments), targets, pools, plan)
 
     reading_counts = {name: count for name, count in corpus.items() if "/" in name}
     run = {
@@ -123,7 +131,7 @@ def generate_datasets(
         "files": len(files),
         "reading": asdict(reading),
         "vocab_file": str(vocab_file),
-        "num_workers": num_workers,
+        "num_workers": runner.num_workers,
         "memory_limit": memory_limit,
         "passes": passes,
         "started": started.isoformat(timespec="seconds"),
@@ -156,22 +164,21 @@ def _measure(
     reading: ReadOptions,
     objective: Objective,
     options: RunOptions,
-    num_workers: int,
+    runner: Runner,
     rejected_folder: Path,
 ) -> tuple[Counter[str], Container[bytes]]:
     """Reads the corpus once, cheaply; prints and returns its measures, and the keys of the documents to leave out."""
 
     def measure(duplicates: Container[bytes], rejected: Path) -> tuple[bytes, Counter[str]]:
         arguments = {"inputs": inputs, "options": reading, "duplicates": duplicates, "rejected": rejected}
-        jobs = local.share_out(local.Job("measure_corpus", arguments), num_workers)
-        keys, counts = zip(*local.run_for_results(jobs, num_workers))
+        keys, counts = zip(*run_for_results(runner, share_out(runner, Job("measure_corpus", arguments))))
         return b"".join(keys), sum(map(Counter, counts), Counter())
 
-    with tempfile.TemporaryDirectory(prefix="maskmill-") as rejected, console.status("Measuring the corpus"):
-        keys, corpus = measure((), Path(rejected))
+    with runner.scratch() as rejected, console.status("Measuring the corpus"):
+        keys, corpus = measure((), rejected)
         if duplicates := find_duplicates(keys):
-            _, corpus = measure(duplicates, Path(rejected))
-        keep_rejected(Path(rejected), rejected_folder)
+            _, corpus = measure(duplicates, rejected)
+        keep_rejected(rejected, rejected_folder)
     if any(name.startswith("set_aside/") for name in corpus):
         console.print(f"What was set aside is listed in {rejected_folder / REJECTED}", style="yellow")
     check_documents(console, inputs, corpus, options.max_rejected)
@@ -215,11 +222,11 @@ def _weigh(targets: Sequence[Target], pools: Pools, costs: Sequence[Estimate], c
 
 def _build_shards(
     console: Console,
-    job: local.Job,
+    runner: Runner,
+    job: Job,
     targets: Sequence[Target],
     pools: Pools,
     plan: Callable[[Sequence[int]], list[list[int]]],
-    num_workers: int,
 ) -> None:
     """Builds the shards that are not finished; once more those that are missing when a worker process was killed."""
     try:
@@ -227,9 +234,9 @@ def _build_shards(
             finished = [Unfinished(target.output).names() for target in targets]
             passes = plan(_pools_to_build(targets, pools))
             try:
-                local.run([job.with_arguments(wanted=wanted, finished=finished) for wanted in passes], num_workers)
+                runner.run([job.with_arguments(wanted=wanted, finished=finished) for wanted in passes])
                 return
-            except local.WorkerLostError:
+            except WorkerLostError:
                 if not retries_left:
                     raise
                 console.print("A worker process was killed; going on with what is finished", style="yellow")

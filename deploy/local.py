@@ -8,22 +8,22 @@ Beam's own worker processes get their work, and give it back, through the one th
 import logging
 import multiprocessing
 import os
-import pickle
 import re
 import signal
 import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import cast
 
+from deploy.jobs import Job
 from deploy.memory import give_back_memory
 from pipeline.storage import size_of
 from tokenizer.errors import InputError
@@ -43,92 +43,78 @@ class WorkerLostError(InputError):
 
 
 @dataclass(frozen=True)
-class Job:
-    """A DAG of `pipeline.dag` and its arguments. By name, because only who runs it imports Beam, which takes long."""
+class LocalRunner:
+    """Runs jobs in this process, or side by side in `num_workers` worker processes."""
 
-    dag: Literal["measure_corpus", "count_words", "generate_shards"]
-    arguments: Mapping[str, Any]
+    num_workers: int
+    holds_pools = True
 
-    def with_arguments(self, **arguments: Any) -> "Job":
-        """The same with more arguments."""
-        return replace(self, arguments={**self.arguments, **arguments})
+    @classmethod
+    def prepare(cls, files: Sequence[str], num_workers: int | None) -> "LocalRunner":
+        """With as many workers as given, or as the input is worth, one for each processor at the most.
 
-    def run(self) -> None:
-        """Runs it to its end. Raises InputError where a step did, with the same sentence."""
-        from pipeline import dag
+        Lets the process that worker processes are forked from get ready while this one goes on.
+        """
+        if num_workers is None:
+            input_bytes = sum(map(size_of, files))
+            processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+            num_workers = max(1, min(processors, input_bytes // BYTES_PER_WORKER))
+        if num_workers > 1:
+            os.environ["PYTHONSAFEPATH"] = "1"  # else it would take the user's own model.py in this folder for ours
+            forkserver.set_forkserver_preload(["pipeline.dag"])
+            with hold_back_stderr():
+                forkserver.ensure_running()
+        return cls(num_workers)
 
-        logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # the errors it would log are raised as well
-        try:
-            dag.run(lambda pipeline: getattr(dag, self.dag)(pipeline, **self.arguments), ["--runner=FnApiRunner"])
-        except InputError as error:
-            raise InputError(STEP.sub("", str(error))) from None
-        except Exception as error:
-            if str(error).startswith("KeyboardInterrupt"):
-                raise KeyboardInterrupt from None
-            raise
-
-
-def prepare_workers(files: Sequence[str], num_workers: int | None) -> int:
-    """The number of workers: as given, or as many as the input is worth, one for each processor at the most.
-
-    Lets the process that worker processes are forked from get ready while this one goes on.
-    """
-    if num_workers is None:
-        input_bytes = sum(map(size_of, files))
-        processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        num_workers = max(1, min(processors, input_bytes // BYTES_PER_WORKER))
-    if num_workers > 1:
-        os.environ["PYTHONSAFEPATH"] = "1"  # else it would take the user's own model.py in this folder for ours
-        forkserver.set_forkserver_preload(["pipeline.dag"])
-        with hold_back_stderr():
-            forkserver.ensure_running()
-    return num_workers
-
-
-def run(jobs: Sequence[Job], num_workers: int) -> None:
-    """Runs jobs to their end, in this process or in `num_workers` worker processes.
-
-    Raises InputError where a step did, and WorkerLostError. The other workers are stopped then.
-    """
-    if num_workers == 1:
+    def run(self, jobs: Sequence[Job]) -> None:
+        """Runs jobs. Raises InputError where a step did, and WorkerLostError; the other workers are stopped then."""
+        if self.num_workers > 1:
+            self._run_in_processes(jobs)
+            return
         for number, job in enumerate(jobs):
             if number:
                 give_back_memory()
-            job.run()
-        return
-    context = multiprocessing.get_context("forkserver")
-    waiting = list(jobs)
-    running: dict[int, tuple[BaseProcess, Connection]] = {}
+            _run(job)
+
+    def _run_in_processes(self, jobs: Sequence[Job]) -> None:
+        context = multiprocessing.get_context("forkserver")
+        waiting = list(jobs)
+        running: dict[int, tuple[BaseProcess, Connection]] = {}
+        try:
+            while waiting or running:
+                while waiting and len(running) < self.num_workers:
+                    errors, sender = context.Pipe(duplex=False)
+                    process = context.Process(target=_work, args=(waiting.pop(0), sender))
+                    process.start()
+                    sender.close()
+                    running[process.sentinel] = process, errors
+                for sentinel in wait(list(running)):
+                    ended, errors = running.pop(cast(int, sentinel))
+                    ended.join()
+                    if ended.exitcode:
+                        raise _receive(errors)
+        finally:
+            for other, _ in running.values():
+                other.terminate()
+                other.join()
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A temporary folder."""
+        with tempfile.TemporaryDirectory(prefix="maskmill-") as folder:
+            yield Path(folder)
+
+
+def _run(job: Job) -> None:
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # the errors it would log are raised as well
     try:
-        while waiting or running:
-            while waiting and len(running) < num_workers:
-                errors, sender = context.Pipe(duplex=False)
-                process = context.Process(target=_work, args=(waiting.pop(0), sender))
-                process.start()
-                sender.close()
-                running[process.sentinel] = process, errors
-            for sentinel in wait(list(running)):
-                ended, errors = running.pop(cast(int, sentinel))
-                ended.join()
-                if ended.exitcode:
-                    raise _receive(errors)
-    finally:
-        for other, _ in running.values():
-            other.terminate()
-            other.join()
-
-
-def run_for_results(jobs: Sequence[Job], num_workers: int) -> list[Any]:
-    """Runs jobs that write an object to their argument `result`, and returns the objects."""
-    with tempfile.TemporaryDirectory(prefix="maskmill-") as folder:
-        results = [Path(folder) / str(number) for number in range(len(jobs))]
-        run([job.with_arguments(result=result) for job, result in zip(jobs, results)], num_workers)
-        return [pickle.loads(result.read_bytes()) for result in results]
-
-
-def share_out(job: Job, num_workers: int) -> list[Job]:
-    """One job for each worker, over its share of the input."""
-    return [job.with_arguments(share=(number, num_workers)) for number in range(num_workers)]
+        job.run(["--runner=FnApiRunner"])
+    except InputError as error:
+        raise InputError(STEP.sub("", str(error))) from None
+    except Exception as error:
+        if str(error).startswith("KeyboardInterrupt"):
+            raise KeyboardInterrupt from None
+        raise
 
 
 def _work(job: Job, errors: Connection) -> None:
@@ -136,7 +122,7 @@ def _work(job: Job, errors: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the starter ends the others
     threading.Thread(target=_end_with_starter, daemon=True).start()
     try:
-        job.run()
+        _run(job)
     except InputError as error:
         errors.send(error)
         sys.exit(1)

@@ -66,7 +66,7 @@ def keep_rejected(found: Path, output: Path) -> None:
     files = sorted(found.glob(REJECTED))
     if files:
         output.mkdir(parents=True, exist_ok=True)
-    for old in output.glob(REJECTED):
+    for old in output.glob("rejected-[0-9][0-9][0-9][0-9][0-9]*.jsonl"):
         old.unlink()
     for file in files:
         shutil.move(file, output / file.name)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from deploy import local
 from deploy.inputs import check_apart, check_documents, count_set_aside, describe
+from deploy.jobs import Job, Runner, run_for_results, share_out
+from deploy.local import LocalRunner
 from deploy.show import new_console
 from pipeline.documents import MAX_REJECTED, ReadOptions
 from pipeline.files import list_files
@@ -36,11 +37,12 @@ def train_vocab_file(
     num_workers: int | None,
     overwrite: bool,
     max_rejected: float = MAX_REJECTED,
+    runner: Runner | None = None,
 ) -> None:
     """Inputs -> a vocabulary file and its `tokenizer.json`. Raises InputError before work that can be seen to fail."""
     console = new_console()
     files = list_files(inputs)
-    num_workers = local.prepare_workers(files, num_workers)
+    runner = runner or LocalRunner.prepare(files, num_workers)
     tokenizer_json = output.with_name("tokenizer.json" if output.stem == "vocab" else f"{output.stem}.tokenizer.json")
     for path in (output, tokenizer_json):
         check_apart(inputs, files, path)
@@ -49,15 +51,15 @@ def train_vocab_file(
     started = time.monotonic()
 
     console.print(f"Reading {describe(files)}")
-    job = local.Job("count_words", {"inputs": inputs, "options": reading, "cased": config.cased})
+    job = Job("count_words", {"inputs": inputs, "options": reading, "cased": config.cased})
     with console.status("Counting words"):
-        words, counts_of_reading = _count(job.with_arguments(frequent=None), num_workers)
+        words, counts_of_reading = _count(runner, job.with_arguments(frequent=None))
     check_documents(console, inputs, counts_of_reading, max_rejected)
     documents = counts_of_reading["documents/read"] - count_set_aside(counts_of_reading)
     if words.sketch:
         with console.status("Counting the frequent words"):
             frequent = words.sketch.find_frequent(MAX_FREQUENT_WORDS)
-            words, _ = _count(job.with_arguments(frequent=frequent), num_workers)
+            words, _ = _count(runner, job.with_arguments(frequent=frequent))
         counts = {word: count for word, count in words.words.items() if count >= frequent.floor}
         left_out = 1 - sum(counts.values()) / frequent.occurrences
         console.print(
@@ -82,9 +84,9 @@ def train_vocab_file(
     _warn(console, vocab, config, coverage)
 
 
-def _count(job: local.Job, num_workers: int) -> tuple[WordCounts, Counter[str]]:
+def _count(runner: Runner, job: Job) -> tuple[WordCounts, Counter[str]]:
     """The words of all documents, and the counts of reading."""
-    (words, reading), *others = local.run_for_results(local.share_out(job, num_workers), num_workers)
+    (words, reading), *others = run_for_results(runner, share_out(runner, job))
     total = Counter(reading)
     for more_words, more_reading in others:
         words.merge(more_words)

@@ -35,6 +35,9 @@ class ReadOptions:
     def __post_init__(self) -> None:
         if self.input_format not in get_args(InputFormat):
             raise InputError(f"input_format is {self.input_format}; expected {', '.join(get_args(InputFormat))}")
+        for name, field in (("text_field", self.text_field), ("id_field", self.id_field)):
+            if field == "":
+                raise InputError(f"{name} is empty; expected the name of a field or column")
         for name, value in (("split_sentences", self.split_sentences), ("language", self.language)):
             if value not in ("auto", "none") and not re.fullmatch("[a-z]{2,3}", value):
                 raise InputError(f"{name} is {value}; expected a language code such as en, de or zh")
@@ -98,7 +101,7 @@ def make_documents(
         return
     repairs.append(f"cut after {MAX_CHARACTERS:,} characters")
     for piece in cut_text(text, MAX_CHARACTERS, CUT_WINDOW):
-        yield RawDocument(piece, lines_are_sentences, place, id, tuple(repairs))
+        yield RawDocument(piece, lines_are_sentences, place, None, tuple(repairs))  # else one would be kept of an id
 
 
 def cut_text(text: str, longest: int, window: int) -> Iterator[str]:
@@ -124,14 +127,14 @@ def cut_text(text: str, longest: int, window: int) -> Iterator[str]:
 
 
 def content_of(text: str) -> bytes:
-    r"""What a document is known by: its text in UTF-8, ASCII blanks left out, which formats add and drop.
+    r"""What a document is known by: its text in UTF-8, without ASCII blanks and blank ends, which formats add and drop.
 
     How it is split into sentences, and the vocabulary, change nothing of it.
 
     >>> content_of("one\n\ntwo")
     b'onetwo'
     """
-    return text.encode().translate(None, b" \t\n\r")
+    return text.strip().encode().translate(None, b" \t\n\r")
 
 
 def digest_of(content: bytes) -> bytes:

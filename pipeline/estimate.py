@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, cast
 
 from pipeline.config import InstanceConfig
 from pipeline.documents import RawDocument, ReadOptions, Rejected, content_of, digest_of
-from pipeline.files import FilePart
+from pipeline.files import FilePart, count_rows
 from pipeline.plan import Target
 from pipeline.pools import Pools, pack_documents, unpack_pool
 from pipeline.reading import read_stream
@@ -103,7 +103,8 @@ def read_sample(files: Sequence[str], options: ReadOptions) -> Sample:
                 documents.append(document)
                 characters += len(document.text)
                 if characters >= SAMPLE_CHARACTERS / len(chosen):
-                    position = file.tell()
+                    rows = count_rows(path)
+                    position = position * document.place // rows if rows else file.tell()
                     break
         read += position
     return Sample(documents, set_aside, read / max(1, sum(map(size_of, files))))

@@ -1,30 +1,21 @@
 """Files: which ones an input names, the parts in which workers read them, and their lines."""
 
-import gzip
 import io
 import os
-from bz2 import BZ2File
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
-from lzma import LZMAError, LZMAFile
-from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from isal import igzip, igzip_lib
 
+from pipeline.compression import HEAD_BYTES, compression_of
 from pipeline.storage import find_files, is_remote, open_file, size_of
 from tokenizer.errors import InputError
 
 PART_BYTES = 32_000_000
 BLOCK_BYTES = 1 << 20
-HEAD_BYTES = 8  # enough to tell what a file is
 PARQUET_START = b"PAR1"
-COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz"}
-SUFFIXES = (".gz", ".zst", ".bz2", ".xz")
-# What reading a damaged file raises, beside an OSError without a number.
-DAMAGE: tuple[Any, ...] = (EOFError, gzip.BadGzipFile, igzip_lib.IsalError, LZMAError)
 
 LineBlocks = Iterator[tuple[bytearray, bool]]  # see `read_lines`
 
@@ -75,34 +66,19 @@ def _cut_file(path: str, part_bytes: int) -> Iterator[tuple[int, int | None]]:
         yield from ((start, start + part_bytes) for start in range(0, size, part_bytes))
 
 
+def count_rows(path: str) -> int:
+    """The rows of a Parquet file; 0 where it is none."""
+    with open_file(path) as file:
+        is_parquet = file.read(HEAD_BYTES).startswith(PARQUET_START)
+        return int(pq.ParquetFile(file).metadata.num_rows) if is_parquet else 0
+
+
 def _count_row_groups(path: str) -> int:
     try:
         with open_file(path) as file:
             return int(pq.ParquetFile(file).num_row_groups)
     except (pa.ArrowException, OSError, UnicodeDecodeError):
         return 0  # whoever reads it says what is wrong
-
-
-def compression_of(head: bytes) -> str | None:
-    """How a file that begins like this is compressed, whatever its name."""
-    return next((name for start, name in COMPRESSED.items() if head.startswith(start)), None)
-
-
-def decompress(file: BinaryIO, block_bytes: int) -> io.BufferedReader:
-    """The bytes of an open file, plain or compressed. Reading a damaged one raises DAMAGE or an unnumbered OSError."""
-    head = file.read(HEAD_BYTES)
-    file.seek(0)
-    stream: Any = file
-    match compression_of(head):
-        case "gzip":
-            stream = igzip.open(file)
-        case "zstd":
-            stream = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd")
-        case "bzip2":
-            stream = BZ2File(file)
-        case "xz":
-            stream = LZMAFile(file)  # noqa: SIM115
-    return io.BufferedReader(stream, block_bytes)
 
 
 def read_lines(stream: io.BufferedReader, part: FilePart, block_bytes: int) -> LineBlocks:

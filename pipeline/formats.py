@@ -12,13 +12,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.documents import EXCERPT_CHARACTERS, Document, ReadOptions, Rejected, clip, make_documents
+from pipeline.compression import DamagedError
+from pipeline.documents import (
+    BYTE_ORDER_MARK,
+    EXCERPT_CHARACTERS,
+    Document,
+    ReadOptions,
+    Rejected,
+    clip,
+    make_documents,
+)
 from pipeline.files import FilePart, LineBlocks
 from tokenizer.errors import InputError
 
 BLANK_LINES = re.compile(r"(?:\A|\r?\n)\s*\n")  # \s is what str.strip() removes
 BLANK_END = re.compile(r"\r?\n\s*\Z")
-WIKI_START = re.compile(r'<doc id="(?P<id>[^"]*)".* title="(?P<title>.*)">\s*')
+WIKI_START = re.compile(r"<doc .*>\s*")
+WIKI_ID, WIKI_TITLE = re.compile(r' id="([^"]*)"'), re.compile(r' title="(.*)">\s*')
 WIKI_END = "</doc>"
 ROWS_PER_BATCH = 256
 
@@ -81,6 +91,9 @@ def _read_json(line: memoryview, number: int, options: ReadOptions) -> Iterator[
         is_clean = False
         try:
             record = json.loads(bytes(line))  # slower, and takes what orjson does not, such as NaN and lone surrogates
+        except UnicodeDecodeError:
+            yield Rejected(number, "invalid UTF-8", _clip(line))
+            return
         except (ValueError, RecursionError):
             yield Rejected(number, "malformed JSON", _clip(line))
             return
@@ -89,7 +102,10 @@ def _read_json(line: memoryview, number: int, options: ReadOptions) -> Iterator[
     except KeyError:
         yield Rejected(number, f"no field {options.text_field!r}", _clip(line))
         return
-    yield from _make_from_field(text, number, options, _id_of(record, options), is_clean)
+    id = _id_of(record, options)
+    if isinstance(id, float):  # or an integer of more than 64 bits, of which orjson makes a float
+        id = _id_of(json.loads(bytes(line)), options)
+    yield from _make_from_field(text, number, options, None if id is None else str(id), is_clean)
 
 
 def _clip(line: memoryview) -> str:
@@ -107,14 +123,11 @@ def _field_of(record: Any, name: str) -> Any:
     return record
 
 
-def _id_of(record: Any, options: ReadOptions) -> str | None:
-    if options.id_field is None:
-        return None
+def _id_of(record: Any, options: ReadOptions) -> Any:
     try:
-        value = _field_of(record, options.id_field)
+        return None if options.id_field is None else _field_of(record, options.id_field)
     except KeyError:
         return None
-    return None if value is None else str(value)
 
 
 def _make_from_field(
@@ -128,14 +141,14 @@ def _make_from_field(
         yield from make_documents(text, place, options.split_sentences == "none", id, is_clean)
 
 
-def read_wiki(blocks: LineBlocks, options: ReadOptions) -> Iterator[Document]:
+def read_wiki(blocks: LineBlocks, is_first: bool, options: ReadOptions) -> Iterator[Document]:
     """WikiExtractor's output: `<doc id="12" url="..." title="...">`, the title and the text, `</doc>`.
 
     The line of the title is left out, as in WikiExtractor's JSON lines, which are read as such.
     """
-    begun: list[str] | None = None  # the lines of a document, or, where there is no header, of what is none
-    header: re.Match[str] | None = None
-    place = number = 0
+    begun: list[str] | None = [] if is_first else None  # the lines of a document, or of what is none
+    header: str | None = None
+    place, number = 1, 0
 
     def finish(is_whole: bool) -> Iterator[Document]:
         text = "\n".join(begun or [])
@@ -145,24 +158,26 @@ def read_wiki(blocks: LineBlocks, options: ReadOptions) -> Iterator[Document]:
         elif not is_whole:
             yield Rejected(place, "<doc> without </doc>", clip(text))
         else:
-            yield from make_documents(text, place, options.split_sentences == "none", header["id"] or None)
+            id = WIKI_ID.search(header) if options.id_field else None
+            yield from make_documents(text, place, options.split_sentences == "none", id[1] if id else None)
 
     for data, begins_in_part in blocks:
         for line in data.decode(errors="surrogateescape").removesuffix("\n").split("\n"):
             number += 1
-            if start := WIKI_START.fullmatch(line):
+            line = line.removeprefix(BYTE_ORDER_MARK) if is_first and number == 1 else line
+            if WIKI_START.fullmatch(line):
                 yield from finish(is_whole=False)
                 if not begins_in_part:
                     return
-                begun, header, place = [], start, number
+                begun, header, place = [], line, number
             elif line.strip() == WIKI_END:
                 yield from finish(is_whole=True)
                 if not begins_in_part:
                     return
                 begun, header, place = [], None, number + 1
             elif begun is not None:
-                is_title = header and not begun and line.strip() == html.unescape(header["title"]).strip()
-                if not is_title:
+                title = WIKI_TITLE.search(header) if header and not begun else None
+                if not title or line.strip() != html.unescape(title[1]).strip():
                     begun.append(line)
     yield from finish(is_whole=False)
 
@@ -170,29 +185,41 @@ def read_wiki(blocks: LineBlocks, options: ReadOptions) -> Iterator[Document]:
 def read_parquet(file: io.BufferedReader, part: FilePart, options: ReadOptions) -> Iterator[Document]:
     """A table's text column, a few rows of a row group at a time. The parts of such a file are row groups.
 
-    Raises InputError when there is no such column, or it holds no strings.
+    Raises InputError when there is no such column, or it holds no strings, and DamagedError.
     """
-    table = pq.ParquetFile(file)
+    try:
+        yield from _read_rows(pq.ParquetFile(file if file.seekable() else io.BytesIO(file.read())), part, options)
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise DamagedError(str(error)) from error
+    except OSError as error:
+        if type(error) is OSError and error.errno is None:  # of Arrow, not of a file, disk or network
+            raise DamagedError(str(error)) from error
+        raise
+
+
+def _read_rows(table: pq.ParquetFile, part: FilePart, options: ReadOptions) -> Iterator[Document]:
     columns = [name for name in (options.text_field, options.id_field) if name]
     _check_columns(table.schema_arrow, columns, part.path)
     end = table.num_row_groups if part.end is None else min(part.end, table.num_row_groups)
     number = sum(table.metadata.row_group(group).num_rows for group in range(part.start))
     for batch in table.iter_batches(ROWS_PER_BATCH, row_groups=list(range(part.start, end)), columns=columns):
-        texts, *ids = (_column_of(batch, name) for name in columns)
-        for row, text in enumerate(_as_bytes(texts)):
+        texts, *ids = (_decode(_column_of(batch, name)) for name in columns)
+        for row, text in enumerate(texts):
             number += 1
-            id = ids[0][row].as_py() if ids else None
-            decoded = None if text is None else text.decode(errors="surrogateescape")
-            yield from _make_from_field(decoded, number, options, None if id is None else str(id))
+            yield from _make_from_field(text, number, options, ids[0][row] if ids else None)
 
 
 def _check_columns(schema: pa.Schema, columns: Sequence[str], path: str) -> None:
     """Raises InputError where a column is not there, or the first, that of the text, holds something else."""
     there = ", ".join(f"{field.name}{'' if _is_text(field.type) else f' ({field.type})'}" for field in schema)
     for name in columns:
+        if schema.names.count(name) > 1:
+            raise InputError(f"{path} has several columns {name}; it has {there}")
         kind = _type_of(schema, name)
         if kind is None:
             raise InputError(f"{path} has no column {name}; it has {there}")
+        if pa.types.is_nested(kind):
+            raise InputError(f"{path}: column {name} is {kind}; expected single values, it has {there}")
         if name == columns[0] and not _is_text(kind):
             raise InputError(f"{path}: column {name} is {kind}; expected text, it has {there}")
 
@@ -228,7 +255,7 @@ def _column_of(batch: pa.RecordBatch, name: str) -> pa.Array:
     return column
 
 
-def _as_bytes(texts: pa.Array) -> list[bytes | None]:
-    """Strings as bytes, because not every writer checked that they are UTF-8."""
-    values: list[bytes | None] = texts.cast(pa.large_string()).view(pa.large_binary()).to_pylist()
-    return values
+def _decode(column: pa.Array) -> list[str | None]:
+    """A column as strings; what is not UTF-8, which not every writer checks, as lone surrogates."""
+    values: list[bytes | None] = column.cast(pa.large_string()).view(pa.large_binary()).to_pylist()
+    return [None if value is None else value.decode(errors="surrogateescape") for value in values]

@@ -1,28 +1,22 @@
 """Reading: a part of a file, of whatever format and compression, to documents."""
 
 import io
+import re
 from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-import pyarrow as pa
-
+from pipeline.compression import SUFFIXES, DamagedError, decompress
 from pipeline.documents import Document, InputFormat, ReadOptions, Rejected, clip
 from pipeline.duplicates import key_of
-from pipeline.files import (
-    BLOCK_BYTES,
-    DAMAGE,
-    PARQUET_START,
-    SUFFIXES,
-    FilePart,
-    decompress,
-    read_lines,
-)
+from pipeline.files import BLOCK_BYTES, PARQUET_START, FilePart, read_lines
 from pipeline.formats import read_jsonl, read_parquet, read_text, read_wiki
 from pipeline.storage import open_file, size_of
-from tokenizer.errors import InputError
+from tokenizer.errors import InputError, first_line
 
 PEEK_BYTES = 4096
+# UTF-16, and zip (also of Word), PDF, PNG, JPEG, GIF and 7z, which have few NUL bytes.
+BINARY_STARTS = (b"\xff\xfe", b"\xfe\xff", b"PK\3\4", b"%PDF-", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"7z\xbc\xaf")
 MAX_NUL_SHARE = 0.01  # more of a file's beginning: it is no text, or UTF-16
 
 
@@ -51,25 +45,18 @@ def read_stream(
                 case "jsonl":
                     documents = read_jsonl(read_lines(stream, part, block_bytes), options)
                 case "wiki":
-                    documents = read_wiki(read_lines(stream, part, block_bytes), options)
+                    documents = read_wiki(read_lines(stream, part, block_bytes), not part.start, options)
                 case _:
                     documents = read_text(read_lines(stream, part, block_bytes), not part.start, options)
             for document in documents:
                 yield _reject_duplicate(document, duplicates) if duplicates else document
-    except (*DAMAGE, OSError, pa.ArrowException, UnicodeDecodeError) as error:
-        if isinstance(error, OSError) and not isinstance(error, DAMAGE) and not _is_of_decompressor(error):
-            raise
+    except DamagedError as error:
         size = size_of(part.path)
         at = size if file.closed else file.tell()
         raise InputError(
-            f"{part.path} is cut off or damaged near byte {at:,} of {size:,} ({_first_line(error)}); "
+            f"{part.path} is cut off or damaged near byte {at:,} of {size:,} ({first_line(error)}); "
             "copy or download it again"
         ) from error
-
-
-def _is_of_decompressor(error: OSError) -> bool:
-    """Whether it says that data are damaged, not that a file, a disk or a network is."""
-    return type(error) is OSError and error.errno is None
 
 
 def _reject_duplicate(document: Document, duplicates: Container[bytes]) -> Document:
@@ -85,24 +72,22 @@ def _detect_format(path: str, stream: io.BufferedReader, named: InputFormat) -> 
         return "parquet"
     if named == "parquet":
         raise InputError(f"{path} is no Parquet file; leave it out, or leave --input-format to us")
-    if head.count(0) > max(1, MAX_NUL_SHARE * len(head)):
-        raise InputError(f"{path} is no text (it has NUL bytes); expected UTF-8, leave it out or convert it")
+    if head.count(0) > max(1, MAX_NUL_SHARE * len(head)) or head.startswith(BINARY_STARTS):
+        what = "it begins like a binary file" if head.startswith(BINARY_STARTS) else "it has NUL bytes"
+        raise InputError(f"{path} is no text ({what}); expected UTF-8, leave it out or convert it")
     begin = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     suffix = Path(_without_suffix(path)).suffix
-    if named == "jsonl" or (named == "auto" and suffix in (".jsonl", ".ndjson", ".json")):
-        if begin.startswith(b"["):
+    is_array = re.match(rb"\[\s*\{", begin) is not None
+    if named == "jsonl" or (named == "auto" and (suffix in (".jsonl", ".ndjson", ".json") or is_array)):
+        if is_array:
             raise InputError(f"{path} is one JSON array; expected an object in each line, as jq -c '.[]' makes them")
         return "jsonl"
     if named != "auto":
         return named
     if suffix != ".txt" and begin.startswith(b"{"):
         return "jsonl"
-    return "wiki" if begin.startswith(b'<doc id="') else "text"
+    return "wiki" if begin.startswith(b"<doc ") else "text"
 
 
 def _without_suffix(path: str) -> str:
     return path[: -len(Path(path).suffix)] if path.endswith(SUFFIXES) else path
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0].rstrip(".")

@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from tokenizer.errors import InputError
+from tokenizer.errors import InputError, first_line
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob, Client
@@ -30,11 +29,29 @@ def find_files(name: str) -> list[str]:
     if "://" in name:
         return _find_objects(name)
     if os.path.isdir(name):
-        found = (path for path in Path(name).rglob("*") if path.is_file())
-        return [str(path) for path in found if not _is_hidden(path.relative_to(name).parts)]
-    if os.path.exists(name):
+        return list(_walk(name))
+    if os.path.isfile(name):
         return [name]
+    if os.path.exists(name):
+        raise InputError(f"INPUT {name} is a pipe or a device; it is read more than once, so write it to a file first")
     return [path for path in glob.glob(name, recursive=True) if os.path.isfile(path)]
+
+
+def _walk(folder: str) -> Iterator[str]:
+    """The files below a folder and those that it links to, but for hidden ones."""
+
+    def refuse(error: OSError) -> None:
+        raise InputError(f"INPUT {error.filename} cannot be listed ({error.strerror}); check its permissions")
+
+    seen: set[str] = set()  # a link may lead back
+    for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        if (real := os.path.realpath(place)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = [name for name in folders if not _is_hidden([name])]
+        paths = (os.path.join(place, name) for name in names if not _is_hidden([name]))
+        yield from (path for path in paths if os.path.isfile(path) or os.path.islink(path))
 
 
 def _find_objects(name: str) -> list[str]:
@@ -65,7 +82,7 @@ def _find_objects(name: str) -> list[str]:
     return found
 
 
-def _is_hidden(parts: tuple[str, ...] | list[str]) -> bool:
+def _is_hidden(parts: list[str]) -> bool:
     return any(part.startswith(".") for part in parts)
 
 
@@ -124,15 +141,11 @@ def _one_sentence(path: str) -> Iterator[None]:
         raise InputError(f"{path} is not there (or its bucket); check the name and the project") from error
     except (GoogleAuthError, Forbidden, Unauthorized) as error:
         raise InputError(
-            f"{path} cannot be read with the credentials found here ({_first_line(error)}); "
+            f"{path} cannot be read with the credentials found here ({first_line(error)}); "
             "run 'gcloud auth application-default login', or set GOOGLE_APPLICATION_CREDENTIALS"
         ) from error
     except (GoogleAPIError, RequestException) as error:
-        raise InputError(f"{path} cannot be read ({_first_line(error)}); try again, or copy it here first") from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0].rstrip(".")
+        raise InputError(f"{path} cannot be read ({first_line(error)}); try again, or copy it here first") from error
 
 
 @cache

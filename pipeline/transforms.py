@@ -91,7 +91,15 @@ class MeasureText(beam.DoFn):
         contents = [content_of(document.text) for document in documents]
         yield "documents", len(documents)
         yield "bytes", sum(map(len, contents))
-        yield "fingerprint", sum(int.from_bytes(digest_of(content)[:4]) for content in contents)
+        yield "fingerprint", sum(map(_fingerprint, documents))
+
+
+def _fingerprint(document: RawDocument) -> int:
+    """Of what the sentences depend on: the text, or its lines where those are the sentences."""
+    text = "\n".join(split_sentences(document, ReadOptions())) if document.lines_are_sentences else document.text
+    return int.from_bytes(
+        digest_of(f"{document.lines_are_sentences} {text.strip()}".encode())[:4]
+    )  # Beam sums in 64 bits
 
 
 @dataclass

@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from deploy import local
+from deploy.jobs import Job, run_for_results
+from deploy.local import LocalRunner
 from pipeline.config import InstanceConfig
 from pipeline.documents import ReadOptions
 from pipeline.examples import decode_example
@@ -37,8 +38,8 @@ def generate(inputs, output, vocab, config=CONFIG, pools=POOLS, reading=None, nu
             "wanted": wanted,
             "finished": [()],
         }
-        jobs.append(local.Job("generate_shards", arguments))
-    local.run(jobs, num_workers)
+        jobs.append(Job("generate_shards", arguments))
+    LocalRunner(num_workers).run(jobs)
     write_manifest(target, vocab, pools, {"documents/read": 40})
     Unfinished(output).remove()
     return {path.name: path.read_bytes() for path in output.iterdir()}
@@ -142,7 +143,9 @@ def test_the_corpus_is_measured_by_its_text_alone(tmp_path, corpus_file, corpus_
     text = "".join(json.dumps({"text": "\n\n".join(lines)}) + "\n" for lines in corpus_lines)
     (tmp_path / "a.jsonl").write_text(text + "{broken\n")
     measured = [
-        local.run_for_results([local.Job("measure_corpus", {"inputs": [str(path)], "options": ReadOptions()})], 1)[0][1]
+        run_for_results(LocalRunner(1), [Job("measure_corpus", {"inputs": [str(path)], "options": ReadOptions()})])[0][
+            1
+        ]
         for path in (corpus_file, tmp_path / "a.jsonl")
     ]
     text_bytes = sum(len(line.replace(" ", "").encode()) for lines in corpus_lines for line in lines)
@@ -156,6 +159,6 @@ def test_words_are_counted_over_all_files(tmp_path):
     (tmp_path / "a.txt").write_text("To be.\n\nOr not")
     (tmp_path / "b.txt").write_text("to\tBE!")
     arguments = {"inputs": [str(tmp_path)], "options": ReadOptions(), "cased": False, "frequent": None}
-    [(words, reading)] = local.run_for_results([local.Job("count_words", arguments)], 1)
+    [(words, reading)] = run_for_results(LocalRunner(1), [Job("count_words", arguments)])
     assert words.words == {"to": 2, "be": 2, ".": 1, "or": 1, "not": 1, "!": 1}
     assert reading == {"documents/read": 3}

@@ -105,9 +105,12 @@ def test_an_empty_file_holds_no_document(tmp_path):
         assert read(tmp_path / name) == []
 
 
-def test_a_binary_file_is_refused_by_name(tmp_path):
-    (tmp_path / "a.txt").write_bytes("text".encode("utf-16"))
-    with pytest.raises(InputError, match=r"a\.txt is no text \(it has NUL bytes\)"):
+@pytest.mark.parametrize(
+    "content", ["text".encode("utf-16"), "中文".encode("utf-16"), b"\0\0\0\1", b"%PDF-1.4\n1 0 obj", b"PK\3\4 a zip"]
+)
+def test_a_binary_file_is_refused_by_name(tmp_path, content):
+    (tmp_path / "a.txt").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.txt is no text"):
         read(tmp_path / "a.txt")
 
 

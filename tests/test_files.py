@@ -1,6 +1,7 @@
 """Files are found, and read in parts that give the documents of the whole."""
 
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -85,3 +86,15 @@ def test_an_input_that_names_no_file_is_refused(tmp_path, name):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="names no file"):
         list_files([str(tmp_path / name)])
+
+
+def test_links_are_followed_once_and_what_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.txt").write_text("x")
+    (tmp_path / "in" / "link").symlink_to(tmp_path / "out")
+    (tmp_path / "out" / "back").symlink_to(tmp_path / "in")
+    assert list_files([str(tmp_path / "in")]) == [f"{tmp_path}/in/link/a.txt"]
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="pipe is a pipe or a device; it is read more than once"):
+        list_files([str(tmp_path / "pipe")])

@@ -48,6 +48,41 @@ def test_compression_is_recognised_by_content_and_damage_is_named(tmp_path, suff
             read(tmp_path / f"cut.jsonl{suffix}")
 
 
+@pytest.mark.parametrize(
+    ("suffix", "between"), [(".xz", b"\0" * 4), (".bz2", b""), (".zst", b"\x50\x2a\x4d\x18\2\0\0\0ab")]
+)
+def test_files_of_several_streams_are_read_to_their_end(tmp_path, suffix, between):
+    streams = [COMPRESSORS[suffix](jsonl([text] * 500)) for text in TEXTS]
+    whole = (between if suffix == ".zst" else b"") + between.join(streams)
+    (tmp_path / f"a.jsonl{suffix}").write_bytes(whole)
+    assert len(read(tmp_path / f"a.jsonl{suffix}")) == 1500
+    damaged = bytearray(whole)
+    damaged[whole.index(streams[1]) + 1] ^= 0xFF
+    (tmp_path / f"a.jsonl{suffix}").write_bytes(damaged)
+    with pytest.raises(InputError, match="is cut off or damaged"):
+        read(tmp_path / f"a.jsonl{suffix}")
+
+
+def test_a_table_is_read_compressed_too(tmp_path):
+    pq.write_table(pa.table({"text": TEXTS}), tmp_path / "a.parquet")
+    for suffix, compress in COMPRESSORS.items():
+        (tmp_path / f"a.parquet{suffix}").write_bytes(compress((tmp_path / "a.parquet").read_bytes()))
+        assert [document.text for document in read(tmp_path / f"a.parquet{suffix}")] == TEXTS
+
+
+def test_ids_are_texts_whatever_holds_them(tmp_path):
+    ids = [1, 10**25, 10**25 + 1, "a", None]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"id": id, "text": "x"}) + "\n" for id in ids))
+    found = [document.id for document in read(tmp_path / "a.jsonl", id_field="id")]
+    assert found == ["1", str(10**25), str(10**25 + 1), "a", None]
+    assert [document.id for document in read(tmp_path / "a.jsonl")] == [None] * 5
+    for values in (pa.array([1, None]), pa.array(["1", None]), pa.array([1, None], pa.timestamp("ns"))):
+        pq.write_table(pa.table({"id": values, "text": ["x", "y"]}), tmp_path / "a.parquet")
+        first, second = (document.id for document in read(tmp_path / "a.parquet", id_field="id"))
+        assert first.startswith("19") or first == "1"
+        assert second is None
+
+
 def test_wiki_extractors_forms_give_the_same_documents(tmp_path):
     docs = "".join(
         f'<doc id="{n}" url="https://x/?curid={n}" title="Title &amp; {n}">\nTitle & {n}\n\n{text}\n\n</doc>\n'
@@ -64,6 +99,14 @@ def test_wiki_extractors_forms_give_the_same_documents(tmp_path):
         parts = list_parts([str(tmp_path / "wiki_00")], part_bytes)
         found = [document for part in parts for document in read_documents(part, ReadOptions())]
         assert [document.text.strip() for document in found] == TEXTS
+    (tmp_path / "wiki_bom").write_bytes(b"\xef\xbb\xbf" + docs.encode())
+    assert [document.text.strip() for document in read(tmp_path / "wiki_bom")] == TEXTS
+    (tmp_path / "wiki_odd").write_text(f'before\n<doc id="7">\nno title\n</doc>\n{docs}')
+    assert [document.text.strip() for document in read(tmp_path / "wiki_odd", input_format="wiki")[1:]] == [
+        "no title",
+        *TEXTS,
+    ]
+    assert reasons(tmp_path / "wiki_odd", input_format="wiki") == [(1, "text outside of <doc>")]
     (tmp_path / "wiki_02").write_text(f'{docs}between\n<doc id="7" url="" title="x">\nx\n\n</doc>\n' + docs[:70])
     assert reasons(tmp_path / "wiki_02") == [
         (21, "text outside of <doc>"),
@@ -99,14 +142,17 @@ def test_a_field_of_a_field_is_found(tmp_path):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"text_field": "body"}, r"a\.parquet has no column body; it has text, number \(int64\)"),
+        ({"text_field": "body"}, r"a\.parquet has no column body; it has text, number \(int64\), "),
         ({"text_field": "number"}, r"a\.parquet: column number is int64; expected text"),
+        ({"text_field": "twice"}, r"a\.parquet has several columns twice"),
+        ({"id_field": "list"}, r"a\.parquet: column list is list<.*>; expected single values"),
         ({"id_field": "key"}, r"a\.parquet has no column key; it has text"),
         ({"input_format": "text"}, r"a\.parquet is no text"),
     ],
 )
 def test_a_wrong_column_is_refused_with_those_that_are_there(tmp_path, options, sentence):
-    pq.write_table(pa.table({"text": ["x"], "number": [1]}), tmp_path / "a.parquet")
+    columns = [pa.array(["x"]), pa.array([1]), pa.array([[1]]), pa.array(["x"]), pa.array(["x"])]
+    pq.write_table(pa.table(columns, ["text", "number", "list", "twice", "twice"]), tmp_path / "a.parquet")
     with pytest.raises(InputError, match=sentence):
         read(tmp_path / "a.parquet", **options)
 

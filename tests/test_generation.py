@@ -130,6 +130,19 @@ def files_of_unfinished(output: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in output.iterdir() if path.is_file()}
 
 
+def test_the_same_text_in_other_sentences_does_not_go_on(tmp_path, arguments, corpus):
+    output = tmp_path / "out"
+    process = start(*arguments, "--output", output)
+    wait_until(lambda: any(output.glob(RECORDS)), process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    documents = corpus.read_text().split("\n\n")
+    other = tmp_path / "other.txt"
+    other.write_text("\n\n".join(document.replace("\n", " ", 1) for document in documents))
+    result = maskmill(arguments[0], other, *arguments[2:], "--output", output)
+    assert_refused(result, "holds an unfinished run with documents ")
+
+
 def test_a_worker_that_is_killed_changes_nothing(tmp_path, arguments, expected):
     output = tmp_path / "out"
     process = start(*arguments, "--output", output, "--num-workers", 2)

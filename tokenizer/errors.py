@@ -7,3 +7,8 @@ class InputError(ValueError):
     Its text is one sentence: the value, what was expected, and the way out. The command line prints that sentence
     and nothing else, also when it was raised in a Beam worker process.
     """
+
+
+def first_line(error: Exception) -> str:
+    """The beginning of what a library says, for a sentence of ours."""
+    return str(error).strip().partition("\n")[0].rstrip(".")
