@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.jobs import Job
+from deploy.local import hold_back_stderr
 from tokenizer.errors import InputError
 
 SECONDS = 10  # for the job server to answer
@@ -49,7 +50,8 @@ class RemoteRunner:
         import grpc  # type: ignore[import-untyped]
 
         try:
-            job.run(options)
+            with hold_back_stderr():
+                job.run(options)
         except (grpc.RpcError, grpc.FutureTimeoutError) as error:
             raise InputError(
                 f"job_endpoint {self.job_endpoint} does not answer; start the job server, or check host and port"
