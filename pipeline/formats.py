@@ -5,6 +5,7 @@ import io
 import json
 import re
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -25,8 +26,8 @@ from pipeline.documents import (
 from pipeline.files import FilePart, LineBlocks
 from tokenizer.errors import InputError
 
-BLANK_LINES = re.compile(r"(?:\A|\r?\n)\s*\n")  # \s is what str.strip() removes
-BLANK_END = re.compile(r"\r?\n\s*\Z")
+BLANK_LINES = re.compile(r"\n\s*\n")  # \s is what str.strip() removes; a fixed first character is ten times faster
+BLANK_START = re.compile(r"\s*\n")
 WIKI_START = re.compile(r"<doc .*>\s*")
 WIKI_ID, WIKI_TITLE = re.compile(r' id="([^"]*)"'), re.compile(r' title="(.*)">\s*')
 WIKI_END = "</doc>"
@@ -45,8 +46,8 @@ def read_text(blocks: LineBlocks, is_first: bool, options: ReadOptions) -> Itera
     line = next_line = 1  # the first ones of that document and of the block
 
     def finish() -> Iterator[Document]:
-        text = BLANK_END.sub("", "".join(begun))
-        if is_mine and text and not text.isspace():
+        text = "".join(begun).rstrip()
+        if is_mine and text:
             yield from make_documents(text, line, lines_are_sentences, is_clean=is_clean)
 
     for data, begins_in_part in blocks:
@@ -55,7 +56,8 @@ def read_text(blocks: LineBlocks, is_first: bool, options: ReadOptions) -> Itera
         except UnicodeDecodeError:
             text, is_clean = data.decode(errors="surrogateescape"), False
         start, line_at_start = 0, next_line
-        for blank in BLANK_LINES.finditer(text):
+        blank_start = BLANK_START.match(text)
+        for blank in chain([blank_start] if blank_start else [], BLANK_LINES.finditer(text)):
             begun.append(text[start : blank.start()])
             yield from finish()
             if not begins_in_part:

@@ -37,8 +37,10 @@ def split_sentences(document: RawDocument, options: ReadOptions) -> list[str]:
     ['Dr. Hill came at 3.5 p.m. today.', 'He left.', 'A new paragraph']
     """
     if document.lines_are_sentences:
-        lines = (line.strip() for line in document.text.split("\n"))
-        return [piece for line in lines if line for piece in cut_text(line, MAX_LINE_CHARACTERS, CUT_WINDOW)]
+        lines = [stripped for line in document.text.split("\n") if (stripped := line.strip())]
+        if len(document.text) <= MAX_LINE_CHARACTERS:
+            return lines
+        return [piece for line in lines for piece in cut_text(line, MAX_LINE_CHARACTERS, CUT_WINDOW)]
     language = options.language if options.split_sentences == "auto" else options.split_sentences
     if language == "auto":
         language = find_language(document.text)
