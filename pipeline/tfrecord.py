@@ -11,6 +11,7 @@ import os
 import struct
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
@@ -84,12 +85,22 @@ def write_records(
             records += len(batch)
             yield frame_records(batch)
 
+    def write(data: bytes) -> None:
+        nonlocal size
+        file.write(data)
+        checksum.update(data)
+        size += len(data)
+
     try:
-        with temporary.open("wb") as file:
+        # Writing and summing let other threads of Python run: so the next batch is made meanwhile.
+        with temporary.open("wb") as file, ThreadPoolExecutor(1) as writer:
+            written: Future[None] | None = None
             for data in _gzip(framed()) if compression == "gzip" else framed():
-                file.write(data)
-                checksum.update(data)
-                size += len(data)
+                if written:
+                    written.result()
+                written = writer.submit(write, data)
+            if written:
+                written.result()
         temporary.replace(path)
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror}); make room, or give another output") from error
