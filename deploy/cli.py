@@ -127,9 +127,8 @@ def make_runner(runner: str, job_endpoint: str | None, inputs: Sequence[str], ou
         raise click.UsageError("--runner portable needs --job-endpoint HOST:PORT, that of a Beam job server")
     from deploy.remote import RemoteRunner
 
-    folder = output if not output.suffix else output.parent
     absolute = [name if "://" in name else os.path.abspath(name) for name in files]
-    return RemoteRunner(job_endpoint, folder.absolute().parent, beam_options), absolute
+    return RemoteRunner(job_endpoint, output.absolute().parent, beam_options), absolute
 
 
 def reading_options(command: Callable[..., None]) -> Callable[..., None]:
