@@ -10,7 +10,7 @@ import io
 import os
 import struct
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -79,28 +79,26 @@ def write_records(
     checksum = hashlib.sha256()
     records = size = 0
 
-    def framed() -> Iterator[bytes]:
-        nonlocal records
-        for batch in batches:
-            records += len(batch)
-            yield frame_records(batch)
-
-    def write(data: bytes) -> None:
+    def store(data: bytes) -> None:
         nonlocal size
         file.write(data)
         checksum.update(data)
         size += len(data)
 
+    compressor = _Gzip(store) if compression == "gzip" else None
+    write = compressor.write if compressor else store
     try:
-        # Writing and summing let other threads of Python run: so the next batch is made meanwhile.
+        # What is done with a batch lets other threads of Python run: so the next one is made meanwhile.
         with temporary.open("wb") as file, ThreadPoolExecutor(1) as writer:
-            written: Future[None] | None = None
-            for data in _gzip(framed()) if compression == "gzip" else framed():
-                if written:
-                    written.result()
-                written = writer.submit(write, data)
-            if written:
+            written: Future[None] = writer.submit(write, b"")
+            for batch in batches:
+                data = frame_records(batch)
+                records += len(batch)
                 written.result()
+                written = writer.submit(write, data)
+            written.result()
+            if compressor:
+                compressor.finish()
         temporary.replace(path)
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror}); make room, or give another output") from error
@@ -109,16 +107,25 @@ def write_records(
     return WrittenFile(records, size, checksum.hexdigest())
 
 
-def _gzip(parts: Iterable[bytes]) -> Iterator[bytes]:
-    compressor = isal_zlib.compressobj(GZIP_LEVEL, wbits=GZIP_WINDOW)
-    pending = bytearray()
-    for part in parts:
-        pending += part
-        while len(pending) >= GZIP_BLOCK:
-            yield compressor.compress(pending[:GZIP_BLOCK])
-            del pending[:GZIP_BLOCK]
-    yield compressor.compress(pending)
-    yield compressor.flush()
+class _Gzip:
+    """Compresses what is written, and passes it on."""
+
+    def __init__(self, store: Callable[[bytes], None]):
+        self.store = store
+        self.compressor = isal_zlib.compressobj(GZIP_LEVEL, wbits=GZIP_WINDOW)
+        self.pending = bytearray()
+
+    def write(self, data: bytes) -> None:
+        """Takes the next bytes."""
+        self.pending += data
+        while len(self.pending) >= GZIP_BLOCK:
+            self.store(self.compressor.compress(self.pending[:GZIP_BLOCK]))
+            del self.pending[:GZIP_BLOCK]
+
+    def finish(self) -> None:
+        """Takes no more."""
+        self.store(self.compressor.compress(self.pending))
+        self.store(self.compressor.flush())
 
 
 def read_records(path: str | os.PathLike[str]) -> Iterator[bytes]:
