@@ -112,7 +112,9 @@ def main() -> None:
     """
 
 
-def make_runner(runner: str, job_endpoint: str | None, inputs: Sequence[str], output: Path) -> tuple[Any, list[str]]:
+def make_runner(
+    runner: str, job_endpoint: str | None, inputs: Sequence[str], output: Path, **local_options: int | None
+) -> tuple[Any, list[str]]:
     """Where DAGs run, None being here, and the inputs; Beam's options, which stand among them after `--`, are not."""
     beam_options = [name for name in inputs if name.startswith("--")]
     files = [name for name in inputs if not name.startswith("--")]
@@ -125,6 +127,12 @@ def make_runner(runner: str, job_endpoint: str | None, inputs: Sequence[str], ou
         return None, files
     if not job_endpoint:
         raise click.UsageError("--runner portable needs --job-endpoint HOST:PORT, that of a Beam job server")
+    for name, value in local_options.items():
+        if value is not None:
+            option = name.replace("_", "-")
+            raise click.UsageError(
+                f"--{option} {value} is for this machine; with --runner portable the cluster decides"
+            )
     from deploy.remote import RemoteRunner
 
     absolute = [name if "://" in name else os.path.abspath(name) for name in files]
@@ -209,7 +217,7 @@ def vocab(
     with wrong_usage():
         vocab_config = VocabConfig(special_tokens=tuple(filter(None, special_tokens.split(","))), **config)
     reading = ReadOptions(input_format, text_field)
-    where, files = make_runner(runner, job_endpoint, inputs, output)
+    where, files = make_runner(runner, job_endpoint, inputs, output, num_workers=num_workers)
     train_vocab_file(
         files,
         output,
@@ -313,7 +321,7 @@ def generate(
         ]
         reading = ReadOptions(input_format, text_field, id_field, split_sentences, language)
     folders = [output] if len(lengths) == 1 else [output / f"seq{length}" for length in lengths]
-    where, files = make_runner(runner, job_endpoint, inputs, output)
+    where, files = make_runner(runner, job_endpoint, inputs, output, num_workers=num_workers, memory_limit=memory_limit)
     if where:
         folders = [folder.absolute() for folder in folders]
     targets = [Target(config, folder) for config, folder in zip(configs, folders)]

@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from deploy.inputs import check_apart, check_documents, describe
+from deploy.inputs import check_apart, check_documents, count_set_aside, describe
 from deploy.jobs import Job, Runner, run_for_results, share_out
 from deploy.local import LocalRunner, WorkerLostError
 from deploy.memory import machine_memory, plan_passes
@@ -81,11 +81,15 @@ def generate_datasets(
     sample = read_sample(files, reading)
     costs = [estimate_copy(sample, reading, vocab, target.config) for target in targets]
     folder = targets[0].output if len(targets) == 1 else targets[0].output.parent
-    objective = targets[0].config.objective
-    corpus, duplicates = _measure(console, inputs, reading, objective, options, runner, folder)
-    for target, identity in zip(targets, identities):
-        identity["documents"] = corpus["fingerprint"]
-        check_output(target.output, identity, options.overwrite)
+    with runner.scratch() as rejected:
+        corpus, duplicates = _measure(console, inputs, reading, runner, rejected)
+        for target, identity in zip(targets, identities):
+            identity["documents"] = corpus["fingerprint"]
+            check_output(target.output, identity, options.overwrite)
+        keep_rejected(rejected, folder)
+    if count_set_aside(corpus):
+        console.print(f"What was set aside is listed in {folder / REJECTED}", style="yellow")
+    _check_corpus(console, inputs, corpus, targets[0].config.objective, options.max_rejected)
     pools = Pools.plan(targets[0].config, corpus["documents"], corpus["bytes"])
     work = _weigh(targets, pools, costs, corpus)
     memory_limit = options.memory_limit or machine_memory() // 2
@@ -159,36 +163,36 @@ def _identify(target: Target, vocab: Vocab, reading: ReadOptions) -> dict[str, A
 
 
 def _measure(
-    console: Console,
-    inputs: Sequence[str],
-    reading: ReadOptions,
-    objective: Objective,
-    options: RunOptions,
-    runner: Runner,
-    rejected_folder: Path,
+    console: Console, inputs: Sequence[str], reading: ReadOptions, runner: Runner, rejected: Path
 ) -> tuple[Counter[str], Container[bytes]]:
-    """Reads the corpus once, cheaply; prints and returns its measures, and the keys of the documents to leave out."""
+    """Reads the corpus once, cheaply; returns its measures, and the keys of the documents to leave out.
 
-    def measure(duplicates: Container[bytes], rejected: Path) -> tuple[bytes, Counter[str]]:
+    What is set aside is listed in the folder `rejected`.
+    """
+
+    def measure(duplicates: Container[bytes]) -> tuple[bytes, Counter[str]]:
         arguments = {"inputs": inputs, "options": reading, "duplicates": duplicates, "rejected": rejected}
         keys, counts = zip(*run_for_results(runner, share_out(runner, Job("measure_corpus", arguments))))
         return b"".join(keys), sum(map(Counter, counts), Counter())
 
-    with runner.scratch() as rejected, console.status("Measuring the corpus"):
-        keys, corpus = measure((), rejected)
+    with console.status("Measuring the corpus"):
+        keys, corpus = measure(())
         if duplicates := find_duplicates(keys):
-            _, corpus = measure(duplicates, rejected)
-        keep_rejected(rejected, rejected_folder)
-    if any(name.startswith("set_aside/") for name in corpus):
-        console.print(f"What was set aside is listed in {rejected_folder / REJECTED}", style="yellow")
-    check_documents(console, inputs, corpus, options.max_rejected)
+            _, corpus = measure(duplicates)
+    return corpus, duplicates
+
+
+def _check_corpus(
+    console: Console, inputs: Sequence[str], corpus: Counter[str], objective: Objective, max_rejected: float
+) -> None:
+    """Says what was read. Raises InputError where it is too little, or too dirty."""
+    check_documents(console, inputs, corpus, max_rejected)
     if corpus["documents"] == 1 and objective == "nsp":
         raise InputError(
             f"INPUT {' '.join(inputs)} is one document; expected two or more, with a blank line between them: "
             "a random next sentence comes from another document (--objective sop and mlm need none)"
         )
     console.print(f"{corpus['documents']:,} documents, {corpus['bytes'] / 1e6:,.1f} MB of text without blanks")
-    return corpus, duplicates
 
 
 def _pools_to_build(targets: Sequence[Target], pools: Pools) -> list[int]:

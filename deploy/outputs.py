@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.rejected import REJECTED
+from pipeline.rejected import rejected_files
 from pipeline.schema import MANIFEST, SHARD_NAME
 from pipeline.unfinished import Unfinished
 from tokenizer.errors import InputError
@@ -63,10 +63,10 @@ def prepare_output(output: Path, identity: Mapping[str, Any], overwrite: bool) -
 
 def keep_rejected(found: Path, output: Path) -> None:
     """Moves the lists of what was set aside into the folder, in place of those of an earlier run."""
-    files = sorted(found.glob(REJECTED))
+    files = rejected_files(found)
     if files:
         output.mkdir(parents=True, exist_ok=True)
-    for old in output.glob("rejected-[0-9][0-9][0-9][0-9][0-9]*.jsonl"):
+    for old in rejected_files(output):
         old.unlink()
     for file in files:
         shutil.move(file, output / file.name)

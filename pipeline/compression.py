@@ -21,6 +21,11 @@ class DamagedError(Exception):
     """A compressed file is cut off, or is not what it seems to be."""
 
 
+def tells_of_data(error: OSError) -> bool:
+    """Whether it comes from what is read (as bz2 and Arrow have it), not from a file, a disk or a network."""
+    return type(error) is OSError and error.errno is None
+
+
 def compression_of(head: bytes) -> str | None:
     """How a file that begins like this is compressed; None where it is not."""
     return next((name for start, name in COMPRESSED.items() if head.startswith(start)), None)
@@ -62,7 +67,7 @@ class _Decompressed(io.RawIOBase):
         except (EOFError, gzip.BadGzipFile, igzip_lib.IsalError, lzma.LZMAError) as error:  # type: ignore[misc]
             raise DamagedError(str(error)) from error
         except OSError as error:
-            if type(error) is OSError and error.errno is None:  # of bz2 and Arrow; not of a file, disk or network
+            if tells_of_data(error):
                 raise DamagedError(str(error)) from error
             raise
         buffer[: len(data)] = data

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.compression import DamagedError
+from pipeline.compression import DamagedError, tells_of_data
 from pipeline.documents import (
     BYTE_ORDER_MARK,
     EXCERPT_CHARACTERS,
@@ -194,7 +194,7 @@ def read_parquet(file: io.BufferedReader, part: FilePart, options: ReadOptions) 
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise DamagedError(str(error)) from error
     except OSError as error:
-        if type(error) is OSError and error.errno is None:  # of Arrow, not of a file, disk or network
+        if tells_of_data(error):
             raise DamagedError(str(error)) from error
         raise
 

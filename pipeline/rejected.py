@@ -1,6 +1,7 @@
 """What was set aside, as files that a person can look into."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,7 +9,12 @@ from pipeline.documents import Rejected
 from pipeline.files import FilePart, count_lines_before
 from pipeline.schema import write_text_atomically
 
-REJECTED = "rejected-*.jsonl"
+REJECTED = "rejected-*.jsonl"  # the * being at least five digits
+
+
+def rejected_files(folder: Path) -> list[Path]:
+    """The lists in a folder; not what a user called alike."""
+    return sorted(path for path in folder.glob(REJECTED) if re.fullmatch(r"rejected-\d{5,}\.jsonl", path.name))
 
 
 def write_rejected(folder: Path, part: FilePart, rejected: Sequence[Rejected]) -> None:

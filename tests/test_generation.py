@@ -108,12 +108,17 @@ def test_an_interrupted_run_goes_on_and_keeps_what_is_finished(tmp_path, argumen
     assert [(output / name).stat().st_mtime_ns for name in kept] == [finished[name] for name in kept]
 
 
-def test_another_command_or_other_documents_do_not_go_on(tmp_path, arguments, corpus):
-    output = tmp_path / "out"
+def leave_unfinished(output: Path, arguments: list[object]) -> None:
+    """A run that is killed after its first shard."""
     process = start(*arguments, "--output", output)
     wait_until(lambda: any(output.glob(RECORDS)), process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
+
+
+def test_another_command_or_other_documents_do_not_go_on(tmp_path, arguments, corpus):
+    output = tmp_path / "out"
+    leave_unfinished(output, arguments)
     before = files_of_unfinished(output)
     result = maskmill(*arguments, "--output", output, "--random-seed", 1)
     assert_refused(result, "holds an unfinished run with random_seed 12345, not 1; give the same command")
@@ -132,10 +137,7 @@ def files_of_unfinished(output: Path) -> dict[str, bytes]:
 
 def test_the_same_text_in_other_sentences_does_not_go_on(tmp_path, arguments, corpus):
     output = tmp_path / "out"
-    process = start(*arguments, "--output", output)
-    wait_until(lambda: any(output.glob(RECORDS)), process)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    leave_unfinished(output, arguments)
     documents = corpus.read_text().split("\n\n")
     other = tmp_path / "other.txt"
     other.write_text("\n\n".join(document.replace("\n", " ", 1) for document in documents))
