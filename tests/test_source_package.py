@@ -111,5 +111,5 @@ def test_another_packages_setup_py_is_not_ours(tmp_path):
 
 def test_setuptools_missing_is_one_sentence(monkeypatch):
     monkeypatch.setattr("deploy.source_package.find_spec", lambda _: None)
-    with pytest.raises(InputError, match="setuptools is not installed here.*pip install"), find_setup_file():
+    with pytest.raises(InputError, match=r"setuptools is not installed here.*pip install"), find_setup_file():
         pass
