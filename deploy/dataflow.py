@@ -4,6 +4,7 @@ Beam is not imported: it makes the job, and what it gives back is asked for its 
 """
 
 import re
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -277,12 +278,13 @@ def _no_credentials(error: Exception) -> str:
 
 @contextmanager
 def submission(options: DataflowOptions) -> Iterator[None]:
-    """Raises what goes wrong while Beam stages and submits a job as InputError."""
+    """Raises what goes wrong while Beam stages and submits a job as InputError; removes Beam's temporary files."""
     from google.api_core.exceptions import GoogleAPIError
     from google.auth.exceptions import GoogleAuthError
 
     try:
-        yield
+        with _own_temporary_folder():
+            yield
     except GoogleAuthError as error:
         raise InputError(_no_credentials(error)) from error
     except GoogleAPIError as error:
@@ -301,6 +303,17 @@ def submission(options: DataflowOptions) -> Iterator[None]:
             f"job_name {options.job_name} is that of a job which is running in {options.region}; wait for its end, or "
             "leave --job-name out to have one made"
         ) from error
+
+
+@contextmanager
+def _own_temporary_folder() -> Iterator[None]:
+    before = tempfile.tempdir
+    with tempfile.TemporaryDirectory(prefix="maskmill-") as folder:
+        tempfile.tempdir = folder  # Beam leaves what it builds there
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
 
 
 def wait_for_end(
