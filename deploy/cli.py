@@ -1,15 +1,15 @@
 """The command line. A command imports what it needs in its body, so that `maskmill --help` answers at once."""
 
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import click
 
+from deploy.cli_types import Bytes, Place, wrong_usage
+from deploy.engine_options import DATAFLOW, Engine, engine_options
 from model.config import TrainConfig
 from pipeline.config import InstanceConfig, Objective
 from pipeline.documents import MAX_REJECTED, InputFormat, ReadOptions
@@ -17,9 +17,6 @@ from pipeline.schema import DatasetInfo
 from pipeline.storage import is_remote
 from tokenizer.config import VocabConfig
 from tokenizer.errors import InputError
-
-if TYPE_CHECKING:
-    from deploy.remote import RemoteRunner
 
 MODULES_OF_EXTRAS = {
     **dict.fromkeys(("keras", "tensorflow", "tensorboard", "safetensors", "matplotlib", "uniplot"), "train"),
@@ -62,52 +59,6 @@ def find_sentence(error: Exception) -> str | None:
     return None
 
 
-class Place(click.Path):
-    """A path on this machine, or one in Cloud Storage (`gs://bucket/name`), as a string."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Checks what can be checked here, and refuses other URLs."""
-        if str(value).startswith("gs://"):
-            return str(value).rstrip("/")
-        if "://" in str(value):
-            self.fail(f"{value} is neither on this machine nor in Cloud Storage; give a path or gs://...", param, ctx)
-        return super().convert(value, param, ctx)
-
-
-# The options that say where an engine is.
-ENGINE_OPTIONS = {
-    "local": [],
-    "flink": ["flink_master", "job_endpoint"],
-    "portable": ["job_endpoint"],
-}
-
-UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-
-
-class Bytes(click.ParamType):  # type: ignore[type-arg]
-    """A number of bytes such as 500MB, 8GB or 1.5e9."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """A text to bytes."""
-        parts = re.fullmatch(r"([\d.]+(?:e\d+)?)\s*([KMGT]?I?B?)", str(value).upper().replace("E", "e"))
-        try:
-            number, unit = parts.groups() if parts else ("", "")
-            return int(float(number) * UNITS[unit])
-        except (KeyError, ValueError):
-            self.fail(f"{value} is no size; expected a number of bytes such as 500MB or 8GB.", param, ctx)
-
-
-@contextmanager
-def wrong_usage() -> Iterator[None]:
-    """Turns the InputError of an option's value into wrong usage, exit code 2."""
-    try:
-        yield
-    except InputError as error:
-        raise click.UsageError(str(error)) from error
-
-
 @click.group(cls=MaskmillGroup, context_settings={"show_default": True, "max_content_width": 110})
 @click.version_option(package_name="maskmill")
 def main() -> None:
@@ -122,68 +73,10 @@ def main() -> None:
     """
 
 
-def make_runner(
-    runner: str, engine: Mapping[str, Any], inputs: Sequence[str], output: str, **local_options: int | None
-) -> tuple["RemoteRunner | None", list[str]]:
-    """Where DAGs run, None being here, and the inputs; Beam's options, which stand among them after `--`, are not.
-
-    Args:
-        runner: its name.
-        engine: the options that say where it is; None where they are not given.
-        inputs: the arguments of the command.
-        output: what the command writes.
-        local_options: those that are for this machine alone.
-    """
-    beam_options = [name for name in inputs if name.startswith("--")]
-    files = [name for name in inputs if not name.startswith("--")]
-    if not files:
-        raise click.UsageError("INPUT is missing; expected a file, a folder or a pattern")
-    given = {name: value for name, value in engine.items() if value}
-    for name in given:
-        if name not in ENGINE_OPTIONS[runner]:
-            runners = " or ".join(other for other, options in ENGINE_OPTIONS.items() if name in options)
-            raise click.UsageError(f"{_option(name)} is given without --runner {runners}")
-    if runner == "local":
-        if beam_options:
-            raise click.UsageError(f"{beam_options[0]} is given without --runner flink or portable")
-        return None, files
-    for name, value in local_options.items():
-        if value is not None:
-            raise click.UsageError(
-                f"{_option(name)} {value} is for this machine; with --runner {runner} the cluster decides"
-            )
-    from deploy.remote import PortableRunner
-
-    folder = os.path.dirname(output if is_remote(output) else os.path.abspath(output))
-    if endpoint := given.get("job_endpoint"):
-        options = ["--runner=PortableRunner", f"--job_endpoint={endpoint}"]
-    elif master := given.get("flink_master"):
-        options = ["--runner=FlinkRunner", f"--flink_master={master}"]
-    else:
-        wanted = "--job-endpoint HOST:PORT, that of a Beam job server"
-        or_master = "--flink-master HOST:PORT, or " if runner == "flink" else ""
-        raise click.UsageError(f"--runner {runner} needs {or_master}{wanted}")
-    absolute = [name if "://" in name else os.path.abspath(name) for name in files]
-    return PortableRunner(runner, options, folder, beam_options), absolute
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
 def reading_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options of the commands that read documents."""
     for option in (
         click.option("--num-workers", type=click.IntRange(1), help="Processes. [default: by the size of the input]"),
-        click.option("--job-endpoint", metavar="HOST:PORT", help="Of a Beam job server that is running."),
-        click.option("--flink-master", metavar="HOST:PORT", help="Of a Flink cluster; Beam starts a job server."),
-        click.option(
-            "--runner",
-            type=click.Choice(list(ENGINE_OPTIONS)),
-            default="local",
-            help="Where it is done: here, or on an engine whose workers see the same files under the same names. "
-            "Beam's own options follow the INPUT after --.",
-        ),
         click.option(
             "--max-rejected",
             default=MAX_REJECTED,
@@ -227,14 +120,13 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--special-tokens", default="", metavar="[A],[B]", help="More special tokens, beside BERT's own.")
 @click.option("--overwrite", is_flag=True, help="Replace the files if they exist.")
 @reading_options
+@engine_options
 def vocab(
     inputs: tuple[str, ...],
     output: str,
     overwrite: bool,
     num_workers: int | None,
-    runner: str,
-    job_endpoint: str | None,
-    flink_master: str | None,
+    engine: Engine,
     max_rejected: float,
     input_format: InputFormat,
     text_field: str,
@@ -251,8 +143,7 @@ def vocab(
     with wrong_usage():
         vocab_config = VocabConfig(special_tokens=tuple(filter(None, special_tokens.split(","))), **config)
     reading = ReadOptions(input_format, text_field)
-    engine = {"job_endpoint": job_endpoint, "flink_master": flink_master}
-    where, files = make_runner(runner, engine, inputs, output, num_workers=num_workers)
+    where, files = engine.make_runner(inputs, output, num_workers=num_workers)
     train_vocab_file(
         files,
         output,
@@ -316,7 +207,9 @@ def vocab(
 @click.option("--memory-limit", type=Bytes(), help="Such as 8GB, for all processes. [default: half of the machine's]")
 @click.option("--overwrite", is_flag=True, help="Replace the dataset in the output folder.")
 @click.option("--dry-run", is_flag=True, help="Say what it would make and take, by a sample, and write nothing.")
+@click.option("--no-wait", is_flag=True, help="dataflow: return when the job is submitted.")
 @reading_options
+@engine_options
 def generate(
     inputs: tuple[str, ...],
     vocab_file: str,
@@ -324,12 +217,11 @@ def generate(
     lengths: tuple[int, ...],
     predictions: tuple[int, ...],
     num_workers: int | None,
-    runner: str,
-    job_endpoint: str | None,
-    flink_master: str | None,
+    engine: Engine,
     memory_limit: int | None,
     overwrite: bool,
     dry_run: bool,
+    no_wait: bool,
     max_rejected: float,
     input_format: InputFormat,
     text_field: str,
@@ -357,13 +249,18 @@ def generate(
             for length, wanted in zip_longest(lengths, predictions)
         ]
         reading = ReadOptions(input_format, text_field, id_field, split_sentences, language)
-    engine = {"job_endpoint": job_endpoint, "flink_master": flink_master}
-    where, files = make_runner(runner, engine, inputs, output, num_workers=num_workers, memory_limit=memory_limit)
+    where, files = engine.make_runner(inputs, output, num_workers=num_workers, memory_limit=memory_limit)
     folders = [output] if len(lengths) == 1 else [os.path.join(output, f"seq{length}") for length in lengths]
     if where:
         folders = [folder if is_remote(folder) else os.path.abspath(folder) for folder in folders]
+        if where.name == DATAFLOW and not is_remote(output):
+            raise click.UsageError(
+                f"--output {output} is on this machine; with --runner dataflow give gs://BUCKET/FOLDER"
+            )
+    elif no_wait:
+        raise click.UsageError("--no-wait is given without --runner dataflow")
     targets = [Target(config, folder) for config, folder in zip(configs, folders)]
-    options = RunOptions(num_workers, where, memory_limit, overwrite, dry_run, max_rejected)
+    options = RunOptions(num_workers, where, memory_limit, overwrite, dry_run, max_rejected, wait=not no_wait)
     generate_datasets(files, vocab_file, targets, reading, options)
 
 

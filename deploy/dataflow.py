@@ -1,52 +1,30 @@
-"""Runs on Google's Dataflow: the options of a job, checked here, and its end, waited for.
+"""Runs jobs on Google's Dataflow: submits them, and waits for their end.
 
 Beam is not imported: it makes the job, and what it gives back is asked for its state, its messages and its counters.
 """
 
-import re
+import logging
+import os
 import tempfile
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
+from importlib.metadata import version
 from typing import Any
-from uuid import uuid4
 
+from deploy.dataflow_options import DataflowOptions
+from deploy.jobs import Job
+from deploy.local import hold_back_stderr
+from deploy.remote import WORKER_ERROR, shorten_error
+from deploy.source_package import find_setup_file
+from pipeline.storage import remove_folder
 from tokenizer.errors import InputError, first_line
 
 SECONDS_BETWEEN_LOOKS = 10.0
 PATIENCE = 60.0  # seconds: messages of a failed job, and the state of a new one, come late
-
-JOB_NAME = r"[a-z]([-a-z0-9]{0,1022}[a-z0-9])?"
-LABEL_KEY = r"[a-z][-_a-z0-9]{0,62}"
-LABEL_VALUE = r"[-_a-z0-9]{0,63}"
-MAX_LABELS = 64
-PROJECT = r"([a-z0-9][-a-z0-9.]*:)?[a-z][-a-z0-9]{4,28}[a-z0-9]"
-REGION = r"[a-z]+-[a-z]+[0-9]+"
-BUCKET = r"[a-z0-9][-_a-z0-9]{1,61}[a-z0-9]"
-BUCKET_WITH_DOTS = r"(?=.{3,222}$)[a-z0-9]([-_a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-_a-z0-9]{0,61}[a-z0-9])?)+"
-ADDRESS = r"\d+\.\d+\.\d+\.\d+"
-SERVICE_ACCOUNT = r"[a-z0-9][-a-z0-9.]*@[-a-z0-9.]+\.gserviceaccount\.com"
-SUBNETWORK = r"(https://.*/)?regions/(?P<region>[^/]+)/subnetworks/[^/]+"
-MACHINE_TYPE = r"[a-z][a-z0-9]*(-[a-z0-9]+)+"
-
-# What would go round the checks here if it stood among Beam's own options.
-OURS = {
-    "runner": "--runner dataflow",
-    "project": "--project",
-    "region": "--region",
-    "temp_location": "--temp-location",
-    "staging_location": "--staging-location",
-    "job_name": "--job-name",
-    "label": "--label",
-    "labels": "--label",
-}
-
-# What becomes of an error in a worker: a message that holds the traceback there.
-WORKER_ERROR = re.compile(r"tokenizer\.errors\.InputError: (.*?)(?: \[while running|$)", re.MULTILINE)
 
 ENDS = {
     "CANCELLED": "was cancelled; the same command goes on with what is finished",
@@ -55,154 +33,69 @@ ENDS = {
 }
 
 
-def make_job_name() -> str:
-    """A job name that no other run has."""
-    return f"maskmill-{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid4().hex[:6]}"
-
-
 @dataclass(frozen=True)
-class DataflowOptions:
-    """Where and how a job runs. Raises InputError for what the service would refuse, or Beam silently replace."""
+class DataflowRunner:
+    """Submits jobs to Dataflow."""
 
-    project: str
-    region: str
-    temp_location: str  # gs://BUCKET/FOLDER
-    staging_location: str | None = None  # None: temp_location
-    job_name: str = field(default_factory=make_job_name)
-    labels: Mapping[str, str] = field(default_factory=dict)
-    worker_machine_type: str | None = None  # None: the service's choice, as for all that follow
-    max_num_workers: int | None = None
-    disk_size_gb: int | None = None
-    network: str | None = None
-    subnetwork: str | None = None
-    no_public_ips: bool = False
-    service_account_email: str | None = None
-    sdk_container_image: str | None = None  # one in which maskmill is installed
-    beam_options: Sequence[str] = ()
+    options: DataflowOptions
+    name = "dataflow"
+    num_workers = 1
 
-    def __post_init__(self) -> None:
-        _check("project", self.project, PROJECT, "a project's id, such as my-project-1", "see 'gcloud projects list'")
-        if re.fullmatch(f"{REGION}-[a-z]", self.region):
-            raise InputError(f"region {self.region} is a zone; expected its region, {self.region[:-2]}")
-        _check("region", self.region, REGION, "one such as us-central1", "see 'gcloud compute regions list'")
-        self._check_location("temp_location", self.temp_location)
-        if self.staging_location is not None:
-            self._check_location("staging_location", self.staging_location)
-        _check(
-            "job_name",
-            self.job_name,
-            JOB_NAME,
-            "small letters, digits and -, a letter first, no - at the end",
-            "leave --job-name out to have one made",
-        )
-        self._check_labels()
-        self._check_workers()
-        self._check_beam_options()
+    def submit(self, job: Job, worker_bytes: int | None = None) -> "DataflowJob":
+        """Has a job begun, by machines that hold one process for each processor.
 
-    def _check_location(self, name: str, location: str) -> None:
-        bucket, _, folder = location.removeprefix("gs://").partition("/")
-        # With a location that Beam cannot use it makes a bucket of its own in the project.
-        is_bucket = re.fullmatch(BUCKET, bucket) or (
-            re.fullmatch(BUCKET_WITH_DOTS, bucket) and not re.fullmatch(ADDRESS, bucket)
-        )
-        if not location.startswith("gs://") or not is_bucket or re.search(r"[\r\n]|//", folder):
-            raise InputError(
-                f"{name} {location!r} is no folder of Cloud Storage; expected gs://BUCKET/FOLDER; make a bucket with: "
-                f"gcloud storage buckets create gs://BUCKET --location {self.region}"
-            )
-
-    def _check_labels(self) -> None:
-        if len(self.labels) >= MAX_LABELS:
-            raise InputError(f"{len(self.labels)} labels are given; a job has {MAX_LABELS - 1} beside our own at most")
-        for key, value in self.labels.items():
-            if not re.fullmatch(LABEL_KEY, key) or not re.fullmatch(LABEL_VALUE, value):
-                raise InputError(
-                    f"label {key}={value} is not valid; expected small letters, digits, _ and -, at most 63 of them "
-                    "on each side, a letter first in the key"
-                )
-            if key == "maskmill":
-                raise InputError(f"label {key}={value} is set by maskmill itself, to its version; give another key")
-
-    def _check_workers(self) -> None:
-        for name in ("max_num_workers", "disk_size_gb"):
-            number = getattr(self, name)
-            if number is not None and number < 1:
-                raise InputError(f"{name} {number} is too small; expected 1 or more")
-        if self.worker_machine_type is not None:
-            _check(
-                "worker_machine_type",
-                self.worker_machine_type,
-                MACHINE_TYPE,
-                "one such as n2-highmem-4",
-                f"see 'gcloud compute machine-types list --filter=zone:{self.region}'",
-            )
-        if self.subnetwork is not None:
-            shape = f"regions/{self.region}/subnetworks/NAME"
-            found = re.fullmatch(SUBNETWORK, self.subnetwork)
-            if not found or found["region"] != self.region:
-                raise InputError(f"subnetwork {self.subnetwork} is not one of the job's region; expected {shape}")
-        if self.service_account_email is not None:
-            _check(
-                "service_account_email",
-                self.service_account_email,
-                SERVICE_ACCOUNT,
-                "one such as NAME@PROJECT.iam.gserviceaccount.com",
-                "see 'gcloud iam service-accounts list'",
-            )
-        if self.sdk_container_image is not None:
-            _check(
-                "sdk_container_image",
-                self.sdk_container_image,
-                r"[^\s/]+(/[^\s/]+)+",
-                "one such as REGION-docker.pkg.dev/PROJECT/REPOSITORY/IMAGE:TAG",
-                "docs/dataflow.md tells how to make it",
-            )
-
-    def _check_beam_options(self) -> None:
-        for option in self.beam_options:
-            name = option.removeprefix("--").partition("=")[0]
-            if name in OURS:
-                raise InputError(f"{option} stands among Beam's own options; give it as maskmill's {OURS[name]}")
-
-    def to_beam(self, maskmill: str, setup_file: Path | None = None, min_ram: int | None = None) -> list[str]:
-        """Options as Beam takes them; `maskmill` is our version, `min_ram` the bytes that a worker needs.
-
-        Without `setup_file` the workers have maskmill from `sdk_container_image`.
+        Raises InputError where the service does not take it.
         """
-        labels = {"maskmill": re.sub(r"[^-_a-z0-9]", "-", maskmill.lower()), **self.labels}
-        options = [
-            "--runner=DataflowRunner",
-            f"--project={self.project}",
-            f"--region={self.region}",
-            f"--temp_location={_as_folder(self.temp_location)}",
-            f"--staging_location={_as_folder(self.staging_location or self.temp_location)}",
-            f"--job_name={self.job_name}",
-            *(f"--label={key}={value}" for key, value in labels.items()),
-            "--no_save_main_session",  # else Beam pickles the launcher's globals: all of ours is in modules
-        ]
-        for name in ("max_num_workers", "disk_size_gb", "network", "subnetwork", "service_account_email"):
-            if (value := getattr(self, name)) is not None:
-                options.append(f"--{name}={value}")
-        if self.worker_machine_type is not None:
-            options.append(f"--machine_type={self.worker_machine_type}")
-        if self.no_public_ips:
-            options.append("--no_use_public_ips")
-        if self.sdk_container_image is not None:
-            options.append(f"--sdk_container_image={self.sdk_container_image}")
-        if setup_file is not None:
-            options.append(f"--setup_file={setup_file.absolute()}")
-        if min_ram is not None:
-            options.append(f"--resource_hint=min_ram={min_ram}B")  # of all steps: one environment, one fused stage
-        return [*options, *self.beam_options]
+        options = self.options
+        min_ram = worker_bytes and worker_bytes * options.worker_processors
+        check_access(options)
+        logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+        sources = nullcontext(None) if options.sdk_container_image else find_setup_file()
+        with sources as setup_file, hold_back_stderr(), submission(options):
+            result = job.submit(options.to_beam(version("maskmill"), setup_file, min_ram))
+        return DataflowJob(result, options)
+
+    def run(self, jobs: Sequence[Job]) -> None:
+        """Runs jobs to their end, one after the other."""
+        for job in jobs:
+            self.submit(job).wait()
+
+    @contextmanager
+    def scratch(self) -> Iterator[str]:
+        """A folder of the bucket for what is temporary."""
+        folder = os.path.join(self.options.temp_location, f"maskmill-{uuid.uuid4().hex}")
+        try:
+            yield folder
+        finally:
+            remove_folder(folder)
 
 
-def _check(name: str, value: str, pattern: str, expected: str, way_out: str) -> None:
-    if not re.fullmatch(pattern, value):
-        raise InputError(f"{name} {value!r} is not valid; expected {expected}; {way_out}")
+@dataclass
+class DataflowJob:
+    """A job that was submitted; none where Beam only wrote a template."""
 
+    result: Any  # Beam's PipelineResult
+    options: DataflowOptions
+    state: str = ""
+    counters: Mapping[str, int] = field(default_factory=dict)
 
-def _as_folder(location: str) -> str:
-    return location.rstrip("/") + "/"  # to Beam a bucket without it is no place at all
+    @property
+    def description(self) -> str:
+        """Its id, and where one sees it."""
+        job = find_job(self.result, self.options)
+        return f"Dataflow job {job.job_id}: {job.console}" if job else "a template of the job"
+
+    def wait(self) -> None:
+        """Waits for its end. Raises InputError where it did not end well."""
+        wait_for_end(self.result, self.options, self._look)
+
+    def _look(self, state: str, counters: Mapping[str, int]) -> None:
+        self.state, self.counters = state, counters
+
+    def leave(self) -> str:
+        """What to say when it is not waited for any longer: it goes on."""
+        job = find_job(self.result, self.options)
+        return job.describe() if job else ""
 
 
 @dataclass(frozen=True)
@@ -319,12 +212,11 @@ def _own_temporary_folder() -> Iterator[None]:
 def wait_for_end(
     result: Any,
     options: DataflowOptions,
-    say: Callable[[str], None],
-    count: Callable[[Mapping[str, int]], None] | None = None,
+    look: Callable[[str, Mapping[str, int]], None],
     seconds_between_looks: float = SECONDS_BETWEEN_LOOKS,
     patience: float = PATIENCE,
 ) -> None:
-    """Waits for the end of a job, says each change of its state, and gives `count` its counters, by name.
+    """Waits for the end of a job; gives its state and its counters to `look` now and then.
 
     Raises InputError with the job's own error where it did not end well. Ctrl-C ends the waiting, not the job.
     """
@@ -332,27 +224,21 @@ def wait_for_end(
     if job is None:
         return
     state, since = "", time.monotonic()
-    try:
-        while True:
-            with _asking(job):
-                found = str(result.state)
-            if found != state:
-                state, since = found, time.monotonic()
-                say(f"Dataflow job {job.job_id} is {state.lower().replace('_', ' ')}")
-            if count:
-                count(read_counters(result))
-            if state == "DONE":
-                return
-            if state == "FAILED":
-                raise InputError(_tell_failure(job, result, seconds_between_looks, patience))
-            if state in ENDS:
-                raise InputError(f"Dataflow job {job.job_id} {ENDS[state]} ({job.console})")
-            if state == "UNKNOWN" and time.monotonic() - since > patience:
-                raise InputError(f"Dataflow does not tell the state of job {job.job_id}; look at {job.console}")
-            time.sleep(seconds_between_looks)
-    except KeyboardInterrupt:
-        say(job.describe())
-        raise
+    while True:
+        with _asking(job):
+            found = str(result.state)
+        if found != state:
+            state, since = found, time.monotonic()
+        look(state, read_counters(result))
+        if state == "DONE":
+            return
+        if state == "FAILED":
+            raise InputError(_tell_failure(job, result, seconds_between_looks, patience))
+        if state in ENDS:
+            raise InputError(f"Dataflow job {job.job_id} {ENDS[state]} ({job.console})")
+        if state == "UNKNOWN" and time.monotonic() - since > patience:
+            raise InputError(f"Dataflow does not tell the state of job {job.job_id}; look at {job.console}")
+        time.sleep(seconds_between_looks)
 
 
 @contextmanager
@@ -393,7 +279,7 @@ def _tell_failure(job: SubmittedJob, result: Any, seconds_between_looks: float, 
     if not errors:
         return f"Dataflow job {job.job_id} failed and says nothing; look at {job.console}"
     error = max(errors, key=_rank)
-    return f"Dataflow job {job.job_id} failed: {_shorten(error)}; look at {job.console}"
+    return f"Dataflow job {job.job_id} failed: {shorten_error(error)}; look at {job.console}"
 
 
 def _read_errors(job: SubmittedJob, result: Any) -> list[str]:
@@ -406,9 +292,3 @@ def _read_errors(job: SubmittedJob, result: Any) -> list[str]:
 def _rank(error: str) -> int:
     """The higher, the more it explains: 'work item was attempted 4 times' stands beside what went wrong in it."""
     return -1 if "work item was attempted" in error.lower() else 1 if "Traceback" in error else 0
-
-
-def _shorten(error: str) -> str:
-    """What was raised, which is a traceback's last line; else the first."""
-    lines = [line.strip() for line in error.strip().splitlines() if line.strip()]
-    return (lines[-1] if "Traceback" in error else lines[0]).rstrip(".")

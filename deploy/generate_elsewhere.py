@@ -6,6 +6,7 @@ from typing import Any
 from deploy.generation import Generation
 from deploy.inputs import show_reading
 from deploy.jobs import Job
+from deploy.memory import POOL_FACTOR, WORKER_BYTES
 from deploy.outputs import prepare_output
 from deploy.progress import Done, Work, show_progress
 from deploy.remote import RemoteRunner, RunningJob
@@ -44,7 +45,7 @@ def generate_elsewhere(generation: Generation, runner: RemoteRunner) -> dict[str
     )
     try:
         with console.status(f"Submitting the job to {runner.name}"):
-            job = runner.submit(Job("generate_dataset", arguments))
+            job = runner.submit(Job("generate_dataset", arguments), _weigh_worker(generation, work))
         console.print(f"Submitted {job.description}")
         if options.wait:
             _wait(generation, job, work)
@@ -59,11 +60,15 @@ def generate_elsewhere(generation: Generation, runner: RemoteRunner) -> dict[str
 def _wait(generation: Generation, job: RunningJob, work: Work) -> None:
     def look() -> Done:
         shards = sum(len(Unfinished(target.output).names()) for target in generation.targets)
-        documents = job.counters().get("documents_tokenized", 0)
-        return Done(documents, shards, int(work.instances * shards / work.shards), job.state())
+        documents = job.counters.get("documents_tokenized", 0)
+        return Done(documents, shards, int(work.instances * shards / work.shards), job.state)
 
-    with show_progress(generation.console, look, work, SECONDS_BETWEEN_LOOKS):
-        job.wait()
+    try:
+        with show_progress(generation.console, look, work, SECONDS_BETWEEN_LOOKS):
+            job.wait()
+    except KeyboardInterrupt:
+        generation.console.print(job.leave())
+        raise
     counts = DatasetInfo.load(generation.targets[0].output).counts
     flat = {
         f"{section}/{name}": n for section in ("set_aside", "repaired") for name, n in counts.get(section, {}).items()
@@ -72,6 +77,13 @@ def _wait(generation: Generation, job: RunningJob, work: Work) -> None:
     if "set_aside" in counts:
         place = os.path.join(generation.folder, REJECTED)
         generation.console.print(f"What was set aside is listed in {place}", style="yellow")
+
+
+def _weigh_worker(generation: Generation, work: Work) -> int:
+    """The bytes of memory that a process takes which builds a pool."""
+    cost = generation.costs[0]
+    packed_bytes = cost.packed_bytes * work.megabytes * 1e6 / max(1, cost.content_bytes)
+    return int(WORKER_BYTES + POOL_FACTOR * packed_bytes / work.pools)
 
 
 def _weigh(generation: Generation) -> Work:
@@ -84,6 +96,7 @@ def _weigh(generation: Generation) -> Work:
     configs = [target.config for target in generation.targets]
     return Work(
         documents=documents,
+        pools=len(pools),
         megabytes=content_bytes / 1e6,
         shards=sum(pools.train * config.dupe_factor + pools.eval for config in configs),
         shards_before=0,

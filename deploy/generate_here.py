@@ -13,7 +13,7 @@ from deploy.local import LocalRunner, WorkerLostError
 from deploy.memory import machine_memory, plan_passes
 from deploy.outputs import check_output, keep_rejected, prepare_output, remove_temporaries
 from deploy.progress import Done, Work, show_progress
-from pipeline.corpus import check_corpus, count_set_aside
+from pipeline.corpus import check_corpus, count_set_aside, name_inputs
 from pipeline.duplicates import find_duplicates
 from pipeline.manifest import write_manifest
 from pipeline.plan import plan_shards
@@ -40,7 +40,7 @@ def generate_here(generation: Generation, runner: LocalRunner) -> dict[str, Any]
         keep_rejected(rejected, generation.folder)
     if count_set_aside(corpus):
         console.print(f"What was set aside is listed in {os.path.join(generation.folder, REJECTED)}", style="yellow")
-    check_corpus(generation.inputs, corpus, generation.config.objective, options.max_rejected)
+    check_corpus(name_inputs(generation.inputs), corpus, generation.config.objective, options.max_rejected)
     show_reading(console, corpus)
     console.print(f"{corpus['documents']:,} documents, {corpus['bytes'] / 1e6:,.1f} MB of text without blanks")
     pools = Pools.plan(generation.config, corpus["documents"], corpus["bytes"])
@@ -103,6 +103,7 @@ def _weigh(generation: Generation, pools: Pools, corpus: Counter[str], finished:
     configs = [target.config for target in generation.targets]
     return Work(
         documents=corpus["documents"],
+        pools=len(pools),
         megabytes=corpus["bytes"] / 1e6,
         shards=sum(pools.train * config.dupe_factor + pools.eval for config in configs),
         shards_before=sum(map(len, finished)),

@@ -27,6 +27,7 @@ class Work:
     """What is to be done in a run, as far as it is known, and how its two parts weigh."""
 
     documents: int
+    pools: int
     megabytes: float  # of text
     shards: int  # of all targets
     shards_before: int  # of those, finished by an earlier run

@@ -12,7 +12,7 @@ from deploy.inputs import check_apart, describe, show_reading
 from deploy.jobs import Job, Runner, run_for_results, share_out
 from deploy.local import LocalRunner
 from deploy.show import new_console
-from pipeline.corpus import check_reading, count_set_aside
+from pipeline.corpus import check_reading, count_set_aside, name_inputs
 from pipeline.documents import MAX_REJECTED, ReadOptions
 from pipeline.files import list_files
 from pipeline.storage import check_writable, exists, make_folder, write_text
@@ -58,7 +58,7 @@ def train_vocab_file(
     job = Job("count_words", {"inputs": inputs, "options": reading, "cased": config.cased})
     with console.status("Counting words"):
         words, counts_of_reading = _count(runner, job.with_arguments(frequent=None))
-    check_reading(inputs, counts_of_reading, max_rejected)
+    check_reading(name_inputs(inputs), counts_of_reading, max_rejected)
     show_reading(console, counts_of_reading)
     documents = counts_of_reading["documents/read"] - count_set_aside(counts_of_reading)
     if words.sketch:

@@ -10,6 +10,8 @@ from tokenizer.errors import InputError
 
 SET_ASIDE, REPAIRED = "set_aside/", "repaired/"  # before the reason, in the names of counts
 
+MANY = 3  # inputs, more of which are not all named
+
 Counts = Mapping[str, int]  # by `section/name`, see `ReadDocuments`, and `MeasureText` where it was measured
 
 
@@ -23,11 +25,22 @@ def list_counts(counts: Counts, section: str) -> str:
     return "; ".join(f"{n:,} {name.removeprefix(section)}" for name, n in counts.items() if name.startswith(section))
 
 
-def check_reading(inputs: Sequence[str], counts: Counts, max_rejected: float) -> None:
-    """Raises InputError when no documents are left, or more than the share `max_rejected` was set aside."""
+def name_inputs(inputs: Sequence[str]) -> str:
+    """The inputs in words, however many they are.
+
+    >>> name_inputs(["a.txt", "b.txt", "c.txt", "d.txt"])
+    'a.txt and 3 more'
+    """
+    return " ".join(inputs) if len(inputs) <= MANY else f"{inputs[0]} and {len(inputs) - 1:,} more"
+
+
+def check_reading(name: str, counts: Counts, max_rejected: float) -> None:
+    """Raises InputError when no documents are left, or more than the share `max_rejected` was set aside.
+
+    `name` is that of the inputs.
+    """
     read, rejected = counts.get("documents/read", 0), count_set_aside(counts)
     set_aside = list_counts(counts, SET_ASIDE)
-    name = " ".join(inputs)
     if read == rejected:
         found = f"none that can be read ({set_aside})" if set_aside else "none"
         raise InputError(f"INPUT {name} holds no documents: {found}; expected text, or a table with --text-field")
@@ -38,22 +51,22 @@ def check_reading(inputs: Sequence[str], counts: Counts, max_rejected: float) ->
         )
 
 
-def check_corpus(inputs: Sequence[str], corpus: Counts, objective: Objective, max_rejected: float) -> None:
+def check_corpus(name: str, corpus: Counts, objective: Objective, max_rejected: float) -> None:
     """Raises InputError when a corpus that was measured is too little for the objective, or too dirty."""
-    check_reading(inputs, corpus, max_rejected)
+    check_reading(name, corpus, max_rejected)
     if corpus["documents"] == 1 and objective == "nsp":
         raise InputError(
-            f"INPUT {' '.join(inputs)} is one document; expected two or more, with a blank line between them: "
+            f"INPUT {name} is one document; expected two or more, with a blank line between them: "
             "a random next sentence comes from another document (--objective sop and mlm need none)"
         )
 
 
-def divide_corpus(corpus: Counts, inputs: Sequence[str], targets: Sequence[Target], max_rejected: float) -> Pools:
+def divide_corpus(corpus: Counts, name: str, targets: Sequence[Target], max_rejected: float) -> Pools:
     """The pools of a corpus that was measured.
 
     Raises InputError when the corpus cannot be used, or is not that of the run that is gone on with.
     """
-    check_corpus(inputs, corpus, targets[0].config.objective, max_rejected)
+    check_corpus(name, corpus, targets[0].config.objective, max_rejected)
     for target in targets:
         unfinished = Unfinished(target.output)
         documents = {"documents": corpus["fingerprint"]}

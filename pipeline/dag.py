@@ -15,7 +15,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsDict, AsSingleton
 from apache_beam.runners.runner import PipelineResult
 
-from pipeline.corpus import divide_corpus
+from pipeline.corpus import divide_corpus, name_inputs
 from pipeline.documents import ReadOptions
 from pipeline.duplicates import find_duplicates
 from pipeline.files import FilePart, list_parts
@@ -61,7 +61,8 @@ def measure_corpus(
     share: Share = EVERYTHING,
 ) -> None:
     """Inputs -> the keys of documents with ids, and `{"documents": n, "bytes": n, ...}`: a cheap first reading."""
-    keys, corpus = pipeline | "Measure" >> _measure(inputs, options, rejected, duplicates, share)
+    parts = pipeline | "List" >> _list_files(inputs, share)
+    keys, corpus = parts | "Measure" >> _measure(options, rejected, duplicates)
     _ = keys | "Write" >> beam.Map(partial(_write_keys, result), AsSingleton(corpus))
 
 
@@ -75,7 +76,8 @@ def count_words(
     share: Share = EVERYTHING,
 ) -> None:
     """Inputs -> WordCounts and counts of reading; words as BERT's basic tokenizer makes them."""
-    raw, reading_counts = pipeline | "Read" >> _read(inputs, ReadDocuments(options), (), share)  # list[RawDocument]
+    parts = pipeline | "List" >> _list_files(inputs, share)
+    raw, reading_counts = parts | "Read" >> _read(ReadDocuments(options), ())  # list[RawDocument]
     words = raw | "Count words" >> beam.CombineGlobally(CountWords(cased, frequent))  # WordCounts
     counts = reading_counts | "Sum" >> beam.CombinePerKey(sum)
     _ = words | "Write" >> beam.Map(partial(_write_words, result), AsDict(counts))
@@ -94,8 +96,9 @@ def generate_shards(
     progress: str | None = None,
 ) -> None:
     """Inputs -> the TFRecord shards of the wanted pools, for every target those that are not finished."""
+    parts = pipeline | "List" >> _list_files(inputs)
     every_pool = pipeline | "Name pools" >> beam.Create(list(wanted))
-    _ = every_pool | "Build" >> _build(inputs, options, vocab, targets, pools, wanted, finished, duplicates, progress)
+    _ = every_pool | "Build" >> _build(parts, options, vocab, targets, pools, wanted, finished, duplicates, progress)
 
 
 def generate_dataset(
@@ -109,16 +112,17 @@ def generate_dataset(
     rejected: str,
 ) -> None:
     """Inputs -> datasets, whole: the corpus is measured, then read again to be built, the manifests come last."""
+    parts = pipeline | "List" >> _list_files(inputs)
     duplicates: Side = ()
     if options.id_field:
-        keys, _ = pipeline | "Find ids" >> _measure(inputs, options, None, duplicates)
+        keys, _ = parts | "Find ids" >> _measure(options, None, duplicates)
         duplicates = AsSingleton(keys | "Find duplicates" >> beam.Map(find_duplicates))
-    _, corpus = pipeline | "Measure" >> _measure(inputs, options, rejected, duplicates)
-    pools = corpus | "Divide" >> beam.Map(divide_corpus, inputs, targets, max_rejected)  # Pools
+    _, corpus = parts | "Measure" >> _measure(options, rejected, duplicates)
+    pools = corpus | "Divide" >> beam.Map(divide_corpus, name_inputs(inputs), targets, max_rejected)  # Pools
     shards = (
         pools
         | "Name pools" >> beam.FlatMap(lambda pools: range(len(pools)))
-        | "Build" >> _build(inputs, options, vocab, targets, AsSingleton(pools), None, finished, duplicates)
+        | "Build" >> _build(parts, options, vocab, targets, AsSingleton(pools), None, finished, duplicates)
     )  # ShardInfo
     _ = (
         shards
@@ -130,10 +134,8 @@ def generate_dataset(
 
 
 @beam.ptransform_fn
-def _read(
-    pipeline: beam.Pipeline, inputs: Sequence[str], reader: ReadDocuments, duplicates: Side, share: Share = EVERYTHING
-) -> Any:
-    """Inputs -> lists of raw documents, and the counts of reading. The graph does not grow with the files."""
+def _list_files(pipeline: beam.Pipeline, inputs: Sequence[str], share: Share = EVERYTHING) -> Any:
+    """Inputs -> the parts of the files that they name. The graph does not grow with the files."""
 
     def list_share(inputs: Sequence[str]) -> Iterator[FilePart]:
         return islice(list_parts(inputs), share[0], None, share[1])
@@ -143,24 +145,23 @@ def _read(
         | "Name inputs" >> beam.Create([list(inputs)])
         | "List files" >> beam.FlatMap(list_share)  # FilePart
         | "Share files" >> beam.Reshuffle()
-        | "Read files" >> beam.ParDo(reader, duplicates).with_outputs(COUNTS, main="documents")
     )
 
 
 @beam.ptransform_fn
-def _measure(
-    pipeline: beam.Pipeline,
-    inputs: Sequence[str],
-    options: ReadOptions,
-    rejected: str | None,
-    duplicates: Side,
-    share: Share = EVERYTHING,
-) -> Any:
-    """Inputs -> one element each: the keys of all documents with ids, and the measures with the counts of reading."""
-    raw, reading_counts = pipeline | "Read" >> _read(inputs, ReadDocuments(options, rejected), duplicates, share)
+def _read(parts: beam.PCollection, reader: ReadDocuments, duplicates: Side) -> Any:
+    """Parts of files -> lists of raw documents, and the counts of reading."""
+    return parts | "Read files" >> beam.ParDo(reader, duplicates).with_outputs(COUNTS, main="documents")
+
+
+@beam.ptransform_fn
+def _measure(parts: beam.PCollection, options: ReadOptions, rejected: str | None, duplicates: Side) -> Any:
+    """Parts of files -> one element each: the keys of documents with ids, and the measures with counts of reading."""
+    raw, reading_counts = parts | "Read" >> _read(ReadDocuments(options, rejected), duplicates)  # list[RawDocument]
     measures = raw | "Measure text" >> beam.ParDo(MeasureText())  # (name, number)
     counts = (measures, reading_counts) | beam.Flatten() | "Sum" >> beam.CombinePerKey(sum)
-    corpus = pipeline | "Begin" >> beam.Create([None]) | "Collect" >> beam.Map(lambda _, counts: counts, AsDict(counts))
+    begin = parts.pipeline | "Begin" >> beam.Create([None])
+    corpus = begin | "Collect" >> beam.Map(lambda _, counts: counts, AsDict(counts))
     keys = raw | "List keys" >> beam.ParDo(ListKeys()) | "Join" >> beam.CombineGlobally(b"".join)  # bytes
     return keys, corpus
 
@@ -168,7 +169,7 @@ def _measure(
 @beam.ptransform_fn
 def _build(
     every_pool: beam.PCollection,
-    inputs: Sequence[str],
+    parts: beam.PCollection,
     options: ReadOptions,
     vocab: Vocab,
     targets: Sequence[Target],
@@ -180,7 +181,7 @@ def _build(
 ) -> Any:
     """The numbers of the pools to build -> their shards. A pool that no document chose has its shards too."""
     config = targets[0].config
-    raw, _ = every_pool.pipeline | "Read" >> _read(inputs, ReadDocuments(options), duplicates)  # list[RawDocument]
+    raw, _ = parts | "Read" >> _read(ReadDocuments(options), duplicates)  # list[RawDocument]
     documents = (
         raw
         | "Choose" >> beam.ParDo(ChooseDocuments(config, wanted), pools)  # list[ChosenDocument]

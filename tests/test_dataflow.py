@@ -7,7 +7,6 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -23,13 +22,13 @@ from google.api_core.exceptions import Forbidden
 from google.auth.credentials import CredentialsWithRegionalAccessBoundary
 from google.cloud.storage import Bucket, Client
 
-from deploy.dataflow import DataflowOptions, check_access, find_job, read_counters, submission, wait_for_end
+from deploy.dataflow import DataflowJob, check_access, find_job, read_counters, submission, wait_for_end
+from deploy.dataflow_options import DataflowOptions
 from deploy.source_package import find_setup_file
 from pipeline import dag
 from pipeline.config import InstanceConfig
 from pipeline.documents import ReadOptions
 from pipeline.plan import Target
-from pipeline.pools import Pools
 from tokenizer.errors import InputError
 
 OPTIONS = DataflowOptions("my-project", "us-central1", "gs://the-bucket/tmp", job_name="maskmill-test")
@@ -81,15 +80,13 @@ def submit(google: Google, options: DataflowOptions, build: dag.Build, **to_beam
 
 
 def measure(inputs: list[str]) -> dag.Build:
-    return lambda pipeline: dag.measure_corpus(pipeline, inputs, ReadOptions(), Path("/result"))
+    return lambda pipeline: dag.measure_corpus(pipeline, inputs, ReadOptions(), "gs://the-bucket/result")
 
 
 def generate(inputs: list[str], vocab: Any) -> dag.Build:
-    config = InstanceConfig(max_seq_length=32, max_predictions_per_seq=5)
-    pools = Pools.plan(config, 1000, 1_000_000)
-    target = Target(config, Path("/out"))
-    return lambda pipeline: dag.generate_shards(
-        pipeline, inputs, ReadOptions(), vocab, [target], pools, range(len(pools)), [()]
+    target = Target(InstanceConfig(max_seq_length=32, max_predictions_per_seq=5), "gs://the-bucket/out")
+    return lambda pipeline: dag.generate_dataset(
+        pipeline, inputs, ReadOptions(), vocab, [target], [()], 0.01, "gs://the-bucket/out"
     )
 
 
@@ -221,23 +218,22 @@ def test_a_job_does_not_grow_with_the_number_of_files(google, small_vocab):
 
 def watch(job: Any) -> Any:
     """The job, as if it had just been submitted."""
-    return DataflowPipelineResult(job._runner.dataflow_client.get_job(job.job_id()), job._runner)
+    again = DataflowPipelineResult(job._runner.dataflow_client.get_job(job.job_id()), job._runner)
+    again.metric_results = job.metric_results
+    return again
 
 
-def wait(result: Any, counts: list[dict[str, int]] | None = None) -> list[str]:
-    """What was said until the end."""
-    said: list[str] = []
-    count = counts.append if counts is not None else None
-    wait_for_end(result, OPTIONS, said.append, count, seconds_between_looks=0.01, patience=0.05)
-    return said
+def wait(result: Any) -> list[tuple[str, Any]]:
+    """What was seen until the end: states and counters."""
+    seen: list[tuple[str, Any]] = []
+    wait_for_end(result, OPTIONS, lambda *looked: seen.append(looked), seconds_between_looks=0.01, patience=0.05)
+    return seen
 
 
 def test_waiting_tells_states_and_counters(google, job):
-    play(google, *[f"JOB_STATE_{state}" for state in ("PENDING", "RUNNING", "RUNNING", "DONE")], documents=7)
-    counts: list[dict[str, int]] = []
-    said = wait(job, counts)
-    assert [line.rpartition(" ")[2] for line in said] == ["pending", "running", "done"]
-    assert counts == [{"documents": 7}] * 4
+    states = ["PENDING", "RUNNING", "RUNNING", "DONE"]
+    play(google, *[f"JOB_STATE_{state}" for state in states], documents=7)
+    assert wait(job) == [(state, {"documents": 7}) for state in states]
 
 
 TRACEBACK = """Error message from worker: Traceback (most recent call last):
@@ -274,21 +270,15 @@ def test_counters_that_are_told_by_halves_are_no_error(google, job, monkeypatch)
     assert read_counters(job) == {}
 
 
-def test_ctrl_c_ends_the_waiting_and_tells_where_the_job_goes_on(google, job):
+def test_a_job_that_is_left_goes_on_and_tells_where(google, job):
     play(google, "JOB_STATE_RUNNING")
     result = submit(google, replace(OPTIONS, sdk_container_image=IMAGE), measure(INPUTS))
     found = find_job(result, OPTIONS)
     assert found
-
-    def interrupt(_: object) -> None:
-        raise KeyboardInterrupt
-
-    said: list[str] = []
-    with pytest.raises(KeyboardInterrupt):
-        wait_for_end(result, OPTIONS, said.append, interrupt)
     console = f"https://console.cloud.google.com/dataflow/jobs/us-central1/{found.job_id}?project=my-project"
     cancel = f"gcloud dataflow jobs cancel {found.job_id} --region us-central1 --project my-project"
-    assert said[-1] == f"Dataflow job {found.job_id} goes on there: {console} (to end it: {cancel})"
+    said = DataflowJob(result, OPTIONS).leave()
+    assert said == f"Dataflow job {found.job_id} goes on there: {console} (to end it: {cancel})"
     assert google.service.cancelled == []
 
 

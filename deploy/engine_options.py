@@ -1,0 +1,148 @@
+"""The options that say where DAGs run: here, or on an engine elsewhere."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from deploy.cli_types import Place, wrong_usage
+from pipeline.storage import is_remote
+
+if TYPE_CHECKING:
+    from deploy.remote import RemoteRunner
+
+FLINK, PORTABLE, DATAFLOW = "flink", "portable", "dataflow"
+RUNNERS = ("local", FLINK, DATAFLOW, PORTABLE)
+
+
+class Label(click.ParamType):  # type: ignore[type-arg]
+    """A label such as team=nlp, as a pair."""
+
+    name = "label"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """A text to key and value."""
+        key, equals, label = str(value).partition("=")
+        if not equals:
+            self.fail(f"{value} is no label; expected KEY=VALUE such as team=nlp.", param, ctx)
+        return key, label
+
+
+# Option, the runners that it is for, and what click is told of it.
+OPTIONS: list[tuple[str, tuple[str, ...], dict[str, Any]]] = [
+    ("--flink-master", (FLINK,), {"metavar": "HOST:PORT", "help": "Of a Flink cluster; Beam starts a job server."}),
+    ("--job-endpoint", (FLINK, PORTABLE), {"metavar": "HOST:PORT", "help": "Of a Beam job server that is running."}),
+    ("--project", (DATAFLOW,), {"help": "Of Google Cloud."}),
+    ("--region", (DATAFLOW,), {"help": "Where the job runs, such as us-central1; best where the buckets are."}),
+    ("--temp-location", (DATAFLOW,), {"type": Place(), "metavar": "gs://...", "help": "Folder for what is temporary."}),
+    ("--staging-location", (DATAFLOW,), {"type": Place(), "metavar": "gs://...", "help": "Folder for the code."}),
+    ("--job-name", (DATAFLOW,), {"help": "[default: maskmill-, the time and a few letters]"}),
+    ("--label", (DATAFLOW,), {"multiple": True, "type": Label(), "metavar": "KEY=VALUE", "help": "Of the job."}),
+    ("--worker-machine-type", (DATAFLOW,), {"help": "Such as n2-highmem-4."}),
+    ("--max-num-workers", (DATAFLOW,), {"type": click.IntRange(1), "help": "Machines, at the most."}),
+    ("--disk-size-gb", (DATAFLOW,), {"type": click.IntRange(1), "help": "Of a machine."}),
+    ("--network", (DATAFLOW,), {"help": "Of the machines."}),
+    ("--subnetwork", (DATAFLOW,), {"help": "Such as regions/us-central1/subnetworks/NAME."}),
+    ("--no-public-ips", (DATAFLOW,), {"is_flag": True, "help": "Machines that the internet does not reach."}),
+    ("--service-account-email", (DATAFLOW,), {"help": "That the machines act as."}),
+    ("--sdk-container-image", (DATAFLOW,), {"help": "Image of the workers in which maskmill is installed."}),
+]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Where DAGs run, as the options say it."""
+
+    runner: str
+    given: Mapping[str, Any]  # options by name, those alone that are given
+
+    def make_runner(
+        self, inputs: Sequence[str], output: str, **local_options: object
+    ) -> tuple["RemoteRunner | None", list[str]]:
+        """The runner, None being this machine, and the inputs; Beam's options, which may stand among them, are not.
+
+        Args:
+            inputs: the arguments of the command.
+            output: what the command writes.
+            local_options: those that are for this machine alone; None where they are not given.
+
+        Raises click.UsageError for options that do not go together.
+        """
+        beam_options = [name for name in inputs if name.startswith("--")]
+        files = [name for name in inputs if not name.startswith("--")]
+        if not files:
+            raise click.UsageError("INPUT is missing; expected a file, a folder or a pattern")
+        for flag, runners, _ in OPTIONS:
+            if _name(flag) in self.given and self.runner not in runners:
+                raise click.UsageError(f"{flag} is given without --runner {' or '.join(runners)}")
+        if self.runner == "local":
+            if beam_options:
+                raise click.UsageError(f"{beam_options[0]} is given without --runner {', '.join(RUNNERS[1:])}")
+            return None, files
+        for name, value in local_options.items():
+            if value is not None:
+                raise click.UsageError(
+                    f"--{name.replace('_', '-')} {value} is for this machine; with --runner {self.runner} the engine "
+                    "decides"
+                )
+        absolute = [name if "://" in name else os.path.abspath(name) for name in files]
+        if self.runner == DATAFLOW:
+            return self._make_dataflow_runner(absolute, beam_options), absolute
+        return self._make_portable_runner(output, beam_options), absolute
+
+    def _make_dataflow_runner(self, inputs: Sequence[str], beam_options: Sequence[str]) -> "RemoteRunner":
+        from deploy.dataflow import DataflowRunner
+        from deploy.dataflow_options import DataflowOptions
+
+        for flag in ("--project", "--region", "--temp-location"):
+            if _name(flag) not in self.given:
+                raise click.UsageError(f"--runner dataflow needs {flag}; docs/dataflow.md tells what to give")
+        if here := [name for name in inputs if not is_remote(name)]:
+            raise click.UsageError(
+                f"INPUT {here[0]} is on this machine, where the workers of Dataflow do not see it; "
+                f"copy it with: gcloud storage cp -r {here[0]} gs://BUCKET/"
+            )
+        values = {**self.given, "labels": dict(self.given.get("label", ()))}
+        values.pop("label", None)
+        with wrong_usage():
+            return DataflowRunner(DataflowOptions(**values, beam_options=tuple(beam_options)))
+
+    def _make_portable_runner(self, output: str, beam_options: Sequence[str]) -> "RemoteRunner":
+        from deploy.portable import PortableRunner
+
+        if endpoint := self.given.get("job_endpoint"):
+            where = ("--runner=PortableRunner", f"--job_endpoint={endpoint}")
+        elif master := self.given.get("flink_master"):
+            where = ("--runner=FlinkRunner", f"--flink_master={master}")
+        else:
+            flags = " or ".join(f"{flag} HOST:PORT" for flag, runners, _ in OPTIONS[:2] if self.runner in runners)
+            raise click.UsageError(f"--runner {self.runner} needs {flags}")
+        folder = os.path.dirname(output if is_remote(output) else os.path.abspath(output))
+        return PortableRunner(self.runner, where, folder, beam_options)
+
+
+def engine_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options to a command, which gets them as the argument `engine`."""
+
+    @wraps(command)
+    def with_engine(runner: str, **values: Any) -> None:
+        options = {name: values.pop(name) for name in (_name(flag) for flag, _, _ in OPTIONS)}
+        command(engine=Engine(runner, {name: value for name, value in options.items() if value}), **values)
+
+    for flag, runners, details in reversed(OPTIONS):
+        told = f"{'/'.join(runners)}: {details['help'][0].lower()}{details['help'][1:]}"
+        with_engine = click.option(flag, **{**details, "help": told})(with_engine)
+    return click.option(
+        "--runner",
+        type=click.Choice(RUNNERS),
+        default="local",
+        help="Where it is done: here, or on an engine whose workers see the same files under the same names. Options "
+        "of Beam's own follow the INPUT after --.",
+    )(with_engine)
+
+
+def _name(flag: str) -> str:
+    return flag.removeprefix("--").replace("-", "_")

@@ -1,0 +1,110 @@
+"""Runs DAGs on engines that Beam reaches by a job server, such as Flink."""
+
+import logging
+import os
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from deploy.jobs import Job
+from deploy.local import hold_back_stderr
+from deploy.remote import WORKER_ERROR, shorten_error
+from deploy.source_package import find_setup_file
+from pipeline.storage import make_folder, remove_folder
+from tokenizer.errors import InputError
+
+SECONDS = 10  # for a job server to answer
+
+
+@dataclass(frozen=True)
+class PortableRunner:
+    """Submits jobs to a job server of Beam's, or to a cluster of Flink's by the job server that Beam starts for it."""
+
+    name: str
+    engine_options: Sequence[str]  # where it is
+    folder: str  # that the workers see, too
+    beam_options: Sequence[str] = ()
+    num_workers = 1
+
+    @property
+    def where(self) -> str:
+        """The engine in words, such as "job_endpoint localhost:8099"."""
+        return self.engine_options[-1].lstrip("-").replace("=", " ")
+
+    def submit(self, job: Job, worker_bytes: int | None = None) -> "PortableJob":
+        """Has a job begun. Raises InputError where no job server answers."""
+        options = [*self.engine_options, f"--job_server_timeout={SECONDS}", *self.beam_options]
+        is_staged = not any(option.startswith(("--environment_type=LOOPBACK", "--setup_file")) for option in options)
+        logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+        with find_setup_file() if is_staged else nullcontext(None) as setup_file, self.one_sentence():
+            if setup_file:
+                options.append(f"--setup_file={setup_file}")
+            return PortableJob(self, job.submit(options))
+
+    def run(self, jobs: Sequence[Job]) -> None:
+        """Runs jobs to their end, one after the other."""
+        for job in jobs:
+            self.submit(job).wait()
+
+    @contextmanager
+    def scratch(self) -> Iterator[str]:
+        """A hidden folder beside what is written."""
+        folder = os.path.join(self.folder, f".maskmill-{uuid.uuid4().hex}")
+        make_folder(folder)
+        try:
+            yield folder
+        finally:
+            remove_folder(folder)
+
+    @contextmanager
+    def one_sentence(self) -> Iterator[None]:
+        """Raises what goes wrong with a job as InputError."""
+        import grpc  # type: ignore[import-untyped]
+
+        try:
+            with hold_back_stderr():
+                yield
+        except (grpc.RpcError, grpc.FutureTimeoutError) as error:
+            raise InputError(f"{self.where} does not answer; start the job server, or check host and port") from error
+        except RuntimeError as error:
+            if sentence := WORKER_ERROR.search(str(error)):
+                raise InputError(sentence[1]) from None
+            raise InputError(
+                f"the job failed on {self.where}: {shorten_error(str(error))}; its log tells more"
+            ) from error
+
+
+@dataclass(frozen=True)
+class PortableJob:
+    """A job of a job server."""
+
+    runner: PortableRunner
+    result: Any  # Beam's PipelineResult
+
+    @property
+    def description(self) -> str:
+        """The engine that has it."""
+        return f"the job to {self.runner.where}"
+
+    @property
+    def state(self) -> str:
+        """What the job server says of it."""
+        return str(self.result.state)
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """None: Beam asks a job server for them once only."""
+        return {}
+
+    def wait(self) -> None:
+        """Waits for its end."""
+        with self.runner.one_sentence():
+            self.result.wait_until_finish()
+
+    def leave(self) -> str:
+        """Cancels it: its workers may be here, and nobody else waits for it."""
+        with self.runner.one_sentence():
+            self.result.cancel()
+        return "The job was cancelled; the same command goes on with what is finished."
