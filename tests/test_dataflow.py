@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -16,16 +17,18 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.dataflow.dataflow_runner import DataflowPipelineResult, DataflowRunner
+from command import SMALL, maskmill, refuse, run
 from fake_dataflow import TOKEN, FakeDataflow
 from gcp_storage_emulator.server import create_server
 from google.api_core.exceptions import Forbidden
 from google.auth.credentials import CredentialsWithRegionalAccessBoundary
 from google.cloud.storage import Bucket, Client
 
+from deploy import dataflow, generate_elsewhere, progress
 from deploy.dataflow import DataflowJob, check_access, find_job, read_counters, submission, wait_for_end
 from deploy.dataflow_options import DataflowOptions
 from deploy.source_package import find_setup_file
-from pipeline import dag
+from pipeline import cloud_storage, dag
 from pipeline.config import InstanceConfig
 from pipeline.documents import ReadOptions
 from pipeline.plan import Target
@@ -391,3 +394,103 @@ def test_what_the_service_takes_is_taken_here():
     replace(OPTIONS, subnetwork="https://www.googleapis.com/compute/v1/projects/p/regions/us-central1/subnetworks/s")
     first, second = (DataflowOptions("my-project", "us-central1", "gs://the-bucket/tmp").job_name for _ in range(2))
     assert first != second
+
+
+GENERATE = ["--vocab-file", "gs://the-bucket/vocab.txt", "--output", "gs://the-bucket/out", *SMALL]
+
+
+@pytest.fixture
+def command(google, corpus_file, small_vocab_file) -> Iterator[list[object]]:
+    """`generate` on Dataflow; nothing of an earlier one is there."""
+    for blob in google.bucket.list_blobs(prefix="out"):
+        blob.delete()
+    google.bucket.blob("corpus.txt").upload_from_filename(corpus_file)
+    google.bucket.blob("vocab.txt").upload_from_filename(small_vocab_file)
+    cloud_storage._client.cache_clear()
+    cloud_storage._listed.clear()
+    where = ["--project", "my-project", "--region", "us-central1", "--temp-location", "gs://the-bucket/tmp"]
+    beam_options = [
+        "--",
+        f"--dataflow_endpoint={google.service.url}",
+        "--experiments=disable_logging_submission_environment",
+    ]
+    yield ["generate", "gs://the-bucket/corpus.txt", *GENERATE, "--runner", "dataflow", *where, *beam_options]
+    cloud_storage._client.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def quick_looks(monkeypatch):
+    monkeypatch.setattr(dataflow.wait_for_end, "__defaults__", (0.05, 0.1))
+    monkeypatch.setattr(generate_elsewhere, "SECONDS_BETWEEN_LOOKS", 0.05)
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+
+
+def test_generate_submits_waits_and_tells_what_was_made(google, command, monkeypatch):
+    """The service runs nothing: what the job would write is written by a run here when it is said to be done."""
+    play(google, *["JOB_STATE_PENDING"] * 2, *["JOB_STATE_RUNNING"] * 9, "JOB_STATE_DONE", documents_tokenized=40)
+    answer = google.service.answer
+
+    def write_when_done(method: str, path: str, body: bytes) -> tuple[int, Any]:
+        status, found = answer(method, path, body)
+        if method == "GET" and found.get("currentState") == "JOB_STATE_DONE" and not written:
+            written.append(1)
+            maskmill("generate", "gs://the-bucket/corpus.txt", *GENERATE)
+        return status, found
+
+    written: list[int] = []
+    monkeypatch.setattr(google.service, "answer", write_when_done)
+    output = run(*command)
+    (job_id,) = re.findall(r"Submitted Dataflow job (\S+): https://console.cloud.google.com/dataflow/jobs/", output)
+    assert re.findall(r"s: the job is (\w+)", output)[:2] == ["PENDING", "RUNNING"]
+    assert "s: 40 documents, " in output
+    assert "Wrote gs://the-bucket/out: 20 shards" in output
+    facts = json.loads(google.bucket.blob("out/run.json").download_as_bytes())
+    assert facts["runner"] == "dataflow"
+    assert job_id in facts["job"]
+    request = last_job(google)
+    hints = beam_runner_api_pb2.Pipeline.FromString(staged(google, "pipeline.pb")).components.environments.values()
+    (environment,) = hints
+    assert 400e6 < int(environment.resource_hints["beam:resources:min_ram_bytes:v1"]) < 1e9
+    assert request["labels"] == {"maskmill": "0-1-0"}
+    assert request["name"].startswith("maskmill-")
+
+
+def test_generate_does_not_wait_when_it_is_asked_not_to(google, command):
+    play(google, "JOB_STATE_PENDING")
+    looks = len(google.service.requests)
+    output = run(*command[:2], "--no-wait", *command[2:])
+    assert "Submitted Dataflow job" in output
+    assert "Wrote" not in output
+    assert not [path for method, path, _ in google.service.requests[looks:] if "metrics" in path or "messages" in path]
+    facts = json.loads(google.bucket.blob("out/run.json").download_as_bytes())
+    assert "https://console.cloud.google.com/dataflow/jobs/us-central1/" in facts["job"]
+
+
+@pytest.mark.parametrize(
+    ("state", "errors", "sentence"),
+    [
+        ("FAILED", (ATTEMPTED, TRACEBACK), "gs://b/x.gz is cut off or damaged"),
+        ("CANCELLED", (), "was cancelled; the same command goes on"),
+    ],
+)
+def test_a_job_that_does_not_end_well_ends_generate_with_1(google, command, state, errors, sentence):
+    play(google, "JOB_STATE_RUNNING", f"JOB_STATE_{state}", errors=errors)
+    assert sentence in refuse(*command)
+    assert list(google.bucket.list_blobs(prefix="out")) == []  # nothing to go on with, so nothing is in the way
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (("gs://the-bucket/corpus.txt", "corpus.txt"), "is on this machine, where the workers of Dataflow do not see"),
+        (("gs://the-bucket/out", "out"), "--output out is on this machine"),
+        (("--region", "--job-name"), "--runner dataflow needs --region"),
+        (("us-central1", "us-central1-a"), "region us-central1-a is a zone; expected its region, us-central1"),
+        (("dataflow", "flink"), "--project is given without --runner dataflow"),
+        (("dataflow", "local"), "--project is given without --runner dataflow"),
+    ],
+)
+def test_options_that_do_not_go_together_are_wrong_usage(google, command, change, sentence):
+    jobs = len(google.service.jobs)
+    assert sentence in refuse(*[change[1] if part == change[0] else part for part in command], exit_code=2)
+    assert len(google.service.jobs) == jobs
