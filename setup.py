@@ -10,6 +10,7 @@ CORE = [  # all that a worker needs: no TensorFlow
     "isal>=1.7",
     "numpy>=2",
     "orjson>=3.9",
+    "packaging>=22",
     "pyarrow>=16",
     "rich>=13",
     "sentencex>=1.0",

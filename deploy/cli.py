@@ -73,6 +73,22 @@ def main() -> None:
     """
 
 
+def format_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say what documents look like."""
+    for option in (
+        click.option("--text-field", default="text", help="JSONL and Parquet: what holds the document; a.b is b in a."),
+        click.option(
+            "--input-format",
+            type=click.Choice(get_args(InputFormat)),
+            default="auto",
+            help="text: a sentence per line, a blank line between documents. jsonl: an object per line. wiki: "
+            "WikiExtractor's <doc>. auto: by content and name.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def reading_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options of the commands that read documents."""
     for option in (
@@ -83,14 +99,7 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
             type=click.FloatRange(0, 1),
             help="Share of the documents that may be unusable before the run fails.",
         ),
-        click.option("--text-field", default="text", help="JSONL and Parquet: what holds the document; a.b is b in a."),
-        click.option(
-            "--input-format",
-            type=click.Choice(get_args(InputFormat)),
-            default="auto",
-            help="text: a sentence per line, a blank line between documents. jsonl: an object per line. wiki: "
-            "WikiExtractor's <doc>. auto: by content and name.",
-        ),
+        format_options,
     ):
         command = option(command)
     return command
@@ -345,6 +354,41 @@ def export(model_dir: str, output: str, backend: str) -> None:
 
     choose_backend(backend)
     export_model(model_dir, output)
+
+
+@main.command()
+@click.argument("inputs", nargs=-1, metavar="[INPUT]...")
+@click.option("--vocab-file", type=Place(), help="Vocabulary, one token a line.")
+@click.option("--output", type=Place(), help="Folder that the run is to write.")
+@click.option("--cased", is_flag=True, help="As generate is to be given it.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead of a table.")
+@format_options
+@engine_options
+def doctor(
+    inputs: tuple[str, ...],
+    vocab_file: str | None,
+    output: str | None,
+    cased: bool,
+    as_json: bool,
+    engine: Engine,
+    input_format: InputFormat,
+    text_field: str,
+) -> None:
+    """Check what a run needs before it costs anything: say what is wrong, and what helps.
+
+    Give what generate will be given; without anything the installation alone is checked. Exit code 1 when something
+    is wrong.
+    """
+    from deploy.doctor import examine, show
+    from deploy.request import Request
+
+    with wrong_usage():
+        reading = ReadOptions(input_format, text_field)
+    files, beam_options = engine.split(inputs)
+    findings = list(examine(Request(engine, beam_options, files, vocab_file, output, cased, reading)))
+    show(findings, as_json)
+    if any(finding.state == "wrong" for finding in findings):
+        raise click.exceptions.Exit(1)
 
 
 @main.command()

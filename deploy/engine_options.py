@@ -12,10 +12,12 @@ from deploy.cli_types import Place, wrong_usage
 from pipeline.storage import is_remote
 
 if TYPE_CHECKING:
+    from deploy.dataflow_options import DataflowOptions
     from deploy.remote import RemoteRunner
 
 FLINK, PORTABLE, DATAFLOW = "flink", "portable", "dataflow"
 RUNNERS = ("local", FLINK, DATAFLOW, PORTABLE)
+DATAFLOW_NEEDS = ("--project", "--region", "--temp-location")
 
 
 class Label(click.ParamType):  # type: ignore[type-arg]
@@ -71,16 +73,10 @@ class Engine:
 
         Raises click.UsageError for options that do not go together.
         """
-        beam_options = [name for name in inputs if name.startswith("--")]
-        files = [name for name in inputs if not name.startswith("--")]
+        files, beam_options = self.split(inputs)
         if not files:
             raise click.UsageError("INPUT is missing; expected a file, a folder or a pattern")
-        for flag, runners, _ in OPTIONS:
-            if _name(flag) in self.given and self.runner not in runners:
-                raise click.UsageError(f"{flag} is given without --runner {' or '.join(runners)}")
         if self.runner == "local":
-            if beam_options:
-                raise click.UsageError(f"{beam_options[0]} is given without --runner {', '.join(RUNNERS[1:])}")
             return None, files
         for name, value in local_options.items():
             if value is not None:
@@ -93,22 +89,43 @@ class Engine:
             return self._make_dataflow_runner(absolute, beam_options), absolute
         return self._make_portable_runner(output, beam_options), absolute
 
-    def _make_dataflow_runner(self, inputs: Sequence[str], beam_options: Sequence[str]) -> "RemoteRunner":
-        from deploy.dataflow import DataflowRunner
+    def split(self, inputs: Sequence[str]) -> tuple[list[str], list[str]]:
+        """The files among the arguments of a command, and Beam's own options.
+
+        Raises click.UsageError for options that are not the runner's.
+        """
+        beam_options = [name for name in inputs if name.startswith("--")]
+        for flag, runners, _ in OPTIONS:
+            if _name(flag) in self.given and self.runner not in runners:
+                raise click.UsageError(f"{flag} is given without --runner {' or '.join(runners)}")
+        if beam_options and self.runner == "local":
+            raise click.UsageError(f"{beam_options[0]} is given without --runner {', '.join(RUNNERS[1:])}")
+        return [name for name in inputs if not name.startswith("--")], beam_options
+
+    def list_missing(self) -> list[str]:
+        """The options that Dataflow needs and that are not given."""
+        return [flag for flag in DATAFLOW_NEEDS if _name(flag) not in self.given]
+
+    def make_dataflow_options(self, beam_options: Sequence[str]) -> "DataflowOptions":
+        """The options of a job, where none that it needs is missing. Raises InputError for what cannot be right."""
         from deploy.dataflow_options import DataflowOptions
 
-        for flag in ("--project", "--region", "--temp-location"):
-            if _name(flag) not in self.given:
-                raise click.UsageError(f"--runner dataflow needs {flag}; docs/dataflow.md tells what to give")
+        values = {**self.given, "labels": dict(self.given.get("label", ()))}
+        values.pop("label", None)
+        return DataflowOptions(**values, beam_options=tuple(beam_options))
+
+    def _make_dataflow_runner(self, inputs: Sequence[str], beam_options: Sequence[str]) -> "RemoteRunner":
+        from deploy.dataflow import DataflowRunner
+
+        for flag in self.list_missing():
+            raise click.UsageError(f"--runner dataflow needs {flag}; docs/dataflow.md tells what to give")
         if here := [name for name in inputs if not is_remote(name)]:
             raise click.UsageError(
                 f"INPUT {here[0]} is on this machine, where the workers of Dataflow do not see it; "
                 f"copy it with: gcloud storage cp -r {here[0]} gs://BUCKET/"
             )
-        values = {**self.given, "labels": dict(self.given.get("label", ()))}
-        values.pop("label", None)
         with wrong_usage():
-            return DataflowRunner(DataflowOptions(**values, beam_options=tuple(beam_options)))
+            return DataflowRunner(self.make_dataflow_options(beam_options))
 
     def _make_portable_runner(self, output: str, beam_options: Sequence[str]) -> "RemoteRunner":
         from deploy.portable import PortableRunner

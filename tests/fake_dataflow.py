@@ -30,7 +30,7 @@ class FakeDataflow(AbstractContextManager["FakeDataflow"]):
         self.states = list(states)
         self.errors = list(errors)
         self.counters = dict(counters or {})
-        self.refusal = refusal  # of a new job: an HTTP status, and what the service says
+        self.refusal = refusal  # of a new job or a list of jobs: an HTTP status, and what the service says
         self.jobs: list[dict[str, Any]] = []
         self.requests: list[tuple[str, str, bytes]] = []  # method, path, body
         self.cancelled: list[str] = []
@@ -75,6 +75,8 @@ class FakeDataflow(AbstractContextManager["FakeDataflow"]):
             return 200, {"access_token": TOKEN, "expires_in": 3600, "token_type": "Bearer"}
         if parts[-1] == "jobs" and method == "POST":
             return self._create(json.loads(body))
+        if parts[-1] == "jobs" and method == "GET":
+            return (self.refusal[0], _error(*self.refusal)) if self.refusal else (200, {})
         if parts[-1] == "messages":
             return 200, {"jobMessages": [_message(number, text) for number, text in enumerate(self.errors)]}
         if parts[-1] == "metrics":

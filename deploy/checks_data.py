@@ -1,0 +1,184 @@
+"""`doctor`: whether documents, vocabulary and output are such that a run can begin, and end."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from deploy.engine_options import DATAFLOW
+from deploy.findings import Check, Finding, attempt, count, megabytes
+from deploy.request import Request
+from pipeline.config import InstanceConfig
+from pipeline.documents import MAX_REJECTED
+from pipeline.schema import MANIFEST
+from pipeline.storage import is_remote
+
+if TYPE_CHECKING:
+    from pipeline.estimate import Sample
+    from tokenizer.vocab import Vocab
+
+
+def check_data(request: Request, buckets: set[str]) -> Check[None]:
+    """Everything about what the run reads and writes; places in other buckets than these are left out."""
+    is_dataflow = request.engine.runner == DATAFLOW
+    files: set[str] = set()
+    for name in request.inputs:
+        if _is_within_reach(name, buckets):
+            files.update((yield from attempt(f"input {name}", check_input(name, is_dataflow))) or ())
+    chosen = sorted(files)
+    sample = (yield from attempt("sample", check_sample(chosen, request))) if chosen else None
+    vocab = None
+    if request.vocab_file and _is_within_reach(request.vocab_file, buckets):
+        vocab = yield from attempt("vocabulary", check_vocabulary(request.vocab_file, request.cased))
+    if vocab and sample:
+        yield from attempt("[UNK]", check_unknown(vocab, sample, request.cased))
+    for place in (request.vocab_file, request.output):
+        if place and chosen:
+            yield from attempt("places", check_place(request.inputs, chosen, place))
+    if request.output and _is_within_reach(request.output, buckets):
+        is_writable = yield from attempt("output", check_output_folder(request.output, is_dataflow))
+        if is_writable and vocab and sample and not is_remote(request.output):
+            yield from attempt("room", check_room(request, vocab, sample))
+
+
+def _is_within_reach(place: str, buckets: set[str]) -> bool:
+    return not is_remote(place) or place.removeprefix("gs://").partition("/")[0] in buckets
+
+
+def check_input(name: str, is_dataflow: bool = False) -> Check[list[str]]:
+    """The files that an INPUT names, with their number and size."""
+    from pipeline.files import list_files
+    from pipeline.storage import size_of
+
+    check = f"input {name}"
+    files = list_files([name])
+    sizes = [size_of(file) for file in files]
+    empty = sizes.count(0)
+    told = f"{count(len(files), 'file')}, {megabytes(sum(sizes))}"
+    locked = [file for file in files if not is_remote(file) and not os.access(file, os.R_OK)]
+    if locked:
+        found = f"{told}; {len(locked)} cannot be read, such as {locked[0]}"
+        yield Finding(check, "wrong", found, "check their permissions, or leave them out")
+        return []
+    if empty == len(files):
+        yield Finding(check, "wrong", f"{told}: nothing is in it", "check where the documents are")
+        return []
+    if is_dataflow and not is_remote(name):
+        remedy = f"copy it: gcloud storage cp -r {name} gs://BUCKET/"
+        yield Finding(check, "wrong", f"{told}, on this machine, which the workers of Dataflow do not see", remedy)
+    elif empty:
+        yield Finding(check, "warning", f"{told}; {empty} empty", "see whether something is missing there")
+    else:
+        yield Finding(check, "ok", told)
+    return files
+
+
+def check_sample(files: Sequence[str], request: Request) -> Check["Sample | None"]:
+    """How many documents of the beginnings of some files can be used."""
+    from pipeline.estimate import read_sample
+
+    sample = read_sample(files, request.reading)
+    used, aside = len(sample.documents), sum(sample.set_aside.values())
+    is_all = sample.share >= 1  # of the input, so that what is said of it is certain
+    reasons = "; ".join(f"{number:,} {reason}" for reason, number in sample.set_aside.most_common())
+    share = "all of the input" if is_all else f"{sample.share:.1%} of the input"
+    found = f"{used:,} of {count(used + aside, 'document')} can be used, in {share}{f': {reasons}' if reasons else ''}"
+    if not used:
+        remedy = "give --input-format, or --text-field where documents are in another field"
+        yield Finding("sample", "wrong", found, remedy)
+        return None
+    if aside > MAX_REJECTED * (used + aside):
+        remedy = f"repair them; a run fails where more than {MAX_REJECTED:.0%} are unusable: see --max-rejected"
+        yield Finding("sample", "wrong" if is_all else "warning", found, remedy)
+    elif is_all and used < 2:
+        remedy = "give two documents or more; a blank line stands between documents of a text file"
+        yield Finding("sample", "wrong", found, remedy)
+    else:
+        yield Finding("sample", "ok", found)
+    return sample
+
+
+def check_vocabulary(path: str, cased: bool) -> Check["Vocab"]:
+    """Whether a vocabulary loads, and fits `--cased`."""
+    from deploy.inputs import load_vocab
+
+    vocab = load_vocab(path)
+    told = f"{len(vocab):,} tokens, {'with' if vocab.has_upper_case else 'without'} capitals"
+    if vocab.has_upper_case and not cased:
+        remedy = "if it was trained with --cased, give --cased here and to generate"
+        yield Finding("vocabulary", "warning", f"{told}, and --cased is not given", remedy)
+    elif cased and not vocab.has_upper_case:
+        remedy = "leave --cased out: every word with a capital would be [UNK]"
+        yield Finding("vocabulary", "warning", f"{told}, and --cased is given", remedy)
+    else:
+        yield Finding("vocabulary", "ok", told)
+    return vocab
+
+
+def check_unknown(vocab: "Vocab", sample: "Sample", cased: bool) -> Check[None]:
+    """The share of the sample's tokens that the vocabulary does not have."""
+    from deploy.show import MOST_UNKNOWN
+    from tokenizer.fast import FastTokenizer
+    from tokenizer.vocab import UNK
+
+    lines = (line for document in sample.documents for line in document.text.split("\n"))
+    ids, _ = FastTokenizer(vocab, cased).encode(lines)
+    unknown = int((ids == vocab.ids[UNK]).sum())
+    share = unknown / max(1, len(ids))
+    found = f"{share:.2%} of {len(ids):,} tokens of the sample"
+    if share > MOST_UNKNOWN:
+        remedy = "the vocabulary does not fit this text: train one on it with 'maskmill vocab'"
+        yield Finding("[UNK]", "warning", found, remedy)
+    else:
+        yield Finding("[UNK]", "ok", found)
+
+
+def check_place(inputs: Sequence[str], files: Sequence[str], place: str) -> Check[None]:
+    """Says only where a file or folder would be read as a document."""
+    from deploy.inputs import check_apart
+
+    yield from ()
+    check_apart(inputs, files, place)
+
+
+def check_output_folder(output: str, is_dataflow: bool = False) -> Check[bool]:
+    """Whether the output can be written, and what is there already; returns the former."""
+    from deploy.outputs import dataset_names
+    from pipeline.storage import check_writable
+    from pipeline.unfinished import Unfinished
+
+    if is_dataflow and not is_remote(output):
+        found = f"{output} is on this machine, which the workers of Dataflow do not see"
+        yield Finding("output", "wrong", found, "give --output gs://BUCKET/FOLDER")
+        return False
+    check_writable(output)
+    names = dataset_names(output)
+    if Unfinished(output).identity() is not None:
+        remedy = "the same command goes on with it; else give another folder, or --overwrite"
+        yield Finding("output", "warning", f"{output} holds an unfinished run", remedy)
+    elif names:
+        what = "a dataset" if MANIFEST in names else f"shards but no {MANIFEST}"
+        yield Finding("output", "warning", f"{output} holds {what}", "give another folder, or --overwrite")
+    else:
+        yield Finding("output", "ok", f"{output} can be written to, and holds no dataset")
+    return True
+
+
+def check_room(request: Request, vocab: "Vocab", sample: "Sample") -> Check[None]:
+    """Whether the disk has room for a dataset made with generate's defaults."""
+    from pipeline.estimate import estimate_copy
+
+    config = InstanceConfig(cased=request.cased)
+    cost = estimate_copy(sample, request.reading, vocab, config)
+    needed = cost.shard_bytes / max(sample.share, 1e-9) * config.dupe_factor
+    folder = os.path.abspath(request.output or os.curdir)
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    free = shutil.disk_usage(folder).free
+    found = f"about {megabytes(needed)} with generate's defaults, by the sample; {megabytes(free)} are free"
+    if needed > free:
+        yield Finding(
+            "room", "warning", found, "write to a larger disk or a bucket, or make fewer copies: --dupe-factor"
+        )
+    else:
+        yield Finding("room", "ok", found)

@@ -1,0 +1,266 @@
+"""`doctor`: whether Google lets the run do what it needs: credentials, buckets, Dataflow."""
+
+import os
+import re
+import warnings
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from deploy.checks_installation import check_sources, check_worker_python
+from deploy.dataflow_options import REGION, DataflowOptions
+from deploy.engine_options import DATAFLOW
+from deploy.findings import SECONDS, Check, Finding, attempt
+from deploy.request import Request
+from pipeline.storage import check_writable, is_remote
+from tokenizer.errors import first_line
+
+if TYPE_CHECKING:
+    from google.auth.credentials import Credentials
+
+SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+ENDPOINT = "https://dataflow.googleapis.com"
+LOG_IN = "run 'gcloud auth application-default login', or set GOOGLE_APPLICATION_CREDENTIALS"
+
+# https://cloud.google.com/storage/docs/locations: the regions that hold the objects of a bucket in several.
+MULTI_REGIONS = {
+    "us": r"us-.*",
+    "eu": r"europe-(?!west2$|west6$).*",  # London and Zurich are not in the European Union
+    "asia": r"asia-.*",
+    "nam4": r"us-central1|us-east1",
+    "eur4": r"europe-north1|europe-west4",
+    "eur5": r"europe-west1|europe-west2",
+    "eur7": r"europe-west2|europe-west3",
+    "eur8": r"europe-west3|europe-west6",
+    "asia1": r"asia-northeast1|asia-northeast2",
+}
+
+
+def check_google(request: Request) -> Check[set[str]]:
+    """Everything about Google that the run needs; returns the buckets that can be used."""
+    is_dataflow = request.engine.runner == DATAFLOW
+    options = (yield from check_options(request)) if is_dataflow else None
+    uses = list_buckets(request)
+    if not uses and not is_dataflow:
+        return set()
+    credentials = yield from attempt("credentials", check_credentials(is_dataflow))
+    usable = set()
+    if credentials:
+        project, region = (request.engine.given.get(name) for name in ("project", "region"))
+        for bucket, flags in uses.items():
+            name = f"bucket gs://{bucket}"
+            if (yield from attempt(name, check_bucket(credentials, bucket, flags, project, region))):
+                usable.add(bucket)
+        for flag in ("temp_location", "staging_location"):
+            location = request.engine.given.get(flag, "")
+            if is_remote(location) and bucket_of(location) in usable:
+                yield from attempt(f"--{flag.replace('_', '-')}", check_folder(flag, location))
+    if options and credentials:
+        yield from attempt("dataflow", check_dataflow(credentials, options))
+    if is_dataflow:
+        yield from check_workers(request)
+    return usable
+
+
+def check_options(request: Request) -> Check[DataflowOptions | None]:
+    """The options of a job, as the run checks them."""
+    if missing := request.engine.list_missing():
+        yield Finding(
+            "options", "wrong", f"--runner dataflow needs {', '.join(missing)}", "docs/dataflow.md tells what"
+        )
+        return None
+    options = yield from attempt("options", _make_options(request))
+    if options:
+        told = f"project {options.project}, region {options.region}"
+        yield Finding("options", "ok", told)
+    return options
+
+
+def _make_options(request: Request) -> Check[DataflowOptions]:
+    yield from ()
+    return request.engine.make_dataflow_options(request.beam_options)
+
+
+def check_credentials(is_needed: bool) -> Check["Credentials | None"]:
+    """Whose credentials are found here, and whether they still give a token. Tells no secret."""
+    import google.auth
+    from google.auth.credentials import AnonymousCredentials
+    from google.auth.exceptions import GoogleAuthError
+    from google.auth.transport.requests import Request as Transport
+    from requests import RequestException
+
+    if (emulator := os.environ.get("STORAGE_EMULATOR_HOST")) and not is_needed:
+        yield Finding("credentials", "ok", f"not needed: STORAGE_EMULATOR_HOST is {emulator}")
+        return AnonymousCredentials()  # type: ignore[no-untyped-call]
+    # Where there are none, the search ends with waiting for a machine of Google's: 3 s, not 20.
+    os.environ.setdefault("GCE_METADATA_DETECT_RETRIES", "1")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a login without a project that pays for requests
+            credentials, _ = google.auth.default([SCOPE])
+        credentials.refresh(partial(Transport(), timeout=SECONDS))  # type: ignore[no-untyped-call]
+    except (GoogleAuthError, RequestException) as error:
+        yield Finding("credentials", "wrong", f"none that can be used are found here ({first_line(error)})", LOG_IN)
+        return None
+    yield Finding("credentials", "ok", describe_credentials(credentials))
+    return credentials
+
+
+def describe_credentials(credentials: Any) -> str:
+    """Who they are, or of which kind where they do not tell."""
+    email = getattr(credentials, "service_account_email", None)
+    if email and email != "default":
+        return f"service account {email}"
+    if account := getattr(credentials, "account", None):
+        return f"user {account}"
+    kind = type(credentials).__module__.rpartition(".")[2]
+    return "a user's login" if type(credentials).__module__ == "google.oauth2.credentials" else f"of kind {kind}"
+
+
+def list_buckets(request: Request) -> dict[str, list[str]]:
+    """The buckets that the run uses, and what for."""
+    given = request.engine.given
+    places = [
+        ("--temp-location", given.get("temp_location")),
+        ("--staging-location", given.get("staging_location")),
+        *(("INPUT", name) for name in request.inputs),
+        ("--vocab-file", request.vocab_file),
+        ("--output", request.output),
+    ]
+    uses: dict[str, list[str]] = {}
+    for flag, place in places:
+        if place and is_remote(place) and (bucket := bucket_of(place)):
+            flags = uses.setdefault(bucket, [])
+            if flag not in flags:
+                flags.append(flag)
+    return uses
+
+
+def bucket_of(place: str) -> str:
+    """The bucket of a place in Cloud Storage.
+
+    >>> bucket_of("gs://the-bucket/a/folder")
+    'the-bucket'
+    """
+    return place.removeprefix("gs://").partition("/")[0]
+
+
+def check_bucket(
+    credentials: "Credentials", bucket: str, flags: Sequence[str], project: str | None, region: str | None
+) -> Check[bool]:
+    """Whether a bucket is there, and where it is; returns whether to go on with it."""
+    from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound
+    from google.auth.exceptions import GoogleAuthError
+    from google.cloud.storage import Client
+    from requests import RequestException
+
+    name, told = f"bucket gs://{bucket}", f"of {', '.join(flags)}"
+    where = f"{f' --location {region}' if region else ''}{f' --project {project}' if project else ''}"
+    try:
+        found = Client(project=project, credentials=credentials).get_bucket(bucket, timeout=SECONDS, retry=None)
+    except NotFound:
+        remedy = f"check the name, or make it: gcloud storage buckets create gs://{bucket}{where}"
+        yield Finding(name, "wrong", f"{told}: is not there", remedy)
+        return False
+    except Forbidden as error:
+        # Objects may be read and written without the right to look at the bucket; Beam wants it for its own folders.
+        needed = not {"--temp-location", "--staging-location"}.isdisjoint(flags)
+        remedy = f"{'you need' if needed else 'to have its region checked, give yourself'} roles/storage.bucketViewer"
+        found_out = f"{told}: may not be looked at ({first_line(error)})"
+        yield Finding(name, "wrong" if needed else "warning", found_out, f"{remedy} on it")
+        return True
+    except (GoogleAPIError, GoogleAuthError, RequestException) as error:
+        found_out = f"{told}: cannot be reached ({type(error).__name__}: {first_line(error)})"
+        yield Finding(name, "wrong", found_out, "check the network here, and the rights of the credentials above")
+        return False
+    location, parts = found.location or "", found.data_locations or ()
+    if not region:
+        yield Finding(name, "ok", f"{told}: in {location}")
+    elif holds(location, parts, region):
+        yield Finding(name, "ok", f"{told}: in {location}{'' if location.lower() == region else f', with {region}'}")
+    else:
+        own = location.lower()
+        remedy = (
+            f"{f'give --region {own}' if re.fullmatch(REGION, own) else f'give a region in {location}'}, or take a "
+        )
+        remedy += f"bucket of the job's region: gcloud storage buckets create gs://BUCKET{where}"
+        found_out = f"{told}: in {location}, the job in {region}; what crosses regions is slower and costs more"
+        yield Finding(name, "warning", found_out, remedy)
+    return True
+
+
+def holds(location: str, parts: Sequence[str], region: str) -> bool:
+    """Whether a region is one of those in which a bucket's objects lie.
+
+    Args:
+        location: the bucket's, a region such as US-CENTRAL1, a multi-region such as EU or a pair such as NAM4.
+        parts: the regions of a pair that was put together by its owner, who finds it in a location such as US.
+        region: such as us-central1.
+
+    >>> holds("US", [], "us-central1"), holds("EU", [], "europe-west2"), holds("US", ["US-EAST1"], "us-central1")
+    (True, False, False)
+    """
+    if parts:
+        return region in [part.lower() for part in parts]
+    own = location.lower()
+    return own == region or re.fullmatch(MULTI_REGIONS.get(own, "$."), region) is not None
+
+
+def check_folder(flag: str, location: str) -> Check[None]:
+    """Whether the job's own folder can be written to."""
+    check_writable(location)
+    yield Finding(f"--{flag.replace('_', '-')}", "ok", f"{location} can be written to")
+
+
+def check_dataflow(credentials: "Credentials", options: DataflowOptions) -> Check[None]:
+    """Whether the service answers for this project and region: it is asked for a list of running jobs."""
+    from google.auth.exceptions import GoogleAuthError
+    from google.auth.transport.requests import AuthorizedSession
+    from requests import RequestException
+
+    given = [option.partition("=")[2] for option in options.beam_options if option.startswith("--dataflow_endpoint=")]
+    url = f"{given[-1] if given else ENDPOINT}".rstrip("/")
+    path = f"{url}/v1b3/projects/{options.project}/locations/{options.region}/jobs"
+    place = f"project {options.project}, region {options.region}"
+    try:
+        with AuthorizedSession(credentials) as session:  # type: ignore[no-untyped-call]
+            asked = {"filter": "ACTIVE", "pageSize": "1"}
+            answer = session.request("GET", path, params=asked, timeout=SECONDS, max_allowed_time=SECONDS)
+    except (GoogleAuthError, RequestException) as error:
+        remedy = "check the network here, its proxy and its firewall"
+        yield Finding(
+            "dataflow", "wrong", f"{url} does not answer ({type(error).__name__}: {first_line(error)})", remedy
+        )
+        return
+    if answer.status_code == 200:
+        yield Finding("dataflow", "ok", f"{url} answers for {place}")
+        return
+    reason = _reason_of(answer)
+    remedy = {
+        401: LOG_IN,
+        403: f"you need roles/dataflow.developer in project {options.project}",
+        404: "check --project and --region",
+        400: "check --project and --region",
+    }.get(answer.status_code, "try again later; https://status.cloud.google.com tells of failures")
+    if answer.status_code == 403 and re.search(
+        r"SERVICE_DISABLED|has not been used|is disabled|not enabled", answer.text
+    ):
+        remedy = f"gcloud services enable dataflow.googleapis.com --project {options.project}"
+    yield Finding("dataflow", "wrong", f"{url} refuses {place} ({answer.status_code} {reason})", remedy)
+
+
+def _reason_of(answer: Any) -> str:
+    """What the service says of a refusal."""
+    try:
+        return str(answer.json()["error"]["message"]).strip().partition("\n")[0].rstrip(".")
+    except (ValueError, KeyError, TypeError):
+        return str(answer.reason)
+
+
+def check_workers(request: Request) -> Check[None]:
+    """Whether workers will have the code, and the Python that it was pickled by."""
+    if image := request.engine.given.get("sdk_container_image"):
+        yield Finding("code of the workers", "ok", f"in {image}, which is not looked at")
+        return
+    yield from attempt("code of the workers", check_sources())
+    yield from attempt("python of the workers", check_worker_python())

@@ -1,0 +1,58 @@
+"""`maskmill doctor`: everything that a run needs, looked at before it costs anything."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+
+import click
+
+from deploy.checks_installation import check_installation
+from deploy.engine_options import FLINK, PORTABLE
+from deploy.findings import Finding, attempt, count
+from deploy.request import Request
+
+STYLES = {"ok": "green", "warning": "yellow", "wrong": "bold red"}
+
+
+def examine(request: Request) -> Iterator[Finding]:
+    """All findings. A room is entered whatever was found in the one before it."""
+    yield from check_installation()
+    if request.engine.runner in (FLINK, PORTABLE):
+        from deploy.checks_engine import check_engine
+
+        yield from attempt("engine", check_engine(request))
+    from deploy.checks_google import check_google
+
+    buckets = yield from attempt("google", check_google(request))
+    if request.inputs or request.vocab_file or request.output:
+        from deploy.checks_data import check_data
+
+        yield from attempt("data", check_data(request, buckets or set()))
+
+
+def show(findings: Sequence[Finding], as_json: bool) -> None:
+    """Prints findings as a table and a line that counts them, or as a JSON list."""
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=1, ensure_ascii=False))
+        return
+    try:
+        _show_table(findings)
+    except ModuleNotFoundError:  # which is among the findings
+        for finding in findings:
+            click.echo(": ".join(filter(None, asdict(finding).values())))
+    states = Counter(finding.state for finding in findings)
+    click.echo(f"{states['ok']} ok, {count(states['warning'], 'warning')}, {states['wrong']} wrong")
+
+
+def _show_table(findings: Sequence[Finding]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from deploy.show import new_console
+
+    table = Table("check", "state", "found", "remedy", show_lines=True)
+    table.columns[1].no_wrap = True
+    for finding in findings:
+        table.add_row(finding.check, Text(finding.state, STYLES[finding.state]), finding.found, finding.remedy)
+    new_console().print(table)
