@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from deploy.engine_options import DATAFLOW
-from deploy.findings import Check, Finding, attempt, count, megabytes
+from deploy.findings import Check, Finding, attempt, count, in_bytes
 from deploy.request import Request
 from pipeline.config import InstanceConfig
 from pipeline.documents import MAX_REJECTED
@@ -54,7 +54,7 @@ def check_input(name: str, is_dataflow: bool = False) -> Check[list[str]]:
     files = list_files([name])
     sizes = [size_of(file) for file in files]
     empty = sizes.count(0)
-    told = f"{count(len(files), 'file')}, {megabytes(sum(sizes))}"
+    told = f"{count(len(files), 'file')}, {in_bytes(sum(sizes))}"
     locked = [file for file in files if not is_remote(file) and not os.access(file, os.R_OK)]
     if locked:
         found = f"{told}; {len(locked)} cannot be read, such as {locked[0]}"
@@ -175,7 +175,7 @@ def check_room(request: Request, vocab: "Vocab", sample: "Sample") -> Check[None
     while not os.path.isdir(folder):
         folder = os.path.dirname(folder)
     free = shutil.disk_usage(folder).free
-    found = f"about {megabytes(needed)} with generate's defaults, by the sample; {megabytes(free)} are free"
+    found = f"about {in_bytes(needed)} with generate's defaults, by the sample; {in_bytes(free)} are free"
     if needed > free:
         yield Finding(
             "room", "warning", found, "write to a larger disk or a bucket, or make fewer copies: --dupe-factor"

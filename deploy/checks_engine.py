@@ -85,7 +85,8 @@ def check_flink_version(version: str, beam_options: Sequence[str]) -> Check[None
     given = [option.partition("=")[2] for option in beam_options if option.startswith("--flink_version=")]
     chosen = given[-1] if given else made_for[-1] if made_for else None
     cluster = ".".join(version.split(".")[:2])
-    if chosen is None or chosen == cluster:
+    has_own_jar = any(option.startswith("--flink_job_server_jar") for option in beam_options)
+    if chosen is None or chosen == cluster or has_own_jar:
         return
     if cluster in made_for:
         found = f"the cluster is {cluster}, Beam's job server is for {chosen}"

@@ -51,10 +51,10 @@ def check_google(request: Request) -> Check[set[str]]:
             name = f"bucket gs://{bucket}"
             if (yield from attempt(name, check_bucket(credentials, bucket, flags, project, region))):
                 usable.add(bucket)
-        for flag in ("temp_location", "staging_location"):
-            location = request.engine.given.get(flag, "")
+        for flag in ("--temp-location", "--staging-location"):
+            location = request.engine.given.get(flag[2:].replace("-", "_"), "")
             if is_remote(location) and bucket_of(location) in usable:
-                yield from attempt(f"--{flag.replace('_', '-')}", check_folder(flag, location))
+                yield from attempt(flag, check_folder(flag, location))
     if options and credentials:
         yield from attempt("dataflow", check_dataflow(credentials, options))
     if is_dataflow:
@@ -209,7 +209,7 @@ def holds(location: str, parts: Sequence[str], region: str) -> bool:
 def check_folder(flag: str, location: str) -> Check[None]:
     """Whether the job's own folder can be written to."""
     check_writable(location)
-    yield Finding(f"--{flag.replace('_', '-')}", "ok", f"{location} can be written to")
+    yield Finding(flag, "ok", f"{location} can be written to")
 
 
 def check_dataflow(credentials: "Credentials", options: DataflowOptions) -> Check[None]:
@@ -225,7 +225,7 @@ def check_dataflow(credentials: "Credentials", options: DataflowOptions) -> Chec
     try:
         with AuthorizedSession(credentials) as session:  # type: ignore[no-untyped-call]
             asked = {"filter": "ACTIVE", "pageSize": "1"}
-            answer = session.request("GET", path, params=asked, timeout=SECONDS, max_allowed_time=SECONDS)
+            answer = session.request("GET", path, params=asked, timeout=SECONDS, max_allowed_time=SECONDS)  # type: ignore[no-untyped-call]
     except (GoogleAuthError, RequestException) as error:
         remedy = "check the network here, its proxy and its firewall"
         yield Finding(

@@ -8,7 +8,7 @@ import subprocess
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from deploy.findings import SECONDS, Check, Finding, State, attempt, megabytes
+from deploy.findings import SECONDS, Check, Finding, State, attempt, in_bytes
 from deploy.memory import STARTER_BYTES, WORKER_BYTES, machine_memory
 
 if TYPE_CHECKING:
@@ -96,9 +96,9 @@ def find_problem(requirement: "Requirement") -> str | None:
 def check_machine() -> Check[None]:
     """What this machine has."""
     processors, memory, free = os.cpu_count() or 1, machine_memory(), shutil.disk_usage(os.curdir).free
-    told = f"{processors} processors, {megabytes(memory)} of memory, {megabytes(free)} free on the disk of this folder"
+    told = f"{processors} processors, {in_bytes(memory)} of memory, {in_bytes(free)} free on the disk of this folder"
     if memory < STARTER_BYTES + WORKER_BYTES:
-        least = megabytes(STARTER_BYTES + WORKER_BYTES)
+        least = in_bytes(STARTER_BYTES + WORKER_BYTES)
         yield Finding("machine", "warning", told, f"a run here takes {least} of memory or more; use a larger machine")
     elif free < LITTLE_DISK:
         yield Finding("machine", "warning", told, "make room, or write to another disk")

@@ -52,6 +52,8 @@ def _show_table(findings: Sequence[Finding]) -> None:
     from deploy.show import new_console
 
     table = Table("check", "state", "found", "remedy", show_lines=True)
+    for column in table.columns:
+        column.overflow = "fold"  # a path or a command is not cut off
     table.columns[1].no_wrap = True
     for finding in findings:
         table.add_row(finding.check, Text(finding.state, STYLES[finding.state]), finding.found, finding.remedy)

@@ -61,10 +61,12 @@ def count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def megabytes(size: float) -> str:
+def in_bytes(size: float) -> str:
     """A number of bytes in words.
 
-    >>> megabytes(1_500_000), megabytes(2.5e9)
-    ('1.5 MB', '2.5 GB')
+    >>> in_bytes(1500), in_bytes(1_500_000), in_bytes(2.5e9)
+    ('1,500 bytes', '1.5 MB', '2.5 GB')
     """
+    if size < 1e6:
+        return f"{size:,.0f} bytes"
     return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"

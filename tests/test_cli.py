@@ -23,7 +23,9 @@ def dataset(tmp_path_factory, corpus_file, small_vocab_file) -> Path:
 
 def test_help_names_every_command_in_the_order_of_use():
     output = maskmill("--help").stdout
-    places = [output.index(f"\n  {name} ") for name in ("vocab", "generate", "inspect", "train", "evaluate", "demo")]
+    places = [
+        output.index(f"\n  {name} ") for name in ("vocab", "generate", "inspect", "train", "evaluate", "doctor", "demo")
+    ]
     assert places == sorted(places)
 
 
