@@ -51,7 +51,7 @@ def _show_table(findings: Sequence[Finding]) -> None:
 
     from deploy.show import new_console
 
-    table = Table("check", "state", "found", "remedy", show_lines=True)
+    table = Table("check", "state", "found", "remedy")
     for column in table.columns:
         column.overflow = "fold"  # a path or a command is not cut off
     table.columns[1].no_wrap = True

@@ -590,9 +590,10 @@ def test_a_python_that_beam_has_no_image_for_is_wrong(google, files, monkeypatch
 
 
 def test_paths_stay_as_they_are_in_the_table(tmp_path, monkeypatch):
-    name = f"[red]{'corpus' * 20}[/]"
+    name = f"[red]{'corpus' * 8}[/]"
     result = CliRunner(env={"COLUMNS": "300"}).invoke(main, ["doctor", name])
     assert name in result.output
     monkeypatch.chdir(tmp_path)
     result = CliRunner(env={"COLUMNS": "80"}).invoke(main, ["doctor", name])
+    assert result.exit_code == 1
     assert "…" not in result.output
