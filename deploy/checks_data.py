@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from deploy.checks_buckets import bucket_of
 from deploy.engine_options import DATAFLOW
 from deploy.findings import Check, Finding, attempt, count, in_bytes
 from deploy.request import Request
@@ -34,7 +35,7 @@ def check_data(request: Request, buckets: set[str]) -> Check[None]:
         yield from attempt("[UNK]", check_unknown(vocab, sample, request.cased))
     for place in (request.vocab_file, request.output):
         if place and chosen:
-            yield from attempt("places", check_place(request.inputs, chosen, place))
+            yield from attempt(f"place of {place}", check_place(request.inputs, chosen, place))
     if request.output and _is_within_reach(request.output, buckets):
         is_writable = yield from attempt("output", check_output_folder(request.output, is_dataflow))
         if is_writable and vocab and sample and not is_remote(request.output):
@@ -42,7 +43,7 @@ def check_data(request: Request, buckets: set[str]) -> Check[None]:
 
 
 def _is_within_reach(place: str, buckets: set[str]) -> bool:
-    return not is_remote(place) or place.removeprefix("gs://").partition("/")[0] in buckets
+    return not is_remote(place) or bucket_of(place) in buckets
 
 
 def check_input(name: str, is_dataflow: bool = False) -> Check[list[str]]:

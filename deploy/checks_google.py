@@ -1,18 +1,18 @@
-"""`doctor`: whether Google lets the run do what it needs: credentials, buckets, Dataflow."""
+"""`doctor`: whether Google lets the run do what it needs: its credentials, its buckets, Dataflow."""
 
 import os
 import re
 import warnings
-from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from deploy.checks_buckets import bucket_of, check_bucket, check_folder, list_buckets
 from deploy.checks_installation import check_sources, check_worker_python
-from deploy.dataflow_options import REGION, DataflowOptions
+from deploy.dataflow_options import DataflowOptions
 from deploy.engine_options import DATAFLOW
 from deploy.findings import SECONDS, Check, Finding, attempt
 from deploy.request import Request
-from pipeline.storage import check_writable, is_remote
+from pipeline.storage import is_remote
 from tokenizer.errors import first_line
 
 if TYPE_CHECKING:
@@ -21,19 +21,6 @@ if TYPE_CHECKING:
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 ENDPOINT = "https://dataflow.googleapis.com"
 LOG_IN = "run 'gcloud auth application-default login', or set GOOGLE_APPLICATION_CREDENTIALS"
-
-# https://cloud.google.com/storage/docs/locations: the regions that hold the objects of a bucket in several.
-MULTI_REGIONS = {
-    "us": r"us-.*",
-    "eu": r"europe-(?!west2$|west6$).*",  # London and Zurich are not in the European Union
-    "asia": r"asia-.*",
-    "nam4": r"us-central1|us-east1",
-    "eur4": r"europe-north1|europe-west4",
-    "eur5": r"europe-west1|europe-west2",
-    "eur7": r"europe-west2|europe-west3",
-    "eur8": r"europe-west3|europe-west6",
-    "asia1": r"asia-northeast1|asia-northeast2",
-}
 
 
 def check_google(request: Request) -> Check[set[str]]:
@@ -115,101 +102,6 @@ def describe_credentials(credentials: Any) -> str:
         return f"user {account}"
     kind = type(credentials).__module__.rpartition(".")[2]
     return "a user's login" if type(credentials).__module__ == "google.oauth2.credentials" else f"of kind {kind}"
-
-
-def list_buckets(request: Request) -> dict[str, list[str]]:
-    """The buckets that the run uses, and what for."""
-    given = request.engine.given
-    places = [
-        ("--temp-location", given.get("temp_location")),
-        ("--staging-location", given.get("staging_location")),
-        *(("INPUT", name) for name in request.inputs),
-        ("--vocab-file", request.vocab_file),
-        ("--output", request.output),
-    ]
-    uses: dict[str, list[str]] = {}
-    for flag, place in places:
-        if place and is_remote(place) and (bucket := bucket_of(place)):
-            flags = uses.setdefault(bucket, [])
-            if flag not in flags:
-                flags.append(flag)
-    return uses
-
-
-def bucket_of(place: str) -> str:
-    """The bucket of a place in Cloud Storage.
-
-    >>> bucket_of("gs://the-bucket/a/folder")
-    'the-bucket'
-    """
-    return place.removeprefix("gs://").partition("/")[0]
-
-
-def check_bucket(
-    credentials: "Credentials", bucket: str, flags: Sequence[str], project: str | None, region: str | None
-) -> Check[bool]:
-    """Whether a bucket is there, and where it is; returns whether to go on with it."""
-    from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound
-    from google.auth.exceptions import GoogleAuthError
-    from google.cloud.storage import Client
-    from requests import RequestException
-
-    name, told = f"bucket gs://{bucket}", f"of {', '.join(flags)}"
-    where = f"{f' --location {region}' if region else ''}{f' --project {project}' if project else ''}"
-    try:
-        found = Client(project=project, credentials=credentials).get_bucket(bucket, timeout=SECONDS, retry=None)
-    except NotFound:
-        remedy = f"check the name, or make it: gcloud storage buckets create gs://{bucket}{where}"
-        yield Finding(name, "wrong", f"{told}: is not there", remedy)
-        return False
-    except Forbidden as error:
-        # Objects may be read and written without the right to look at the bucket; Beam wants it for its own folders.
-        needed = not {"--temp-location", "--staging-location"}.isdisjoint(flags)
-        remedy = f"{'you need' if needed else 'to have its region checked, give yourself'} roles/storage.bucketViewer"
-        found_out = f"{told}: may not be looked at ({first_line(error)})"
-        yield Finding(name, "wrong" if needed else "warning", found_out, f"{remedy} on it")
-        return True
-    except (GoogleAPIError, GoogleAuthError, RequestException) as error:
-        found_out = f"{told}: cannot be reached ({type(error).__name__}: {first_line(error)})"
-        yield Finding(name, "wrong", found_out, "check the network here, and the rights of the credentials above")
-        return False
-    location, parts = found.location or "", found.data_locations or ()
-    if not region:
-        yield Finding(name, "ok", f"{told}: in {location}")
-    elif holds(location, parts, region):
-        yield Finding(name, "ok", f"{told}: in {location}{'' if location.lower() == region else f', with {region}'}")
-    else:
-        own = location.lower()
-        remedy = (
-            f"{f'give --region {own}' if re.fullmatch(REGION, own) else f'give a region in {location}'}, or take a "
-        )
-        remedy += f"bucket of the job's region: gcloud storage buckets create gs://BUCKET{where}"
-        found_out = f"{told}: in {location}, the job in {region}; what crosses regions is slower and costs more"
-        yield Finding(name, "warning", found_out, remedy)
-    return True
-
-
-def holds(location: str, parts: Sequence[str], region: str) -> bool:
-    """Whether a region is one of those in which a bucket's objects lie.
-
-    Args:
-        location: the bucket's, a region such as US-CENTRAL1, a multi-region such as EU or a pair such as NAM4.
-        parts: the regions of a pair that was put together by its owner, who finds it in a location such as US.
-        region: such as us-central1.
-
-    >>> holds("US", [], "us-central1"), holds("EU", [], "europe-west2"), holds("US", ["US-EAST1"], "us-central1")
-    (True, False, False)
-    """
-    if parts:
-        return region in [part.lower() for part in parts]
-    own = location.lower()
-    return own == region or re.fullmatch(MULTI_REGIONS.get(own, "$."), region) is not None
-
-
-def check_folder(flag: str, location: str) -> Check[None]:
-    """Whether the job's own folder can be written to."""
-    check_writable(location)
-    yield Finding(flag, "ok", f"{location} can be written to")
 
 
 def check_dataflow(credentials: "Credentials", options: DataflowOptions) -> Check[None]:

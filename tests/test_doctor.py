@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import os
 import socket
+import sys
 import time
 from collections import namedtuple
 from collections.abc import Iterator
@@ -22,8 +23,8 @@ from google.auth.credentials import CredentialsWithRegionalAccessBoundary
 from google.cloud.storage import Bucket, Client
 
 from deploy import checks_data, checks_engine, checks_installation, source_package
+from deploy.checks_buckets import holds
 from deploy.checks_engine import list_flink_versions
-from deploy.checks_google import holds
 from deploy.cli import main
 from pipeline import cloud_storage
 from pipeline.unfinished import Unfinished
@@ -161,6 +162,14 @@ def test_a_package_that_is_not_there_is_named(monkeypatch, missing, check, findi
         assert expected in part
 
 
+def test_without_what_makes_tables_plain_lines_are_printed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "rich.table", None)
+    result = CliRunner().invoke(main, ["doctor", "nowhere"])
+    assert result.exit_code == 1
+    assert "input nowhere: wrong: INPUT nowhere names no file: give a file, a folder, or" in result.output
+    assert result.output.strip().splitlines()[-1].endswith(" ok, 0 warnings, 1 wrong")
+
+
 def test_another_python_than_maskmill_needs_is_wrong(monkeypatch):
     monkeypatch.setattr("platform.python_version", lambda: "3.9.18")
     state, what, remedy = examine(exit_code=1)["python"]
@@ -286,7 +295,7 @@ def test_an_output_that_cannot_be_written_is_wrong(tmp_path, corpus_file):
     found = examine(corpus_file, "--output", corpus_file.parent / "out")  # beside the only file, which is named
     assert found["output"][0] == "ok"
     found = examine(corpus_file.parent, "--output", corpus_file.parent / "out", exit_code=1)
-    assert "would be read as text" in found["places"][1]
+    assert "would be read as text" in found[f"place of {corpus_file.parent / 'out'}"][1]
 
 
 def test_a_disk_without_room_is_a_warning(tmp_path, corpus_file, small_vocab_file, monkeypatch):
