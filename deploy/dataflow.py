@@ -41,6 +41,11 @@ class DataflowRunner:
     name = "dataflow"
     num_workers = 1
 
+    @property
+    def billing(self) -> str:
+        """The type of the machines; Dataflow's own choice is not known."""
+        return self.options.worker_machine_type or "n1-standard-1, Dataflow's default,"
+
     def submit(self, job: Job, worker_bytes: int | None = None) -> "DataflowJob":
         """Has a job begun, by machines that hold one process for each processor.
 

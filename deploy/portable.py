@@ -27,6 +27,7 @@ class PortableRunner:
     folder: str  # that the workers see, too
     beam_options: Sequence[str] = ()
     num_workers = 1
+    billing = None
 
     @property
     def where(self) -> str:

@@ -44,6 +44,10 @@ class RemoteRunner(Protocol):
         """Of `--runner`."""
 
     @property
+    def billing(self) -> str | None:
+        """The type of machine that is billed by the hour; None where the cluster is the user's own."""
+
+    @property
     def num_workers(self) -> int:
         """One: whatever the engine has, it shares out the work of a job by itself."""
 
