@@ -196,6 +196,17 @@ class Servers:
                 if self.mark.encode() in (folder / "environ").read_bytes().split(b"\0"):
                     yield int(folder.name), (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
 
+    def descendants(self, server: Server) -> list[int]:
+        """The ids of the processes that a server started, and those that they did."""
+        parents = {}
+        for process in self.processes():
+            with contextlib.suppress(OSError):
+                parents[process] = int(Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[1])
+        below = [server.process.pid]
+        for process in below:  # grows
+            below += [child for child, parent in parents.items() if parent == process]
+        return below[1:]
+
     def end(self, processes: "dict[int, str] | list[int]") -> None:
         """Ends processes and waits until they are gone."""
         for patience, name in ((10, signal.SIGTERM), (10, signal.SIGKILL)):
