@@ -156,16 +156,10 @@ echo {site_packages(Path(sys.prefix))} > "{site_packages(Path("$environment"))}/
         """The process ids of the workers, which run Python."""
         return [process for process, command in self.servers.processes().items() if "sdk_worker_main" in command]
 
-    def running_jobs(self) -> list[str]:
-        """The ids of the jobs that have not ended."""
-        return [job["id"] for job in self.ask("jobs")["jobs"] if job["status"] in ("CREATED", "RUNNING", "RESTARTING")]
-
-    def restarts(self) -> int:
-        """How often jobs were started anew because something failed."""
-        metric = "numRestarts"
+    def failures(self) -> int:
+        """How often jobs failed, in part or as a whole, whether Flink repaired it or not."""
         jobs = [job["id"] for job in self.ask("jobs")["jobs"]]
-        values = [self.ask(f"jobs/{job}/metrics?get={metric}") for job in jobs]
-        return sum(int(value[0]["value"]) for value in values if value)
+        return sum(len(self.ask(f"jobs/{job}/exceptions")["exceptionHistory"]["entries"]) for job in jobs)
 
     def start_job_server(self) -> None:
         """Starts Beam's job server for this cluster."""
@@ -179,8 +173,8 @@ echo {site_packages(Path(sys.prefix))} > "{site_packages(Path("$environment"))}/
     def worker_options(self) -> list[str]:
         """Beam's options for workers that the TaskManagers start."""
         worker = ["--environment_type=PROCESS", "--environment_config=" + json.dumps({"command": str(self.boot)})]
-        # Else the workers end with each stage, and those of the next one install the package again.
-        return [*worker, "--environment_cache_millis=30000", "--parallelism=2"]
+        # Else workers end with their stage, and those of the next one install the package again.
+        return [*worker, "--environment_cache_millis=600000", "--parallelism=2"]
 
     def _java(self, name: str, jvm: list[str], entry: str, arguments: list[str]) -> Server:
         logging = [f"-Dlog4j.configurationFile={self.folder}/log4j.properties"]

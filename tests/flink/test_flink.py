@@ -114,27 +114,27 @@ def test_flink_gives_the_vocabulary_of_a_local_run(tmp_path, books, vocab_file, 
     path = tmp_path / "vocab.txt"
     succeed("vocab", books, *runner, "--output", path, "--vocab-size", 8_000, "--", *cluster.worker_options)
     assert path.read_bytes() == vocab_file.read_bytes()
-    assert cluster.restarts() == 0
+    assert cluster.failures() == 0
 
 
 def test_a_lost_task_manager_changes_nothing(tmp_path, books, vocab_file, local, cluster):
     run = Run(cluster, books, vocab_file, tmp_path / "out")
-    restarts = cluster.restarts()
+    failures = cluster.failures()
     run.reach_the_middle()
     left_behind = cluster.lose(cluster.task_managers[0])
     assert left_behind
     cluster.start_task_manager()
     run.end()
-    assert cluster.restarts() > restarts
+    assert cluster.failures() > failures
     assert files_of(tmp_path / "out") == local
     cluster.servers.end(left_behind)
 
 
 def test_a_killed_worker_changes_nothing(tmp_path, books, vocab_file, local, cluster):
     run = Run(cluster, books, vocab_file, tmp_path / "out")
-    restarts = cluster.restarts()
+    failures = cluster.failures()
     run.reach_the_middle()
     os.kill(cluster.workers()[0], signal.SIGKILL)
     run.end()
-    assert cluster.restarts() > restarts
+    assert cluster.failures() > failures
     assert files_of(tmp_path / "out") == local
