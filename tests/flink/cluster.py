@@ -173,8 +173,7 @@ echo {site_packages(Path(sys.prefix))} > "{site_packages(Path("$environment"))}/
     def worker_options(self) -> list[str]:
         """Beam's options for workers that the TaskManagers start."""
         worker = ["--environment_type=PROCESS", "--environment_config=" + json.dumps({"command": str(self.boot)})]
-        # Else workers end with their stage, and those of the next one install the package again.
-        return [*worker, "--environment_cache_millis=600000", "--parallelism=2"]
+        return [*worker, "--parallelism=2"]
 
     def _java(self, name: str, jvm: list[str], entry: str, arguments: list[str]) -> Server:
         logging = [f"-Dlog4j.configurationFile={self.folder}/log4j.properties"]
