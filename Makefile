@@ -3,13 +3,16 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 CODE = tokenizer pipeline model deploy tests benchmarks setup.py
 
-.PHONY: demo test lint types bench fuzz clean
+.PHONY: demo test test-flink lint types bench fuzz clean
 
 demo: $(VENV)/train  ## all of it, on the documentation of the installed Python packages
 	$(VENV)/bin/maskmill demo --output demo
 
 test: lint types  ## what CI runs
 	$(VENV)/bin/pytest
+
+test-flink: $(VENV)/test  ## a Flink cluster of three processes, made and ended here; downloads 400 MB the first time
+	$(VENV)/bin/pytest -m flink tests/flink
 
 lint: $(VENV)/test
 	$(VENV)/bin/ruff check $(CODE)
