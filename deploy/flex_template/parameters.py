@@ -107,7 +107,7 @@ def build_metadata(command: click.Command) -> dict[str, Any]:
     parameters.sort(key=lambda parameter: parameter["isOptional"])  # the console asks for the required ones first
     return {
         "name": "maskmill generate",
-        "description": (command.help or "").strip().splitlines()[0],
+        "description": (command.help or "").strip().partition("\n")[0],
         "parameters": [inputs, *parameters, *BEAM_PARAMETERS],
     }
 
