@@ -33,17 +33,8 @@ def make_bases(images: Images) -> bool:
     if not images.exists("localhost/maskmill-python"):
         with timed("debootstrap"), tempfile.TemporaryDirectory(dir=images.folder) as root:
             # In a mount namespace of its own: whatever it mounts is gone before the folder is deleted.
-            command = [
-                "unshare",
-                "--mount",
-                "debootstrap",
-                "--variant=minbase",
-                f"--include={PACKAGES}",
-                "bookworm",
-                root,
-                MIRROR,
-            ]
-            done = subprocess.run(command, capture_output=True, text=True)
+            command = f"unshare --mount debootstrap --variant=minbase --include={PACKAGES} bookworm".split()
+            done = subprocess.run([*command, root, MIRROR], capture_output=True, text=True)
             if done.returncode:
                 stop(f"debootstrap failed: {(done.stdout + done.stderr).strip().splitlines()[-1]}")
             subprocess.run(["tar", "-C", root, "-cf", context / "root.tar", "."], check=True)

@@ -73,7 +73,8 @@ def run_job(images: Images, container: str) -> None:
         command = [sys.executable, "-c", "from deploy.cli import main; main(prog_name='maskmill')"]
         here = "corpus.txt", "--vocab-file", "vocab.txt", "--max-seq-length", "32", "--max-predictions-per-seq", "5"
         remote = ["--runner", "portable", "--job-endpoint", f"localhost:{jobs}", "--", "--environment_type=EXTERNAL"]
-        remote.append(f"--environment_config=localhost:{pool}")
+        # The timeout is that of the whole job, and the staged package takes its time to install on a busy machine.
+        remote += [f"--environment_config=localhost:{pool}", "--job_server_timeout=600"]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         for output, more in (("local", []), ("remote", remote)):
             run = [*command, "generate", *here, "--output", output, *more]
