@@ -45,6 +45,8 @@ def metadata():
 @click.option("--overwrite", is_flag=True)
 @click.option("--project")
 @click.option("--region")
+@click.option("--label", "labels", multiple=True)
+@click.option("--worker-machine-type")
 @click.option("--num-workers", type=int)
 @click.option("--runner", type=click.Choice(["local", "dataflow"]))
 @click.option("--no-wait", is_flag=True)
@@ -67,6 +69,7 @@ def test_every_option_is_a_parameter_or_left_out(metadata):
     names = {parameter["name"] for parameter in metadata["parameters"]}
     assert not names & set(LEFT_OUT)
     assert names == {"inputs", *options_by_name(generate)} - set(LEFT_OUT) | {one["name"] for one in BEAM_PARAMETERS}
+    assert len(names) == len(metadata["parameters"])
 
 
 def test_a_new_option_changes_the_metadata(metadata):
@@ -126,13 +129,15 @@ def test_every_default_matches_its_own_pattern():
 
 def test_parameters_become_options_and_the_rest_goes_to_beam():
     flags = ["--inputs=gs://b/a,gs://b/c", "--output=gs://b/o", "--max_seq_length=128,512", *FROM_GCLOUD]
+    known_to_both = ("--runner", "--project", "--region", "--labels")
     ours, beam = split_at_dashes(to_arguments(flags, command))
     assert ours == [
         *("generate", "--runner", "dataflow", "--no-wait"),
         *("--output=gs://b/o", "--max-seq-length=128", "--max-seq-length=512", "--project=p", "--region=europe-west4"),
+        "--label=goog-dataflow-provided-template=x",
         *("gs://b/a", "gs://b/c"),
     ]
-    assert beam == [flag for flag in FROM_GCLOUD if not flag.startswith(("--runner", "--project", "--region"))]
+    assert beam == [flag for flag in FROM_GCLOUD if not flag.startswith(known_to_both)]
 
 
 def test_number_of_workers_is_dataflows_own():
@@ -163,12 +168,28 @@ def test_click_reads_what_the_launcher_gave():
         (["--overwrite=false"], []),
         (["--overwrite="], []),
         (["--max_seq_length="], []),
+        (['--labels={"a": "b", "c": ""}'], ["--label=a=b", "--label=c="]),
+        (["--labels=a=b"], ["--label=a=b"]),
+        (["--label=a=b"], ["--label=a=b"]),
+        (["--machine_type=n2-standard-4"], ["--worker-machine-type=n2-standard-4"]),
+        (["--worker_machine_type=n2-standard-4"], ["--worker-machine-type=n2-standard-4"]),
         (["--output", "gs://b/o"], ["--output=gs://b/o"]),
         (["--output=gs://b/a=1"], ["--output=gs://b/a=1"]),
     ],
 )
 def test_flags_come_in_every_form(flags, expected):
     assert to_arguments(flags, command) == ["generate", "--runner", "dataflow", "--no-wait", *expected, "--"]
+
+
+def test_an_option_that_generate_lacks_is_beams():
+    without = click.Command("generate", params=[click.Option(["--output"])])
+    assert to_arguments(FROM_GCLOUD, without)[4:] == ["--", *FROM_GCLOUD[1:]]
+
+
+def test_a_beam_parameter_is_declared_once():
+    grown = click.Command("generate", params=[click.Option(["--sdk-container-image"], help="Image.")])
+    names = [parameter["name"] for parameter in build_metadata(grown)["parameters"]]
+    assert names == ["inputs", "sdk_container_image"]
 
 
 def test_unknown_flags_keep_their_form():

@@ -4,15 +4,15 @@ The launcher calls `python main.py --name=value ...` with the parameters of the 
 what it was told itself: --project, --region, --temp_location, --template_location and so on.
 """
 
+import json
 import sys
 from collections.abc import Iterator, Sequence
 
 import click
 
-from deploy.flex_template.parameters import LEFT_OUT, options_by_name
+from deploy.flex_template.parameters import FROM_LAUNCHER, LEFT_OUT, options_by_name
 
-# Left out as parameters, since the launcher passes them anyway; generate knows some as options of its own.
-FROM_LAUNCHER = ("project", "region", "temp_location", "staging_location", "job_name")
+OUR_NAMES = {"labels": "label", "machine_type": "worker_machine_type"}  # for options that Beam names otherwise
 
 
 def split_flags(flags: Sequence[str]) -> Iterator[tuple[str, str | None]]:
@@ -38,7 +38,12 @@ def to_option(option: click.Option, value: str | None) -> list[str]:
     if option.is_flag:
         is_set = value is None or value.lower() == "true"
         return [name] if is_set else []
-    values = (value or "").split(",") if option.multiple else [value or ""]
+    if not option.multiple:
+        values = [value or ""]
+    elif value and value.startswith("{"):  # labels, as Beam takes them, too
+        values = [f"{key}={label}" for key, label in json.loads(value).items()]
+    else:
+        values = (value or "").split(",")
     return [f"{name}={one}" for one in values if one]
 
 
@@ -55,8 +60,8 @@ def to_arguments(flags: Sequence[str], command: click.Command) -> list[str]:
     for name, value in split_flags(flags):
         if name == "inputs":
             inputs += filter(None, (value or "").split(","))
-        elif name in known:
-            options += to_option(known[name], value)
+        elif our_name := next((one for one in (name, OUR_NAMES.get(name)) if one in known), None):
+            options += to_option(known[our_name], value)
         elif name != "runner":  # DataflowRunner, which --runner dataflow says
             beam.append(f"--{name}" if value is None else f"--{name}={value}")
     return ["generate", "--runner", "dataflow", "--no-wait", *options, *inputs, "--", *beam]

@@ -14,15 +14,28 @@ import click
 
 METADATA_FILE = Path(__file__).with_name("metadata.json")
 
-# Options that are no parameters, and why.
+# Options that are no parameters: gcloud and the console ask for these, and the launcher hands them over ...
+FROM_LAUNCHER = (
+    "project",
+    "region",
+    "temp_location",
+    "staging_location",
+    "job_name",
+    "label",
+    "worker_machine_type",
+    "max_num_workers",
+    "disk_size_gb",
+    "network",
+    "subnetwork",
+    "no_public_ips",
+    "service_account_email",
+)
+# ... and these have no place in a template.
 LEFT_OUT = {
+    **dict.fromkeys(FROM_LAUNCHER, "the launcher hands it over"),
     **dict.fromkeys(("runner", "no_wait", "wait", "dry_run"), "the launcher submits one job and ends"),
     **dict.fromkeys(("num_workers", "memory_limit"), "of the local runner; Dataflow has a num_workers of its own"),
-    "job_endpoint": "of --runner portable",
-    **dict.fromkeys(
-        ("project", "region", "temp_location", "staging_location", "job_name", "labels"),
-        "gcloud and the console ask for it, and the launcher hands it over",
-    ),
+    **dict.fromkeys(("job_endpoint", "flink_master"), "of other runners"),
 }
 INPUTS_HELP = (
     "gs:// files, folders or patterns, with commas between: text, JSONL, Parquet or WikiExtractor's output, plain, "
@@ -30,7 +43,8 @@ INPUTS_HELP = (
 )
 PATHS = {"vocab_file": "GCS_READ_FILE", "output": "GCS_WRITE_FOLDER"}
 GCS = r"gs://[^\n\r,]+"
-# Beam's own, declared because Dataflow refuses a parameter that the metadata does not name.
+# Beam's own, declared because Dataflow refuses a parameter that the metadata does not name; left out where generate has
+# an option of the name.
 BEAM_PARAMETERS = [
     {
         "name": "sdk_container_image",
@@ -104,11 +118,12 @@ def build_metadata(command: click.Command) -> dict[str, Any]:
     }
     options = {name: option for name, option in options_by_name(command).items() if name not in LEFT_OUT}
     parameters = [make_parameter(name, option) for name, option in options.items()]
+    parameters += [parameter for parameter in BEAM_PARAMETERS if parameter["name"] not in options]
     parameters.sort(key=lambda parameter: parameter["isOptional"])  # the console asks for the required ones first
     return {
         "name": "maskmill generate",
         "description": (command.help or "").strip().partition("\n")[0],
-        "parameters": [inputs, *parameters, *BEAM_PARAMETERS],
+        "parameters": [inputs, *parameters],
     }
 
 
