@@ -31,6 +31,7 @@ TEST = [
     "mypy>=1.13",
     "pytest>=8.3",
     "ruff>=0.8",
+    "setuptools>=77",
 ]
 
 setup(

@@ -2,11 +2,11 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -14,8 +14,12 @@ from model.config import TrainConfig
 from pipeline.config import InstanceConfig, Objective
 from pipeline.documents import MAX_REJECTED, InputFormat, ReadOptions
 from pipeline.schema import DatasetInfo
+from pipeline.storage import is_remote
 from tokenizer.config import VocabConfig
 from tokenizer.errors import InputError
+
+if TYPE_CHECKING:
+    from deploy.remote import RemoteRunner
 
 MODULES_OF_EXTRAS = {
     **dict.fromkeys(("keras", "tensorflow", "tensorboard", "safetensors", "matplotlib", "uniplot"), "train"),
@@ -58,18 +62,24 @@ def find_sentence(error: Exception) -> str | None:
     return None
 
 
-class LocalPath(click.Path):
-    """A path on this machine, as `pathlib.Path`; a gs:// one would silently become a folder named gs:."""
-
-    def __init__(self, **kwargs: Any):
-        super().__init__(path_type=Path, **kwargs)
+class Place(click.Path):
+    """A path on this machine, or one in Cloud Storage (`gs://bucket/name`), as a string."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Refuses URLs."""
+        """Checks what can be checked here, and refuses other URLs."""
+        if str(value).startswith("gs://"):
+            return str(value).rstrip("/")
         if "://" in str(value):
-            self.fail(f"{value} is not on this machine; this version reads and writes local files.", param, ctx)
+            self.fail(f"{value} is neither on this machine nor in Cloud Storage; give a path or gs://...", param, ctx)
         return super().convert(value, param, ctx)
 
+
+# The options that say where an engine is.
+ENGINE_OPTIONS = {
+    "local": [],
+    "flink": ["flink_master", "job_endpoint"],
+    "portable": ["job_endpoint"],
+}
 
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
@@ -113,44 +123,67 @@ def main() -> None:
 
 
 def make_runner(
-    runner: str, job_endpoint: str | None, inputs: Sequence[str], output: Path, **local_options: int | None
-) -> tuple[Any, list[str]]:
-    """Where DAGs run, None being here, and the inputs; Beam's options, which stand among them after `--`, are not."""
+    runner: str, engine: Mapping[str, Any], inputs: Sequence[str], output: str, **local_options: int | None
+) -> tuple["RemoteRunner | None", list[str]]:
+    """Where DAGs run, None being here, and the inputs; Beam's options, which stand among them after `--`, are not.
+
+    Args:
+        runner: its name.
+        engine: the options that say where it is; None where they are not given.
+        inputs: the arguments of the command.
+        output: what the command writes.
+        local_options: those that are for this machine alone.
+    """
     beam_options = [name for name in inputs if name.startswith("--")]
     files = [name for name in inputs if not name.startswith("--")]
     if not files:
         raise click.UsageError("INPUT is missing; expected a file, a folder or a pattern")
+    given = {name: value for name, value in engine.items() if value}
+    for name in given:
+        if name not in ENGINE_OPTIONS[runner]:
+            runners = " or ".join(other for other, options in ENGINE_OPTIONS.items() if name in options)
+            raise click.UsageError(f"{_option(name)} is given without --runner {runners}")
     if runner == "local":
-        if beam_options or job_endpoint:
-            given = beam_options[0] if beam_options else f"--job-endpoint {job_endpoint}"
-            raise click.UsageError(f"{given} is given without --runner portable; there is no job server here")
+        if beam_options:
+            raise click.UsageError(f"{beam_options[0]} is given without --runner flink or portable")
         return None, files
-    if not job_endpoint:
-        raise click.UsageError("--runner portable needs --job-endpoint HOST:PORT, that of a Beam job server")
     for name, value in local_options.items():
         if value is not None:
-            option = name.replace("_", "-")
             raise click.UsageError(
-                f"--{option} {value} is for this machine; with --runner portable the cluster decides"
+                f"{_option(name)} {value} is for this machine; with --runner {runner} the cluster decides"
             )
-    from deploy.remote import RemoteRunner
+    from deploy.remote import PortableRunner
 
+    folder = os.path.dirname(output if is_remote(output) else os.path.abspath(output))
+    if endpoint := given.get("job_endpoint"):
+        options = ["--runner=PortableRunner", f"--job_endpoint={endpoint}"]
+    elif master := given.get("flink_master"):
+        options = ["--runner=FlinkRunner", f"--flink_master={master}"]
+    else:
+        wanted = "--job-endpoint HOST:PORT, that of a Beam job server"
+        or_master = "--flink-master HOST:PORT, or " if runner == "flink" else ""
+        raise click.UsageError(f"--runner {runner} needs {or_master}{wanted}")
     absolute = [name if "://" in name else os.path.abspath(name) for name in files]
-    return RemoteRunner(job_endpoint, output.absolute().parent, beam_options), absolute
+    return PortableRunner(runner, options, folder, beam_options), absolute
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def reading_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options of the commands that read documents."""
     for option in (
         click.option("--num-workers", type=click.IntRange(1), help="Processes. [default: by the size of the input]"),
+        click.option("--job-endpoint", metavar="HOST:PORT", help="Of a Beam job server that is running."),
+        click.option("--flink-master", metavar="HOST:PORT", help="Of a Flink cluster; Beam starts a job server."),
         click.option(
             "--runner",
-            type=click.Choice(["local", "portable"]),
+            type=click.Choice(list(ENGINE_OPTIONS)),
             default="local",
-            help="portable: a Beam job server, such as Flink's, whose workers see the same files. Beam's own options "
-            "follow the INPUT after --.",
+            help="Where it is done: here, or on an engine whose workers see the same files under the same names. "
+            "Beam's own options follow the INPUT after --.",
         ),
-        click.option("--job-endpoint", metavar="HOST:PORT", help="Of the job server."),
         click.option(
             "--max-rejected",
             default=MAX_REJECTED,
@@ -172,7 +205,7 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @main.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("--output", required=True, type=LocalPath(dir_okay=False), help="File to write, such as vocab.txt.")
+@click.option("--output", required=True, type=Place(dir_okay=False), help="File to write, such as vocab.txt.")
 @click.option(
     "--vocab-size", default=VocabConfig.vocab_size, type=click.IntRange(6), help="Tokens, special ones included."
 )
@@ -196,11 +229,12 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
 @reading_options
 def vocab(
     inputs: tuple[str, ...],
-    output: Path,
+    output: str,
     overwrite: bool,
     num_workers: int | None,
     runner: str,
     job_endpoint: str | None,
+    flink_master: str | None,
     max_rejected: float,
     input_format: InputFormat,
     text_field: str,
@@ -217,7 +251,8 @@ def vocab(
     with wrong_usage():
         vocab_config = VocabConfig(special_tokens=tuple(filter(None, special_tokens.split(","))), **config)
     reading = ReadOptions(input_format, text_field)
-    where, files = make_runner(runner, job_endpoint, inputs, output, num_workers=num_workers)
+    engine = {"job_endpoint": job_endpoint, "flink_master": flink_master}
+    where, files = make_runner(runner, engine, inputs, output, num_workers=num_workers)
     train_vocab_file(
         files,
         output,
@@ -232,8 +267,8 @@ def vocab(
 
 @main.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("--vocab-file", required=True, type=LocalPath(), help="Vocabulary, one token a line.")
-@click.option("--output", required=True, type=LocalPath(file_okay=False), help="Folder to write.")
+@click.option("--vocab-file", required=True, type=Place(), help="Vocabulary, one token a line.")
+@click.option("--output", required=True, type=Place(file_okay=False), help="Folder to write.")
 @click.option(
     "--max-seq-length",
     "lengths",
@@ -284,13 +319,14 @@ def vocab(
 @reading_options
 def generate(
     inputs: tuple[str, ...],
-    vocab_file: Path,
-    output: Path,
+    vocab_file: str,
+    output: str,
     lengths: tuple[int, ...],
     predictions: tuple[int, ...],
     num_workers: int | None,
     runner: str,
     job_endpoint: str | None,
+    flink_master: str | None,
     memory_limit: int | None,
     overwrite: bool,
     dry_run: bool,
@@ -307,7 +343,8 @@ def generate(
     INPUT is a file, a folder or a pattern: text, JSONL, Parquet or WikiExtractor's output, plain, .gz, .zst, .bz2 or
     .xz. The same command goes on with a run that was interrupted.
     """
-    from deploy.generation import RunOptions, generate_datasets
+    from deploy.generate import generate_datasets
+    from deploy.generation import RunOptions
     from pipeline.plan import Target
 
     if predictions and len(predictions) != len(lengths):
@@ -320,26 +357,27 @@ def generate(
             for length, wanted in zip_longest(lengths, predictions)
         ]
         reading = ReadOptions(input_format, text_field, id_field, split_sentences, language)
-    folders = [output] if len(lengths) == 1 else [output / f"seq{length}" for length in lengths]
-    where, files = make_runner(runner, job_endpoint, inputs, output, num_workers=num_workers, memory_limit=memory_limit)
+    engine = {"job_endpoint": job_endpoint, "flink_master": flink_master}
+    where, files = make_runner(runner, engine, inputs, output, num_workers=num_workers, memory_limit=memory_limit)
+    folders = [output] if len(lengths) == 1 else [os.path.join(output, f"seq{length}") for length in lengths]
     if where:
-        folders = [folder.absolute() for folder in folders]
+        folders = [folder if is_remote(folder) else os.path.abspath(folder) for folder in folders]
     targets = [Target(config, folder) for config, folder in zip(configs, folders)]
     options = RunOptions(num_workers, where, memory_limit, overwrite, dry_run, max_rejected)
     generate_datasets(files, vocab_file, targets, reading, options)
 
 
 @main.command()
-@click.argument("dataset", type=LocalPath())
+@click.argument("dataset", type=Place())
 @click.option("-n", "examples", default=3, type=click.IntRange(0), help="Decoded examples to show.")
-def inspect(dataset: Path, examples: int) -> None:
+def inspect(dataset: str, examples: int) -> None:
     """Show what is in a dataset: its manifest as a table, and decoded examples."""
     from deploy.show import show_dataset
 
     show_dataset(dataset, examples)
 
 
-model_dir_option = click.option("--model-dir", required=True, type=LocalPath(), help="Folder of the model.")
+model_dir_option = click.option("--model-dir", required=True, type=Place(), help="Folder of the model.")
 backend_option = click.option(
     "--backend",
     type=click.Choice(["tensorflow", "jax"]),
@@ -350,7 +388,7 @@ backend_option = click.option(
 
 
 @main.command()
-@click.argument("dataset", type=LocalPath())
+@click.argument("dataset", type=Place())
 @model_dir_option
 @click.option("--bert-config", default="base", help="tiny, mini, small, medium, base, large, or a bert_config.json.")
 @click.option("--train-batch-size", default=TrainConfig.train_batch_size, help="Sequences in a step.")
@@ -361,7 +399,7 @@ backend_option = click.option(
 @click.option("--keep-checkpoints", default=TrainConfig.keep_checkpoints, help="Newest checkpoints kept.")
 @click.option("--random-seed", default=TrainConfig.random_seed, help="Of first weights, dropout and order.")
 @backend_option
-def train(dataset: Path, model_dir: Path, bert_config: str, backend: str, **config: Any) -> None:
+def train(dataset: str, model_dir: str, bert_config: str, backend: str, **config: Any) -> None:
     """Train a BERT on a dataset; the same command again goes on from the last checkpoint."""
     from deploy.models import choose_backend, train_model
 
@@ -373,12 +411,12 @@ def train(dataset: Path, model_dir: Path, bert_config: str, backend: str, **conf
 
 
 @main.command()
-@click.argument("dataset", type=LocalPath())
+@click.argument("dataset", type=Place())
 @model_dir_option
 @click.option("--split", type=click.Choice(["eval", "train"]), default="eval", help="Examples to evaluate on.")
 @click.option("--eval-batch-size", default=64, type=click.IntRange(1), help="Sequences at a time.")
 @backend_option
-def evaluate(dataset: Path, model_dir: Path, split: Any, eval_batch_size: int, backend: str) -> None:
+def evaluate(dataset: str, model_dir: str, split: Any, eval_batch_size: int, backend: str) -> None:
     """Measure a trained model on the held-out documents of a dataset."""
     from deploy.models import choose_backend, evaluate_model
 
@@ -392,7 +430,7 @@ def evaluate(dataset: Path, model_dir: Path, split: Any, eval_batch_size: int, b
 @model_dir_option
 @click.option("--top-k", default=5, type=click.IntRange(1), help="Words to show for each [MASK].")
 @backend_option
-def fill_mask(texts: tuple[str, ...], model_dir: Path, top_k: int, backend: str) -> None:
+def fill_mask(texts: tuple[str, ...], model_dir: str, top_k: int, backend: str) -> None:
     """Fill each [MASK] in a TEXT such as "The function returns a [MASK]."."""
     from deploy.models import choose_backend, fill_masks
 
@@ -402,9 +440,9 @@ def fill_mask(texts: tuple[str, ...], model_dir: Path, top_k: int, backend: str)
 
 @main.command()
 @model_dir_option
-@click.option("--output", required=True, type=LocalPath(), help="Folder to write.")
+@click.option("--output", required=True, type=Place(), help="Folder to write.")
 @backend_option
-def export(model_dir: Path, output: Path, backend: str) -> None:
+def export(model_dir: str, output: str, backend: str) -> None:
     """Write a trained model as a folder that Hugging Face transformers loads."""
     from deploy.models import choose_backend, export_model
 
@@ -413,7 +451,12 @@ def export(model_dir: Path, output: Path, backend: str) -> None:
 
 
 @main.command()
-@click.option("--output", default="demo", type=LocalPath(file_okay=False), help="Folder to write.")
+@click.option(
+    "--output",
+    default="demo",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder to write, on this machine.",
+)
 def demo(output: Path) -> None:
     """All of it, on the documentation of the Python packages installed here."""
     from deploy.demo import run_demo

@@ -10,7 +10,8 @@ import click
 
 from deploy.python_docs import collect_documents
 from deploy.show import new_console
-from pipeline.schema import MANIFEST, write_text_atomically
+from pipeline.schema import MANIFEST
+from pipeline.storage import write_text
 from tokenizer.errors import InputError
 
 # Two layers of 128 learn in minutes; weights wider than BERT's 0.02 suit so narrow a model, and no dropout a short run.
@@ -68,7 +69,7 @@ def run_demo(output: Path, cli: click.Group) -> None:
         output / "shards" / MANIFEST,
     )
     step("4. Look at them", f"inspect {dataset} -n 2")
-    write_text_atomically(output / "bert_config.json", json.dumps(BERT_CONFIG, indent=1) + "\n")
+    write_text(output / "bert_config.json", json.dumps(BERT_CONFIG, indent=1) + "\n")
     step("5. Train a small BERT", f"train {dataset} {model_dir} --bert-config {here}/bert_config.json {TRAIN}")
     step("6. Evaluate it on the held-out documents", f"evaluate {dataset} {model_dir}")
     step("7. Fill a few masks", f"fill-mask {model_dir} {shlex.join(TEXTS)}")

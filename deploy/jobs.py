@@ -1,29 +1,32 @@
 """Jobs: DAGs to be run, here or elsewhere, and what runs them."""
 
-import pickle
+import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from pipeline.results import Arrays
 
 
 @dataclass(frozen=True)
 class Job:
     """A DAG of `pipeline.dag` and its arguments. By name, because only who runs it imports Beam, which takes long."""
 
-    dag: Literal["measure_corpus", "count_words", "generate_shards"]
+    dag: Literal["measure_corpus", "count_words", "generate_shards", "generate_dataset"]
     arguments: Mapping[str, Any]
 
     def with_arguments(self, **arguments: Any) -> "Job":
         """The same with more arguments."""
         return replace(self, arguments={**self.arguments, **arguments})
 
-    def run(self, beam_options: Sequence[str]) -> None:
-        """Runs it to its end with Beam's own options."""
+    def submit(self, beam_options: Sequence[str]) -> Any:
+        """Starts it with Beam's own options, and returns Beam's `PipelineResult`."""
         from pipeline import dag
 
-        dag.run(lambda pipeline: getattr(dag, self.dag)(pipeline, **self.arguments), beam_options)
+        return dag.submit(lambda pipeline: getattr(dag, self.dag)(pipeline, **self.arguments), beam_options)
 
 
 class Runner(Protocol):
@@ -33,23 +36,21 @@ class Runner(Protocol):
     def num_workers(self) -> int:
         """How many jobs run side by side."""
 
-    @property
-    def holds_pools(self) -> bool:
-        """Whether the memory of this machine limits the pools of a job."""
-
     def run(self, jobs: Sequence[Job]) -> None:
         """Runs jobs. Raises InputError where a step did, with the same sentence."""
 
-    def scratch(self) -> AbstractContextManager[Path]:
+    def scratch(self) -> AbstractContextManager[str]:
         """A folder that the workers see, too, and that is gone afterwards."""
 
 
-def run_for_results(runner: Runner, jobs: Sequence[Job]) -> list[Any]:
-    """Runs jobs that write an object to their argument `result`, and returns the objects."""
+def run_for_results(runner: Runner, jobs: Sequence[Job]) -> list[tuple["Arrays", Counter[str]]]:
+    """Runs jobs that write arrays and counts to their argument `result`, and returns those."""
+    from pipeline.results import read_result
+
     with runner.scratch() as folder:
-        results = [folder / str(number) for number in range(len(jobs))]
+        results = [os.path.join(folder, str(number)) for number in range(len(jobs))]
         runner.run([job.with_arguments(result=result) for job, result in zip(jobs, results)])
-        return [pickle.loads(result.read_bytes()) for result in results]
+        return [read_result(result) for result in results]
 
 
 def share_out(runner: Runner, job: Job) -> list[Job]:

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import cast
 
 from deploy.jobs import Job
@@ -47,7 +46,6 @@ class LocalRunner:
     """Runs jobs in this process, or side by side in `num_workers` worker processes."""
 
     num_workers: int
-    holds_pools = True
 
     @classmethod
     def prepare(cls, files: Sequence[str], num_workers: int | None) -> "LocalRunner":
@@ -99,16 +97,16 @@ class LocalRunner:
                 other.join()
 
     @contextmanager
-    def scratch(self) -> Iterator[Path]:
+    def scratch(self) -> Iterator[str]:
         """A temporary folder."""
         with tempfile.TemporaryDirectory(prefix="maskmill-") as folder:
-            yield Path(folder)
+            yield folder
 
 
 def _run(job: Job) -> None:
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # the errors it would log are raised as well
     try:
-        job.run(["--runner=FnApiRunner"])
+        job.submit(["--runner=FnApiRunner"]).wait_until_finish()
     except InputError as error:
         raise InputError(STEP.sub("", str(error))) from None
     except Exception as error:

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from deploy.local import hold_back_stderr
+from deploy.mirror import mirror
 from deploy.show import new_console
 from model.config import BertConfig, TrainConfig
-from pipeline.schema import VOCAB, DatasetInfo, Split, write_text_atomically
+from pipeline.schema import VOCAB, DatasetInfo, Split
+from pipeline.storage import is_remote, list_names, write_text
 from tokenizer.errors import InputError
 from tokenizer.huggingface import to_tokenizer_json
 from tokenizer.vocab import CLS, MASK, SEP, Vocab
@@ -35,7 +36,7 @@ def choose_backend(backend: str) -> None:
         import model.dataset  # noqa: F401
 
 
-def train_model(dataset: Path, model_dir: Path, bert_config: str, train_config: TrainConfig) -> None:
+def train_model(dataset: str, model_dir: str, bert_config: str, train_config: TrainConfig) -> None:
     """Trains with a bar, or with a line now and then where there is no terminal; then draws the curve of the loss."""
     from model.train import train
 
@@ -60,13 +61,16 @@ def train_model(dataset: Path, model_dir: Path, bert_config: str, train_config: 
                 console.print(f"step {now.step:,} of {now.num_train_steps:,}: {describe_progress(now)}, {left}")
 
         try:
-            step = train(dataset, model_dir, config, train_config, report)
+            with mirror(model_dir) as folder:
+                step = train(dataset, folder.local, config, train_config, report, folder.send)
+                curve = draw_curve(folder.local)
         except KeyboardInterrupt:
             console.print(
                 f"Stopped; the same command goes on from the last checkpoint in {model_dir}, if there is one."
             )
             raise
-    print_curve(console, model_dir)
+    if curve:
+        console.print(curve)
     console.print(
         f"Wrote {model_dir}: {step:,} steps, in {time.monotonic() - started:.0f} s; the curve is in training.png"
     )
@@ -80,25 +84,26 @@ def describe_progress(now: "TrainProgress") -> str:
     )
 
 
-def print_curve(console: Console, model_dir: Path) -> None:
-    """Draws the loss over the steps in characters."""
+def draw_curve(model_dir: Path) -> str | None:
+    """The loss over the steps, drawn in characters; None where there are fewer than two."""
     from uniplot import plot_to_string
 
     from model.metrics_log import read_metrics
 
     rows = read_metrics(model_dir)
-    if len(rows) > 1:
-        steps, losses = (np.array([row[name] for row in rows]) for name in ("step", "loss"))
-        plot = plot_to_string(xs=steps, ys=losses, title="loss by step", lines=True, width=72, height=12)
-        console.print(plot)
+    if len(rows) < 2:
+        return None
+    steps, losses = (np.array([row[name] for row in rows]) for name in ("step", "loss"))
+    return str(plot_to_string(xs=steps, ys=losses, title="loss by step", lines=True, width=72, height=12))
 
 
-def evaluate_model(dataset: Path, model_dir: Path, split: Split, eval_batch_size: int) -> None:
+def evaluate_model(dataset: str, model_dir: str, split: Split, eval_batch_size: int) -> None:
     """Prints Google's metrics of the model on a split, beside what guessing would reach."""
     from model.evaluate import EVAL_RESULTS, evaluate, most_frequent_token_accuracy
 
     console = new_console()
-    results = evaluate(dataset, model_dir, split, eval_batch_size)
+    with mirror(model_dir) as folder:
+        results = evaluate(dataset, folder.local, split, eval_batch_size)
     info = DatasetInfo.load(dataset)
     random_next = info.counts[split].get("random_next", 0) / info.examples_of(split)
     guesses = {
@@ -112,19 +117,20 @@ def evaluate_model(dataset: Path, model_dir: Path, split: Split, eval_batch_size
             name, f"{value:,}" if name == "global_step" else f"{value:.4f}", f"{guess:.4f}" if guess else "", how
         )
     console.print(table)
-    console.print(f"Wrote {model_dir / EVAL_RESULTS}")
+    console.print(f"Wrote {os.path.join(model_dir, EVAL_RESULTS)}")
 
 
-def fill_masks(model_dir: Path, texts: tuple[str, ...], top_k: int) -> None:
+def fill_masks(model_dir: str, texts: tuple[str, ...], top_k: int) -> None:
     """Prints the likeliest words for each `[MASK]` in the texts."""
     from model.model_dir import load_model, read_training
     from model.predict import predict_masked
 
     console = new_console()
-    training = read_training(model_dir)
-    vocab = Vocab.load(model_dir / VOCAB)
-    encoded = [encode_with_masks(text, vocab, training["cased"]) for text in texts]
-    model, _ = load_model(model_dir)
+    with mirror(model_dir) as folder:
+        training = read_training(folder.local)
+        vocab = Vocab.load(folder.local / VOCAB)
+        encoded = [encode_with_masks(text, vocab, training["cased"]) for text in texts]
+        model, _ = load_model(folder.local)
     longest = model.config.max_position_embeddings
     for text, ids in zip(texts, encoded):
         if len(ids) > longest:
@@ -151,7 +157,7 @@ def encode_with_masks(text: str, vocab: Vocab, cased: bool) -> list[int]:
     return [*ids, vocab.ids[SEP]]
 
 
-def export_model(model_dir: Path, output: Path) -> None:
+def export_model(model_dir: str, output: str) -> None:
     """Writes the model as a folder that Hugging Face `transformers` loads, whole or not at all.
 
     Raises InputError when the folder is there and not empty.
@@ -159,13 +165,14 @@ def export_model(model_dir: Path, output: Path) -> None:
     from model.interop import export
     from model.model_dir import read_training
 
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+    if list_names(output) or (not is_remote(output) and os.path.exists(output) and os.listdir(output)):
         raise InputError(f"output {output} is not empty; give a new or an empty folder")
-    unfinished = output.with_name(f".{output.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    export(model_dir, unfinished)
-    vocab = Vocab.load(unfinished / VOCAB)
-    write_text_atomically(unfinished / "tokenizer.json", to_tokenizer_json(vocab, read_training(model_dir)["cased"]))
-    unfinished.replace(output)
-    console = new_console()
-    console.print(f"Wrote {output}: {', '.join(sorted(path.name for path in output.iterdir()))}")
+    with mirror(model_dir) as source, mirror(output) as target:
+        unfinished = target.local.with_name(f".{target.local.name}.unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        export(source.local, unfinished)
+        vocab = Vocab.load(unfinished / VOCAB)
+        cased = read_training(source.local)["cased"]
+        write_text(unfinished / "tokenizer.json", to_tokenizer_json(vocab, cased))
+        unfinished.replace(target.local)
+    new_console().print(f"Wrote {output}: {', '.join(list_names(output))}")

@@ -1,12 +1,13 @@
 """A dataset on the terminal: its summary, and decoded examples."""
 
+import os
 from itertools import islice
-from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from deploy.inputs import load_vocab
 from pipeline.examples import decode_example
 from pipeline.schema import VOCAB, DatasetInfo, Split
 from pipeline.tfrecord import read_records
@@ -27,7 +28,7 @@ def new_console() -> Console:
     return Console(highlight=False, soft_wrap=True, markup=False)
 
 
-def show_summary(console: Console, output: Path, info: DatasetInfo, seconds: float) -> None:
+def show_summary(console: Console, output: str, info: DatasetInfo, seconds: float) -> None:
     """Prints what a run made, and what about it looks wrong."""
     size = sum(shard.bytes for shard in info.shards) / 1e6
     console.print(_count_table(info))
@@ -53,11 +54,11 @@ def show_summary(console: Console, output: Path, info: DatasetInfo, seconds: flo
     console.print(f"Wrote {output}: {len(info.shards)} shards, {size:,.1f} MB, in {seconds:.1f} s")
 
 
-def show_dataset(directory: Path, examples: int) -> None:
+def show_dataset(directory: str, examples: int) -> None:
     """Prints a dataset's manifest as tables, and its first decoded examples."""
     console = new_console()
     info = DatasetInfo.load(directory)
-    vocab = Vocab.load(directory / VOCAB)
+    vocab = load_vocab(os.path.join(directory, VOCAB))
     console.print(_config_table(info))
     console.print(_count_table(info))
     for section, said in (
@@ -68,7 +69,7 @@ def show_dataset(directory: Path, examples: int) -> None:
         for reason, count in info.counts.get(section, {}).items():
             console.print(f"{count:,} {said}: {reason}", style="yellow")
     console.print(_shard_table(info))
-    records = (record for shard in info.shards for record in read_records(directory / shard.path))
+    records = (record for shard in info.shards for record in read_records(os.path.join(directory, shard.path)))
     for number, record in enumerate(islice(records, examples), 1):
         console.print(f"\nExample {number} of {info.examples_of('train'):,}", style="bold")
         console.print(describe_example(record, vocab, info.config.get("objective", "nsp")), markup=True)

@@ -1,20 +1,21 @@
 """`vocab`: check first, count the words, learn the tokens, say what was made."""
 
+import os
 import random
 import time
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
 
-from deploy.inputs import check_apart, check_documents, count_set_aside, describe
+from deploy.inputs import check_apart, describe, show_reading
 from deploy.jobs import Job, Runner, run_for_results, share_out
 from deploy.local import LocalRunner
 from deploy.show import new_console
+from pipeline.corpus import check_reading, count_set_aside
 from pipeline.documents import MAX_REJECTED, ReadOptions
 from pipeline.files import list_files
-from pipeline.schema import write_text_atomically
+from pipeline.storage import check_writable, exists, make_folder, write_text
 from tokenizer.config import VocabConfig
 from tokenizer.counts import MAX_FREQUENT_WORDS, WordCounts
 from tokenizer.coverage import Coverage, measure_coverage
@@ -30,7 +31,7 @@ SHOWN = 10  # characters, words or tokens of each kind
 
 def train_vocab_file(
     inputs: Sequence[str],
-    output: Path,
+    output: str,
     config: VocabConfig,
     reading: ReadOptions,
     *,
@@ -43,18 +44,22 @@ def train_vocab_file(
     console = new_console()
     files = list_files(inputs)
     runner = runner or LocalRunner.prepare(files, num_workers)
-    tokenizer_json = output.with_name("tokenizer.json" if output.stem == "vocab" else f"{output.stem}.tokenizer.json")
+    folder, name = os.path.split(output)
+    stem, _ = os.path.splitext(name)
+    tokenizer_json = os.path.join(folder, "tokenizer.json" if stem == "vocab" else f"{stem}.tokenizer.json")
     for path in (output, tokenizer_json):
         check_apart(inputs, files, path)
-        if path.exists() and not overwrite:
+        if not overwrite and exists(path):
             raise InputError(f"output {path} exists; give another name, or --overwrite to replace it")
+    check_writable(folder or ".")
     started = time.monotonic()
 
     console.print(f"Reading {describe(files)}")
     job = Job("count_words", {"inputs": inputs, "options": reading, "cased": config.cased})
     with console.status("Counting words"):
         words, counts_of_reading = _count(runner, job.with_arguments(frequent=None))
-    check_documents(console, inputs, counts_of_reading, max_rejected)
+    check_reading(inputs, counts_of_reading, max_rejected)
+    show_reading(console, counts_of_reading)
     documents = counts_of_reading["documents/read"] - count_set_aside(counts_of_reading)
     if words.sketch:
         with console.status("Counting the frequent words"):
@@ -72,13 +77,13 @@ def train_vocab_file(
     with console.status("Learning the vocabulary"):
         vocab = train_vocab(counts, config)
         coverage = measure_coverage(vocab, counts)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    write_text_atomically(tokenizer_json, to_tokenizer_json(vocab, config.cased))
-    write_text_atomically(output, vocab.to_text())
+    make_folder(folder or ".")
+    write_text(tokenizer_json, to_tokenizer_json(vocab, config.cased))
+    write_text(output, vocab.to_text())
 
     _show_vocab(console, vocab, coverage)
     console.print(
-        f"Wrote {output} and {tokenizer_json.name}: {len(vocab):,} tokens from {documents:,} documents, "
+        f"Wrote {output} and {os.path.basename(tokenizer_json)}: {len(vocab):,} tokens from {documents:,} documents, "
         f"{coverage.words:,} words, {len(counts):,} of them distinct, in {time.monotonic() - started:.1f} s"
     )
     _warn(console, vocab, config, coverage)
@@ -86,12 +91,11 @@ def train_vocab_file(
 
 def _count(runner: Runner, job: Job) -> tuple[WordCounts, Counter[str]]:
     """The words of all documents, and the counts of reading."""
-    (words, reading), *others = run_for_results(runner, share_out(runner, job))
-    total = Counter(reading)
-    for more_words, more_reading in others:
-        words.merge(more_words)
-        total.update(more_reading)
-    return words, total
+    arrays, counts = zip(*run_for_results(runner, share_out(runner, job)))
+    words, *others = map(WordCounts.from_arrays, arrays)
+    for other in others:
+        words.merge(other)
+    return words, sum(counts, Counter())
 
 
 def _show_vocab(console: Console, vocab: Vocab, coverage: Coverage) -> None:

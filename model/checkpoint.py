@@ -13,7 +13,7 @@ from safetensors.numpy import save
 
 from model.bert import BertPretrainer
 from model.optimization import AdamWeightDecay
-from pipeline.schema import write_bytes_atomically
+from pipeline.storage import write_bytes
 from tokenizer.errors import InputError
 
 Arrays = dict[str, np.ndarray]
@@ -35,7 +35,7 @@ def save_checkpoint(model_dir: Path, step: int, state: Variables, keep: int) -> 
     """
     arrays = {name: np.asarray(variable) for name, variable in state.items()}
     path = model_dir / f"checkpoint-{step}.safetensors"
-    write_bytes_atomically(path, save(arrays, metadata={"sha256": _digest(arrays)}))
+    write_bytes(path, save(arrays, metadata={"sha256": _digest(arrays)}))
     # Newer ones are damaged, or this run would have begun there; it writes them again.
     older = [old for old_step, old in list_checkpoints(model_dir) if old_step < step]
     for old in older[keep - 1 :]:

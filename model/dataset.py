@@ -8,10 +8,13 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline.schema import DatasetInfo, Feature, ShardInfo, Split
+from pipeline.storage import is_remote
+from pipeline.tfrecord import read_records
 from tokenizer.errors import InputError
 
 # Records shuffled at a time: enough to mix the documents of a pool, and some 20 MB at 128 tokens.
 SHUFFLE_WINDOW = 1 << 14
+CHUNK = 1 << 10  # records that pass from Python to TensorFlow at a time
 
 Features = dict[str, np.ndarray]  # by name, [batch, length], int32 and float32
 
@@ -86,8 +89,18 @@ def _records(shards: list[ShardInfo], directory: str | os.PathLike[str], skip: i
     while shards and skip >= shards[0].examples:
         skip -= shards.pop(0).examples
     paths = [os.path.join(directory, shard.path) for shard in shards]
+    if is_remote(directory):  # of which TensorFlow has a client of its own, with other credentials and retries
+        chunks = tf.data.Dataset.from_generator(
+            lambda: _chunks(itertools.chain.from_iterable(map(read_records, paths))),
+            output_signature=tf.TensorSpec([None], tf.string),
+        )
+        return chunks.unbatch().skip(skip)
     is_gzip = any(path.endswith(".gz") for path in paths)
     return tf.data.TFRecordDataset(paths, "GZIP" if is_gzip else "", buffer_size=1 << 20).skip(skip)
+
+
+def _chunks(records: Iterator[bytes]) -> Iterator[list[bytes]]:
+    return iter(lambda: list(itertools.islice(records, CHUNK)), [])
 
 
 def _parsed(batches: tf.data.Dataset, features: list[Feature]) -> tf.data.Dataset:

@@ -9,7 +9,8 @@ from model.dataset import eval_batches, require_examples
 from model.heads import SUMS, metrics_of
 from model.model_dir import check_fits, load_model, read_training
 from model.step import eval_step
-from pipeline.schema import DatasetInfo, Split, write_text_atomically
+from pipeline.schema import DatasetInfo, Split
+from pipeline.storage import write_text
 from tokenizer.errors import InputError
 
 EVAL_RESULTS = "eval_results.txt"
@@ -51,7 +52,7 @@ def evaluate(
             totals[name] += float(losses[name])
     results = {**metrics_of(totals), "global_step": global_step}
     lines = [f"{name} = {value}\n" for name, value in sorted(results.items())]
-    write_text_atomically(Path(model_dir) / EVAL_RESULTS, "".join(lines))
+    write_text(Path(model_dir) / EVAL_RESULTS, "".join(lines))
     return results
 
 

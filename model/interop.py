@@ -13,7 +13,8 @@ from safetensors.numpy import save
 
 from model.bert import BertPretrainer
 from model.model_dir import load_model, read_training
-from pipeline.schema import VOCAB, write_bytes_atomically, write_text_atomically
+from pipeline.schema import VOCAB
+from pipeline.storage import write_bytes, write_text
 from tokenizer.errors import InputError
 
 # Ours -> Google's, the first that matches at the start; the rest of the name stays.
@@ -89,7 +90,7 @@ def export(model_dir: str | os.PathLike[str], output_dir: str | os.PathLike[str]
     shutil.copyfile(Path(model_dir) / VOCAB, output / VOCAB)
     # The file names the framework whose layout it has; transformers looks for that.
     weights = save(hugging_face_weights(model), metadata={"format": "pt"})
-    write_bytes_atomically(output / "model.safetensors", weights)
+    write_bytes(output / "model.safetensors", weights)
     return output
 
 
@@ -103,4 +104,4 @@ def hugging_face_weights(model: BertPretrainer) -> dict[str, np.ndarray]:
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:
-    write_text_atomically(path, json.dumps(values, indent=2, sort_keys=True) + "\n")
+    write_text(path, json.dumps(values, indent=2, sort_keys=True) + "\n")

@@ -8,7 +8,7 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from pipeline.schema import write_text_atomically
+from pipeline.storage import write_text
 
 METRICS = "metrics.jsonl"
 PICTURE = "training.png"
@@ -20,7 +20,7 @@ class MetricsLog:
     def __init__(self, model_dir: Path, start_step: int):
         path = model_dir / METRICS
         kept = [row for row in read_metrics(model_dir) if row["step"] <= start_step]
-        write_text_atomically(path, "".join(json.dumps(row) + "\n" for row in kept))
+        write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
         self.file = path.open("a", encoding="utf-8")
         self.events = EventFileWriter(str(model_dir))
         self.events.add_event(Event(step=start_step + 1, session_log=SessionLog(status=SessionLog.START)))

@@ -12,7 +12,8 @@ import keras
 from model.bert import BertPretrainer
 from model.checkpoint import restore_newest
 from model.config import BertConfig, TrainConfig
-from pipeline.schema import MANIFEST, VOCAB, DatasetInfo, write_text_atomically
+from pipeline.schema import MANIFEST, VOCAB, DatasetInfo
+from pipeline.storage import read_bytes, write_text
 from tokenizer.errors import InputError
 
 BERT_CONFIG = "bert_config.json"
@@ -32,7 +33,7 @@ def describe_training(
     info: DatasetInfo, dataset_dir: str | os.PathLike[str], bert_config: BertConfig, train_config: TrainConfig
 ) -> dict[str, Any]:
     """All that decides what a training comes to: the content of `training.json`."""
-    manifest = (Path(dataset_dir) / MANIFEST).read_bytes()
+    manifest = read_bytes(os.path.join(dataset_dir, MANIFEST))
     return {
         "backend": keras.backend.backend(),
         "bert_config": asdict(bert_config),
@@ -55,9 +56,9 @@ def open_model_dir(model_dir: Path, training: dict[str, Any], vocab_text: str) -
     elif model_dir.exists() and (not model_dir.is_dir() or any(model_dir.iterdir())):
         raise InputError(f"model_dir {model_dir} holds something else than a training; give a new or an empty folder")
     model_dir.mkdir(parents=True, exist_ok=True)
-    write_text_atomically(model_dir / TRAINING, json.dumps(training, indent=1) + "\n")
-    write_text_atomically(model_dir / BERT_CONFIG, BertConfig(**training["bert_config"]).to_json())
-    write_text_atomically(model_dir / VOCAB, vocab_text)
+    write_text(model_dir / TRAINING, json.dumps(training, indent=1) + "\n")
+    write_text(model_dir / BERT_CONFIG, BertConfig(**training["bert_config"]).to_json())
+    write_text(model_dir / VOCAB, vocab_text)
 
 
 def read_training(model_dir: Path) -> dict[str, Any]:

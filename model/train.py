@@ -19,6 +19,7 @@ from model.optimization import AdamWeightDecay, Schedule
 from model.progress import Meter, TrainProgress
 from model.step import train_step
 from pipeline.schema import VOCAB, DatasetInfo
+from pipeline.storage import read_bytes
 
 
 def train(
@@ -27,12 +28,13 @@ def train(
     bert_config: BertConfig,
     train_config: TrainConfig,
     report: Callable[[TrainProgress], None] = lambda progress: None,
+    saved: Callable[[], None] = lambda: None,
 ) -> int:
     """Trains into `model_dir`, from its newest checkpoint if it has one -> the number of steps the model has now.
 
     Writes checkpoints, `metrics.jsonl`, TensorBoard events and at the end `training.png`; calls `report` about once a
-    second. Raises InputError when dataset, configuration and folder do not fit or a loss is not finite, and
-    KeyboardInterrupt on Ctrl-C, after a checkpoint.
+    second, and `saved` after each checkpoint. Raises InputError when dataset, configuration and folder do not fit or a
+    loss is not finite, and KeyboardInterrupt on Ctrl-C, after a checkpoint.
     """
     info = DatasetInfo.load(dataset_dir)
     check_fits(info, dataset_dir, bert_config)
@@ -41,7 +43,7 @@ def train(
     schedule = schedule_for(train_config, info)
     config = replace(train_config, num_train_steps=schedule.num_train_steps, num_warmup_steps=schedule.num_warmup_steps)
     folder = Path(model_dir)
-    vocab_text = (Path(dataset_dir) / VOCAB).read_text(encoding="utf-8")
+    vocab_text = read_bytes(os.path.join(dataset_dir, VOCAB)).decode()
     open_model_dir(folder, describe_training(info, dataset_dir, bert_config, config), vocab_text)
 
     model = BertPretrainer(bert_config, config.random_seed)
@@ -60,6 +62,7 @@ def train(
                 meter.read()  # stops at a loss that is not finite, before what it did to the weights is kept
                 run_step.sync()
                 save_checkpoint(folder, step, state, config.keep_checkpoints)
+                saved()
             if interrupted.is_set():
                 raise KeyboardInterrupt
     draw_training(folder)

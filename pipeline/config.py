@@ -80,6 +80,11 @@ class InstanceConfig:
         return replace(self, max_seq_length=max_seq_length, max_predictions_per_seq=predictions)
 
     @property
+    def copies(self) -> float:
+        """Copies made of a document, on average: of one that is set aside for evaluation there is one."""
+        return self.dupe_factor * (1 - self.eval_fraction) + self.eval_fraction
+
+    @property
     def max_num_tokens(self) -> int:
         """Tokens of text in an instance: its length without `[CLS]` and two `[SEP]`, or one for mlm."""
         return self.max_seq_length - (2 if self.objective == "mlm" else 3)

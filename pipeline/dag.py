@@ -1,23 +1,28 @@
 """The Beam DAGs. Each reads like its picture; what happens in a step is in `transforms.py` and behind it.
 
-Results come back as files, pickled, because a runner gives its caller nothing else.
+On one machine, `measure_corpus` and `generate_shards` are jobs of their own, each run in several processes, the latter
+in passes. Elsewhere `generate_dataset` does all of it in one job, which needs nobody to wait for it.
 """
 
-import pickle
 from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.pvalue import AsDict
+from apache_beam.pvalue import AsDict, AsSingleton
+from apache_beam.runners.runner import PipelineResult
 
+from pipeline.corpus import divide_corpus
 from pipeline.documents import ReadOptions
+from pipeline.duplicates import find_duplicates
 from pipeline.files import FilePart, list_parts
+from pipeline.manifest import write_manifest
 from pipeline.plan import Target
 from pipeline.pools import Pools
+from pipeline.results import write_result
 from pipeline.transforms import (
     COUNTS,
     BuildShards,
@@ -30,36 +35,34 @@ from pipeline.transforms import (
     TokenizeDocuments,
 )
 from pipeline.unfinished import Unfinished
-from tokenizer.counts import FrequentWords
+from tokenizer.counts import FrequentWords, WordCounts
 from tokenizer.vocab import Vocab
 
 Build = Callable[[beam.Pipeline], None]  # adds the steps of a DAG to a pipeline
 Share = tuple[int, int]  # (i, n): of all parts of the files number i and every n-th after it
 EVERYTHING: Share = (0, 1)
+Side = Any  # a value, or a view of a collection that will hold it: steps take either
 
 
-def run(build: Build, beam_options: Sequence[str]) -> None:
-    """Builds a DAG, runs it with Beam's own options, and waits for its end."""
-    with beam.Pipeline(options=PipelineOptions(list(beam_options))) as pipeline:
-        build(pipeline)
+def submit(build: Build, beam_options: Sequence[str]) -> PipelineResult:
+    """Builds a DAG and starts it with Beam's own options."""
+    pipeline = beam.Pipeline(options=PipelineOptions(list(beam_options)))
+    build(pipeline)
+    return pipeline.run()
 
 
 def measure_corpus(
     pipeline: beam.Pipeline,
     inputs: Sequence[str],
     options: ReadOptions,
-    result: Path,
+    result: str,
     duplicates: Container[bytes] = (),
-    rejected: Path | None = None,
+    rejected: str | None = None,
     share: Share = EVERYTHING,
 ) -> None:
-    """Inputs -> (keys of documents with ids, `{"documents": n, "bytes": n, ...}`): a cheap first reading."""
-    reader = ReadDocuments(options, duplicates, rejected)
-    raw, reading_counts = _read(pipeline, inputs, reader, share)  # list[RawDocument]
-    measures = raw | "Measure" >> beam.ParDo(MeasureText())  # (name, number)
-    keys = raw | "List keys" >> beam.ParDo(ListKeys()) | "Join" >> beam.CombineGlobally(b"".join)  # bytes
-    counts = (measures, reading_counts) | beam.Flatten() | "Sum" >> beam.CombinePerKey(sum)
-    _ = keys | "Pair" >> beam.Map(_pair, AsDict(counts)) | "Write" >> beam.Map(partial(_write_result, result))
+    """Inputs -> the keys of documents with ids, and `{"documents": n, "bytes": n, ...}`: a cheap first reading."""
+    keys, corpus = pipeline | "Measure" >> _measure(inputs, options, rejected, duplicates, share)
+    _ = keys | "Write" >> beam.Map(partial(_write_keys, result), AsSingleton(corpus))
 
 
 def count_words(
@@ -68,14 +71,14 @@ def count_words(
     options: ReadOptions,
     cased: bool,
     frequent: FrequentWords | None,
-    result: Path,
+    result: str,
     share: Share = EVERYTHING,
 ) -> None:
-    """Inputs -> (WordCounts, counts of reading); words as BERT's basic tokenizer makes them."""
-    raw, reading_counts = _read(pipeline, inputs, ReadDocuments(options), share)  # list[RawDocument]
+    """Inputs -> WordCounts and counts of reading; words as BERT's basic tokenizer makes them."""
+    raw, reading_counts = pipeline | "Read" >> _read(inputs, ReadDocuments(options), (), share)  # list[RawDocument]
     words = raw | "Count words" >> beam.CombineGlobally(CountWords(cased, frequent))  # WordCounts
     counts = reading_counts | "Sum" >> beam.CombinePerKey(sum)
-    _ = words | "Pair" >> beam.Map(_pair, AsDict(counts)) | "Write" >> beam.Map(partial(_write_result, result))
+    _ = words | "Write" >> beam.Map(partial(_write_words, result), AsDict(counts))
 
 
 def generate_shards(
@@ -88,28 +91,48 @@ def generate_shards(
     wanted: Collection[int],
     finished: Sequence[Container[str]],
     duplicates: Container[bytes] = (),
+    progress: str | None = None,
 ) -> None:
     """Inputs -> the TFRecord shards of the wanted pools, for every target those that are not finished."""
-    config, progress = targets[0].config, Unfinished(targets[0].output)
-    raw, _ = _read(pipeline, inputs, ReadDocuments(options, duplicates))  # list[RawDocument]
-    documents = (
-        raw
-        | "Choose" >> beam.ParDo(ChooseDocuments(config, pools, wanted))  # list[ChosenDocument]
-        | "Split" >> beam.ParDo(SplitSentences(options))  # list[Sentences]
-        | "Tokenize"
-        >> beam.ParDo(TokenizeDocuments(vocab, config.cased, progress)).with_output_types(tuple[int, bytes])
-    )
-    # A pool that no document chose has its shards too, empty ones.
-    every_pool = pipeline | "Name pools" >> beam.Create([(pool, b"") for pool in wanted])
+    every_pool = pipeline | "Name pools" >> beam.Create(list(wanted))
+    _ = every_pool | "Build" >> _build(inputs, options, vocab, targets, pools, wanted, finished, duplicates, progress)
+
+
+def generate_dataset(
+    pipeline: beam.Pipeline,
+    inputs: Sequence[str],
+    options: ReadOptions,
+    vocab: Vocab,
+    targets: Sequence[Target],
+    finished: Sequence[Container[str]],
+    max_rejected: float,
+    rejected: str,
+) -> None:
+    """Inputs -> datasets, whole: the corpus is measured, then read again to be built, the manifests come last."""
+    duplicates: Side = ()
+    if options.id_field:
+        keys, _ = pipeline | "Find ids" >> _measure(inputs, options, None, duplicates)
+        duplicates = AsSingleton(keys | "Find duplicates" >> beam.Map(find_duplicates))
+    _, corpus = pipeline | "Measure" >> _measure(inputs, options, rejected, duplicates)
+    pools = corpus | "Divide" >> beam.Map(divide_corpus, inputs, targets, max_rejected)  # Pools
+    shards = (
+        pools
+        | "Name pools" >> beam.FlatMap(lambda pools: range(len(pools)))
+        | "Build" >> _build(inputs, options, vocab, targets, AsSingleton(pools), None, finished, duplicates)
+    )  # ShardInfo
     _ = (
-        (documents, every_pool)
-        | beam.Flatten()
-        | "Gather pools" >> beam.GroupByKey()  # (pool, packed documents): the one shuffle
-        | "Build shards" >> beam.ParDo(BuildShards(vocab, targets, pools, finished))
+        shards
+        | "Wait for shards" >> beam.combiners.Count.Globally()
+        | "Write manifests" >> beam.FlatMap(_write_manifests, targets, vocab, AsSingleton(pools), AsSingleton(corpus))
+        | "Wait for manifests" >> beam.Reshuffle()
+        | "Clean up" >> beam.Map(lambda output: Unfinished(output).remove())
     )
 
 
-def _read(pipeline: beam.Pipeline, inputs: Sequence[str], reader: ReadDocuments, share: Share = EVERYTHING) -> Any:
+@beam.ptransform_fn
+def _read(
+    pipeline: beam.Pipeline, inputs: Sequence[str], reader: ReadDocuments, duplicates: Side, share: Share = EVERYTHING
+) -> Any:
     """Inputs -> lists of raw documents, and the counts of reading. The graph does not grow with the files."""
 
     def list_share(inputs: Sequence[str]) -> Iterator[FilePart]:
@@ -120,13 +143,73 @@ def _read(pipeline: beam.Pipeline, inputs: Sequence[str], reader: ReadDocuments,
         | "Name inputs" >> beam.Create([list(inputs)])
         | "List files" >> beam.FlatMap(list_share)  # FilePart
         | "Share files" >> beam.Reshuffle()
-        | "Read" >> beam.ParDo(reader).with_outputs(COUNTS, main="documents")
+        | "Read files" >> beam.ParDo(reader, duplicates).with_outputs(COUNTS, main="documents")
     )
 
 
-def _pair(one: Any, counts: dict[str, int]) -> tuple[Any, dict[str, int]]:
-    return one, counts
+@beam.ptransform_fn
+def _measure(
+    pipeline: beam.Pipeline,
+    inputs: Sequence[str],
+    options: ReadOptions,
+    rejected: str | None,
+    duplicates: Side,
+    share: Share = EVERYTHING,
+) -> Any:
+    """Inputs -> one element each: the keys of all documents with ids, and the measures with the counts of reading."""
+    raw, reading_counts = pipeline | "Read" >> _read(inputs, ReadDocuments(options, rejected), duplicates, share)
+    measures = raw | "Measure text" >> beam.ParDo(MeasureText())  # (name, number)
+    counts = (measures, reading_counts) | beam.Flatten() | "Sum" >> beam.CombinePerKey(sum)
+    corpus = pipeline | "Begin" >> beam.Create([None]) | "Collect" >> beam.Map(lambda _, counts: counts, AsDict(counts))
+    keys = raw | "List keys" >> beam.ParDo(ListKeys()) | "Join" >> beam.CombineGlobally(b"".join)  # bytes
+    return keys, corpus
 
 
-def _write_result(path: Path, result: object) -> None:
-    path.write_bytes(pickle.dumps(result))
+@beam.ptransform_fn
+def _build(
+    every_pool: beam.PCollection,
+    inputs: Sequence[str],
+    options: ReadOptions,
+    vocab: Vocab,
+    targets: Sequence[Target],
+    pools: Side,
+    wanted: Container[int] | None,
+    finished: Sequence[Container[str]],
+    duplicates: Side,
+    progress: str | None = None,
+) -> Any:
+    """The numbers of the pools to build -> their shards. A pool that no document chose has its shards too."""
+    config = targets[0].config
+    raw, _ = every_pool.pipeline | "Read" >> _read(inputs, ReadDocuments(options), duplicates)  # list[RawDocument]
+    documents = (
+        raw
+        | "Choose" >> beam.ParDo(ChooseDocuments(config, wanted), pools)  # list[ChosenDocument]
+        | "Split" >> beam.ParDo(SplitSentences(options))  # list[Sentences]
+        | "Tokenize"
+        >> beam.ParDo(TokenizeDocuments(vocab, config.cased, progress)).with_output_types(tuple[int, bytes])
+    )
+    no_documents = every_pool | "Without documents" >> beam.Map(lambda pool: (pool, b"")).with_output_types(
+        tuple[int, bytes]
+    )
+    return (
+        (documents, no_documents)
+        | beam.Flatten()
+        | "Gather pools" >> beam.GroupByKey()  # (pool, packed documents): the one shuffle
+        | "Build shards" >> beam.ParDo(BuildShards(vocab, targets, finished), pools)  # ShardInfo
+    )
+
+
+def _write_manifests(
+    _: int, targets: Sequence[Target], vocab: Vocab, pools: Pools, corpus: dict[str, int]
+) -> Iterator[str]:
+    for target in targets:
+        write_manifest(target, vocab, pools, corpus)
+    return (target.output for target in targets)
+
+
+def _write_keys(path: str, keys: bytes, corpus: dict[str, int]) -> None:
+    write_result(path, {"keys": np.frombuffer(keys, np.uint8)}, corpus)
+
+
+def _write_words(path: str, words: WordCounts, counts: dict[str, int]) -> None:
+    write_result(path, words.to_arrays(), counts)

@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from pipeline.config import InstanceConfig
@@ -115,7 +114,7 @@ def estimate_copy(sample: Sample, options: ReadOptions, vocab: Vocab, config: In
     config = replace(config, dupe_factor=1, eval_fraction=0.0, shards_per_copy=1)
     tokenizer = FastTokenizer(vocab, config.cased)
     with tempfile.TemporaryDirectory(prefix="maskmill-") as folder:
-        target = Target(config, Path(folder))
+        target = Target(config, folder)
         start = time.process_time()
         documents = [split_sentences(document, options) for document in sample.documents]
         digests = [digest_of(content_of(document.text)) for document in sample.documents]
@@ -123,7 +122,7 @@ def estimate_copy(sample: Sample, options: ReadOptions, vocab: Vocab, config: In
         middle = time.process_time()
         pool = unpack_pool(packed, id_dtype(len(vocab)), config, vocab.ids[UNK])
         Unfinished(target.output).start({})
-        list(ShardBuilder(vocab, target, Pools(1, 0)).build(0, pool, finished=()))
+        list(ShardBuilder(vocab, target).build(0, pool, Pools(1, 0), finished=()))
         end = time.process_time()
         [(shard, counts)] = Unfinished(target.output).finished()
     return Estimate(

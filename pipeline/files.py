@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.compression import HEAD_BYTES, compression_of
-from pipeline.storage import find_files, is_remote, open_file, size_of
+from pipeline.storage import find_files, is_remote, open_file, size_of, version_of
 from tokenizer.errors import InputError
 
 PART_BYTES = 32_000_000
@@ -28,6 +28,7 @@ class FilePart:
     start: int = 0
     end: int | None = None  # None: up to the last
     number: int = 0  # among the parts of all files
+    version: str | None = None  # of the file when it was listed, see `version_of`
 
 
 def list_files(inputs: Iterable[str]) -> list[str]:
@@ -48,8 +49,9 @@ def list_parts(inputs: Iterable[str], part_bytes: int = PART_BYTES) -> Iterator[
     """The files that inputs name, large ones in parts, but for compressed ones, which cannot be entered midway."""
     number = count()
     for path in list_files(inputs):
+        version = version_of(path)
         for start, end in _cut_file(path, part_bytes):
-            yield FilePart(path, start, end, next(number))
+            yield FilePart(path, start, end, next(number), version)
 
 
 def _cut_file(path: str, part_bytes: int) -> Iterator[tuple[int, int | None]]:
@@ -127,7 +129,7 @@ def _read_blocks(stream: io.BufferedReader, block_bytes: int) -> Iterator[bytear
 
 def count_lines_before(part: FilePart) -> int:
     """The number of lines that begin before a part of a plain file does; 0 where its places count from the first."""
-    with open_file(part.path) as file:
+    with open_file(part.path, part.version) as file:
         if not part.start or file.read(HEAD_BYTES).startswith(PARQUET_START):
             return 0
         file.seek(0)

@@ -1,33 +1,51 @@
 """What a run made, as the manifest that makes it a dataset."""
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from importlib.metadata import version
 
-from pipeline.plan import Target
+from pipeline.plan import Target, plan_shards
 from pipeline.pools import Pools
-from pipeline.schema import VOCAB, DatasetInfo, write_text_atomically
+from pipeline.schema import MANIFEST, VOCAB, DatasetInfo
+from pipeline.shards import GATHERED
+from pipeline.storage import exists, write_text
 from pipeline.unfinished import Unfinished
+from tokenizer.errors import InputError
 from tokenizer.vocab import Vocab
 
 
-def write_manifest(target: Target, vocab: Vocab, pools: Pools, reading: Mapping[str, int]) -> None:
+def write_manifest(target: Target, vocab: Vocab, pools: Pools, corpus: Mapping[str, int]) -> None:
     """Puts the records of the finished shards together and writes the vocabulary, then the manifest.
+
+    Does nothing where an earlier try of an engine has done it, and has forgotten the records since.
 
     Args:
         target: the dataset, all of whose shards are finished.
         vocab: the vocabulary, a copy of which goes beside the shards.
         pools: the pools of the dataset.
-        reading: the counts of reading the documents.
+        corpus: what was measured, and the counts of reading the documents, as `section/name`.
+
+    Raises InputError when a shard is missing, or a document is in no shard or in two.
     """
-    unfinished = Unfinished(target.output)
-    counts = Counter(reading)
+    finished = Unfinished(target.output).finished()
+    planned = {shard.path for pool in range(len(pools)) for shard in plan_shards(pools, target.config, pool)}
+    if missing := planned - {shard.path for shard, _ in finished}:
+        if exists(os.path.join(target.output, MANIFEST)):
+            return
+        raise InputError(f"{target.output} lacks {len(missing)} shards, such as {min(missing)}; run the command again")
+    counts = Counter({name: count for name, count in corpus.items() if "/" in name})
     shards = []
-    for shard, shard_counts in unfinished.finished():
+    for shard, shard_counts in finished:
         shards.append(shard)
         counts.update(shard_counts)
-    write_text_atomically(target.output / VOCAB, vocab.to_text())
+    if (gathered := counts.pop(GATHERED)) != corpus["documents"]:
+        raise InputError(
+            f"{corpus['documents']:,} documents were measured, and {gathered:,} came into the shards of "
+            f"{target.output}; INPUT changed meanwhile, so run the command again with --overwrite"
+        )
+    write_text(os.path.join(target.output, VOCAB), vocab.to_text())
     DatasetInfo(
         config=asdict(replace(target.config, shards_per_copy=pools.train)),
         vocab_size=len(vocab),

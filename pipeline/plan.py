@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from pipeline.config import InstanceConfig
 from pipeline.pools import Pools
@@ -14,7 +13,7 @@ class Target:
     """A dataset to make: its configuration and its folder."""
 
     config: InstanceConfig
-    output: Path
+    output: str
 
 
 @dataclass(frozen=True)

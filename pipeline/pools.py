@@ -87,6 +87,7 @@ class Pool:
     sentence_offsets: NDArray[np.int64]  # [sentences + 1], in tokens
     document_offsets: NDArray[np.int64]  # [documents + 1], in sentences
     digests: list[bytes]  # [documents], ascending
+    gathered: int = 0  # documents that came into it, whatever became of them
     empty: int = 0  # documents without a token, left out
     duplicates: int = 0  # documents whose content another one has, too; left out with `dedup`
     filtered: Counter[str] = field(default_factory=Counter)  # what else was left out, see `filter_document`
@@ -137,10 +138,11 @@ def unpack_pool(
     ids: list[NDArray[np.unsignedinteger]] = []
     lengths: list[NDArray[np.uint32]] = []
     digests: list[bytes] = []
-    empty = duplicates = 0
+    gathered = empty = duplicates = 0
     filtered = Counter[str]()
     last = b""
     for document in sorted(packed):  # by digest, which comes first
+        gathered += 1
         (sentences,) = np.frombuffer(document, np.uint32, 1, DIGEST_BYTES)
         if not sentences:
             empty += 1
@@ -162,6 +164,7 @@ def unpack_pool(
         sentence_offsets=_offsets(np.concatenate([*lengths, np.empty(0, np.uint32)])),
         document_offsets=_offsets(np.array([len(document) for document in lengths], np.int64)),
         digests=digests,
+        gathered=gathered,
         empty=empty,
         duplicates=duplicates,
         filtered=filtered,

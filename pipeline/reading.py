@@ -25,7 +25,7 @@ def read_documents(part: FilePart, options: ReadOptions, duplicates: Container[b
 
     Raises InputError when the file cannot be read, is no text, damaged, or does not have what the options name.
     """
-    with open_file(part.path) as file:
+    with open_file(part.path, part.version) as file:
         yield from read_stream(part, file, options, duplicates)
 
 

@@ -1,15 +1,15 @@
-"""What a dataset is: its features, and its manifest. Standard library only: all of ours that the trainer imports."""
+"""What a dataset is: its features, and its manifest."""
 
 import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
+from pipeline.storage import AnyPath, exists, is_remote, list_names, open_file, read_bytes, size_of, write_text
 from tokenizer.errors import InputError
 
 FORMAT_VERSION = 1
@@ -88,16 +88,17 @@ class DatasetInfo:
     format_version: int = FORMAT_VERSION
 
     @classmethod
-    def load(cls, directory: str | os.PathLike[str]) -> "DatasetInfo":
+    def load(cls, directory: AnyPath) -> "DatasetInfo":
         """Reads a dataset's manifest. Raises InputError when there is none, or none that this version can read."""
-        path = Path(directory) / MANIFEST
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError) as error:
+        path = os.path.join(directory, MANIFEST)
+        if not exists(path):
             raise InputError(
                 f"{directory} is no dataset: it has no {MANIFEST} (written last); make one with 'maskmill generate'"
-            ) from error
-        except (OSError, ValueError) as error:
+            )
+        content = read_bytes(path)
+        try:
+            values = json.loads(content)
+        except ValueError as error:
             raise InputError(f"{path} cannot be read ({error}); restore it, or generate the dataset again") from error
         version = values.get("format_version") if isinstance(values, dict) else None
         if version != FORMAT_VERSION:
@@ -111,9 +112,9 @@ class DatasetInfo:
         except (KeyError, TypeError) as error:
             raise InputError(f"{path} is damaged ({error}); restore it, or generate the dataset again") from error
 
-    def save(self, directory: str | os.PathLike[str]) -> None:
+    def save(self, directory: AnyPath) -> None:
         """Writes the manifest, whole or not at all."""
-        write_text_atomically(Path(directory) / MANIFEST, json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
+        write_text(os.path.join(directory, MANIFEST), json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
 
     @property
     def max_seq_length(self) -> int:
@@ -138,14 +139,14 @@ class DatasetInfo:
         """The number of examples in a split."""
         return sum(shard.examples for shard in self.shards_of(split))
 
-    def check_files(self, directory: str | os.PathLike[str]) -> None:
+    def check_files(self, directory: AnyPath) -> None:
         """Compares the vocabulary and every shard with the manifest. Raises InputError naming the first that differs.
 
-        Reads every byte, at the speed of SHA-256 on all cores.
+        Reads every byte, at the speed of SHA-256 on all cores; of Cloud Storage the sizes alone.
         """
-        folder = Path(directory)
+        present = set(list_names(directory))
         with ThreadPoolExecutor() as threads:
-            problems = threads.map(lambda expected: find_damage(folder, *expected), self._expected_files())
+            problems = threads.map(lambda file: find_damage(directory, present, *file), self._expected_files())
             for problem in problems:
                 if problem:
                     raise InputError(f"{problem}; restore the file, or generate the dataset again with --overwrite")
@@ -156,37 +157,22 @@ class DatasetInfo:
             yield shard.path, shard.bytes, shard.sha256
 
 
-def find_damage(folder: Path, name: str, size: int | None, sha256: str) -> str | None:
-    """Compares a file of a dataset with what is known of it: a clause that says what differs, or None."""
-    path = folder / name
-    try:
-        actual_size = path.stat().st_size
-        if size is not None and actual_size != size:
-            return f"{path} has {actual_size} bytes, {MANIFEST} says {size}"
-        with path.open("rb") as file:
-            actual = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        return f"{path} cannot be read ({error.strerror})"
+def find_damage(folder: AnyPath, present: Container[str], name: str, size: int | None, sha256: str) -> str | None:
+    """Compares a file of a dataset with what is known of it: a clause that says what differs, or None.
+
+    `present` are the names of the files in the folder. An object of Cloud Storage has the right bytes if it has the
+    right number of them, because none is ever written in part.
+    """
+    path = os.path.join(folder, name)
+    if name not in present:
+        return f"{path} is not there"
+    actual_size = size_of(path)
+    if size is not None and actual_size != size:
+        return f"{path} has {actual_size} bytes, {MANIFEST} says {size}"
+    if is_remote(path):
+        return None
+    with open_file(path) as file:
+        actual = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
     if actual != sha256:
         return f"{path} has sha256 {actual[:12]}..., {MANIFEST} says {sha256[:12]}..."
     return None
-
-
-def write_text_atomically(path: Path, text: str) -> None:
-    """Writes a text file as UTF-8 that appears under its name only when it is whole."""
-    write_bytes_atomically(path, text.encode())
-
-
-def write_bytes_atomically(path: Path, data: bytes) -> None:
-    """Writes a file that appears under its name only when it is whole.
-
-    Raises InputError when there is no room for it, or no permission.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}); make room, or give another output") from error
-    finally:
-        temporary.unlink(missing_ok=True)

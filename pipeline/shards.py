@@ -1,5 +1,6 @@
 """One pool of documents to its shards, one per copy."""
 
+import os
 from collections import Counter
 from collections.abc import Container, Iterator
 from dataclasses import asdict, dataclass
@@ -21,6 +22,7 @@ from tokenizer.vocab import UNK, Vocab
 
 BATCH_INSTANCES = 512  # a batch stays within the processor's cache; part of the seeding, so not to be changed lightly
 LENGTH_BINS = 16
+GATHERED = "gathered"  # documents that came into a pool, whatever became of them: a count that is checked, not kept
 
 Counts = Counter[str]  # "section/name" -> number
 
@@ -31,7 +33,6 @@ class ShardBuilder:
 
     vocab: Vocab
     target: Target
-    pools: Pools
 
     def __post_init__(self) -> None:
         self.config = self.target.config
@@ -39,20 +40,20 @@ class ShardBuilder:
         self.masker = Masker(self.vocab, self.config)
         self.encoder = ExampleEncoder(features(self.config.max_seq_length, self.config.max_predictions_per_seq))
 
-    def build(self, number: int, pool: Pool, finished: Container[str]) -> Iterator[str]:
-        """Writes and records the shards of a pool, but for those `finished` before; yields their names."""
-        for planned in plan_shards(self.pools, self.config, number):
+    def build(self, number: int, pool: Pool, pools: Pools, finished: Container[str]) -> Iterator[ShardInfo]:
+        """Writes and records the shards of a pool, one of `pools`, but for those `finished` before; yields them."""
+        for planned in plan_shards(pools, self.config, number):
             if planned.path in finished:
                 continue
             counts = Counter[str]() if planned.copy else self._count_pool(planned.split, pool)
             written = write_records(
-                self.target.output / planned.path,
+                os.path.join(self.target.output, planned.path),
                 self._encode_copy(number, pool, planned.copy, planned.split, counts),
                 self.config.compression,
             )
             shard = ShardInfo(**asdict(planned), examples=written.records, bytes=written.bytes, sha256=written.sha256)
             self.unfinished.record(shard, counts)
-            yield planned.path
+            yield shard
 
     def _encode_copy(self, number: int, pool: Pool, copy: int, split: str, counts: Counts) -> Iterator[list[bytes]]:
         """Batches of serialised examples, adding to `counts` what they hold."""
@@ -84,6 +85,7 @@ class ShardBuilder:
     def _count_pool(self, split: str, pool: Pool) -> Counts:
         return Counter(
             {
+                GATHERED: pool.gathered,
                 "documents/empty": pool.empty,
                 f"{split}/documents": pool.documents,
                 f"{split}/duplicate_documents": pool.duplicates,

@@ -1,160 +1,109 @@
-"""Files of this machine and objects of Cloud Storage (`gs://bucket/name`) behind the same few functions."""
+"""Files of this machine and objects of Cloud Storage (`gs://bucket/name`) behind the same few functions.
 
-import glob
+A path is a string, or a `pathlib.Path` where it is of this machine. `os.path.join` and its like serve both. A folder of
+Cloud Storage is all objects whose names begin with it and a slash.
+"""
+
 import os
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
-from typing import TYPE_CHECKING, BinaryIO, cast
+from contextlib import AbstractContextManager
+from types import ModuleType
+from typing import Any, BinaryIO, cast
 
-from tokenizer.errors import InputError, first_line
+from pipeline import cloud_storage, local_files
+from tokenizer.errors import InputError
 
-if TYPE_CHECKING:
-    from google.cloud.storage import Blob, Client
-
-REMOTE = "gs://"
-CHUNK_BYTES = 8 << 20  # of an object, fetched at a time
-
-_sizes: dict[str, int] = {}  # of objects that were listed, which tells it without another request
+AnyPath = str | os.PathLike[str]
 
 
-def is_remote(path: str) -> bool:
+def is_remote(path: AnyPath) -> bool:
     """Whether a path names an object or a bucket of Cloud Storage."""
-    return path.startswith(REMOTE)
+    return os.fspath(path).startswith(cloud_storage.SCHEME)
 
 
 def find_files(name: str) -> list[str]:
-    """The files that a path, a folder or a glob pattern names; those below a folder, but for hidden ones."""
-    if "://" in name:
-        return _find_objects(name)
-    if os.path.isdir(name):
-        return list(_walk(name))
-    if os.path.isfile(name):
-        return [name]
-    if os.path.exists(name):
-        raise InputError(f"INPUT {name} is a pipe or a device; it is read more than once, so write it to a file first")
-    return [path for path in glob.glob(name, recursive=True) if os.path.isfile(path)]
-
-
-def _walk(folder: str) -> Iterator[str]:
-    """The files below a folder and those that it links to, but for hidden ones."""
-
-    def refuse(error: OSError) -> None:
-        raise InputError(f"INPUT {error.filename} cannot be listed ({error.strerror}); check its permissions")
-
-    seen: set[str] = set()  # a link may lead back
-    for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
-        if (real := os.path.realpath(place)) in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = [name for name in folders if not _is_hidden([name])]
-        paths = (os.path.join(place, name) for name in names if not _is_hidden([name]))
-        yield from (path for path in paths if os.path.isfile(path) or os.path.islink(path))
-
-
-def _find_objects(name: str) -> list[str]:
-    if not is_remote(name):
+    """The files that an INPUT names: a path, a folder or a glob pattern; those below a folder, but for hidden ones."""
+    if "://" in name and not is_remote(name):
         raise InputError(
             f"INPUT {name} is neither on this machine nor in Cloud Storage; give a path or gs://bucket/..."
         )
-    bucket, _, key = name.removeprefix(REMOTE).partition("/")
-    pattern = re.search(r"[*?\[]", key)
-    prefix = key[: pattern.start()] if pattern else key
-    folder = f"{key.rstrip('/')}/".lstrip("/")
-
-    def is_named(object_name: str) -> bool:
-        if object_name.endswith("/"):
-            return False  # what some tools make of an empty folder
-        if pattern:
-            return re.fullmatch(_translate(key), object_name) is not None
-        is_below = object_name.startswith(folder) and not _is_hidden(object_name.removeprefix(folder).split("/"))
-        return object_name == key or is_below
-
-    found = []
-    with _one_sentence(name):
-        for blob in _client().list_blobs(bucket, prefix=prefix):
-            if is_named(blob.name):
-                path = f"{REMOTE}{bucket}/{blob.name}"
-                _sizes[path] = blob.size
-                found.append(path)
-    return found
+    return cast(list[str], _store(name).find_files(name))
 
 
-def _is_hidden(parts: list[str]) -> bool:
-    return any(part.startswith(".") for part in parts)
+def list_names(folder: AnyPath) -> list[str]:
+    """The names of the files that lie directly in a folder, hidden ones too; none where there is no such folder."""
+    return cast(list[str], _call("list_names", folder))
 
 
-def _translate(pattern: str) -> str:
-    """A glob pattern as a regular expression: * and ? stay within a folder, ** does not."""
-    parts = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    return "".join(parts.get(part, part if part.startswith("[") else re.escape(part)) for part in _split_glob(pattern))
+def exists(path: AnyPath) -> bool:
+    """Whether there is such a file."""
+    return cast(bool, _call("exists", path))
 
 
-def _split_glob(pattern: str) -> list[str]:
-    return re.findall(r"\*\*/|\*\*|\*|\?|\[[^\]]+\]|.", pattern, re.DOTALL)
+def size_of(path: AnyPath) -> int:
+    """The bytes of a file."""
+    return cast(int, _call("size_of", path))
 
 
-def size_of(path: str) -> int:
-    """The bytes of a file or an object."""
-    if not is_remote(path):
-        return os.path.getsize(path)
-    if path not in _sizes:
-        with _one_sentence(path):
-            blob = _blob(path)
-            blob.reload()
-            _sizes[path] = cast(int, blob.size)
-    return _sizes[path]
+def version_of(path: AnyPath) -> str:
+    """What tells a file from what it was before it was changed."""
+    return cast(str, _call("version_of", path))
 
 
-@contextmanager
-def open_file(path: str) -> Iterator[BinaryIO]:
-    """A file or an object, to be read from any place. Raises InputError where it cannot be read."""
-    with _one_sentence(path):
-        if is_remote(path):
-            with _blob(path).open("rb", chunk_size=CHUNK_BYTES) as file:
-                yield cast(BinaryIO, file)
-        else:
-            with open(path, "rb") as file:
-                yield file
+def open_file(path: AnyPath, version: str | None = None) -> AbstractContextManager[BinaryIO]:
+    """A file, to be read from any place.
+
+    Raises InputError where it cannot be read, or is another version than the one given.
+    """
+    return cast(AbstractContextManager[BinaryIO], _call("open_file", path, version))
 
 
-@contextmanager
-def _one_sentence(path: str) -> Iterator[None]:
-    """Raises what goes wrong with a file or an object as InputError."""
-    if not is_remote(path):
-        try:
-            yield
-        except OSError as error:
-            if error.errno is None:
-                raise  # from what is read, not from the file
-            raise InputError(f"{path} cannot be read ({error.strerror}); check the path and its permissions") from error
-        return
-    from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, Unauthorized
-    from google.auth.exceptions import GoogleAuthError
-    from requests import RequestException
-
-    try:
-        yield
-    except NotFound as error:
-        raise InputError(f"{path} is not there (or its bucket); check the name and the project") from error
-    except (GoogleAuthError, Forbidden, Unauthorized) as error:
-        raise InputError(
-            f"{path} cannot be read with the credentials found here ({first_line(error)}); "
-            "run 'gcloud auth application-default login', or set GOOGLE_APPLICATION_CREDENTIALS"
-        ) from error
-    except (GoogleAPIError, RequestException) as error:
-        raise InputError(f"{path} cannot be read ({first_line(error)}); try again, or copy it here first") from error
+def read_bytes(path: AnyPath) -> bytes:
+    """The content of a file. Raises InputError where it cannot be read."""
+    with open_file(path) as file:
+        return file.read()
 
 
-@cache
-def _client() -> "Client":
-    from google.cloud.storage import Client
+def create_file(path: AnyPath) -> AbstractContextManager[BinaryIO]:
+    """A file to be written, which appears under its name when it is whole, and not at all after an error.
 
-    return Client()
+    Raises InputError when there is no room for it, or no permission.
+    """
+    return cast(AbstractContextManager[BinaryIO], _call("create_file", path))
 
 
-def _blob(path: str) -> "Blob":
-    bucket, _, key = path.removeprefix(REMOTE).partition("/")
-    return _client().bucket(bucket).blob(key)
+def write_bytes(path: AnyPath, data: bytes) -> None:
+    """Writes a file, as `create_file`."""
+    _call("write_bytes", path, data)
+
+
+def write_text(path: AnyPath, text: str) -> None:
+    """Writes a file as UTF-8, as `create_file`."""
+    write_bytes(path, text.encode())
+
+
+def remove_files(folder: AnyPath, names: list[str]) -> None:
+    """Removes files that lie in a folder; those that are not there are no matter."""
+    _call("remove_files", folder, names)
+
+
+def remove_folder(folder: AnyPath) -> None:
+    """Removes a folder and all that is in it; it is no matter if it is not there."""
+    _call("remove_folder", folder)
+
+
+def make_folder(folder: AnyPath) -> None:
+    """Makes a folder and those above it, where they are not there."""
+    _call("make_folder", folder)
+
+
+def check_writable(folder: AnyPath) -> None:
+    """Raises InputError when no file can be written into a folder, or the folder cannot be made. Leaves no trace."""
+    _call("check_writable", folder)
+
+
+def _call(function: str, path: AnyPath, *arguments: object) -> Any:
+    return getattr(_store(path), function)(os.fspath(path), *arguments)
+
+
+def _store(path: AnyPath) -> ModuleType:
+    return cloud_storage if is_remote(path) else local_files

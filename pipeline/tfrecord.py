@@ -9,13 +9,11 @@ import hashlib
 import io
 import os
 import struct
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
-from pathlib import Path
 from typing import Any, TypeVar
 
 import google_crc32c
@@ -24,6 +22,7 @@ from isal import igzip, igzip_lib, isal_zlib
 from numpy.typing import NDArray
 
 from pipeline.schema import Compression
+from pipeline.storage import AnyPath, create_file, open_file
 from tokenizer.errors import InputError
 
 HEADER = struct.Struct("<QI")
@@ -64,9 +63,7 @@ def _header(length: int) -> bytes:
     return HEADER.pack(length, mask_crc(google_crc32c.value(struct.pack("<Q", length))))
 
 
-def write_records(
-    path: str | os.PathLike[str], batches: Iterable[Sequence[bytes]], compression: Compression = "none"
-) -> WrittenFile:
+def write_records(path: AnyPath, batches: Iterable[Sequence[bytes]], compression: Compression = "none") -> WrittenFile:
     """Writes batches of records to a file that appears under its name only when it is whole.
 
     The bytes are a function of the records and of `compression`; those of gzip also of the version of isal, and of
@@ -74,8 +71,6 @@ def write_records(
 
     Raises InputError when there is no room for it, or no permission.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     checksum = hashlib.sha256()
     records = size = 0
 
@@ -87,23 +82,17 @@ def write_records(
 
     compressor = _Gzip(store) if compression == "gzip" else None
     write = compressor.write if compressor else store
-    try:
-        # What is done with a batch lets other threads of Python run: so the next one is made meanwhile.
-        with temporary.open("wb") as file, ThreadPoolExecutor(1) as writer:
-            written: Future[None] = writer.submit(write, b"")
-            for batch in batches:
-                data = frame_records(batch)
-                records += len(batch)
-                written.result()
-                written = writer.submit(write, data)
+    # What is done with a batch lets other threads of Python run: so the next one is made meanwhile.
+    with create_file(path) as file, ThreadPoolExecutor(1) as writer:
+        written: Future[None] = writer.submit(write, b"")
+        for batch in batches:
+            data = frame_records(batch)
+            records += len(batch)
             written.result()
-            if compressor:
-                compressor.finish()
-        temporary.replace(path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}); make room, or give another output") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+            written = writer.submit(write, data)
+        written.result()
+        if compressor:
+            compressor.finish()
     return WrittenFile(records, size, checksum.hexdigest())
 
 
@@ -128,7 +117,7 @@ class _Gzip:
         self.store(self.compressor.flush())
 
 
-def read_records(path: str | os.PathLike[str]) -> Iterator[bytes]:
+def read_records(path: AnyPath) -> Iterator[bytes]:
     """The records of a file, plain or gzip whatever its name, each checked against its checksums.
 
     Raises InputError naming the file and the record where it is truncated or damaged.
@@ -138,8 +127,9 @@ def read_records(path: str | os.PathLike[str]) -> Iterator[bytes]:
         return InputError(f"{os.fspath(path)}, record {number}: {what}; generate the dataset again")
 
     number = 1
-    with open(path, "rb") as stored:
-        is_gzip = stored.peek(len(GZIP_START)).startswith(GZIP_START)
+    with open_file(path) as stored:
+        is_gzip = stored.read(len(GZIP_START)) == GZIP_START
+        stored.seek(0)
         file = io.BufferedReader(igzip.open(stored), 1 << 18) if is_gzip else stored
         try:
             while header := file.read(HEADER.size):

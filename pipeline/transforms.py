@@ -4,10 +4,10 @@ import math
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 
 from pipeline.config import InstanceConfig
@@ -18,15 +18,17 @@ from pipeline.plan import Target
 from pipeline.pools import Pools, pack_documents, unpack_pool
 from pipeline.reading import read_documents
 from pipeline.rejected import write_rejected
+from pipeline.schema import ShardInfo
 from pipeline.sentences import split_sentences
 from pipeline.shards import ShardBuilder
-from pipeline.unfinished import Unfinished
+from pipeline.tally import add_to_tally
 from tokenizer.counts import MAX_WORDS, FrequentWords, WordCounts, count_words
 from tokenizer.fast import FastTokenizer, WordSplitter, id_dtype
 from tokenizer.vocab import UNK, Vocab
 
 BATCH_CHARACTERS = 2_000_000  # documents travel in lists of this size, so that the code after it vectorises
 COUNTS = "counts"  # the output that carries (name, number), beside the main one
+NAMESPACE = "maskmill"  # of the counters that an engine shows while it runs
 
 Output = Any  # an element of the main output, or a TaggedOutput
 
@@ -53,19 +55,19 @@ class Sentences:
 class ReadDocuments(beam.DoFn):
     """A part of a file -> lists of its raw documents; counts those read, repaired and set aside, by reason.
 
-    Those set aside are written to files in the folder `rejected`, if there is one.
+    Those set aside are written to files in the folder `rejected`, if there is one. For `duplicates` see
+    `find_duplicates`.
     """
 
     options: ReadOptions
-    duplicates: Container[bytes] = ()  # see `find_duplicates`
-    rejected: Path | None = None
+    rejected: str | None = None
 
-    def process(self, part: FilePart) -> Iterator[Output]:
+    def process(self, part: FilePart, duplicates: Container[bytes]) -> Iterator[Output]:
         counts: Counter[str] = Counter()
         set_aside: list[Rejected] = []
         batch: list[RawDocument] = []
         characters = 0
-        for document in read_documents(part, self.options, self.duplicates):
+        for document in read_documents(part, self.options, duplicates):
             counts["documents/read"] += 1
             if isinstance(document, Rejected):
                 counts[f"set_aside/{document.reason}"] += 1
@@ -81,6 +83,7 @@ class ReadDocuments(beam.DoFn):
         yield batch
         if self.rejected and set_aside:
             write_rejected(self.rejected, part, set_aside)
+        Metrics.counter(NAMESPACE, "documents_read").inc(counts["documents/read"])
         yield from _tagged(counts)
 
 
@@ -101,17 +104,17 @@ def _fingerprint(document: RawDocument) -> int:
 
 @dataclass
 class ChooseDocuments(beam.DoFn):
-    """Lists of raw documents -> lists of those that are in the wanted pools."""
+    """Lists of raw documents -> lists of those that are in the wanted pools; None: in any."""
 
     config: InstanceConfig
-    pools: Pools
-    wanted: Container[int]
+    wanted: Container[int] | None
 
-    def process(self, documents: list[RawDocument]) -> Iterator[list[ChosenDocument]]:
+    def process(self, documents: list[RawDocument], pools: Pools) -> Iterator[list[ChosenDocument]]:
         chosen = []
         for document in documents:
             digest = digest_of(content_of(document.text))
-            if (pool := self.pools.pool_of(digest, self.config)) in self.wanted:
+            pool = pools.pool_of(digest, self.config)
+            if self.wanted is None or pool in self.wanted:
                 chosen.append(ChosenDocument(pool, digest, document))
         yield chosen
 
@@ -132,7 +135,7 @@ class TokenizeDocuments(beam.DoFn):
 
     vocab: Vocab
     cased: bool
-    unfinished: Unfinished  # which is told of the progress
+    progress: str | None = None  # a file that tells how many there were, for whoever watches
 
     def setup(self) -> None:
         self.tokenizer = FastTokenizer(self.vocab, self.cased)
@@ -142,26 +145,30 @@ class TokenizeDocuments(beam.DoFn):
             [document.sentences for document in documents], [document.digest for document in documents], self.tokenizer
         )
         yield from zip([document.pool for document in documents], packed)
-        self.unfinished.count_tokenized(len(documents))
+        Metrics.counter(NAMESPACE, "documents_tokenized").inc(len(documents))
+        if self.progress:
+            add_to_tally(self.progress, len(documents))
 
 
 @dataclass
 class BuildShards(beam.DoFn):
-    """(pool, its packed documents) -> the names of the pool's shards, written; those finished before are left."""
+    """(pool, its packed documents) -> the pool's shards, written; those finished before are left."""
 
     vocab: Vocab
     targets: Sequence[Target]
-    pools: Pools
-    finished: Sequence[Container[str]]  # for each target
+    finished: Sequence[Container[str]]  # for each target, their names
 
     def setup(self) -> None:
-        self.builders = [ShardBuilder(self.vocab, target, self.pools) for target in self.targets]
+        self.builders = [ShardBuilder(self.vocab, target) for target in self.targets]
 
-    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[str]:
+    def process(self, element: tuple[int, Iterable[bytes]], pools: Pools) -> Iterator[ShardInfo]:
         number, packed = element
         pool = unpack_pool(filter(None, packed), id_dtype(len(self.vocab)), self.targets[0].config, self.vocab.ids[UNK])
         for builder, finished in zip(self.builders, self.finished):
-            yield from builder.build(number, pool, finished)
+            for shard in builder.build(number, pool, pools, finished):
+                Metrics.counter(NAMESPACE, "shards_written").inc()
+                Metrics.counter(NAMESPACE, "instances_written").inc(shard.examples)
+                yield shard
 
 
 class ListKeys(beam.DoFn):

@@ -1,86 +1,94 @@
 """A dataset in the making: what of it is finished, so that a run that was interrupted can go on."""
 
 import json
-import shutil
+import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from pipeline.schema import ShardInfo, find_damage, write_text_atomically
+from pipeline.schema import SHARD_NAME, ShardInfo, find_damage
+from pipeline.storage import exists, list_names, make_folder, read_bytes, remove_files, remove_folder, write_text
+from tokenizer.errors import InputError
 
 FOLDER = ".unfinished"  # beside the shards, until the manifest is written
 IDENTITY = "run.json"
-PROGRESS = "tokenized"
-RECORDS = "*.tfrecord*.json"
+THREADS = 8  # that read records; an object of Cloud Storage takes 50 ms, most of it waiting
+
+Record = tuple[ShardInfo, Counter[str]]
 
 
 class Unfinished:
     """The records of the finished shards of a dataset: one file for each, written after the shard itself."""
 
-    def __init__(self, output: Path):
+    def __init__(self, output: str):
         self.output = output
-        self.folder = output / FOLDER
+        self.folder = os.path.join(output, FOLDER)
 
     def start(self, identity: Mapping[str, Any]) -> None:
         """Begins a run, or goes on with one; `identity` is what the bytes of the dataset depend on."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / PROGRESS).unlink(missing_ok=True)
-        write_text_atomically(self.folder / IDENTITY, json.dumps(identity, indent=1))
+        make_folder(self.folder)
+        write_text(os.path.join(self.folder, IDENTITY), json.dumps(identity, indent=1))
 
     def identity(self) -> dict[str, Any] | None:
         """What `start` was given, or None where no run was started."""
+        path = os.path.join(self.folder, IDENTITY)
+        if not exists(path):
+            return None
         try:
-            identity: dict[str, Any] = json.loads((self.folder / IDENTITY).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            identity: dict[str, Any] = json.loads(read_bytes(path))
+        except ValueError:
             return None
         return identity
+
+    def require(self, identity: Mapping[str, Any]) -> None:
+        """Raises InputError when a run was started that is not this one, as far as it is known."""
+        earlier = self.identity()
+        for name, value in identity.items():
+            if earlier is not None and earlier.get(name, value) != value:
+                raise InputError(
+                    f"output {self.output} holds an unfinished run with {name} {earlier.get(name)}, not {value}; give "
+                    "the same command to go on with it, another folder, or --overwrite to replace it"
+                )
 
     def record(self, shard: ShardInfo, counts: Mapping[str, int]) -> None:
         """Says that a shard is finished, and what it holds."""
         text = json.dumps({"shard": asdict(shard), "counts": counts})
-        write_text_atomically(self.folder / f"{shard.path}.json", text)
+        write_text(os.path.join(self.folder, f"{shard.path}.json"), text)
 
     def names(self) -> set[str]:
         """The names of the finished shards."""
-        return {path.name.removesuffix(".json") for path in self.folder.glob(RECORDS)}
+        found = (name.removesuffix(".json") for name in list_names(self.folder) if name.endswith(".json"))
+        return {name for name in found if SHARD_NAME.fullmatch(name)}
 
-    def finished(self) -> Iterator[tuple[ShardInfo, Counter[str]]]:
+    def finished(self) -> list[Record]:
         """The finished shards and what they hold."""
-        return (self._read(name) for name in sorted(self.names()))
+        with ThreadPoolExecutor(THREADS) as threads:
+            return list(threads.map(self._read, sorted(self.names())))
 
-    def _read(self, name: str) -> tuple[ShardInfo, Counter[str]]:
-        fields = json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
+    def _read(self, name: str) -> Record:
+        fields = json.loads(read_bytes(os.path.join(self.folder, f"{name}.json")))
         return ShardInfo(**fields["shard"]), Counter(fields["counts"])
 
     def check(self) -> set[str]:
         """The names of the finished shards whose records and files are whole; forgets the others."""
-        whole = set()
-        for name in self.names():
+        names, present = sorted(self.names()), set(list_names(self.output))
+
+        def is_whole(name: str) -> bool:
             try:
                 shard, _ = self._read(name)
-                is_damaged = bool(find_damage(self.output, name, shard.bytes, shard.sha256))
+            except InputError:
+                raise  # that it cannot be read does not say that it is damaged
             except (ValueError, KeyError, TypeError):  # the record itself is damaged
-                is_damaged = True
-            if is_damaged:
-                (self.folder / f"{name}.json").unlink()
-            else:
-                whole.add(name)
+                return False
+            return not find_damage(self.output, present, name, shard.bytes, shard.sha256)
+
+        with ThreadPoolExecutor(THREADS) as threads:
+            whole = {name for name, is_it in zip(names, threads.map(is_whole, names)) if is_it}
+        remove_files(self.folder, [f"{name}.json" for name in names if name not in whole])
         return whole
-
-    def count_tokenized(self, documents: int) -> None:
-        """Says that so many more documents are tokenised, for whoever watches."""
-        with (self.folder / PROGRESS).open("a") as file:
-            file.write(f"{documents}\n")
-
-    def tokenized(self) -> int:
-        """How many documents were tokenised in this run, all passes and retries together."""
-        try:
-            return sum(map(int, (self.folder / PROGRESS).read_text().split()))
-        except OSError:
-            return 0
 
     def remove(self) -> None:
         """Forgets all of it, as when the dataset is whole."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_folder(self.folder)

@@ -1,9 +1,13 @@
-"""The command line in a process of its own, for the tests that need it whole."""
+"""The command line: in a process of its own, as a user runs it, or in this one, where Keras is loaded once."""
 
 import os
 import resource
 import subprocess
 import sys
+
+from click.testing import CliRunner
+
+from deploy.cli import main
 
 SMALL = ["--max-seq-length", "32", "--max-predictions-per-seq", "5", "--dupe-factor", "2"]
 
@@ -32,3 +36,18 @@ def assert_refused(result: subprocess.CompletedProcess[str], *parts: str, exit_c
     assert message.startswith("Error: ")
     for part in parts:
         assert part in message
+
+
+def run(*arguments: object) -> str:
+    """The output of a command that succeeds, run in this process."""
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(main, list(map(str, arguments)))
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def refuse(*arguments: object, exit_code: int = 1) -> str:
+    """The last line of a command that is refused, run in this process."""
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(main, list(map(str, arguments)))
+    assert result.exit_code == exit_code, result.output
+    assert "Traceback" not in result.output
+    return result.output.strip().splitlines()[-1]

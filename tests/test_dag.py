@@ -16,17 +16,17 @@ from pipeline.pools import Pools
 from pipeline.schema import DatasetInfo
 from pipeline.tfrecord import read_records
 from pipeline.unfinished import Unfinished
+from tokenizer.counts import WordCounts
 from tokenizer.vocab import Vocab
 
 CONFIG = InstanceConfig(max_seq_length=32, max_predictions_per_seq=5, dupe_factor=3, eval_fraction=0.2)
 POOLS = Pools(train=2, eval=1)
 
 
-def generate(inputs, output, vocab, config=CONFIG, pools=POOLS, reading=None, num_workers=1, passes=None):
+def generate(inputs, output, vocab, config=CONFIG, pools=POOLS, reading=None, num_workers=1, passes=None, documents=40):
     """The files of a dataset by name, made in the given passes over its pools."""
-    target = Target(config, output)
-    output.mkdir()
-    Unfinished(output).start({})
+    target = Target(config, str(output))
+    Unfinished(target.output).start({})
     jobs = []
     for wanted in passes or [range(len(pools))]:
         arguments = {
@@ -40,8 +40,8 @@ def generate(inputs, output, vocab, config=CONFIG, pools=POOLS, reading=None, nu
         }
         jobs.append(Job("generate_shards", arguments))
     LocalRunner(num_workers).run(jobs)
-    write_manifest(target, vocab, pools, {"documents/read": 40})
-    Unfinished(output).remove()
+    write_manifest(target, vocab, pools, {"documents/read": documents, "documents": documents})
+    Unfinished(target.output).remove()
     return {path.name: path.read_bytes() for path in output.iterdir()}
 
 
@@ -88,7 +88,7 @@ def test_counts_of_the_manifest_are_those_of_the_records(dataset, corpus_lines):
 def test_no_token_of_a_held_out_document_is_in_training(tmp_path, small_vocab):
     words = [token for token in small_vocab.tokens if token.isalpha()]
     (tmp_path / "a.txt").write_text("\n\n".join(f"{word} {word}\n" * 5 for word in words))
-    generate([tmp_path / "a.txt"], tmp_path / "out", small_vocab)
+    generate([tmp_path / "a.txt"], tmp_path / "out", small_vocab, documents=len(words))
 
     info = DatasetInfo.load(tmp_path / "out")
     found: dict[str, set[int]] = {"train": set(), "eval": set()}
@@ -159,6 +159,6 @@ def test_words_are_counted_over_all_files(tmp_path):
     (tmp_path / "a.txt").write_text("To be.\n\nOr not")
     (tmp_path / "b.txt").write_text("to\tBE!")
     arguments = {"inputs": [str(tmp_path)], "options": ReadOptions(), "cased": False, "frequent": None}
-    [(words, reading)] = run_for_results(LocalRunner(1), [Job("count_words", arguments)])
-    assert words.words == {"to": 2, "be": 2, ".": 1, "or": 1, "not": 1, "!": 1}
+    [(arrays, reading)] = run_for_results(LocalRunner(1), [Job("count_words", arguments)])
+    assert WordCounts.from_arrays(arrays).words == {"to": 2, "be": 2, ".": 1, "or": 1, "not": 1, "!": 1}
     assert reading == {"documents/read": 3}

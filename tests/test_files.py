@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pipeline.documents import ReadOptions, Rejected
 from pipeline.files import FilePart, count_lines_before, list_files, list_parts
 from pipeline.reading import read_documents, read_stream
+from pipeline.storage import version_of
 from tokenizer.errors import InputError
 
 lines = st.lists(st.sampled_from(["", "one", "two three", " ", "\u3000", "é", "\x85", "four\r", "{}"]), max_size=30)
@@ -66,7 +67,9 @@ def test_only_large_plain_files_are_cut(tmp_path):
     (tmp_path / "a.txt").write_text("x" * 25)
     (tmp_path / "b.gz").write_bytes(b"\x1f\x8b" + b"x" * 25)
     a, b = str(tmp_path / "a.txt"), str(tmp_path / "b.gz")
-    parts = [FilePart(a, 0, 10), FilePart(a, 10, 20, 1), FilePart(a, 20, 30, 2), FilePart(b, 0, None, 3)]
+    va, vb = version_of(a), version_of(b)
+    parts = [FilePart(a, 0, 10, 0, va), FilePart(a, 10, 20, 1, va), FilePart(a, 20, 30, 2, va)]
+    parts.append(FilePart(b, 0, None, 3, vb))
     assert list(list_parts([str(tmp_path)], 10)) == parts
     assert list(list_parts([str(tmp_path)], 25)) == [FilePart(a), FilePart(b, 0, None, 1)]
 

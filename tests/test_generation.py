@@ -181,7 +181,7 @@ def test_a_run_that_is_killed_after_its_first_manifest_goes_on(tmp_path, corpus_
     lengths = ["--max-seq-length", 32, "--max-seq-length", 64]
     arguments = ["generate", corpus_file, "--vocab-file", small_vocab_file, *lengths, "--output", tmp_path / "out"]
     kill = (
-        "import os, deploy.generation as g; write = g.write_manifest\n"
+        "import os, deploy.generate_here as g; write = g.write_manifest\n"
         "g.write_manifest = lambda *a: (write(*a), os.kill(os.getpid(), 9))\n"
         "from deploy.cli import main; main(prog_name='maskmill')"
     )

@@ -3,9 +3,8 @@
 import json
 
 import pytest
-from click.testing import CliRunner
+from command import refuse, run
 
-from deploy.cli import main
 from deploy.models import encode_with_masks
 from tokenizer.errors import InputError
 from tokenizer.vocab import Vocab
@@ -14,21 +13,6 @@ pytest.importorskip("tensorflow", reason="needs the [train] extra")
 
 BERT = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 TRAIN = ["--train-batch-size", "8", "--num-train-steps", "6", "--save-checkpoints-steps", "3"]
-
-
-def run(*arguments: object) -> str:
-    """The output of a command that succeeds."""
-    result = CliRunner(env={"COLUMNS": "200"}).invoke(main, list(map(str, arguments)))
-    assert result.exit_code == 0, result.output
-    return result.output
-
-
-def refuse(*arguments: object, exit_code: int = 1) -> str:
-    """The last line of a command that is refused."""
-    result = CliRunner(env={"COLUMNS": "200"}).invoke(main, list(map(str, arguments)))
-    assert result.exit_code == exit_code, result.output
-    assert "Traceback" not in result.output
-    return result.output.strip().splitlines()[-1]
 
 
 @pytest.fixture(scope="module")

@@ -84,4 +84,4 @@ def test_a_job_server_that_is_not_there_is_named(tmp_path, corpus_file, small_vo
     result = maskmill("generate", corpus_file, "--output", tmp_path / "out", *remote, "--num-workers", 2)
     assert_refused(result, "--num-workers 2 is for this machine", exit_code=2)
     result = maskmill("generate", corpus_file, "--output", tmp_path / "out", *remote[4:], *LOOPBACK)
-    assert_refused(result, "--environment_type=LOOPBACK is given without --runner portable", exit_code=2)
+    assert_refused(result, "--environment_type=LOOPBACK is given without --runner flink or portable", exit_code=2)

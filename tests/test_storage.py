@@ -1,19 +1,22 @@
-"""Objects of Cloud Storage are read as files are, over HTTP from an emulator."""
+"""Objects of Cloud Storage are read and written as files are, over HTTP from an emulator."""
 
 import gzip
+import itertools
 import json
-import threading
+import random
+import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+from urllib.parse import parse_qs, urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from cloud import emulator, faulty_network, serve
 from command import SMALL, assert_refused, maskmill
-from gcp_storage_emulator.server import create_server
 from google.cloud.storage import Client
 
-from pipeline import storage
+from pipeline import cloud_storage, storage
 from pipeline.documents import ReadOptions
 from pipeline.files import list_files, list_parts
 from pipeline.reading import read_documents
@@ -22,18 +25,16 @@ from tokenizer.errors import InputError
 
 
 @pytest.fixture(scope="module")
-def emulator() -> Iterator[str]:
-    server = create_server("127.0.0.1", 0, in_memory=True)
-    server.start()
-    yield "http://{}:{}".format(*server._api._httpd.server_address)
-    server.stop()
+def server() -> Iterator[str]:
+    with emulator() as url:
+        yield url
 
 
 @pytest.fixture
-def bucket(emulator, monkeypatch):
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator)
-    storage._client.cache_clear()
-    storage._sizes.clear()
+def bucket(server, monkeypatch):
+    """An empty bucket, which the environment leads to."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", server)
+    forget_client()
     client = Client()
     bucket = client.bucket("corpora")
     if not bucket.exists():
@@ -41,7 +42,12 @@ def bucket(emulator, monkeypatch):
     for blob in bucket.list_blobs():
         blob.delete()
     yield bucket
-    storage._client.cache_clear()
+    forget_client()
+
+
+def forget_client() -> None:
+    cloud_storage._client.cache_clear()
+    cloud_storage._listed.clear()
 
 
 def put(bucket, name, data):
@@ -69,7 +75,7 @@ def test_folders_and_patterns_name_objects(bucket):
 
 
 def test_objects_of_every_kind_are_read_in_parts(bucket, monkeypatch):
-    monkeypatch.setattr(storage, "CHUNK_BYTES", 1 << 18)
+    monkeypatch.setattr(cloud_storage, "CHUNK_BYTES", 1 << 18)
     texts = [f"text number {number} " * 50 for number in range(2000)]
     lines = b"".join(json.dumps({"text": text}).encode() + b"\n" for text in texts)
     table = pa.BufferOutputStream()
@@ -108,11 +114,181 @@ def test_a_refusal_of_the_service_is_one_sentence(tmp_path, monkeypatch, small_v
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Refuse)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{server.server_port}")
-    try:
+    with serve(Refuse) as url:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
         result = maskmill("generate", "gs://b/x.txt", "--vocab-file", small_vocab_file, "--output", tmp_path / "out")
-    finally:
-        server.shutdown()
     assert_refused(result, "gs://b/x.txt", sentence)
+
+
+@pytest.fixture(params=["here", "in Cloud Storage"])
+def folder(request, tmp_path):
+    if request.param == "here":
+        return str(tmp_path)
+    request.getfixturevalue("bucket")
+    return "gs://corpora/folder"
+
+
+def test_a_file_appears_whole_or_not_at_all(folder):
+    with storage.create_file(f"{folder}/whole") as file:
+        for _ in range(3):
+            file.write(b"abc")
+
+    def write_half() -> None:
+        with storage.create_file(f"{folder}/broken off") as file:
+            file.write(b"abc")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        write_half()
+    assert storage.list_names(folder) == ["whole"]
+    assert storage.read_bytes(f"{folder}/whole") == b"abc" * 3
+    assert (storage.exists(f"{folder}/whole"), storage.exists(f"{folder}/broken off")) == (True, False)
+
+
+def test_files_are_listed_replaced_and_removed(folder):
+    storage.check_writable(f"{folder}/new")
+    storage.make_folder(f"{folder}/new/below")
+    assert storage.list_names(f"{folder}/new") == []
+    for name in ("a", ".b", "below/c"):
+        storage.write_text(f"{folder}/new/{name}", name)
+    assert storage.list_names(f"{folder}/new") == [".b", "a"]
+    assert storage.size_of(f"{folder}/new/a") == 1
+    storage.write_text(f"{folder}/new/a", "replaced")
+    assert storage.size_of(f"{folder}/new/a") == 8
+    storage.remove_files(f"{folder}/new", ["a", "never there"])
+    assert storage.list_names(f"{folder}/new") == [".b"]
+    storage.remove_folder(f"{folder}/new")
+    assert storage.list_names(f"{folder}/new") == []
+    assert storage.list_names(f"{folder}/never there") == []
+
+
+def test_a_file_that_changed_since_it_was_listed_is_refused(folder):
+    storage.write_text(f"{folder}/a.txt", "one document")
+    [part] = list_parts([f"{folder}/a.txt"])
+    storage.write_text(f"{folder}/a.txt", "one document\n\nand more")
+    with pytest.raises(InputError, match="changed while it was read"):
+        list(read_documents(part, ReadOptions()))
+
+
+def test_an_object_that_changes_while_it_is_read_is_refused(bucket, server, monkeypatch):
+    monkeypatch.setattr(cloud_storage, "CHUNK_BYTES", 1 << 18)
+    with faulty_network(server, lambda *_: None) as (url, _):
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+        forget_client()
+        put(bucket, "a", b"x" * 600_000)
+
+        def read() -> None:
+            with storage.open_file("gs://corpora/a") as file:
+                file.read(10)
+                put(bucket, "a", b"y" * 700_000)
+                file.read()
+
+        with pytest.raises(InputError, match="gs://corpora/a changed while it was read"):
+            read()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_network_that_fails_now_and_then_loses_and_doubles_nothing(bucket, server, monkeypatch, seed):
+    monkeypatch.setattr(cloud_storage, "CHUNK_BYTES", 1 << 18)
+    rng = random.Random(seed)
+    kinds = itertools.cycle(["429", "lost", "503", "half", "reset"])
+
+    def fault(method: str, path: str, number: int) -> str | None:
+        kind = next(kinds) if rng.random() < 0.25 else None
+        return "lost" if kind == "half" and "alt=media" not in path else kind
+
+    written = {f"{number}": rng.randbytes(number * 150_000) for number in range(6)}
+    with faulty_network(server, fault) as (url, faults):
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+        forget_client()
+        for name, data in written.items():
+            with storage.create_file(f"gs://corpora/a/{name}") as file:
+                for start in range(0, len(data), 100_000):
+                    file.write(data[start : start + 100_000])
+            storage.write_bytes(f"gs://corpora/a/small {name}", data[:100])
+        for name, data in written.items():
+            assert storage.read_bytes(f"gs://corpora/a/{name}") == data
+            assert storage.read_bytes(f"gs://corpora/a/small {name}") == data[:100]
+        assert storage.list_names("gs://corpora/a") == sorted([*written, *(f"small {name}" for name in written)])
+        storage.remove_folder("gs://corpora/a")
+        assert storage.list_names("gs://corpora/a") == []
+    assert len({fault.split()[0] for fault in faults}) >= 4
+
+
+def test_without_credentials_a_sentence_comes_soon(tmp_path, monkeypatch, small_vocab_file):
+    for name in ("STORAGE_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    started = time.monotonic()
+    result = maskmill("generate", "gs://b/x.txt", "--vocab-file", small_vocab_file, "--output", tmp_path / "out")
+    assert_refused(result, "gs://b/x.txt cannot be read with the credentials found here", "gcloud auth")
+    assert time.monotonic() - started < 15
+
+
+def test_wrong_credentials_are_one_sentence(tmp_path, monkeypatch, small_vocab_file):
+    class Refuse(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            content = b'{"error": "invalid_grant", "error_description": "Invalid JWT Signature."}'
+            self.send_response(400)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with serve(Refuse) as url:
+        (tmp_path / "key.json").write_text(json.dumps(service_account(f"{url}/token")))
+        monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
+        result = maskmill("generate", "gs://b/x.txt", "--vocab-file", small_vocab_file, "--output", tmp_path / "out")
+    assert_refused(result, "gs://b/x.txt cannot be read with the credentials found here", "invalid_grant")
+    assert "PRIVATE KEY" not in result.stdout + result.stderr
+
+
+def service_account(token_uri: str) -> dict[str, str]:
+    """The key of a service account that nobody has."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return {
+        "type": "service_account",
+        "project_id": "p",
+        "private_key_id": "1",
+        "private_key": pem.decode(),
+        "client_email": "nobody@p.iam.gserviceaccount.com",
+        "client_id": "1",
+        "token_uri": token_uri,
+    }
+
+
+def test_thousands_of_shards_are_listed_in_a_few_requests(monkeypatch):
+    names = [f"shards/instances-{number:05d}-of-05000.tfrecord" for number in range(5000)]
+    requests = []
+
+    class Bucket(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            requests.append(self.path)
+            start = int(parse_qs(urlsplit(self.path).query).get("pageToken", ["0"])[0])
+            page = {"items": [{"name": name, "size": "7", "generation": "1"} for name in names[start : start + 1000]]}
+            if start + 1000 < len(names):
+                page["nextPageToken"] = str(start + 1000)
+            content = json.dumps(page).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with serve(Bucket) as url:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+        forget_client()
+        assert len(storage.list_names("gs://b/shards")) == 5000
+        assert sum(storage.size_of(f"gs://b/{name}") for name in names) == 7 * 5000
+        forget_client()
+    assert len([path for path in requests if path.startswith("/storage/v1/b/b/o?")]) == len(requests) == 5

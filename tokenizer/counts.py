@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,6 +95,27 @@ class WordCounts:
             self._start_sketch().sums += other.sketch.sums
         else:
             self.add(other.words)
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """As arrays of numbers; no word has a line end in it."""
+        text = "\n".join(self.words).encode("utf-8", "surrogatepass")
+        arrays: dict[str, NDArray[Any]] = {
+            "max_words": np.array(self.max_words, np.float64),
+            "words": np.frombuffer(text, np.uint8),
+            "counts": np.array(list(self.words.values()), np.int64),
+        }
+        return {**arrays, "sketch": self.sketch.sums} if self.sketch else arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "WordCounts":
+        """What `to_arrays` made."""
+        text = arrays["words"].tobytes().decode("utf-8", "surrogatepass")
+        words = Counter(dict(zip(text.split("\n"), arrays["counts"].tolist())))
+        sketch = None
+        if "sketch" in arrays:
+            sketch = Sketch()
+            sketch.sums = arrays["sketch"]
+        return cls(float(arrays["max_words"]), words, sketch)
 
     def _start_sketch(self) -> Sketch:
         if self.sketch is None:

@@ -50,16 +50,24 @@ class Vocab:
 
         Raises InputError when the file is missing, no text, or not a BERT vocabulary.
         """
-        name = f"vocab_file {os.fspath(path)}"
         try:
-            text = Path(path).read_text(encoding="utf-8-sig")
+            content = Path(path).read_bytes()
+        except OSError as error:
+            raise InputError(
+                f"vocab_file {os.fspath(path)} cannot be read ({error.strerror}); "
+                "train a vocabulary with 'maskmill vocab'"
+            ) from error
+        return cls.parse(content, os.fspath(path))
+
+    @classmethod
+    def parse(cls, content: bytes, path: str) -> "Vocab":
+        """As `load`, of what was read from a path."""
+        name = f"vocab_file {path}"
+        try:
+            text = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
         except UnicodeDecodeError as error:
             kind = "a SentencePiece model" if b"\xe2\x96\x81" in error.object else "not UTF-8 text"
             raise InputError(f"{name} is {kind} (byte {error.start}); give a vocab.txt, one token a line") from error
-        except OSError as error:
-            raise InputError(
-                f"{name} cannot be read ({error.strerror}); train a vocabulary with 'maskmill vocab'"
-            ) from error
         _check_form(text, name)
         lines = text.removesuffix("\n").split("\n")
         return cls([line.strip() for line in lines], name)

@@ -1,0 +1,60 @@
+"""`generate --dry-run`: what a run would make and take, by a sample of the documents."""
+
+from collections.abc import Callable
+
+from rich.table import Table
+
+from deploy.generate_here import SECONDS_TO_START
+from deploy.generation import Generation, count
+from deploy.jobs import Runner
+from pipeline.estimate import Estimate
+from pipeline.pools import Pools
+from tokenizer.errors import InputError
+
+LONG_SEQ_LENGTH = 512  # whose padding a dry run tells, too
+
+
+def show_dry_run(generation: Generation, runner: Runner) -> None:
+    """Prints what a run would make and take. Writes nothing."""
+    console, sample = generation.console, generation.sample
+    if not sample.documents:
+        reasons = "; ".join(f"{count:,} {reason}" for reason, count in sample.set_aside.items())
+        found = f"none that can be read ({reasons})" if reasons else "none"
+        raise InputError(
+            f"INPUT {generation.files[0]} holds no documents: {found}; expected text, or a table with --text-field"
+        )
+    documents, content_bytes = len(sample.documents) / sample.share, sample.content_bytes / sample.share
+    pools = Pools.plan(generation.config, int(documents), int(content_bytes))
+    configs = [target.config for target in generation.targets]
+    if all(config.max_seq_length != LONG_SEQ_LENGTH for config in configs):
+        configs.append(configs[0].with_length(LONG_SEQ_LENGTH))
+    table = Table("max_seq_length", *(str(config.max_seq_length) for config in configs))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    scale = content_bytes / sample.content_bytes
+    costs = [generation.estimate(config) for config in configs]
+    copies = generation.config.dupe_factor
+    rows: dict[str, Callable[[Estimate], str]] = {
+        "instances": lambda cost: f"{cost.instances * scale * copies:,.0f}",
+        "tokens an instance": lambda cost: f"{cost.instance_tokens / max(1, cost.instances):.1f}",
+        "padding": lambda cost: f"{cost.padding:.1%}",
+        "shards": lambda cost: f"{pools.train * copies + pools.eval:,}",
+        "MB": lambda cost: f"{cost.shard_bytes * scale * copies / 1e6:,.0f}",
+        "seconds": lambda cost: f"{_seconds(cost, scale, copies, runner.num_workers):,.0f}",
+    }
+    for name, describe_cost in rows.items():
+        table.add_row(name, *map(describe_cost, costs))
+    console.print(
+        f"About {documents:,.0f} documents, {content_bytes / 1e6:,.1f} MB of text without blanks, by a sample of "
+        f"{len(sample.documents):,} documents ({sample.share:.1%} of the input)"
+    )
+    console.print(table)
+    for reason, number in sample.set_aside.items():
+        console.print(f"In the sample {number:,} more documents cannot be used: {reason}", style="yellow")
+    console.print(
+        f"{count(copies, 'copy', 'copies')}, {count(runner.num_workers, 'worker', 'workers')}. Nothing was written."
+    )
+
+
+def _seconds(cost: Estimate, scale: float, copies: int, num_workers: int) -> float:
+    return SECONDS_TO_START + (cost.tokenize_seconds + cost.build_seconds * copies) * scale / num_workers

@@ -1,0 +1,74 @@
+"""`generate`: check first, say what will be made, have it made here or elsewhere, say what was made."""
+
+import json
+import os
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from deploy.dry_run import show_dry_run
+from deploy.generate_elsewhere import generate_elsewhere
+from deploy.generate_here import generate_here
+from deploy.generation import Generation, RunOptions
+from deploy.inputs import check_apart, describe, load_vocab
+from deploy.local import LocalRunner
+from deploy.outputs import check_output
+from deploy.show import new_console, show_summary
+from pipeline.documents import ReadOptions
+from pipeline.files import list_files
+from pipeline.plan import Target
+from pipeline.schema import DatasetInfo
+from pipeline.storage import write_text
+
+
+def generate_datasets(
+    inputs: Sequence[str], vocab_file: str, targets: Sequence[Target], reading: ReadOptions, options: RunOptions
+) -> None:
+    """Inputs and a vocabulary -> datasets, one for each target; targets differ in the lengths of instances alone.
+
+    Raises InputError before any work where it can be seen to fail.
+    """
+    console = new_console()
+    vocab = load_vocab(vocab_file)
+    files = list_files(inputs)
+    runner = options.runner or LocalRunner.prepare(files, options.num_workers)
+    for path in (vocab_file, *(target.output for target in targets)):
+        check_apart(inputs, files, path)
+    generation = Generation(console, inputs, files, vocab, targets, reading, options)
+    for target in targets:
+        check_output(target.output, generation.identify(target), options.overwrite or options.dry_run)
+    if vocab.has_upper_case and not targets[0].config.cased:
+        console.print(
+            f"{vocab_file} has tokens in upper case; if it was trained with --cased, say so here.", style="yellow"
+        )
+    console.print(f"Reading {describe(files)}")
+    if options.dry_run:
+        show_dry_run(generation, runner)
+        return
+
+    started, clock = datetime.now(UTC), time.monotonic()
+    if isinstance(runner, LocalRunner):
+        facts = generate_here(generation, runner)
+    else:
+        facts = generate_elsewhere(generation, runner)
+    run = {
+        "inputs": list(inputs),
+        "files": len(files),
+        "reading": asdict(reading),
+        "vocab_file": vocab_file,
+        **facts,
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(time.monotonic() - clock, 1),
+        "platform": platform.platform(),
+        "versions": {name: version(name) for name in ("maskmill", "apache-beam", "numpy", "sentencex")},
+    }
+    for target in targets:
+        write_text(os.path.join(target.output, "run.json"), json.dumps(run, indent=1) + "\n")
+    if not options.wait:
+        return
+    for target in targets:
+        show_summary(console, target.output, DatasetInfo.load(target.output), time.monotonic() - clock)
+    console.print(f"Look at it with: maskmill inspect {targets[0].output}")

@@ -1,0 +1,93 @@
+"""`generate` on an engine elsewhere: one job does all of it, here its progress is shown."""
+
+import os
+from typing import Any
+
+from deploy.generation import Generation
+from deploy.inputs import show_reading
+from deploy.jobs import Job
+from deploy.outputs import prepare_output
+from deploy.progress import Done, Work, show_progress
+from deploy.remote import RemoteRunner, RunningJob
+from pipeline.pools import Pools
+from pipeline.rejected import REJECTED, rejected_names
+from pipeline.schema import DatasetInfo
+from pipeline.storage import remove_files
+from pipeline.unfinished import Unfinished
+
+SECONDS_BETWEEN_LOOKS = 2.0
+
+
+def generate_elsewhere(generation: Generation, runner: RemoteRunner) -> dict[str, Any]:
+    """Makes the datasets, or has it begun where it is not waited for, and returns the facts of the run.
+
+    Goes on with a run that was interrupted.
+    """
+    console, targets, options = generation.console, generation.targets, generation.options
+    work = _weigh(generation)
+    finished = [prepare_output(t.output, generation.identify(t), options.overwrite) for t in targets]
+    if done := sum(map(len, finished)):
+        console.print(f"Going on with an interrupted run: {done} shards are finished")
+    remove_files(generation.folder, rejected_names(generation.folder))
+    arguments = {
+        "inputs": generation.inputs,
+        "options": generation.reading,
+        "vocab": generation.vocab,
+        "targets": targets,
+        "finished": finished,
+        "max_rejected": options.max_rejected,
+        "rejected": generation.folder,
+    }
+    console.print(
+        f"Building about {work.shards} shards, {work.instances:,.0f} instances, from about {work.documents:,} "
+        f"documents: about {work.seconds:,.0f} s of one processor"
+    )
+    try:
+        with console.status(f"Submitting the job to {runner.name}"):
+            job = runner.submit(Job("generate_dataset", arguments))
+        console.print(f"Submitted {job.description}")
+        if options.wait:
+            _wait(generation, job, work)
+    except Exception:
+        for target in targets:
+            if not (unfinished := Unfinished(target.output)).names():
+                unfinished.remove()  # nothing to go on with
+        raise
+    return {"runner": runner.name, "job": job.description}
+
+
+def _wait(generation: Generation, job: RunningJob, work: Work) -> None:
+    def look() -> Done:
+        shards = sum(len(Unfinished(target.output).names()) for target in generation.targets)
+        documents = job.counters().get("documents_tokenized", 0)
+        return Done(documents, shards, int(work.instances * shards / work.shards), job.state())
+
+    with show_progress(generation.console, look, work, SECONDS_BETWEEN_LOOKS):
+        job.wait()
+    counts = DatasetInfo.load(generation.targets[0].output).counts
+    flat = {
+        f"{section}/{name}": n for section in ("set_aside", "repaired") for name, n in counts.get(section, {}).items()
+    }
+    show_reading(generation.console, flat)
+    if "set_aside" in counts:
+        place = os.path.join(generation.folder, REJECTED)
+        generation.console.print(f"What was set aside is listed in {place}", style="yellow")
+
+
+def _weigh(generation: Generation) -> Work:
+    """The work of a run, by a sample alone: nothing is measured yet."""
+    sample, costs = generation.sample, generation.costs
+    content_bytes = sample.content_bytes / sample.share
+    documents = int(len(sample.documents) / sample.share)
+    scale = content_bytes / max(1, sample.content_bytes)
+    pools = Pools.plan(generation.config, documents, int(content_bytes))
+    configs = [target.config for target in generation.targets]
+    return Work(
+        documents=documents,
+        megabytes=content_bytes / 1e6,
+        shards=sum(pools.train * config.dupe_factor + pools.eval for config in configs),
+        shards_before=0,
+        instances=sum(cost.instances * scale * config.copies for cost, config in zip(costs, configs)),
+        tokenize_seconds=costs[0].tokenize_seconds * scale,
+        build_seconds=sum(cost.build_seconds * scale * config.copies for cost, config in zip(costs, configs)),
+    )

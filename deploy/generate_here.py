@@ -1,0 +1,179 @@
+"""`generate` on this machine: measure, divide into pools, build the shards in passes that the memory allows."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deploy.generation import Generation, count
+from deploy.inputs import show_reading
+from deploy.jobs import Job, run_for_results, share_out
+from deploy.local import LocalRunner, WorkerLostError
+from deploy.memory import machine_memory, plan_passes
+from deploy.outputs import check_output, keep_rejected, prepare_output, remove_temporaries
+from deploy.progress import Done, Work, show_progress
+from pipeline.corpus import check_corpus, count_set_aside
+from pipeline.duplicates import find_duplicates
+from pipeline.manifest import write_manifest
+from pipeline.plan import plan_shards
+from pipeline.pools import Pools
+from pipeline.rejected import REJECTED
+from pipeline.storage import is_remote
+from pipeline.tally import read_tally
+from pipeline.unfinished import Unfinished
+
+MAX_RETRIES = 3  # of a pass in which a worker process was killed
+SECONDS_TO_START = 3.0
+SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_BETWEEN_LISTINGS = 5.0  # of a folder in Cloud Storage
+
+
+def generate_here(generation: Generation, runner: LocalRunner) -> dict[str, Any]:
+    """Makes the datasets, and returns the facts of the run. Goes on with a run that was interrupted."""
+    console, targets, options = generation.console, generation.targets, generation.options
+    with runner.scratch() as rejected:
+        corpus, duplicates = _measure(generation, runner, rejected)
+        for target in targets:
+            identity = {**generation.identify(target), "documents": corpus["fingerprint"]}
+            check_output(target.output, identity, options.overwrite)
+        keep_rejected(rejected, generation.folder)
+    if count_set_aside(corpus):
+        console.print(f"What was set aside is listed in {os.path.join(generation.folder, REJECTED)}", style="yellow")
+    check_corpus(generation.inputs, corpus, generation.config.objective, options.max_rejected)
+    show_reading(console, corpus)
+    console.print(f"{corpus['documents']:,} documents, {corpus['bytes'] / 1e6:,.1f} MB of text without blanks")
+    pools = Pools.plan(generation.config, corpus["documents"], corpus["bytes"])
+    memory_limit = options.memory_limit or machine_memory() // 2
+    scale = corpus["bytes"] / max(1, generation.costs[0].content_bytes)
+    packed_bytes = int(generation.costs[0].packed_bytes * scale)
+
+    def plan(wanted: Sequence[int]) -> list[list[int]]:
+        return plan_passes(wanted, len(pools), packed_bytes, memory_limit, runner.num_workers)
+
+    plan(range(len(pools)))  # which may fail, before anything is removed
+    for target in targets:
+        identity = {**generation.identify(target), "documents": corpus["fingerprint"]}
+        prepare_output(target.output, identity, options.overwrite)
+    build = _Build(generation, runner, pools, duplicates, plan)
+    work = _weigh(generation, pools, corpus, build.finished())
+    if work.shards_before:
+        console.print(f"Going on with an interrupted run: {work.shards_before} of {work.shards} shards are finished")
+    passes = -(-len(plan(build.pools_left())) // runner.num_workers)
+    shard_bytes = sum(
+        cost.shard_bytes * scale * target.config.copies for cost, target in zip(generation.costs, targets)
+    )
+    console.print(
+        f"Building {work.shards} shards, about {shard_bytes / 1e6:,.0f} MB, from {corpus['documents']:,} "
+        f"documents in {count(passes, 'pass', 'passes')} with {count(runner.num_workers, 'worker', 'workers')}: about "
+        f"{work.seconds / runner.num_workers + SECONDS_TO_START:,.0f} s, in {memory_limit / 1e6:,.0f} MB of memory"
+    )
+    with runner.scratch() as scratch:
+        build.run(os.path.join(scratch, "tokenized"), work)
+    for target in targets:
+        write_manifest(target, generation.vocab, pools, corpus)
+    for target in targets:
+        Unfinished(target.output).remove()  # not before all are whole: else a kill in between could not be gone on from
+    return {"num_workers": runner.num_workers, "memory_limit": memory_limit, "passes": passes}
+
+
+def _measure(generation: Generation, runner: LocalRunner, rejected: str) -> tuple[Counter[str], Container[bytes]]:
+    """Reads the corpus once, cheaply; returns its measures, and the keys of the documents to leave out.
+
+    What is set aside is listed in the folder `rejected`.
+    """
+    job = Job("measure_corpus", {"inputs": generation.inputs, "options": generation.reading, "rejected": rejected})
+
+    def measure(duplicates: Container[bytes]) -> tuple[bytes, Counter[str]]:
+        jobs = share_out(runner, job.with_arguments(duplicates=duplicates))
+        arrays, counts = zip(*run_for_results(runner, jobs))
+        return b"".join(found["keys"].tobytes() for found in arrays), sum(counts, Counter())
+
+    with generation.console.status("Measuring the corpus"):
+        keys, corpus = measure(())
+        if duplicates := find_duplicates(keys):
+            _, corpus = measure(duplicates)
+    return corpus, duplicates
+
+
+def _weigh(generation: Generation, pools: Pools, corpus: Counter[str], finished: Sequence[set[str]]) -> Work:
+    """The work of a run, from one copy of a sample for each target."""
+    costs = generation.costs
+    scale = corpus["bytes"] / max(1, costs[0].content_bytes)
+    configs = [target.config for target in generation.targets]
+    return Work(
+        documents=corpus["documents"],
+        megabytes=corpus["bytes"] / 1e6,
+        shards=sum(pools.train * config.dupe_factor + pools.eval for config in configs),
+        shards_before=sum(map(len, finished)),
+        instances=sum(cost.instances * scale * config.copies for cost, config in zip(costs, configs)),
+        tokenize_seconds=costs[0].tokenize_seconds * scale,
+        build_seconds=sum(cost.build_seconds * scale * config.copies for cost, config in zip(costs, configs)),
+    )
+
+
+@dataclass(frozen=True)
+class _Build:
+    """The shards that are to be built."""
+
+    generation: Generation
+    runner: LocalRunner
+    pools: Pools
+    duplicates: Container[bytes]
+    plan: Callable[[Sequence[int]], list[list[int]]]  # pools -> the pools of each pass
+
+    def finished(self) -> list[set[str]]:
+        """The names of the shards that are finished, for each target."""
+        return [Unfinished(target.output).names() for target in self.generation.targets]
+
+    def pools_left(self) -> list[int]:
+        """The pools that have a shard which is not finished."""
+        finished = self.finished()
+        return [
+            pool
+            for pool in range(len(self.pools))
+            if any(
+                shard.path not in names
+                for target, names in zip(self.generation.targets, finished)
+                for shard in plan_shards(self.pools, target.config, pool)
+            )
+        ]
+
+    def run(self, progress: str, work: Work) -> None:
+        """Builds them; once more those that are missing when a worker process was killed."""
+        generation = self.generation
+        arguments = {
+            "inputs": generation.inputs,
+            "options": generation.reading,
+            "vocab": generation.vocab,
+            "targets": generation.targets,
+            "pools": self.pools,
+            "duplicates": self.duplicates,
+            "progress": progress,
+        }
+        job = Job("generate_shards", arguments)
+
+        def look() -> Done:
+            shards = sum(map(len, self.finished()))
+            return Done(read_tally(progress), shards, int(work.instances * shards / work.shards))
+
+        pause = SECONDS_BETWEEN_LISTINGS if is_remote(generation.folder) else SECONDS_BETWEEN_LOOKS
+        with show_progress(generation.console, look, work, pause):
+            try:
+                self._run_passes(job)
+            finally:
+                for target in generation.targets:
+                    remove_temporaries(target.output)
+
+    def _run_passes(self, job: Job) -> None:
+        for retries_left in reversed(range(MAX_RETRIES + 1)):
+            passes = self.plan(self.pools_left())
+            try:
+                self.runner.run([job.with_arguments(wanted=wanted, finished=self.finished()) for wanted in passes])
+                return
+            except WorkerLostError:
+                if not retries_left:
+                    raise
+                self.generation.console.print(
+                    "A worker process was killed; going on with what is finished", style="yellow"
+                )

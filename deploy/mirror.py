@@ -1,0 +1,66 @@
+"""The folder of a model in Cloud Storage, as a folder of this machine while it is worked with.
+
+A training writes logs that grow, and checkpoints that are memory-mapped when they are read: neither is for objects.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from shutil import copyfileobj
+
+from pipeline.storage import create_file, is_remote, list_names, open_file, remove_files
+from tokenizer.errors import InputError
+
+
+@dataclass
+class Mirror:
+    """A folder here, `local`, and the one that it stands for; the same one unless that is in Cloud Storage."""
+
+    local: Path
+    remote: str
+    _sent: dict[str, tuple[int, int]] = field(default_factory=dict)  # name -> size and time of change
+
+    def send(self) -> None:
+        """Brings the other folder up to date: what is new or changed first, then what is gone."""
+        if not is_remote(self.remote):
+            return
+        for name, state in sorted(self._states().items()):
+            if self._sent.get(name) != state:
+                with open(self.local / name, "rb") as source, create_file(os.path.join(self.remote, name)) as target:
+                    copyfileobj(source, target)
+                self._sent[name] = state
+        gone = [name for name in self._sent if not (self.local / name).exists()]
+        remove_files(self.remote, gone)
+        for name in gone:
+            del self._sent[name]
+
+    def fetch(self) -> None:
+        """Fills the folder here."""
+        for name in list_names(self.remote):
+            with open_file(os.path.join(self.remote, name)) as source, open(self.local / name, "wb") as target:
+                copyfileobj(source, target)
+        self._sent = self._states()
+
+    def _states(self) -> dict[str, tuple[int, int]]:
+        files = (entry for entry in os.scandir(self.local) if entry.is_file() and not entry.name.startswith("."))
+        return {entry.name: (entry.stat().st_size, entry.stat().st_mtime_ns) for entry in files}
+
+
+@contextmanager
+def mirror(folder: str) -> Iterator[Mirror]:
+    """Fetches a folder from Cloud Storage, and sends back at the end what has changed; one that is here stays."""
+    if not is_remote(folder):
+        yield Mirror(Path(folder), folder)
+        return
+    with tempfile.TemporaryDirectory(prefix="maskmill-") as local:
+        mirrored = Mirror(Path(local), folder)
+        mirrored.fetch()
+        try:
+            yield mirrored
+        except InputError as error:
+            raise InputError(str(error).replace(local, folder)) from error
+        finally:
+            mirrored.send()

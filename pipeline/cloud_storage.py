@@ -1,0 +1,213 @@
+"""Objects of Cloud Storage, for `storage`, whose functions say what these do.
+
+Google's client tries again, for two minutes, what a service that is busy refused and what a network lost. An object
+appears whole or not at all, so it needs no temporary name.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import cache
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from tokenizer.errors import InputError, first_line
+
+if TYPE_CHECKING:
+    from google.cloud.storage import Blob, Client
+
+SCHEME = "gs://"
+CHUNK_BYTES = 8 << 20  # of an object, fetched or sent at a time
+THREADS = 8  # fewer than the connections that the client keeps
+LISTED = "items(name,size,generation),prefixes,nextPageToken"  # all that is asked of a listing
+PROBE = ".maskmill-can-write"
+
+_listed: dict[str, tuple[int, int]] = {}  # size and generation of objects that were listed
+
+
+def find_files(name: str) -> list[str]:
+    """As in `storage`."""
+    bucket, key = _split(name)
+    pattern = re.search(r"[*?\[]", key)
+    prefix = key[: pattern.start()] if pattern else key
+    folder = f"{key.rstrip('/')}/".lstrip("/")
+
+    def is_named(object_name: str) -> bool:
+        if object_name.endswith("/"):
+            return False  # what some tools make of an empty folder
+        if pattern:
+            return re.fullmatch(_translate(key), object_name) is not None
+        is_below = object_name.startswith(folder) and not _is_hidden(object_name.removeprefix(folder).split("/"))
+        return object_name == key or is_below
+
+    found = []
+    with _one_sentence(name):
+        for blob in _client().list_blobs(bucket, prefix=prefix, fields=LISTED):
+            if is_named(blob.name):
+                path = f"{SCHEME}{bucket}/{blob.name}"
+                _listed[path] = blob.size, blob.generation
+                found.append(path)
+    return found
+
+
+def _is_hidden(parts: list[str]) -> bool:
+    return any(part.startswith(".") for part in parts)
+
+
+def _translate(pattern: str) -> str:
+    """A glob pattern as a regular expression: * and ? stay within a folder, ** does not."""
+    parts = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    return "".join(parts.get(part, part if part.startswith("[") else re.escape(part)) for part in _split_glob(pattern))
+
+
+def _split_glob(pattern: str) -> list[str]:
+    return re.findall(r"\*\*/|\*\*|\*|\?|\[[^\]]+\]|.", pattern, re.DOTALL)
+
+
+def list_names(folder: str) -> list[str]:
+    """As in `storage`."""
+    return sorted(name for name in _below(folder, delimiter="/") if name)
+
+
+def _below(folder: str, delimiter: str | None = None) -> Iterator[str]:
+    """The names of the objects below a folder, relative to it; with a delimiter those directly in it."""
+    bucket, key = _split(folder)
+    prefix = f"{key.rstrip('/')}/".lstrip("/")
+    with _one_sentence(folder):
+        for blob in _client().list_blobs(bucket, prefix=prefix, delimiter=delimiter, fields=LISTED):
+            _listed[f"{SCHEME}{bucket}/{blob.name}"] = blob.size, blob.generation
+            yield blob.name.removeprefix(prefix)
+
+
+def exists(path: str) -> bool:
+    """As in `storage`."""
+    with _one_sentence(path):
+        return cast(bool, _blob(path).exists())
+
+
+def size_of(path: str) -> int:
+    """As in `storage`."""
+    return _describe(path)[0]
+
+
+def version_of(path: str) -> str:
+    """As in `storage`."""
+    return str(_describe(path)[1])
+
+
+def _describe(path: str) -> tuple[int, int]:
+    if path not in _listed:
+        with _one_sentence(path):
+            blob = _blob(path)
+            blob.reload()
+            _listed[path] = cast(int, blob.size), cast(int, blob.generation)
+    return _listed[path]
+
+
+@contextmanager
+def open_file(path: str, version: str | None) -> Iterator[BinaryIO]:
+    """As in `storage`. What is written to the object meanwhile is not read: it is a generation of its own."""
+    with _one_sentence(path):
+        blob = _blob(path)
+        blob.reload()
+        if version and str(blob.generation) != version:
+            raise _changed(path)
+    with _one_sentence(path, _changed), blob.open("rb", chunk_size=CHUNK_BYTES) as file:
+        yield cast(BinaryIO, file)
+
+
+def _changed(path: str) -> InputError:
+    return InputError(f"{path} changed while it was read; run this again when nothing writes to it")
+
+
+def _missing(path: str) -> InputError:
+    return InputError(f"{path} is not there (or its bucket); check the name and the project")
+
+
+@contextmanager
+def create_file(path: str) -> Iterator[BinaryIO]:
+    """As in `storage`."""
+    _listed.pop(path, None)
+    with _one_sentence(path, done="written"), _blob(path).open("wb", chunk_size=CHUNK_BYTES, ignore_flush=True) as file:
+        yield cast(BinaryIO, file)
+
+
+def write_bytes(path: str, data: bytes) -> None:
+    """As in `storage`."""
+    _listed.pop(path, None)
+    with _one_sentence(path, done="written"):
+        _blob(path).upload_from_string(data, content_type="application/octet-stream")
+
+
+def remove_files(folder: str, names: Iterable[str]) -> None:
+    """As in `storage`."""
+    from google.api_core.exceptions import NotFound
+
+    def remove(name: str) -> None:
+        path = os.path.join(folder, name)
+        _listed.pop(path, None)
+        with _one_sentence(path, done="removed"), suppress(NotFound):
+            _blob(path).delete()
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        list(threads.map(remove, names))
+
+
+def remove_folder(folder: str) -> None:
+    """As in `storage`."""
+    remove_files(folder, _below(folder))
+
+
+def make_folder(folder: str) -> None:
+    """There is nothing to make."""
+
+
+def check_writable(folder: str) -> None:
+    """As in `storage`."""
+    with _one_sentence(folder, done="written to"):
+        probe = _blob(os.path.join(folder, PROBE))
+        probe.upload_from_string(b"")
+        probe.delete()
+
+
+@contextmanager
+def _one_sentence(path: str, on_missing: Callable[[str], InputError] = _missing, done: str = "read") -> Iterator[None]:
+    """Raises what goes wrong with an object as InputError; `done` is what was to be done with it."""
+    from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, Unauthorized
+    from google.auth.exceptions import GoogleAuthError
+    from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
+    from requests import RequestException
+
+    try:
+        yield
+    except NotFound as error:
+        raise on_missing(path) from error
+    except (GoogleAuthError, Forbidden, Unauthorized) as error:
+        raise InputError(
+            f"{path} cannot be {done} with the credentials found here ({first_line(error)}); "
+            "run 'gcloud auth application-default login', or set GOOGLE_APPLICATION_CREDENTIALS"
+        ) from error
+    except (GoogleAPIError, InvalidResponse, DataCorruption, RequestException) as error:
+        raise InputError(f"{path} cannot be {done} ({first_line(error)}); try again, or use a local path") from error
+
+
+@cache
+def _client() -> "Client":
+    # On a machine that is not Google's, the search for credentials ends with waiting for one that is: 3 s, not 20.
+    os.environ.setdefault("GCE_METADATA_DETECT_RETRIES", "1")
+    from google.cloud.storage import Client
+
+    return Client()
+
+
+def _blob(path: str) -> "Blob":
+    bucket, key = _split(path)
+    return _client().bucket(bucket).blob(key)
+
+
+def _split(path: str) -> tuple[str, str]:
+    bucket, _, key = path.removeprefix(SCHEME).partition("/")
+    if not bucket:
+        raise InputError(f"{path} names no bucket; expected gs://bucket/name")
+    return bucket, key

@@ -1,0 +1,16 @@
+"""A number that several processes add up in a file of this machine."""
+
+from contextlib import suppress
+
+
+def add_to_tally(path: str, number: int) -> None:
+    """Adds a number."""
+    with open(path, "a") as file:
+        file.write(f"{number}\n")
+
+
+def read_tally(path: str) -> int:
+    """The sum of what was added; 0 where nothing was."""
+    with suppress(FileNotFoundError), open(path) as file:
+        return sum(map(int, file.read().split()))
+    return 0

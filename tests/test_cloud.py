@@ -1,0 +1,140 @@
+"""Everything in Cloud Storage: what the commands write there is what they write here."""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from cloud import emulator, faulty_network
+from command import SMALL, assert_refused, maskmill, refuse, run
+from google.cloud.storage import Client
+
+from pipeline import cloud_storage
+
+BERT = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+
+
+@pytest.fixture(scope="module")
+def server():
+    with emulator() as url:
+        yield url
+
+
+@pytest.fixture
+def bucket(server, monkeypatch):
+    """An empty bucket, to which a network leads that fails now and then."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", server)
+    bucket = Client().bucket("work")
+    if bucket.exists():
+        bucket.delete_blobs(list(bucket.list_blobs()))
+    else:
+        bucket.create()
+    kinds = itertools.cycle(["429", "lost", "503", "reset"])
+    with faulty_network(server, lambda *request: next(kinds) if request[2] % 17 == 9 else None) as (url, faults):
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+        yield bucket
+    assert faults
+
+
+def objects_of(bucket, folder: str) -> dict[str, bytes]:
+    """The objects in a folder by name, but for what is about the run."""
+    found = {
+        blob.name.removeprefix(f"{folder}/"): blob.download_as_bytes() for blob in bucket.list_blobs(prefix=folder)
+    }
+    return {name: content for name, content in found.items() if name != "run.json"}
+
+
+def files_of(folder) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "run.json"}
+
+
+def test_vocab_and_generate_write_there_what_they_write_here(tmp_path, bucket, corpus_file):
+    documents = [json.dumps({"text": text}) for text in corpus_file.read_text().split("\n\n")]
+    (tmp_path / "corpus.jsonl").write_text("\n".join([*documents, "{broken"]))
+    bucket.blob("in/corpus.jsonl").upload_from_filename(tmp_path / "corpus.jsonl")
+    options = [*SMALL, "--eval-fraction", 0.2, "--max-rejected", 0.1, "--shards-per-copy", 2]
+    for here, corpus in ((str(tmp_path / "here"), tmp_path / "corpus.jsonl"), ("gs://work/there", "gs://work/in")):
+        vocab = maskmill("vocab", corpus, "--output", f"{here}/vocab.txt", "--vocab-size", 90, "--max-rejected", 0.1)
+        assert vocab.returncode == 0, vocab.stderr
+        result = maskmill("generate", corpus, "--vocab-file", f"{here}/vocab.txt", "--output", f"{here}/out", *options)
+        assert result.returncode == 0, result.stderr
+    there = objects_of(bucket, "there/out")
+    here_files = files_of(tmp_path / "here" / "out")
+    rejected = [json.loads(files.pop("rejected-00000.jsonl")) for files in (here_files, there)]
+    assert rejected[1]["file"] == "gs://work/in/corpus.jsonl"
+    assert rejected[0] | {"file": ""} == rejected[1] | {"file": ""}
+    assert there == here_files
+    assert objects_of(bucket, "there").keys() == {
+        "vocab.txt", "tokenizer.json", *(f"out/{name}" for name in there), "out/run.json", "out/rejected-00000.jsonl",
+    }  # fmt: skip
+    printed = maskmill("inspect", "gs://work/there/out")
+    assert printed.returncode == 0, printed.stderr
+    assert "Example 3 of" in printed.stdout
+    again = maskmill("generate", "gs://work/in", "--vocab-file", "gs://work/there/vocab.txt", "--output",
+                     "gs://work/there/out", *options)  # fmt: skip
+    assert_refused(again, "output gs://work/there/out holds a dataset; give another folder, or --overwrite")
+
+
+def test_a_run_there_that_is_killed_goes_on(tmp_path, bucket, corpus_file, small_vocab_file):
+    bucket.blob("vocab.txt").upload_from_filename(small_vocab_file)
+    options = ["--vocab-file", "gs://work/vocab.txt", *SMALL, "--dupe-factor", 40]
+    assert maskmill("generate", corpus_file, *options, "--output", tmp_path / "here").returncode == 0
+    command = ["generate", str(corpus_file), *map(str, options), "--output", "gs://work/out"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from deploy.cli import main; main(prog_name='maskmill')", *command],
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while len(list(bucket.list_blobs(prefix="out/.unfinished/instances"))) < 3:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not bucket.blob("out/dataset_info.json").exists()
+    result = maskmill(*command)
+    assert result.returncode == 0, result.stderr
+    assert "Going on with an interrupted run" in result.stdout
+    assert objects_of(bucket, "out") == files_of(tmp_path / "here")
+
+
+def test_a_bucket_that_is_not_there_is_named_before_any_work(bucket, corpus_file, small_vocab_file):
+    result = maskmill("generate", corpus_file, "--vocab-file", small_vocab_file, "--output", "gs://no-such-one/out")
+    assert_refused(result, "gs://no-such-one/out is not there (or its bucket)")
+    result = maskmill("vocab", corpus_file, "--output", "gs://no-such-one/vocab.txt")
+    assert_refused(result, "gs://no-such-one is not there (or its bucket)")
+    assert_refused(maskmill("inspect", "gs://no-such-one/out"), "gs://no-such-one/out is no dataset")
+
+
+def test_a_model_is_trained_evaluated_and_exported_there(tmp_path, bucket, corpus_file, small_vocab_file):
+    pytest.importorskip("tensorflow", reason="needs the [train] extra")
+    (tmp_path / "bert.json").write_text(json.dumps({**BERT, "max_position_embeddings": 32}))
+    cloud_storage._client.cache_clear()
+    train = ["--bert-config", tmp_path / "bert.json", "--train-batch-size", 8, "--save-checkpoints-steps", 3]
+    generate = ["--vocab-file", small_vocab_file, *SMALL, "--eval-fraction", 0.2]
+    filled = {}
+    for place in (str(tmp_path), "gs://work"):
+        model = ["--model-dir", f"{place}/model"]
+        run("generate", corpus_file, *generate, "--output", f"{place}/shards")
+        run("train", f"{place}/shards", *model, *train, "--num-train-steps", 8)
+        run("evaluate", f"{place}/shards", *model)
+        filled[place] = run("fill-mask", *model, "the [MASK] sat")
+        run("export", *model, "--output", f"{place}/huggingface")
+    assert filled[str(tmp_path)] == filled["gs://work"]
+    there, here = objects_of(bucket, "model"), files_of(tmp_path / "model")
+    logs = "events.out.tfevents"
+    assert {name for name in there if not name.startswith(logs)} == {name for name in here if not name.startswith(logs)}
+    for name in ("checkpoint-8.safetensors", "checkpoint-6.safetensors", "eval_results.txt", "vocab.txt"):
+        assert there[name] == here[name]
+    assert objects_of(bucket, "huggingface") == files_of(tmp_path / "huggingface")
+
+    bucket.blob("model/checkpoint-8.safetensors").delete()  # as if it had been preempted before
+    run("train", "gs://work/shards", *model, *train, "--num-train-steps", 8)
+    assert objects_of(bucket, "model")["checkpoint-8.safetensors"] == here["checkpoint-8.safetensors"]
+    refused = refuse("train", "gs://work/shards", *model, *train, "--num-train-steps", 9)
+    assert "gs://work/model holds a training with num_train_steps 8, this one has 9" in refused
+    cloud_storage._client.cache_clear()

@@ -1,0 +1,115 @@
+"""What travels to remote workers is the same from a checkout and from an installation."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from email import message_from_bytes
+from pathlib import Path
+
+import pytest
+
+from deploy.source_package import PACKAGES, find_setup_file, is_checkout
+from tokenizer.errors import InputError
+
+ROOT = Path(__file__).parent.parent
+FIELDS = ("Name", "Version", "Summary", "Requires-Python")
+
+
+def run_python(*arguments: object, cwd: Path, **environment: str) -> str:
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": "", **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> Path:
+    """A copy, because setuptools writes beside the sources."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder / name)
+    (folder / "tests").mkdir()
+    (folder / "tests" / "test_nothing.py").touch()
+    return folder
+
+
+def build_sdist(setup_file: Path, folder: Path) -> tarfile.TarFile:
+    """As Beam does where the `build` package is not there."""
+    run_python(setup_file.name, "sdist", "--dist-dir", folder, cwd=setup_file.parent)
+    (archive,) = folder.glob("*.tar.gz")
+    return tarfile.open(archive)
+
+
+def sources(sdist: tarfile.TarFile) -> dict[str, bytes]:
+    """The files of our packages, by name."""
+    found = {}
+    for member in sdist.getmembers():
+        name = member.name.partition("/")[2]
+        if member.isfile() and name.startswith(PACKAGES):
+            file = sdist.extractfile(member)
+            assert file
+            found[name] = file.read()
+    return found
+
+
+def metadata(sdist: tarfile.TarFile) -> dict[str, object]:
+    (name,) = [name for name in sdist.getnames() if name.endswith("egg-info/PKG-INFO")]
+    file = sdist.extractfile(name)
+    requires = sdist.extractfile(name.replace("PKG-INFO", "requires.txt"))
+    assert file
+    assert requires
+    message = message_from_bytes(file.read())
+    core = requires.read().decode().partition("\n[")[0].split()  # what follows are the extras
+    core = sorted(",".join(sorted(line.split(","))) for line in core)  # versions in any order
+    return {**{name: message[name] for name in FIELDS}, "requires": core}
+
+
+def test_an_installed_maskmill_makes_the_package_that_a_checkout_makes(checkout, tmp_path):
+    site = tmp_path / "site"
+    run_python("-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", tmp_path, ".", cwd=checkout)
+    (wheel,) = tmp_path.glob("*.whl")
+    run_python("-m", "pip", "install", "-q", "--no-deps", "--target", site, wheel, cwd=tmp_path)
+    code = """
+import shutil, sys
+from pathlib import Path
+from deploy import source_package
+assert source_package.HOME == Path(sys.argv[1])
+with source_package.find_setup_file() as setup_file:
+    shutil.copytree(setup_file.parent, sys.argv[2])
+assert not setup_file.exists()
+"""
+    run_python("-c", code, site, tmp_path / "made", cwd=tmp_path, PYTHONPATH=str(site))
+    ours = build_sdist(checkout / "setup.py", tmp_path / "ours")
+    made = build_sdist(tmp_path / "made" / "setup.py", tmp_path / "theirs")
+    assert sources(ours) == sources(made)
+    assert "tokenizer/unicode_14.txt" in sources(made)
+    assert metadata(ours) == metadata(made)
+    assert not [name for sdist in (ours, made) for name in sdist.getnames() if "/tests/" in name]
+    assert "tensorflow" not in str(metadata(made))
+
+
+def test_a_checkout_is_built_from_its_own_setup_py():
+    with find_setup_file() as setup_file:
+        assert setup_file == ROOT / "setup.py"
+        assert setup_file.is_absolute()
+
+
+def test_another_packages_setup_py_is_not_ours(tmp_path):
+    assert not is_checkout(tmp_path)
+    (tmp_path / "setup.py").write_text("from setuptools import setup\nsetup(name='other')\n")
+    assert not is_checkout(tmp_path)
+    assert is_checkout(ROOT)
+
+
+def test_setuptools_missing_is_one_sentence(monkeypatch):
+    monkeypatch.setattr("deploy.source_package.find_spec", lambda _: None)
+    with pytest.raises(InputError, match=r"setuptools is not installed here.*pip install"), find_setup_file():
+        pass
