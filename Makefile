@@ -24,7 +24,7 @@ bench: $(VENV)/test  ## speed and memory, see benchmarks/README.md
 fuzz: $(VENV)/test  ## damaged files of every format, many more than the tests try
 	MASKMILL_FUZZ_CASES=20000 $(VENV)/bin/pytest tests/test_fuzz.py
 
-test-images: $(VENV)/test  ## builds the images with buildah and runs them; needs root and: apt-get install buildah debootstrap
+test-images: $(VENV)/test  ## builds the images and runs them; as root, after: apt-get install buildah debootstrap
 	$(VENV)/bin/python tests/images/build_and_run.py
 
 clean:
