@@ -5,7 +5,8 @@ ones made here, Debian's Python 3.11 from debootstrap, with Beam from PyPI for t
 themselves hold is not tested. Where Go is, the worker's base gets Beam's own boot program, and a Beam job runs in the
 image as on a cluster; else that step is left out, and said to be.
 
-All of it lies in one temporary folder and is deleted, unless MASKMILL_IMAGES names one to keep.
+All of it lies in one temporary folder and is deleted, unless MASKMILL_IMAGES names one to keep. STORAGE_DRIVER=overlay
+is faster than vfs, where it works.
 """
 
 import os
