@@ -22,9 +22,6 @@ from engines import (
     wheels_of_core,
 )
 
-# Beam makes of this the longest time that a job may take, where the job server is its own.
-PATIENCE = ["--job_server_timeout=600"]
-
 
 class CleanWorkers:
     """A job server and workers that Beam's boot program starts."""
@@ -32,7 +29,7 @@ class CleanWorkers:
     def __init__(self, python: Path, folder: Path, env: dict[str, str], job_port: int, pool_port: int):
         self.python, self.folder, self.env = python, folder, env
         self.runner = ["--runner", "portable", "--job-endpoint", f"localhost:{job_port}"]
-        self.beam = ["--", "--environment_type=EXTERNAL", f"--environment_config=localhost:{pool_port}", *PATIENCE]
+        self.beam = ["--", "--environment_type=EXTERNAL", f"--environment_config=localhost:{pool_port}"]
 
     def ask(self, code: str) -> str:
         """What Python prints in the workers' environment."""

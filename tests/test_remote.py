@@ -78,10 +78,12 @@ def test_an_error_there_is_one_sentence(tmp_path, corpus_file, small_vocab_file,
 def test_a_job_server_that_is_not_there_is_named(tmp_path, corpus_file, small_vocab_file):
     remote = ["--runner", "portable", "--job-endpoint", f"localhost:{free_port()}", "--vocab-file", small_vocab_file]
     result = maskmill("generate", corpus_file, "--output", tmp_path / "out", *remote, *LOOPBACK)
-    assert_refused(result, "job_endpoint localhost:", "does not answer; start the job server")
+    assert_refused(result, "job_endpoint localhost:", "does not answer", "start it, or check host and port")
     result = maskmill("generate", corpus_file, "--output", tmp_path / "out", *remote[:2], *remote[4:])
     assert_refused(result, "--runner portable needs --job-endpoint HOST:PORT", exit_code=2)
     result = maskmill("generate", corpus_file, "--output", tmp_path / "out", *remote, "--num-workers", 2)
     assert_refused(result, "--num-workers 2 is for this machine", exit_code=2)
     result = maskmill("generate", corpus_file, "--output", tmp_path / "out", *remote[4:], *LOOPBACK)
-    assert_refused(result, "--environment_type=LOOPBACK is given without --runner flink or portable", exit_code=2)
+    assert_refused(
+        result, "--environment_type=LOOPBACK is given without --runner flink, dataflow, portable", exit_code=2
+    )

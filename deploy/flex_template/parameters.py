@@ -33,7 +33,7 @@ FROM_LAUNCHER = (
 # ... and these have no place in a template.
 LEFT_OUT = {
     **dict.fromkeys(FROM_LAUNCHER, "the launcher hands it over"),
-    **dict.fromkeys(("runner", "no_wait", "wait", "dry_run"), "the launcher submits one job and ends"),
+    **dict.fromkeys(("runner", "no_wait", "dry_run", "prices"), "the launcher submits one job and ends"),
     **dict.fromkeys(("num_workers", "memory_limit"), "of the local runner; Dataflow has a num_workers of its own"),
     **dict.fromkeys(("job_endpoint", "flink_master"), "of other runners"),
 }
