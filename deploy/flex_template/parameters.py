@@ -33,7 +33,7 @@ FROM_LAUNCHER = (
 # ... and these have no place in a template.
 LEFT_OUT = {
     **dict.fromkeys(FROM_LAUNCHER, "the launcher hands it over"),
-    **dict.fromkeys(("runner", "no_wait", "wait", "dry_run"), "the launcher submits one job and ends"),
+    **dict.fromkeys(("runner", "no_wait", "dry_run", "prices"), "the launcher submits one job and ends"),
     **dict.fromkeys(("num_workers", "memory_limit"), "of the local runner; Dataflow has a num_workers of its own"),
     **dict.fromkeys(("job_endpoint", "flink_master"), "of other runners"),
 }
@@ -43,18 +43,6 @@ INPUTS_HELP = (
 )
 PATHS = {"vocab_file": "GCS_READ_FILE", "output": "GCS_WRITE_FOLDER"}
 GCS = r"gs://[^\n\r,]+"
-# Beam's own, declared because Dataflow refuses a parameter that the metadata does not name; left out where generate has
-# an option of the name.
-BEAM_PARAMETERS = [
-    {
-        "name": "sdk_container_image",
-        "label": "Sdk container image",
-        "helpText": "Image of the workers, from deploy/Dockerfile.worker. [default: Beam's, which installs maskmill at "
-        "start]",
-        "isOptional": True,
-        "regexes": [r"^[^\s]+$"],
-    }
-]
 
 
 def parameter_name(option: click.Option) -> str:
@@ -118,7 +106,6 @@ def build_metadata(command: click.Command) -> dict[str, Any]:
     }
     options = {name: option for name, option in options_by_name(command).items() if name not in LEFT_OUT}
     parameters = [make_parameter(name, option) for name, option in options.items()]
-    parameters += [parameter for parameter in BEAM_PARAMETERS if parameter["name"] not in options]
     parameters.sort(key=lambda parameter: parameter["isOptional"])  # the console asks for the required ones first
     return {
         "name": "maskmill generate",
