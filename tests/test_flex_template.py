@@ -9,7 +9,6 @@ import pytest
 from deploy.cli import generate
 from deploy.flex_template.main import to_arguments
 from deploy.flex_template.parameters import (
-    BEAM_PARAMETERS,
     LEFT_OUT,
     METADATA_FILE,
     build_metadata,
@@ -68,7 +67,7 @@ def test_metadata_holds_every_option_of_generate():
 def test_every_option_is_a_parameter_or_left_out(metadata):
     names = {parameter["name"] for parameter in metadata["parameters"]}
     assert not names & set(LEFT_OUT)
-    assert names == {"inputs", *options_by_name(generate)} - set(LEFT_OUT) | {one["name"] for one in BEAM_PARAMETERS}
+    assert names == {"inputs", *options_by_name(generate)} - set(LEFT_OUT)
     assert len(names) == len(metadata["parameters"])
 
 
@@ -186,12 +185,6 @@ def test_an_option_that_generate_lacks_is_beams():
     assert to_arguments(FROM_GCLOUD, without)[4:] == ["--", *FROM_GCLOUD[1:]]
 
 
-def test_a_beam_parameter_is_declared_once():
-    grown = click.Command("generate", params=[click.Option(["--sdk-container-image"], help="Image.")])
-    names = [parameter["name"] for parameter in build_metadata(grown)["parameters"]]
-    assert names == ["inputs", "sdk_container_image"]
-
-
 def test_unknown_flags_keep_their_form():
     _, beam = split_at_dashes(to_arguments(["--streaming", "--experiments=a,b", "--experiments=c"], command))
     assert beam == ["--streaming", "--experiments=a,b", "--experiments=c"]
@@ -208,12 +201,11 @@ def test_every_parameter_reaches_the_option_of_its_name(metadata):
     assert given == {"--" + name.replace("_", "-") for name in values if name != "inputs"}
 
 
-@pytest.mark.skipif(
-    "dataflow" not in next(option.type.choices for option in generate.params if option.name == "runner"),
-    reason="generate has no --runner dataflow yet",
-)
 def test_generate_takes_the_launchers_command_line():
     arguments = to_arguments([*BASIC, *FROM_GCLOUD], generate)
     context = generate.make_context("generate", arguments[1:])
     assert context.params["runner"] == "dataflow"
     assert context.params["inputs"][0] == "gs://b/corpus"
+    assert context.params["inputs"][1:] == tuple(
+        flag for flag in FROM_GCLOUD if flag.startswith(("--template_location", "--num_workers"))
+    )

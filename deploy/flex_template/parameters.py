@@ -43,18 +43,6 @@ INPUTS_HELP = (
 )
 PATHS = {"vocab_file": "GCS_READ_FILE", "output": "GCS_WRITE_FOLDER"}
 GCS = r"gs://[^\n\r,]+"
-# Beam's own, declared because Dataflow refuses a parameter that the metadata does not name; left out where generate has
-# an option of the name.
-BEAM_PARAMETERS = [
-    {
-        "name": "sdk_container_image",
-        "label": "Sdk container image",
-        "helpText": "Image of the workers, from deploy/Dockerfile.worker. [default: Beam's, which installs maskmill at "
-        "start]",
-        "isOptional": True,
-        "regexes": [r"^[^\s]+$"],
-    }
-]
 
 
 def parameter_name(option: click.Option) -> str:
@@ -118,7 +106,6 @@ def build_metadata(command: click.Command) -> dict[str, Any]:
     }
     options = {name: option for name, option in options_by_name(command).items() if name not in LEFT_OUT}
     parameters = [make_parameter(name, option) for name, option in options.items()]
-    parameters += [parameter for parameter in BEAM_PARAMETERS if parameter["name"] not in options]
     parameters.sort(key=lambda parameter: parameter["isOptional"])  # the console asks for the required ones first
     return {
         "name": "maskmill generate",
