@@ -38,8 +38,7 @@ class PortableRunner:
         return self.engine_options[-1].lstrip("-").replace("=", " ")
 
     def submit(self, job: Job, worker_bytes: int | None = None) -> "PortableJob":
-        """Has a job begun. Raises InputError where no job server answers."""
-        self._require_answer()
+        """Has a job begun."""
         options = [*self.engine_options, f"--job_server_timeout={SECONDS_OF_A_JOB}", *self.beam_options]
         is_staged = not any(option.startswith(("--environment_type=LOOPBACK", "--setup_file")) for option in options)
         logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
@@ -50,6 +49,7 @@ class PortableRunner:
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Runs jobs to their end, one after the other."""
+        self.check()
         for job in jobs:
             self.submit(job).wait()
 
@@ -63,7 +63,8 @@ class PortableRunner:
         finally:
             remove_folder(folder)
 
-    def _require_answer(self) -> None:
+    def check(self) -> None:
+        """Raises InputError when nothing listens there."""
         host, _, port = self.where.rpartition(" ")[2].rpartition(":")
         try:
             socket.create_connection((host.strip("[]"), int(port)), SECONDS_TO_ANSWER).close()
