@@ -7,12 +7,8 @@ As bench_generate.py has it; the cluster is that of `make test-flink`, which dow
 
 import argparse
 import os
-import resource
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -22,12 +18,15 @@ ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "corpus"
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "flink")]
 
+from bench_generate import run_process  # noqa: E402
 from cluster import FlinkCluster  # noqa: E402
 from engines import Servers  # noqa: E402
 
 from pipeline.documents import RawDocument, ReadOptions  # noqa: E402
 from pipeline.files import FilePart  # noqa: E402
 from pipeline.reading import read_documents  # noqa: E402
+
+MASKMILL = [sys.executable, "-c", "from deploy.cli import main; main(prog_name='maskmill')"]
 
 
 def main() -> None:
@@ -56,24 +55,12 @@ def main() -> None:
         options = ["--vocab-file", arguments.vocab, "--dupe-factor", arguments.dupe_factor]
         remote = ["--runner", "portable", "--job-endpoint", cluster.job_endpoint, "--", *cluster.worker_options]
         for label, more in (("two local workers", ["--num-workers", 2]), ("Flink, two TaskManagers", remote)):
-            command = ["generate", corpus, "--output", folder / label, *options, *more]
-            wall, cpu = run(command, servers)
+            command = [*MASKMILL, "generate", corpus, "--output", folder / label, *options, *more]
+            before = cpu_of(servers)
+            wall, cpu, _ = run_process([str(part) for part in command])
+            cpu += cpu_of(servers) - before
             table.add_row(label, f"{wall:.1f}", f"{cpu:.1f}", f"{megabytes / wall:.2f}")
         Console(width=100).print(table)
-
-
-def run(arguments: Sequence[object], servers: Servers) -> tuple[float, float]:
-    """Wall seconds and CPU seconds of a command and of the cluster meanwhile."""
-    start, before = time.perf_counter(), cpu_of_children() + cpu_of(servers)
-    code = "from deploy.cli import main; main(prog_name='maskmill')"
-    subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - start, cpu_of_children() + cpu_of(servers) - before
-
-
-def cpu_of_children() -> float:
-    """CPU seconds of the commands that ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def cpu_of(servers: Servers) -> float:

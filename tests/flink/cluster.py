@@ -85,8 +85,7 @@ def job_server_jar() -> Path:
     """Beam's job server for Flink in one jar, as docs/flink.md has a user make it."""
 
     def make(folder: Path) -> None:
-        shutil.copy(POM, folder / "pom.xml")
-        succeed(["mvn", "--quiet", "--batch-mode", "package"], cwd=folder)
+        succeed(["mvn", "--quiet", "--batch-mode", "--file", POM, f"-Dfolder={folder}/target", "package"])
         (folder / "target/flink-job-server-1.jar").rename(folder / "job-server.jar")
         shutil.rmtree(folder / "target")
 
