@@ -3,13 +3,16 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 CODE = tokenizer pipeline model deploy tests benchmarks setup.py
 
-.PHONY: demo test lint types bench fuzz clean
+.PHONY: demo test test-flink test-images lint types bench fuzz clean
 
 demo: $(VENV)/train  ## all of it, on the documentation of the installed Python packages
 	$(VENV)/bin/maskmill demo --output demo
 
 test: lint types  ## what CI runs
 	$(VENV)/bin/pytest
+
+test-flink: $(VENV)/test  ## a Flink cluster of three processes, made and ended here; downloads 400 MB the first time
+	$(VENV)/bin/pytest -m flink tests/flink
 
 lint: $(VENV)/test
 	$(VENV)/bin/ruff check $(CODE)
@@ -23,6 +26,9 @@ bench: $(VENV)/test  ## speed and memory, see benchmarks/README.md
 
 fuzz: $(VENV)/test  ## damaged files of every format, many more than the tests try
 	MASKMILL_FUZZ_CASES=20000 $(VENV)/bin/pytest tests/test_fuzz.py
+
+test-images: $(VENV)/test  ## builds the images and runs them; as root, after: apt-get install buildah debootstrap
+	$(VENV)/bin/python tests/images/build_and_run.py
 
 clean:
 	rm -rf $(VENV) build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -42,7 +42,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11",
-    package_data={"tokenizer": ["unicode_14.txt"]},
+    package_data={"tokenizer": ["unicode_14.txt"], "deploy": ["prices.json"]},
     packages=["tokenizer", "pipeline", "model", "deploy"],
     install_requires=CORE,
     extras_require={"train": TRAIN, "jax": [*TRAIN, *JAX], "test": TEST},

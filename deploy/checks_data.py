@@ -144,7 +144,7 @@ def check_place(inputs: Sequence[str], files: Sequence[str], place: str) -> Chec
 
 def check_output_folder(output: str, is_dataflow: bool = False) -> Check[bool]:
     """Whether the output can be written, and what is there already; returns the former."""
-    from deploy.outputs import dataset_names
+    from pipeline.outputs import dataset_names
     from pipeline.storage import check_writable
     from pipeline.unfinished import Unfinished
 

@@ -27,12 +27,15 @@ def check_engine(request: Request) -> Check[None]:
     else:
         remedy = f"give --job-endpoint HOST:PORT{' or --flink-master HOST:PORT' if name == 'flink' else ''}"
         yield Finding("options", "wrong", f"--runner {name} is not told where the engine is", remedy)
-    if any(option.startswith("--environment_type=LOOPBACK") for option in request.beam_options):
+    types = [option.partition("=")[2] for option in request.beam_options if option.startswith("--environment_type=")]
+    environment = types[-1] if types else "DOCKER"
+    if environment == "LOOPBACK":
         return  # the workers are processes of this machine: they have its code and see its files
     if not any(option.startswith("--setup_file") for option in request.beam_options):
         yield from attempt("code of the workers", check_sources())
-    yield from attempt("python of the workers", check_worker_python())
-    yield from check_shared_names(request)
+    if environment == "DOCKER":
+        yield from attempt("python of the workers", check_worker_python())
+    yield from check_shared_names(request, environment)
 
 
 def check_job_server(endpoint: str) -> Check[None]:
@@ -110,12 +113,15 @@ def list_flink_versions() -> list[str]:
     return re.findall(r"'([\d.]+)'", found[1]) if found else []
 
 
-def check_shared_names(request: Request) -> Check[None]:
+def check_shared_names(request: Request, environment: str) -> Check[None]:
     """Reminds of what cannot be looked at from here: whether workers see the files of this machine."""
     names = [name for name in (*request.inputs, request.output) if name and not is_remote(name)]
     if names:
         found = f"{names[0]}{f' and {len(names) - 1} more' if names[1:] else ''} is a name on this machine"
         remedy = "see to it that all workers see the same files under the same names (a shared disk), or use gs://"
+        if environment == "DOCKER":  # Beam's default
+            found += "; workers in containers see no folder of their machine"
+            remedy = "use gs://, or have workers run without containers: --environment_type"
         yield Finding("shared files", "warning", found, remedy)
 
 

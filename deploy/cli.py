@@ -216,6 +216,7 @@ def vocab(
 @click.option("--memory-limit", type=Bytes(), help="Such as 8GB, for all processes. [default: half of the machine's]")
 @click.option("--overwrite", is_flag=True, help="Replace the dataset in the output folder.")
 @click.option("--dry-run", is_flag=True, help="Say what it would make and take, by a sample, and write nothing.")
+@click.option("--prices", type=click.Path(exists=True, dir_okay=False), help="For --dry-run elsewhere: JSON of prices.")
 @click.option("--no-wait", is_flag=True, help="dataflow: return when the job is submitted.")
 @reading_options
 @engine_options
@@ -230,6 +231,7 @@ def generate(
     memory_limit: int | None,
     overwrite: bool,
     dry_run: bool,
+    prices: str | None,
     no_wait: bool,
     max_rejected: float,
     input_format: InputFormat,
@@ -266,10 +268,14 @@ def generate(
             raise click.UsageError(
                 f"--output {output} is on this machine; with --runner dataflow give gs://BUCKET/FOLDER"
             )
-    elif no_wait:
+    elif prices:
+        raise click.UsageError("--prices is given without --runner flink, dataflow or portable; here nothing is billed")
+    if no_wait and (where is None or where.name != DATAFLOW):
         raise click.UsageError("--no-wait is given without --runner dataflow")
     targets = [Target(config, folder) for config, folder in zip(configs, folders)]
-    options = RunOptions(num_workers, where, memory_limit, overwrite, dry_run, max_rejected, wait=not no_wait)
+    options = RunOptions(
+        num_workers, where, memory_limit, overwrite, dry_run, max_rejected, wait=not no_wait, prices=prices
+    )
     generate_datasets(files, vocab_file, targets, reading, options)
 
 

@@ -41,6 +41,11 @@ class DataflowRunner:
     name = "dataflow"
     num_workers = 1
 
+    @property
+    def billing(self) -> str:
+        """The type of the machines; Dataflow's own choice is not known."""
+        return self.options.worker_machine_type or "n1-standard-1, Dataflow's default,"
+
     def submit(self, job: Job, worker_bytes: int | None = None) -> "DataflowJob":
         """Has a job begun, by machines that hold one process for each processor.
 
@@ -48,15 +53,19 @@ class DataflowRunner:
         """
         options = self.options
         min_ram = worker_bytes and worker_bytes * options.worker_processors
-        check_access(options)
         logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
         sources = nullcontext(None) if options.sdk_container_image else find_setup_file()
         with sources as setup_file, hold_back_stderr(), submission(options):
             result = job.submit(options.to_beam(version("maskmill"), setup_file, min_ram))
         return DataflowJob(result, options)
 
+    def check(self) -> None:
+        """Raises InputError without credentials, or buckets."""
+        check_access(self.options)
+
     def run(self, jobs: Sequence[Job]) -> None:
         """Runs jobs to their end, one after the other."""
+        self.check()
         for job in jobs:
             self.submit(job).wait()
 

@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 from rich.table import Table
 
+from deploy.cost import Prices, estimate_costs
 from deploy.generate_here import SECONDS_TO_START
 from deploy.generation import Generation, count
-from deploy.jobs import Runner
+from deploy.local import LocalRunner
+from deploy.remote import RemoteRunner
 from pipeline.estimate import Estimate
 from pipeline.pools import Pools
 from tokenizer.errors import InputError
@@ -14,7 +16,7 @@ from tokenizer.errors import InputError
 LONG_SEQ_LENGTH = 512  # whose padding a dry run tells, too
 
 
-def show_dry_run(generation: Generation, runner: Runner) -> None:
+def show_dry_run(generation: Generation, runner: LocalRunner | RemoteRunner) -> None:
     """Prints what a run would make and take. Writes nothing."""
     console, sample = generation.console, generation.sample
     if not sample.documents:
@@ -51,9 +53,26 @@ def show_dry_run(generation: Generation, runner: Runner) -> None:
     console.print(table)
     for reason, number in sample.set_aside.items():
         console.print(f"In the sample {number:,} more documents cannot be used: {reason}", style="yellow")
-    console.print(
-        f"{count(copies, 'copy', 'copies')}, {count(runner.num_workers, 'worker', 'workers')}. Nothing was written."
-    )
+    if isinstance(runner, LocalRunner):
+        how = count(runner.num_workers, "worker", "workers")
+    else:
+        how = f"one processor of {runner.name}, were it like this one"
+        _show_costs(generation, runner)
+    console.print(f"{count(copies, 'copy', 'copies')}, {how}. Nothing was written.")
+
+
+def _show_costs(generation: Generation, runner: RemoteRunner) -> None:
+    """Prints what a run elsewhere takes, what that costs, and how it is known."""
+    prices = Prices.load(generation.options.prices) if runner.billing or generation.options.prices else None
+    figures = estimate_costs(generation, prices, runner.billing)
+    table = Table("", "amount", *([f"about {prices.currency}"] if prices else []), "by")
+    for figure in figures:
+        cost = [f"{figure.cost:,.4f}" if figure.cost is not None else ""] if prices else []
+        table.add_row(figure.name, figure.amount, *cost, figure.basis)
+    if prices:
+        total = sum(figure.cost or 0.0 for figure in figures)
+        table.add_row("in all", "", f"{total:,.2f}", f"prices: {prices.source}; give yours with --prices")
+    generation.console.print(table)
 
 
 def _seconds(cost: Estimate, scale: float, copies: int, num_workers: int) -> float:

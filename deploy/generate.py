@@ -15,10 +15,10 @@ from deploy.generate_here import generate_here
 from deploy.generation import Generation, RunOptions
 from deploy.inputs import check_apart, describe, load_vocab
 from deploy.local import LocalRunner
-from deploy.outputs import check_output
 from deploy.show import new_console, show_summary
 from pipeline.documents import ReadOptions
 from pipeline.files import list_files
+from pipeline.outputs import check_output
 from pipeline.plan import Target
 from pipeline.schema import DatasetInfo
 from pipeline.storage import write_text

@@ -1,19 +1,20 @@
 """`generate` on an engine elsewhere: one job does all of it, here its progress is shown."""
 
 import os
+import uuid
 from typing import Any
 
 from deploy.generation import Generation
 from deploy.inputs import show_reading
 from deploy.jobs import Job
 from deploy.memory import POOL_FACTOR, WORKER_BYTES
-from deploy.outputs import prepare_output
 from deploy.progress import Done, Work, show_progress
 from deploy.remote import RemoteRunner, RunningJob
+from pipeline.outputs import prepare_output
 from pipeline.pools import Pools
 from pipeline.rejected import REJECTED, rejected_names
 from pipeline.schema import DatasetInfo
-from pipeline.storage import remove_files
+from pipeline.storage import make_folder, remove_files
 from pipeline.unfinished import Unfinished
 
 SECONDS_BETWEEN_LOOKS = 2.0
@@ -26,7 +27,15 @@ def generate_elsewhere(generation: Generation, runner: RemoteRunner) -> dict[str
     """
     console, targets, options = generation.console, generation.targets, generation.options
     work = _weigh(generation)
-    finished = [prepare_output(t.output, generation.identify(t), options.overwrite) for t in targets]
+    identities = [generation.identify(target) for target in targets]
+    runner.check()  # before anything is touched
+    finished: list[set[str]] = []
+    for target, identity in zip(targets, identities):
+        if options.overwrite:  # by the job, when it has found the documents to be good
+            make_folder(target.output)
+            finished.append(set())
+        else:
+            finished.append(prepare_output(target.output, identity, overwrite=False))
     if done := sum(map(len, finished)):
         console.print(f"Going on with an interrupted run: {done} shards are finished")
     remove_files(generation.folder, rejected_names(generation.folder))
@@ -35,9 +44,11 @@ def generate_elsewhere(generation: Generation, runner: RemoteRunner) -> dict[str
         "options": generation.reading,
         "vocab": generation.vocab,
         "targets": targets,
+        "identities": identities,
         "finished": finished,
         "max_rejected": options.max_rejected,
         "rejected": generation.folder,
+        "overwriting": uuid.uuid4().hex if options.overwrite else None,
     }
     console.print(
         f"Building about {work.shards} shards, {work.instances:,.0f} instances, from about {work.documents:,} "

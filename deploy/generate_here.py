@@ -11,11 +11,11 @@ from deploy.inputs import show_reading
 from deploy.jobs import Job, run_for_results, share_out
 from deploy.local import LocalRunner, WorkerLostError
 from deploy.memory import machine_memory, plan_passes
-from deploy.outputs import check_output, keep_rejected, prepare_output, remove_temporaries
 from deploy.progress import Done, Work, show_progress
 from pipeline.corpus import check_corpus, count_set_aside, name_inputs
 from pipeline.duplicates import find_duplicates
 from pipeline.manifest import write_manifest
+from pipeline.outputs import check_output, keep_rejected, prepare_output, remove_temporaries
 from pipeline.plan import plan_shards
 from pipeline.pools import Pools
 from pipeline.rejected import REJECTED

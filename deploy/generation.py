@@ -28,6 +28,7 @@ class RunOptions:
     dry_run: bool = False
     max_rejected: float = MAX_REJECTED  # share of the documents that may be set aside
     wait: bool = True  # for the end of a job elsewhere
+    prices: str | None = None  # a file of prices, for a dry run of such a job
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -15,7 +16,9 @@ from deploy.source_package import find_setup_file
 from pipeline.storage import make_folder, remove_folder
 from tokenizer.errors import InputError
 
-SECONDS = 10  # for a job server to answer
+SECONDS_TO_ANSWER = 10
+# Beam's own time for a job server to answer is with some of them the time that the whole job may take.
+SECONDS_OF_A_JOB = 30 * 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class PortableRunner:
     folder: str  # that the workers see, too
     beam_options: Sequence[str] = ()
     num_workers = 1
+    billing = None
 
     @property
     def where(self) -> str:
@@ -34,8 +38,8 @@ class PortableRunner:
         return self.engine_options[-1].lstrip("-").replace("=", " ")
 
     def submit(self, job: Job, worker_bytes: int | None = None) -> "PortableJob":
-        """Has a job begun. Raises InputError where no job server answers."""
-        options = [*self.engine_options, f"--job_server_timeout={SECONDS}", *self.beam_options]
+        """Has a job begun."""
+        options = [*self.engine_options, f"--job_server_timeout={SECONDS_OF_A_JOB}", *self.beam_options]
         is_staged = not any(option.startswith(("--environment_type=LOOPBACK", "--setup_file")) for option in options)
         logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
         with find_setup_file() if is_staged else nullcontext(None) as setup_file, self.one_sentence():
@@ -45,6 +49,7 @@ class PortableRunner:
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Runs jobs to their end, one after the other."""
+        self.check()
         for job in jobs:
             self.submit(job).wait()
 
@@ -58,6 +63,14 @@ class PortableRunner:
         finally:
             remove_folder(folder)
 
+    def check(self) -> None:
+        """Raises InputError when nothing listens there."""
+        host, _, port = self.where.rpartition(" ")[2].rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), SECONDS_TO_ANSWER).close()
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.where} does not answer ({error}); start it, or check host and port") from error
+
     @contextmanager
     def one_sentence(self) -> Iterator[None]:
         """Raises what goes wrong with a job as InputError."""
@@ -66,8 +79,10 @@ class PortableRunner:
         try:
             with hold_back_stderr():
                 yield
-        except (grpc.RpcError, grpc.FutureTimeoutError) as error:
-            raise InputError(f"{self.where} does not answer; start the job server, or check host and port") from error
+        except grpc.RpcError as error:
+            raise InputError(
+                f"{self.where} does not answer any longer ({error.code().name}); look at its log"
+            ) from error
         except RuntimeError as error:
             if sentence := WORKER_ERROR.search(str(error)):
                 raise InputError(sentence[1]) from None

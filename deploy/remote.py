@@ -44,8 +44,15 @@ class RemoteRunner(Protocol):
         """Of `--runner`."""
 
     @property
+    def billing(self) -> str | None:
+        """The type of machine that is billed by the hour; None where the cluster is the user's own."""
+
+    @property
     def num_workers(self) -> int:
         """One: whatever the engine has, it shares out the work of a job by itself."""
+
+    def check(self) -> None:
+        """Raises InputError when it cannot be reached, or does not let us in."""
 
     def submit(self, job: Job, worker_bytes: int | None = None) -> RunningJob:
         """Has a job begun, by workers with so much memory, where the engine can be told."""

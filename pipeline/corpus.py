@@ -1,8 +1,10 @@
 """A corpus as it was measured: whether it can be used, and what it is divided into."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pipeline.config import Objective
+from pipeline.outputs import remove_dataset
 from pipeline.plan import Target
 from pipeline.pools import Pools
 from pipeline.unfinished import Unfinished
@@ -61,15 +63,33 @@ def check_corpus(name: str, corpus: Counts, objective: Objective, max_rejected: 
         )
 
 
-def divide_corpus(corpus: Counts, name: str, targets: Sequence[Target], max_rejected: float) -> Pools:
-    """The pools of a corpus that was measured.
+def divide_corpus(
+    corpus: Counts,
+    name: str,
+    targets: Sequence[Target],
+    identities: Sequence[Mapping[str, Any]],
+    max_rejected: float,
+    overwriting: str | None,
+) -> Pools:
+    """The pools of a corpus that was measured; from here on its datasets are in the making.
+
+    Args:
+        corpus: what was measured.
+        name: of the inputs.
+        targets: the datasets.
+        identities: what the bytes of each depend on, but for the documents.
+        max_rejected: the share of documents that may be set aside.
+        overwriting: an id of this run where it replaces datasets, which it does here, and but once: an engine may do a
+            step again.
 
     Raises InputError when the corpus cannot be used, or is not that of the run that is gone on with.
     """
     check_corpus(name, corpus, targets[0].config.objective, max_rejected)
-    for target in targets:
+    for target, identity in zip(targets, identities):
         unfinished = Unfinished(target.output)
         documents = {"documents": corpus["fingerprint"]}
+        if overwriting and (unfinished.identity() or {}).get("run") != overwriting:
+            remove_dataset(target.output)
         unfinished.require(documents)
-        unfinished.start({**(unfinished.identity() or {}), **documents})
+        unfinished.start({**identity, **documents, "run": overwriting})
     return Pools.plan(targets[0].config, corpus["documents"], corpus["bytes"])

@@ -4,7 +4,7 @@ On one machine, `measure_corpus` and `generate_shards` are jobs of their own, ea
 in passes. Elsewhere `generate_dataset` does all of it in one job, which needs nobody to wait for it.
 """
 
-from collections.abc import Callable, Collection, Container, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -107,18 +107,25 @@ def generate_dataset(
     options: ReadOptions,
     vocab: Vocab,
     targets: Sequence[Target],
+    identities: Sequence[Mapping[str, Any]],
     finished: Sequence[Container[str]],
     max_rejected: float,
     rejected: str,
+    overwriting: str | None = None,
 ) -> None:
-    """Inputs -> datasets, whole: the corpus is measured, then read again to be built, the manifests come last."""
+    """Inputs -> datasets, whole: the corpus is measured, then read again to be built, the manifests come last.
+
+    For `identities` and `overwriting` see `divide_corpus`; `rejected` is the folder for lists of what is set aside.
+    """
     parts = pipeline | "List" >> _list_files(inputs)
     duplicates: Side = ()
     if options.id_field:
         keys, _ = parts | "Find ids" >> _measure(options, None, duplicates)
         duplicates = AsSingleton(keys | "Find duplicates" >> beam.Map(find_duplicates))
     _, corpus = parts | "Measure" >> _measure(options, rejected, duplicates)
-    pools = corpus | "Divide" >> beam.Map(divide_corpus, name_inputs(inputs), targets, max_rejected)  # Pools
+    pools = corpus | "Divide" >> beam.Map(  # Pools
+        divide_corpus, name_inputs(inputs), targets, identities, max_rejected, overwriting
+    )
     shards = (
         pools
         | "Name pools" >> beam.FlatMap(lambda pools: range(len(pools)))

@@ -6,8 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tokenizer.vocab import SPECIAL_TOKENS, Vocab
+
+settings.register_profile("maskmill", deadline=None)  # the machine may be busy
+settings.load_profile("maskmill")
 
 GOLDEN = Path(__file__).parent / "golden"
 TEXT = "the cat sat on a mat and dog ran to park while it rained all day then they went home for tea"

@@ -34,7 +34,7 @@ def bucket(server, monkeypatch):
     else:
         bucket.create()
     kinds = itertools.cycle(["429", "lost", "503", "reset"])
-    with faulty_network(server, lambda *request: next(kinds) if request[2] % 17 == 9 else None) as (url, faults):
+    with faulty_network(server, lambda *request: next(kinds) if request[2] % 17 == 2 else None) as (url, faults):
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
         yield bucket
     assert faults

@@ -400,6 +400,7 @@ def test_a_job_server_that_does_not_answer_is_wrong(tmp_path, corpus_file):
     found = examine(corpus_file, "--runner", "portable", "--job-endpoint", endpoint, exit_code=1)
     assert found["job server"][:2] == ("wrong", f"{endpoint} does not answer (Connection refused)")
     assert found["shared files"][0] == "warning"
+    assert "workers in containers see no folder of their machine" in found["shared files"][1]
     assert found["code of the workers"][0] == "ok"
     assert found["sample"][0] == "ok"
 

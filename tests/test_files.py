@@ -71,7 +71,7 @@ def test_only_large_plain_files_are_cut(tmp_path):
     parts = [FilePart(a, 0, 10, 0, va), FilePart(a, 10, 20, 1, va), FilePart(a, 20, 30, 2, va)]
     parts.append(FilePart(b, 0, None, 3, vb))
     assert list(list_parts([str(tmp_path)], 10)) == parts
-    assert list(list_parts([str(tmp_path)], 25)) == [FilePart(a), FilePart(b, 0, None, 1)]
+    assert list(list_parts([str(tmp_path)], 25)) == [FilePart(a, 0, None, 0, va), FilePart(b, 0, None, 1, vb)]
 
 
 def test_inputs_are_files_folders_and_patterns(tmp_path):

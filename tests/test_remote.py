@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import pytest
 from command import SMALL, assert_refused, maskmill
 
+from pipeline.schema import DatasetInfo
+
 LOOPBACK = ["--", "--environment_type=LOOPBACK"]
 
 
@@ -75,13 +77,63 @@ def test_an_error_there_is_one_sentence(tmp_path, corpus_file, small_vocab_file,
     assert_refused(result, "9.txt is cut off or damaged near byte 6 of 6")
 
 
+def test_overwriting_there_replaces_a_dataset_when_the_documents_are_good(
+    tmp_path, corpus_file, small_vocab_file, job_endpoint
+):
+    remote = ["--runner", "portable", "--job-endpoint", job_endpoint, "--overwrite"]
+    arguments = ["--vocab-file", small_vocab_file, "--output", tmp_path / "out", *SMALL]
+    assert maskmill("generate", corpus_file, *arguments).returncode == 0
+    before = files_of(tmp_path / "out")
+    (tmp_path / "dirty.jsonl").write_text('{"text": "the cat sat."}\n{"text": "a dog ran."}\n{broken\n')
+    result = maskmill("generate", tmp_path / "dirty.jsonl", *arguments, *remote, *LOOPBACK)
+    assert_refused(result, "1 of 3 documents", "1 malformed JSON; expected at most --max-rejected 0.01")
+    kept = files_of(tmp_path / "out")
+    assert "malformed JSON" in kept.pop("rejected-00000.jsonl").decode()
+    assert kept == before
+    result = maskmill("generate", tmp_path / "dirty.jsonl", *arguments, *remote, "--max-rejected", 0.5, *LOOPBACK)
+    assert result.returncode == 0, result.stderr
+    assert "Set aside: 1 malformed JSON" in result.stdout
+    assert DatasetInfo.load(tmp_path / "out").counts["documents"]["read"] == 3
+    assert not (tmp_path / "out" / ".unfinished").exists()
+
+
+def test_a_run_that_failed_there_goes_on_and_keeps_what_is_finished(
+    tmp_path, corpus_file, small_vocab_file, job_endpoint
+):
+    remote = ["--runner", "portable", "--job-endpoint", job_endpoint]
+    arguments = [corpus_file, "--vocab-file", small_vocab_file, *SMALL, "--shards-per-copy", 3]
+    assert maskmill("generate", *arguments, "--output", tmp_path / "here").returncode == 0
+    fail = (
+        "import pipeline.shards as s; write, written = s.write_records, []\n"
+        "def some(path, *rest):\n"
+        "    written.append(path)\n"
+        "    if len(written) > 4: raise s.InputError('that is enough')\n"
+        "    return write(path, *rest)\n"
+        "s.InputError = __import__('tokenizer.errors').errors.InputError; s.write_records = some\n"
+        "from deploy.cli import main; main(prog_name='maskmill')"
+    )
+    command = ["generate", *arguments, "--output", tmp_path / "there", *remote, *LOOPBACK]
+    failed = subprocess.run([sys.executable, "-c", fail, *map(str, command)], capture_output=True, text=True)
+    assert_refused(failed, "that is enough")
+    finished = {path.name for path in (tmp_path / "there").glob("*.tfrecord")}
+    assert len(finished) >= 2
+    times = {name: (tmp_path / "there" / name).stat().st_mtime_ns for name in finished}
+    result = maskmill(*command)
+    assert result.returncode == 0, result.stderr
+    assert f"Going on with an interrupted run: {len(finished)} shards are finished" in result.stdout
+    assert files_of(tmp_path / "there") == files_of(tmp_path / "here")
+    assert {name: (tmp_path / "there" / name).stat().st_mtime_ns for name in finished} == times
+
+
 def test_a_job_server_that_is_not_there_is_named(tmp_path, corpus_file, small_vocab_file):
     remote = ["--runner", "portable", "--job-endpoint", f"localhost:{free_port()}", "--vocab-file", small_vocab_file]
     result = maskmill("generate", corpus_file, "--output", tmp_path / "out", *remote, *LOOPBACK)
-    assert_refused(result, "job_endpoint localhost:", "does not answer; start the job server")
+    assert_refused(result, "job_endpoint localhost:", "does not answer", "start it, or check host and port")
     result = maskmill("generate", corpus_file, "--output", tmp_path / "out", *remote[:2], *remote[4:])
     assert_refused(result, "--runner portable needs --job-endpoint HOST:PORT", exit_code=2)
     result = maskmill("generate", corpus_file, "--output", tmp_path / "out", *remote, "--num-workers", 2)
     assert_refused(result, "--num-workers 2 is for this machine", exit_code=2)
     result = maskmill("generate", corpus_file, "--output", tmp_path / "out", *remote[4:], *LOOPBACK)
-    assert_refused(result, "--environment_type=LOOPBACK is given without --runner flink or portable", exit_code=2)
+    assert_refused(
+        result, "--environment_type=LOOPBACK is given without --runner flink, dataflow, portable", exit_code=2
+    )

@@ -47,7 +47,7 @@ def test_a_saved_manifest_loads_as_it_was(dataset):
     [
         ("instances-0.tfrecord", b"012345678", "has 9 bytes, dataset_info.json says 10"),
         ("instances-0.tfrecord", b"0123456780", "has sha256"),
-        ("instances-0.tfrecord", None, "cannot be read"),
+        ("instances-0.tfrecord", None, "instances-0.tfrecord is not there"),
         ("vocab.txt", b"b\n", "vocab.txt has sha256"),
     ],
 )

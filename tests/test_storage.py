@@ -291,4 +291,5 @@ def test_thousands_of_shards_are_listed_in_a_few_requests(monkeypatch):
         assert len(storage.list_names("gs://b/shards")) == 5000
         assert sum(storage.size_of(f"gs://b/{name}") for name in names) == 7 * 5000
         forget_client()
-    assert len([path for path in requests if path.startswith("/storage/v1/b/b/o?")]) == len(requests) == 5
+    assert len([path for path in requests if path.startswith("/storage/v1/b/b/o?")]) == 5
+    assert len(requests) <= 6  # the client of Google's may ask for the bucket

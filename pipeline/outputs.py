@@ -45,14 +45,19 @@ def prepare_output(output: str, identity: Mapping[str, Any], overwrite: bool) ->
     unfinished = Unfinished(output)
     make_folder(output)
     if overwrite:
-        names = dataset_names(output)
-        if MANIFEST in names:
-            remove_files(output, [MANIFEST])  # first: what is left without it is no dataset
-        remove_files(output, [name for name in names if name != MANIFEST])
-        unfinished.remove()
+        remove_dataset(output)
     unfinished.start({**(unfinished.identity() or {}), **identity})
     remove_temporaries(output)
     return unfinished.check()
+
+
+def remove_dataset(output: str) -> None:
+    """Removes a dataset, or what there is of it."""
+    names = dataset_names(output)
+    if MANIFEST in names:
+        remove_files(output, [MANIFEST])  # first: what is left without it is no dataset
+    remove_files(output, [name for name in names if name != MANIFEST])
+    Unfinished(output).remove()
 
 
 def keep_rejected(found: str, output: str) -> None:
