@@ -11,7 +11,7 @@ demo: $(VENV)/train  ## all of it, on the documentation of the installed Python 
 test: lint types  ## what CI runs
 	$(VENV)/bin/pytest
 
-test-flink: $(VENV)/test  ## a Flink cluster of three processes, made and ended here; downloads 400 MB the first time
+test-flink: $(VENV)/test  ## a Flink cluster of three processes, and Prism, made and ended here; downloads 400 MB at first
 	$(VENV)/bin/pytest -m flink tests/flink
 
 lint: $(VENV)/test

@@ -53,7 +53,7 @@ def main() -> None:
             "what", "wall s", "CPU s", "MB/s", title=f"{megabytes:.1f} MB, --dupe-factor {arguments.dupe_factor}"
         )
         options = ["--vocab-file", arguments.vocab, "--dupe-factor", arguments.dupe_factor]
-        remote = ["--runner", "portable", "--job-endpoint", cluster.job_endpoint, "--", *cluster.worker_options]
+        remote = ["--runner", "flink", "--job-endpoint", cluster.job_endpoint, "--", *cluster.worker_options]
         for label, more in (("two local workers", ["--num-workers", 2]), ("Flink, two TaskManagers", remote)):
             command = [*MASKMILL, "generate", corpus, "--output", folder / label, *options, *more]
             before = cpu_of(servers)

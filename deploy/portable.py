@@ -14,9 +14,10 @@ from deploy.local import hold_back_stderr
 from deploy.remote import WORKER_ERROR, shorten_error
 from deploy.source_package import find_setup_file
 from pipeline.storage import make_folder, remove_folder
-from tokenizer.errors import InputError
+from tokenizer.errors import InputError, first_line
 
 SECONDS_TO_ANSWER = 10
+BEAMS_OWN = ("[auto]", "[local]")  # masters of Flink that Beam finds or starts by itself
 # Beam's own time for a job server to answer is with some of them the time that the whole job may take.
 SECONDS_OF_A_JOB = 30 * 24 * 3600
 
@@ -65,7 +66,10 @@ class PortableRunner:
 
     def check(self) -> None:
         """Raises InputError when nothing listens there."""
-        host, _, port = self.where.rpartition(" ")[2].rpartition(":")
+        place = self.where.rpartition(" ")[2]
+        if place in BEAMS_OWN:
+            return
+        host, _, port = place.rpartition(":")
         try:
             socket.create_connection((host.strip("[]"), int(port)), SECONDS_TO_ANSWER).close()
         except (OSError, ValueError) as error:
@@ -86,6 +90,11 @@ class PortableRunner:
         except RuntimeError as error:
             if sentence := WORKER_ERROR.search(str(error)):
                 raise InputError(sentence[1]) from None
+            if "Unable to fetch remote job server jar" in str(error):
+                raise InputError(
+                    f"Beam's job server for Flink is not to be had ({first_line(error)}); give the Flink's version with "
+                    "-- --flink_version=1.19, or the jar with -- --flink_job_server_jar=FILE, see docs/flink.md"
+                ) from error
             raise InputError(
                 f"the job failed on {self.where}: {shorten_error(str(error))}; its log tells more"
             ) from error

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster import FlinkCluster
-from command import maskmill
+from cluster import FlinkCluster, job_server_jar
+from command import SMALL, assert_refused, maskmill
 from engines import Servers, wait_until
 
 pytestmark = pytest.mark.flink
@@ -84,7 +84,7 @@ class Run(threading.Thread):
     def __init__(self, cluster: FlinkCluster, books: Path, vocab_file: Path, output: Path):
         super().__init__()
         self.output = output
-        runner = ["--runner", "portable", "--job-endpoint", cluster.job_endpoint]
+        runner = ["--runner", "flink", "--job-endpoint", cluster.job_endpoint]
         self.arguments = [books, *runner, "--output", output, "--vocab-file", vocab_file, *MANY]
         self.arguments += ["--", *cluster.worker_options]
         self.result: subprocess.CompletedProcess[str] | None = None
@@ -110,7 +110,7 @@ class Run(threading.Thread):
 
 
 def test_flink_gives_the_vocabulary_of_a_local_run(tmp_path, books, vocab_file, cluster):
-    runner = ["--runner", "portable", "--job-endpoint", cluster.job_endpoint]
+    runner = ["--runner", "flink", "--job-endpoint", cluster.job_endpoint]
     path = tmp_path / "vocab.txt"
     succeed("vocab", books, *runner, "--output", path, "--vocab-size", 8_000, "--", *cluster.worker_options)
     assert path.read_bytes() == vocab_file.read_bytes()
@@ -138,3 +138,20 @@ def test_a_killed_worker_changes_nothing(tmp_path, books, vocab_file, local, clu
     run.end()
     assert cluster.failures() > failures
     assert files_of(tmp_path / "out") == local
+
+
+def test_the_master_alone_is_enough_where_there_is_a_jar(tmp_path, corpus_file, small_vocab_file, cluster):
+    jar = ["--flink_version=1.19", f"--flink_job_server_jar={job_server_jar()}"]
+    options = ["--vocab-file", small_vocab_file, *SMALL, "--eval-fraction", 0.2]
+    succeed("generate", corpus_file, *options, "--output", tmp_path / "here")
+    master = ["--runner", "flink", "--flink-master", cluster.master, "--output", tmp_path / "there"]
+    succeed("generate", corpus_file, *options, *master, "--", *jar, *cluster.worker_options)
+    assert files_of(tmp_path / "there") == files_of(tmp_path / "here")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "there"]
+
+
+def test_a_worker_that_cannot_be_started_is_one_sentence(tmp_path, corpus_file, small_vocab_file, cluster):
+    wrong = ["--environment_type=PROCESS", '--environment_config={"command": "/no/such/boot"}']
+    runner = ["--runner", "flink", "--job-endpoint", cluster.job_endpoint, "--output", tmp_path / "out"]
+    result = maskmill("generate", corpus_file, "--vocab-file", small_vocab_file, *runner, "--", *wrong)
+    assert_refused(result, "the job failed on job_endpoint localhost:", "/no/such/boot", "its log tells more")

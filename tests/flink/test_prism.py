@@ -6,6 +6,8 @@ import pytest
 from command import SMALL, maskmill
 from engines import Servers, free_port, go_program, outside
 
+pytestmark = pytest.mark.flink
+
 
 @pytest.fixture(scope="module")
 def job_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
