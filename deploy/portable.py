@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import socket
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -92,12 +93,11 @@ class PortableRunner:
                 raise InputError(sentence[1]) from None
             if "Unable to fetch remote job server jar" in str(error):
                 raise InputError(
-                    f"Beam's job server for Flink is not to be had ({first_line(error)}); give the Flink's version with "
-                    "-- --flink_version=1.19, or the jar with -- --flink_job_server_jar=FILE, see docs/flink.md"
+                    f"Beam's job server for Flink is not to be had ({first_line(error)}); say your version of Flink "
+                    "with -- --flink_version=1.19, or give the jar with -- --flink_job_server_jar=FILE (docs/flink.md)"
                 ) from error
-            raise InputError(
-                f"the job failed on {self.where}: {shorten_error(str(error))}; its log tells more"
-            ) from error
+            said = shorten_error(re.sub(r"^Pipeline \S+ failed in state FAILED: ", "", str(error)))
+            raise InputError(f"the job failed on {self.where}: {said}; its log tells more") from error
 
 
 @dataclass(frozen=True)
