@@ -9,7 +9,7 @@ demo: $(VENV)/train  ## all of it, on the documentation of the installed Python 
 	$(VENV)/bin/maskmill demo --output demo
 
 test: lint types  ## what CI runs
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pytest -n 2 --dist loadfile
 
 test-flink: $(VENV)/test  ## a Flink cluster of three processes, and Prism, made and ended here; downloads 400 MB at first
 	$(VENV)/bin/pytest -m flink tests/flink

@@ -31,6 +31,7 @@ TEST = [
     "hypothesis>=6.100",
     "mypy>=1.13",
     "pytest>=8.3",
+    "pytest-xdist>=3.6",
     "ruff>=0.8",
     "setuptools>=77",
 ]
@@ -43,7 +44,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     package_data={"tokenizer": ["unicode_14.txt"], "deploy": ["prices.json"]},
-    packages=["tokenizer", "pipeline", "model", "deploy"],
+    packages=["tokenizer", "pipeline", "model", "deploy", "deploy.doctor"],
     install_requires=CORE,
     extras_require={"train": TRAIN, "jax": [*TRAIN, *JAX], "test": TEST},
     entry_points={"console_scripts": ["maskmill = deploy.cli:main"]},

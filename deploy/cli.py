@@ -385,8 +385,8 @@ def doctor(
     Give what generate will be given; without anything the installation alone is checked. Exit code 1 when something
     is wrong.
     """
-    from deploy.doctor import examine, show
-    from deploy.request import Request
+    from deploy.doctor.examine import examine, show
+    from deploy.doctor.request import Request
 
     with wrong_usage():
         reading = ReadOptions(input_format, text_field)

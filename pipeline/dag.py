@@ -20,6 +20,7 @@ from pipeline.documents import ReadOptions
 from pipeline.duplicates import find_duplicates
 from pipeline.files import FilePart, list_parts
 from pipeline.manifest import write_manifest
+from pipeline.outputs import remove_temporaries
 from pipeline.plan import Target
 from pipeline.pools import Pools
 from pipeline.results import write_result
@@ -136,7 +137,7 @@ def generate_dataset(
         | "Wait for shards" >> beam.combiners.Count.Globally()
         | "Write manifests" >> beam.FlatMap(_write_manifests, targets, vocab, AsSingleton(pools), AsSingleton(corpus))
         | "Wait for manifests" >> beam.Reshuffle()
-        | "Clean up" >> beam.Map(lambda output: Unfinished(output).remove())
+        | "Clean up" >> beam.Map(_clean_up)
     )
 
 
@@ -213,6 +214,11 @@ def _write_manifests(
     for target in targets:
         write_manifest(target, vocab, pools, corpus)
     return (target.output for target in targets)
+
+
+def _clean_up(output: str) -> None:
+    Unfinished(output).remove()
+    remove_temporaries(output)  # of workers that were killed
 
 
 def _write_keys(path: str, keys: bytes, corpus: dict[str, int]) -> None:

@@ -22,10 +22,13 @@ from google.api_core.exceptions import Forbidden
 from google.auth.credentials import CredentialsWithRegionalAccessBoundary
 from google.cloud.storage import Bucket, Client
 
-from deploy import checks_data, checks_engine, checks_installation, source_package
-from deploy.checks_buckets import holds
-from deploy.checks_engine import list_flink_versions
+from deploy import source_package
 from deploy.cli import main
+from deploy.doctor import data as checks_data
+from deploy.doctor import engine as checks_engine
+from deploy.doctor import installation as checks_installation
+from deploy.doctor.buckets import holds
+from deploy.doctor.engine import list_flink_versions
 from pipeline import cloud_storage
 from pipeline.unfinished import Unfinished
 

@@ -7,10 +7,10 @@ from dataclasses import asdict
 
 import click
 
-from deploy.checks_installation import check_installation
+from deploy.doctor.findings import Finding, attempt, count
+from deploy.doctor.installation import check_installation
+from deploy.doctor.request import Request
 from deploy.engine_options import FLINK, PORTABLE
-from deploy.findings import Finding, attempt, count
-from deploy.request import Request
 
 STYLES = {"ok": "green", "warning": "yellow", "wrong": "bold red"}
 
@@ -19,14 +19,14 @@ def examine(request: Request) -> Iterator[Finding]:
     """All findings. A room is entered whatever was found in the one before it."""
     yield from check_installation()
     if request.engine.runner in (FLINK, PORTABLE):
-        from deploy.checks_engine import check_engine
+        from deploy.doctor.engine import check_engine
 
         yield from attempt("engine", check_engine(request))
-    from deploy.checks_google import check_google
+    from deploy.doctor.google import check_google
 
     buckets = yield from attempt("google", check_google(request))
     if request.inputs or request.vocab_file or request.output:
-        from deploy.checks_data import check_data
+        from deploy.doctor.data import check_data
 
         yield from attempt("data", check_data(request, buckets or set()))
 

@@ -5,10 +5,10 @@ import shutil
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from deploy.checks_buckets import bucket_of
+from deploy.doctor.buckets import bucket_of
+from deploy.doctor.findings import Check, Finding, attempt, count, in_bytes
+from deploy.doctor.request import Request
 from deploy.engine_options import DATAFLOW
-from deploy.findings import Check, Finding, attempt, count, in_bytes
-from deploy.request import Request
 from pipeline.config import InstanceConfig
 from pipeline.documents import MAX_REJECTED
 from pipeline.schema import MANIFEST

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from deploy.dataflow_options import REGION
-from deploy.findings import SECONDS, Check, Finding
-from deploy.request import Request
+from deploy.doctor.findings import SECONDS, Check, Finding
+from deploy.doctor.request import Request
 from pipeline.storage import check_writable, is_remote
 from tokenizer.errors import first_line
 

@@ -8,7 +8,7 @@ import subprocess
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from deploy.findings import SECONDS, Check, Finding, State, attempt, in_bytes
+from deploy.doctor.findings import SECONDS, Check, Finding, State, attempt, in_bytes
 from deploy.memory import STARTER_BYTES, WORKER_BYTES, machine_memory
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from deploy.checks_buckets import bucket_of, check_bucket, check_folder, list_buckets
-from deploy.checks_installation import check_sources, check_worker_python
 from deploy.dataflow_options import DataflowOptions
+from deploy.doctor.buckets import bucket_of, check_bucket, check_folder, list_buckets
+from deploy.doctor.findings import SECONDS, Check, Finding, attempt
+from deploy.doctor.installation import check_sources, check_worker_python
+from deploy.doctor.request import Request
 from deploy.engine_options import DATAFLOW
-from deploy.findings import SECONDS, Check, Finding, attempt
-from deploy.request import Request
 from pipeline.storage import is_remote
 from tokenizer.errors import first_line
 
