@@ -1,43 +1,27 @@
 """The same bytes from a Beam job server; its workers run in this process (LOOPBACK)."""
 
-import socket
+import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 
 import pytest
 from command import SMALL, assert_refused, maskmill
+from engines import Servers, free_port
 
 from pipeline.schema import DatasetInfo
 
 LOOPBACK = ["--", "--environment_type=LOOPBACK"]
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("localhost", 0))
-        return listener.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def job_endpoint(tmp_path_factory) -> Iterator[str]:
     """A job server, on loopback, that runs what it is given by itself."""
     port = free_port()
-    command = [sys.executable, "-m", "apache_beam.runners.portability.local_job_service_main", "--port", str(port)]
-    server = subprocess.Popen(command, cwd=tmp_path_factory.mktemp("server"), stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while True:
-        assert server.poll() is None
-        assert time.monotonic() < deadline
-        try:
-            socket.create_connection(("localhost", port)).close()
-            break
-        except OSError:
-            time.sleep(0.1)
-    yield f"localhost:{port}"
-    server.terminate()
-    server.wait()
+    command = [sys.executable, "-m", "apache_beam.runners.portability.local_job_service_main", "--port", port]
+    with Servers(tmp_path_factory.mktemp("server")) as servers:
+        servers.start("jobs", command, dict(os.environ), port)
+        yield f"localhost:{port}"
 
 
 def files_of(folder):
