@@ -16,6 +16,8 @@ class Place(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Checks what can be checked here, and refuses other URLs."""
         if str(value).startswith("gs://"):
+            if not str(value).removeprefix("gs://").strip("/"):
+                self.fail(f"{value} names no bucket; expected gs://BUCKET/NAME.", param, ctx)
             return str(value).rstrip("/")
         if "://" in str(value):
             self.fail(f"{value} is neither on this machine nor in Cloud Storage; give a path or gs://...", param, ctx)

@@ -217,6 +217,7 @@ def test_an_input_is_never_overwritten_nor_taken_for_the_vocabulary(tmp_path, co
 def test_a_url_is_wrong_usage_for_an_output(tmp_path, corpus_file):
     result = maskmill("vocab", corpus_file, "--output", "s3://bucket/vocab.txt")
     assert_refused(result, "s3://bucket/vocab.txt is neither on this machine nor in Cloud Storage", exit_code=2)
+    assert_refused(maskmill("vocab", corpus_file, "--output", "gs://"), "gs:// names no bucket", exit_code=2)
 
 
 def test_paragraphs_taken_for_sentences_are_pointed_out(tmp_path, small_vocab_file):
