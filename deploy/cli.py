@@ -216,7 +216,7 @@ def vocab(
 @click.option("--memory-limit", type=Bytes(), help="Such as 8GB, for all processes. [default: half of the machine's]")
 @click.option("--overwrite", is_flag=True, help="Replace the dataset in the output folder.")
 @click.option("--dry-run", is_flag=True, help="Say what it would make and take, by a sample, and write nothing.")
-@click.option("--prices", type=click.Path(exists=True, dir_okay=False), help="For --dry-run elsewhere: JSON of prices.")
+@click.option("--prices", type=Place(exists=True, dir_okay=False), help="For --dry-run elsewhere: JSON of prices.")
 @click.option("--no-wait", is_flag=True, help="dataflow: return when the job is submitted.")
 @reading_options
 @engine_options

@@ -18,6 +18,8 @@ class Place(click.Path):
         if str(value).startswith("gs://"):
             if not str(value).removeprefix("gs://").strip("/"):
                 self.fail(f"{value} names no bucket; expected gs://BUCKET/NAME.", param, ctx)
+            if not self.dir_okay and "/" not in str(value).removeprefix("gs://"):
+                self.fail(f"{value} is a bucket; expected gs://BUCKET/NAME.", param, ctx)
             return str(value).rstrip("/")
         if "://" in str(value):
             self.fail(f"{value} is neither on this machine nor in Cloud Storage; give a path or gs://...", param, ctx)

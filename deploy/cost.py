@@ -9,6 +9,7 @@ from typing import Any
 from deploy.generation import Generation
 from pipeline.estimate import Estimate
 from pipeline.pools import Pools
+from pipeline.storage import read_bytes
 from tokenizer.errors import InputError
 
 PRICES = Path(__file__).with_name("prices.json")
@@ -40,8 +41,10 @@ class Prices:
         if path is None:
             return ours
         try:
-            given: Any = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            given: Any = json.loads(read_bytes(path))
+        except InputError:
+            raise
+        except ValueError as error:
             raise InputError(
                 f"prices {path} cannot be read ({error}); expected JSON like deploy/prices.json"
             ) from error

@@ -18,7 +18,7 @@ from typing import Any
 from deploy.dataflow_options import DataflowOptions
 from deploy.jobs import Job
 from deploy.local import hold_back_stderr
-from deploy.remote import WORKER_ERROR, shorten_error
+from deploy.remote import WORKER_ERROR, JobEndedError, beams_refusals, run_jobs, shorten_error
 from deploy.source_package import find_setup_file
 from pipeline.storage import remove_folder
 from tokenizer.errors import InputError, first_line
@@ -55,7 +55,7 @@ class DataflowRunner:
         min_ram = worker_bytes and worker_bytes * options.worker_processors
         logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
         sources = nullcontext(None) if options.sdk_container_image else find_setup_file()
-        with sources as setup_file, hold_back_stderr(), submission(options):
+        with sources as setup_file, hold_back_stderr(), submission(options), beams_refusals():
             result = job.submit(options.to_beam(version("maskmill"), setup_file, min_ram))
         return DataflowJob(result, options)
 
@@ -65,9 +65,7 @@ class DataflowRunner:
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Runs jobs to their end, one after the other."""
-        self.check()
-        for job in jobs:
-            self.submit(job).wait()
+        run_jobs(self, jobs)
 
     @contextmanager
     def scratch(self) -> Iterator[str]:
@@ -105,6 +103,10 @@ class DataflowJob:
         """What to say when it is not waited for any longer: it goes on."""
         job = find_job(self.result, self.options)
         return job.describe() if job else ""
+
+    def cancel(self) -> None:
+        """Ends it."""
+        self.result.cancel()
 
 
 @dataclass(frozen=True)
@@ -242,9 +244,9 @@ def wait_for_end(
         if state == "DONE":
             return
         if state == "FAILED":
-            raise InputError(_tell_failure(job, result, seconds_between_looks, patience))
+            raise JobEndedError(_tell_failure(job, result, seconds_between_looks, patience))
         if state in ENDS:
-            raise InputError(f"Dataflow job {job.job_id} {ENDS[state]} ({job.console})")
+            raise JobEndedError(f"Dataflow job {job.job_id} {ENDS[state]} ({job.console})")
         if state == "UNKNOWN" and time.monotonic() - since > patience:
             raise InputError(f"Dataflow does not tell the state of job {job.job_id}; look at {job.console}")
         time.sleep(seconds_between_looks)

@@ -130,6 +130,8 @@ class Engine:
     def _make_portable_runner(self, output: str, beam_options: Sequence[str]) -> "RemoteRunner":
         from deploy.portable import PortableRunner
 
+        if "job_endpoint" in self.given and "flink_master" in self.given:
+            raise click.UsageError("--job-endpoint and --flink-master are both given; a job server knows its master")
         if endpoint := self.given.get("job_endpoint"):
             where = ("--runner=PortableRunner", f"--job_endpoint={endpoint}")
         elif master := self.given.get("flink_master"):

@@ -39,7 +39,8 @@ def generate_datasets(
         check_apart(inputs, files, path)
     generation = Generation(console, inputs, files, vocab, targets, reading, options)
     for target in targets:
-        check_output(target.output, generation.identify(target), options.overwrite or options.dry_run)
+        if not options.dry_run:
+            check_output(target.output, generation.identify(target), options.overwrite)
     if vocab.has_upper_case and not targets[0].config.cased:
         console.print(
             f"{vocab_file} has tokens in upper case; if it was trained with --cased, say so here.", style="yellow"

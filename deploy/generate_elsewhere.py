@@ -9,13 +9,14 @@ from deploy.inputs import show_reading
 from deploy.jobs import Job
 from deploy.memory import POOL_FACTOR, WORKER_BYTES
 from deploy.progress import Done, Work, show_progress
-from deploy.remote import RemoteRunner, RunningJob
+from deploy.remote import JobEndedError, RemoteRunner, RunningJob
 from pipeline.outputs import prepare_output
 from pipeline.pools import Pools
 from pipeline.rejected import REJECTED, rejected_names
 from pipeline.schema import DatasetInfo
 from pipeline.storage import make_folder, remove_files
 from pipeline.unfinished import Unfinished
+from tokenizer.errors import InputError
 
 SECONDS_BETWEEN_LOOKS = 2.0
 
@@ -48,22 +49,25 @@ def generate_elsewhere(generation: Generation, runner: RemoteRunner) -> dict[str
         "finished": finished,
         "max_rejected": options.max_rejected,
         "rejected": generation.folder,
-        "overwriting": uuid.uuid4().hex if options.overwrite else None,
+        "run": uuid.uuid4().hex,
+        "overwrite": options.overwrite,
     }
     console.print(
         f"Building about {work.shards} shards, {work.instances:,.0f} instances, from about {work.documents:,} "
         f"documents: about {work.seconds:,.0f} s of one processor"
     )
+    job = None
     try:
         with console.status(f"Submitting the job to {runner.name}"):
             job = runner.submit(Job("generate_dataset", arguments), _weigh_worker(generation, work))
         console.print(f"Submitted {job.description}")
         if options.wait:
             _wait(generation, job, work)
-    except Exception:
-        for target in targets:
-            if not (unfinished := Unfinished(target.output)).names():
-                unfinished.remove()  # nothing to go on with
+    except InputError as error:
+        if job is None or isinstance(error, JobEndedError):  # else it may still run
+            for target in targets:
+                if not (unfinished := Unfinished(target.output)).names():
+                    unfinished.remove()  # nothing to go on with
         raise
     return {"runner": runner.name, "job": job.description}
 
@@ -100,8 +104,8 @@ def _weigh_worker(generation: Generation, work: Work) -> int:
 def _weigh(generation: Generation) -> Work:
     """The work of a run, by a sample alone: nothing is measured yet."""
     sample, costs = generation.sample, generation.costs
-    content_bytes = sample.content_bytes / sample.share
-    documents = int(len(sample.documents) / sample.share)
+    content_bytes = sample.content_bytes / max(sample.share, 1e-9)
+    documents = int(len(sample.documents) / max(sample.share, 1e-9))
     scale = content_bytes / max(1, sample.content_bytes)
     pools = Pools.plan(generation.config, documents, int(content_bytes))
     configs = [target.config for target in generation.targets]

@@ -3,16 +3,19 @@
 A training writes logs that grow, and checkpoints that are memory-mapped when they are read: neither is for objects.
 """
 
+import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from shutil import copyfileobj
 
 from pipeline.storage import create_file, is_remote, list_names, open_file, remove_files
 from tokenizer.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -30,18 +33,29 @@ class Mirror:
         for name, state in sorted(self._states().items()):
             if self._sent.get(name) != state:
                 with open(self.local / name, "rb") as source, create_file(os.path.join(self.remote, name)) as target:
-                    copyfileobj(source, target)
+                    shutil.copyfileobj(source, target)
                 self._sent[name] = state
         gone = [name for name in self._sent if not (self.local / name).exists()]
         remove_files(self.remote, gone)
         for name in gone:
             del self._sent[name]
 
+    def send_if_possible(self) -> None:
+        """As `send`; what cannot be sent now goes with the next time."""
+        try:
+            self.send()
+        except InputError as error:
+            logger.warning("%s; trying again at the next checkpoint", error)
+
+    def is_behind(self) -> bool:
+        """Whether something here was not sent."""
+        return is_remote(self.remote) and self._states() != self._sent
+
     def fetch(self) -> None:
         """Fills the folder here."""
         for name in list_names(self.remote):
             with open_file(os.path.join(self.remote, name)) as source, open(self.local / name, "wb") as target:
-                copyfileobj(source, target)
+                shutil.copyfileobj(source, target)
         self._sent = self._states()
 
     def _states(self) -> dict[str, tuple[int, int]]:
@@ -55,12 +69,20 @@ def mirror(folder: str) -> Iterator[Mirror]:
     if not is_remote(folder):
         yield Mirror(Path(folder), folder)
         return
-    with tempfile.TemporaryDirectory(prefix="maskmill-") as local:
-        mirrored = Mirror(Path(local), folder)
+    local = tempfile.mkdtemp(prefix="maskmill-")
+    mirrored = Mirror(Path(local), folder)
+    try:
         mirrored.fetch()
         try:
             yield mirrored
-        except InputError as error:
-            raise InputError(str(error).replace(local, folder)) from error
         finally:
             mirrored.send()
+    except InputError as error:
+        if mirrored.is_behind():
+            raise InputError(f"{error}; what could not be sent is in {local}") from error
+        shutil.rmtree(local, ignore_errors=True)
+        raise InputError(str(error).replace(local, folder)) from error
+    except BaseException:
+        shutil.rmtree(local, ignore_errors=True)
+        raise
+    shutil.rmtree(local, ignore_errors=True)

@@ -62,7 +62,7 @@ def train_model(dataset: str, model_dir: str, bert_config: str, train_config: Tr
 
         try:
             with mirror(model_dir) as folder:
-                step = train(dataset, folder.local, config, train_config, report, folder.send)
+                step = train(dataset, folder.local, config, train_config, report, folder.send_if_possible)
                 curve = draw_curve(folder.local)
         except KeyboardInterrupt:
             console.print(

@@ -12,7 +12,7 @@ from typing import Any
 
 from deploy.jobs import Job
 from deploy.local import hold_back_stderr
-from deploy.remote import WORKER_ERROR, shorten_error
+from deploy.remote import WORKER_ERROR, JobEndedError, beams_refusals, run_jobs, shorten_error
 from deploy.source_package import find_setup_file
 from pipeline.storage import make_folder, remove_folder
 from tokenizer.errors import InputError, first_line
@@ -47,13 +47,12 @@ class PortableRunner:
         with find_setup_file() if is_staged else nullcontext(None) as setup_file, self.one_sentence():
             if setup_file:
                 options.append(f"--setup_file={setup_file}")
-            return PortableJob(self, job.submit(options))
+            with beams_refusals():
+                return PortableJob(self, job.submit(options))
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Runs jobs to their end, one after the other."""
-        self.check()
-        for job in jobs:
-            self.submit(job).wait()
+        run_jobs(self, jobs)
 
     @contextmanager
     def scratch(self) -> Iterator[str]:
@@ -67,22 +66,29 @@ class PortableRunner:
 
     def check(self) -> None:
         """Raises InputError when nothing listens there."""
+        import grpc  # type: ignore[import-untyped]
+
         place = self.where.rpartition(" ")[2]
         if place in BEAMS_OWN:
             return
-        host, _, port = place.rpartition(":")
         try:
+            host, _, port = place.rpartition(":")
             socket.create_connection((host.strip("[]"), int(port)), SECONDS_TO_ANSWER).close()
-        except (OSError, ValueError) as error:
-            raise InputError(f"{self.where} does not answer ({error}); start it, or check host and port") from error
+            if self.where.startswith("job_endpoint"):
+                grpc.channel_ready_future(grpc.insecure_channel(place)).result(SECONDS_TO_ANSWER)
+        except ValueError as error:
+            raise InputError(f"{self.where} is no address; expected HOST:PORT") from error
+        except (OSError, grpc.FutureTimeoutError) as error:
+            why = first_line(error) or "something else listens there"
+            raise InputError(f"{self.where} does not answer ({why}); start it, or check host and port") from error
 
     @contextmanager
-    def one_sentence(self) -> Iterator[None]:
-        """Raises what goes wrong with a job as InputError."""
-        import grpc  # type: ignore[import-untyped]
+    def one_sentence(self, is_quiet: bool = True) -> Iterator[None]:
+        """Raises what goes wrong with a job as InputError; `is_quiet` keeps back what libraries say besides."""
+        import grpc
 
         try:
-            with hold_back_stderr():
+            with hold_back_stderr() if is_quiet else nullcontext():
                 yield
         except grpc.RpcError as error:
             raise InputError(
@@ -90,14 +96,14 @@ class PortableRunner:
             ) from error
         except RuntimeError as error:
             if sentence := WORKER_ERROR.search(str(error)):
-                raise InputError(sentence[1]) from None
+                raise JobEndedError(sentence[1]) from None
             if "Unable to fetch remote job server jar" in str(error):
                 raise InputError(
                     f"Beam's job server for Flink is not to be had ({first_line(error)}); say your version of Flink "
                     "with -- --flink_version=1.19, or give the jar with -- --flink_job_server_jar=FILE (docs/flink.md)"
                 ) from error
             said = shorten_error(re.sub(r"^Pipeline \S+ failed in state FAILED: ", "", str(error)))
-            raise InputError(f"the job failed on {self.where}: {said}; its log tells more") from error
+            raise JobEndedError(f"the job failed on {self.where}: {said}; its log tells more") from error
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,8 @@ class PortableJob:
     @property
     def state(self) -> str:
         """What the job server says of it."""
-        return str(self.result.state)
+        with self.runner.one_sentence(is_quiet=False):  # it is asked for beside the waiting, which keeps stderr back
+            return str(self.result.state)
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -129,6 +136,10 @@ class PortableJob:
 
     def leave(self) -> str:
         """Cancels it: its workers may be here, and nobody else waits for it."""
+        self.cancel()
+        return "The job was cancelled; the same command goes on with what is finished."
+
+    def cancel(self) -> None:
+        """Ends it."""
         with self.runner.one_sentence():
             self.result.cancel()
-        return "The job was cancelled; the same command goes on with what is finished."

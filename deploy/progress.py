@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from tokenizer.errors import InputError
+
 SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -62,7 +64,10 @@ def show_progress(
             last_line = started
             state = ""
             while not over.wait(seconds_between_looks):
-                done = look()
+                try:
+                    done = look()
+                except InputError:
+                    continue  # what cannot be seen now is seen the next time; the work goes on
                 share = work.share_of(done)
                 elapsed = time.monotonic() - started
                 text = (

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from pipeline.storage import is_remote, read_bytes
 from tokenizer.errors import InputError
 
 # Layers and width of the models Google published; heads = width / 64, intermediate = 4 * width.
@@ -81,7 +82,11 @@ class BertConfig:
         if name_or_path in PRESETS:
             return cls.preset(str(name_or_path), vocab_size)
         try:
-            values = json.loads(Path(name_or_path).read_text(encoding="utf-8"))
+            values = json.loads(
+                read_bytes(name_or_path) if is_remote(name_or_path) else Path(name_or_path).read_bytes()
+            )
+        except InputError:
+            raise
         except OSError as error:
             raise InputError(
                 f"bert_config {name_or_path} is neither one of {', '.join(PRESETS)} nor a file that can be read "

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,7 +11,7 @@ import tensorflow as tf
 from pipeline.schema import DatasetInfo, Feature, ShardInfo, Split
 from pipeline.storage import is_remote
 from pipeline.tfrecord import read_records
-from tokenizer.errors import InputError
+from tokenizer.errors import InputError, first_line
 
 # Records shuffled at a time: enough to mix the documents of a pool, and some 20 MB at 128 tokens.
 SHUFFLE_WINDOW = 1 << 14
@@ -33,7 +34,7 @@ def train_batches(
         output_signature=tf.TensorSpec([None], tf.string),
     )
     batches = records.rebatch(batch_size, drop_remainder=True)
-    yield from _parsed(batches, info.features).as_numpy_iterator()
+    yield from _one_sentence(_parsed(batches, info.features).as_numpy_iterator())
 
 
 def eval_batches(
@@ -42,7 +43,7 @@ def eval_batches(
     """Batches of a split, every example once in the order of the shards; the last is filled up with rows of zeros."""
     require_examples(info, directory, split)
     batches = _records(info.shards_of(split), directory).batch(batch_size)
-    for batch in _parsed(batches, info.features).as_numpy_iterator():
+    for batch in _one_sentence(_parsed(batches, info.features).as_numpy_iterator()):
         missing = batch_size - len(batch["input_ids"])
         yield {name: np.pad(values, ((0, missing), (0, 0))) for name, values in batch.items()}
 
@@ -97,6 +98,15 @@ def _records(shards: list[ShardInfo], directory: str | os.PathLike[str], skip: i
         return chunks.unbatch().skip(skip)
     is_gzip = any(path.endswith(".gz") for path in paths)
     return tf.data.TFRecordDataset(paths, "GZIP" if is_gzip else "", buffer_size=1 << 20).skip(skip)
+
+
+def _one_sentence(batches: Iterator[Features]) -> Iterator[Features]:
+    """Batches; an error of ours comes as what it was before TensorFlow passed it on."""
+    try:
+        yield from batches
+    except tf.errors.OpError as error:
+        sentence = re.search(r"InputError: (.*)", str(error))
+        raise InputError(sentence[1] if sentence else first_line(error)) from error
 
 
 def _chunks(records: Iterator[bytes]) -> Iterator[list[bytes]]:

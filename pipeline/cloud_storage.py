@@ -30,6 +30,8 @@ def find_files(name: str) -> list[str]:
     """As in `storage`."""
     bucket, key = _split(name)
     pattern = re.search(r"[*?\[]", key)
+    if pattern and exists(name):
+        return [name]  # an object may be called like a pattern
     prefix = key[: pattern.start()] if pattern else key
     folder = f"{key.rstrip('/')}/".lstrip("/")
 
@@ -37,7 +39,8 @@ def find_files(name: str) -> list[str]:
         if object_name.endswith("/"):
             return False  # what some tools make of an empty folder
         if pattern:
-            return re.fullmatch(_translate(key), object_name) is not None
+            is_shown = "/." in f"/{key}" or not _is_hidden(object_name.split("/"))
+            return is_shown and re.fullmatch(_translate(key), object_name) is not None
         is_below = object_name.startswith(folder) and not _is_hidden(object_name.removeprefix(folder).split("/"))
         return object_name == key or is_below
 
@@ -57,12 +60,18 @@ def _is_hidden(parts: list[str]) -> bool:
 
 def _translate(pattern: str) -> str:
     """A glob pattern as a regular expression: * and ? stay within a folder, ** does not."""
-    parts = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    return "".join(parts.get(part, part if part.startswith("[") else re.escape(part)) for part in _split_glob(pattern))
+    parts = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]", "[!": "[^"}
+
+    def translate(part: str) -> str:
+        if part.startswith("[") and len(part) > 1:
+            return parts.get(part[:2], "[") + re.escape(part[2 if part[1] == "!" else 1 : -1]).replace(r"\-", "-") + "]"
+        return parts.get(part, re.escape(part))
+
+    return "".join(map(translate, _split_glob(pattern)))
 
 
 def _split_glob(pattern: str) -> list[str]:
-    return re.findall(r"\*\*/|\*\*|\*|\?|\[[^\]]+\]|.", pattern, re.DOTALL)
+    return re.findall(r"\*\*/|\*\*|\*|\?|\[!?[^\]]+\]|\[\[\]|.", pattern, re.DOTALL)
 
 
 def list_names(folder: str) -> list[str]:
@@ -196,9 +205,13 @@ def _one_sentence(path: str, on_missing: Callable[[str], InputError] = _missing,
 def _client() -> "Client":
     # On a machine that is not Google's, the search for credentials ends with waiting for one that is: 3 s, not 20.
     os.environ.setdefault("GCE_METADATA_DETECT_RETRIES", "1")
+    import google.auth
     from google.cloud.storage import Client
 
-    return Client()
+    if os.environ.get("STORAGE_EMULATOR_HOST"):
+        return Client()
+    credentials, project = google.auth.default(["https://www.googleapis.com/auth/devstorage.read_write"])
+    return Client(project=project or "none", credentials=credentials)  # objects need no project
 
 
 def _blob(path: str) -> "Blob":

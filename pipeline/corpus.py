@@ -69,7 +69,8 @@ def divide_corpus(
     targets: Sequence[Target],
     identities: Sequence[Mapping[str, Any]],
     max_rejected: float,
-    overwriting: str | None,
+    run: str,
+    overwrite: bool,
 ) -> Pools:
     """The pools of a corpus that was measured; from here on its datasets are in the making.
 
@@ -79,8 +80,8 @@ def divide_corpus(
         targets: the datasets.
         identities: what the bytes of each depend on, but for the documents.
         max_rejected: the share of documents that may be set aside.
-        overwriting: an id of this run where it replaces datasets, which it does here, and but once: an engine may do a
-            step again.
+        run: an id of this run, by which it tells later that no other has begun in its folders.
+        overwrite: whether it replaces datasets, which it does here, and but once: an engine may do a step again.
 
     Raises InputError when the corpus cannot be used, or is not that of the run that is gone on with.
     """
@@ -88,8 +89,8 @@ def divide_corpus(
     for target, identity in zip(targets, identities):
         unfinished = Unfinished(target.output)
         documents = {"documents": corpus["fingerprint"]}
-        if overwriting and (unfinished.identity() or {}).get("run") != overwriting:
+        if overwrite and (unfinished.identity() or {}).get("run") != run:
             remove_dataset(target.output)
         unfinished.require(documents)
-        unfinished.start({**identity, **documents, "run": overwriting})
+        unfinished.start({**identity, **documents, "run": run})
     return Pools.plan(targets[0].config, corpus["documents"], corpus["bytes"])

@@ -112,11 +112,12 @@ def generate_dataset(
     finished: Sequence[Container[str]],
     max_rejected: float,
     rejected: str,
-    overwriting: str | None = None,
+    run: str,
+    overwrite: bool = False,
 ) -> None:
     """Inputs -> datasets, whole: the corpus is measured, then read again to be built, the manifests come last.
 
-    For `identities` and `overwriting` see `divide_corpus`; `rejected` is the folder for lists of what is set aside.
+    For `identities`, `run` and `overwrite` see `divide_corpus`; `rejected` is where what is set aside is listed.
     """
     parts = pipeline | "List" >> _list_files(inputs)
     duplicates: Side = ()
@@ -125,17 +126,18 @@ def generate_dataset(
         duplicates = AsSingleton(keys | "Find duplicates" >> beam.Map(find_duplicates))
     _, corpus = parts | "Measure" >> _measure(options, rejected, duplicates)
     pools = corpus | "Divide" >> beam.Map(  # Pools
-        divide_corpus, name_inputs(inputs), targets, identities, max_rejected, overwriting
+        divide_corpus, name_inputs(inputs), targets, identities, max_rejected, run, overwrite
     )
     shards = (
         pools
         | "Name pools" >> beam.FlatMap(lambda pools: range(len(pools)))
-        | "Build" >> _build(parts, options, vocab, targets, AsSingleton(pools), None, finished, duplicates)
+        | "Build" >> _build(parts, options, vocab, targets, AsSingleton(pools), None, finished, duplicates, run=run)
     )  # ShardInfo
     _ = (
         shards
         | "Wait for shards" >> beam.combiners.Count.Globally()
-        | "Write manifests" >> beam.FlatMap(_write_manifests, targets, vocab, AsSingleton(pools), AsSingleton(corpus))
+        | "Write manifests"
+        >> beam.FlatMap(_write_manifests, targets, vocab, run, AsSingleton(pools), AsSingleton(corpus))
         | "Wait for manifests" >> beam.Reshuffle()
         | "Clean up" >> beam.Map(_clean_up)
     )
@@ -186,6 +188,7 @@ def _build(
     finished: Sequence[Container[str]],
     duplicates: Side,
     progress: str | None = None,
+    run: str | None = None,
 ) -> Any:
     """The numbers of the pools to build -> their shards. A pool that no document chose has its shards too."""
     config = targets[0].config
@@ -204,15 +207,15 @@ def _build(
         (documents, no_documents)
         | beam.Flatten()
         | "Gather pools" >> beam.GroupByKey()  # (pool, packed documents): the one shuffle
-        | "Build shards" >> beam.ParDo(BuildShards(vocab, targets, finished), pools)  # ShardInfo
+        | "Build shards" >> beam.ParDo(BuildShards(vocab, targets, finished, run), pools)  # ShardInfo
     )
 
 
 def _write_manifests(
-    _: int, targets: Sequence[Target], vocab: Vocab, pools: Pools, corpus: dict[str, int]
+    _: int, targets: Sequence[Target], vocab: Vocab, run: str, pools: Pools, corpus: dict[str, int]
 ) -> Iterator[str]:
     for target in targets:
-        write_manifest(target, vocab, pools, corpus)
+        write_manifest(target, vocab, pools, corpus, run)
     return (target.output for target in targets)
 
 

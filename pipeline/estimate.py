@@ -86,7 +86,8 @@ class _SmallReads(io.RawIOBase):
 
 def read_sample(files: Sequence[str], options: ReadOptions) -> Sample:
     """Reads about SAMPLE_CHARACTERS from SAMPLE_FILES files, evenly chosen."""
-    chosen = files[:: max(1, -(-len(files) // SAMPLE_FILES))]
+    filled = [path for path in files if size_of(path)]
+    chosen = filled[:: max(1, -(-len(filled) // SAMPLE_FILES))]
     documents: list[RawDocument] = []
     set_aside = Counter[str]()
     read = 0

@@ -72,9 +72,14 @@ def _version(status: os.stat_result) -> str:
 def open_file(path: str, version: str | None) -> Iterator[BinaryIO]:
     """As in `storage`."""
     with _one_sentence(path), open(path, "rb") as file:
-        if version and _version(os.fstat(file.fileno())) != version:
-            raise InputError(f"{path} changed while it was read; run this again when nothing writes to it")
+        _require_version(path, version)
         yield file
+        _require_version(path, version)
+
+
+def _require_version(path: str, version: str | None) -> None:
+    if version and _version(os.stat(path)) != version:
+        raise InputError(f"{path} changed while it was read; run this again when nothing writes to it")
 
 
 @contextmanager

@@ -16,7 +16,9 @@ from tokenizer.errors import InputError
 from tokenizer.vocab import Vocab
 
 
-def write_manifest(target: Target, vocab: Vocab, pools: Pools, corpus: Mapping[str, int]) -> None:
+def write_manifest(
+    target: Target, vocab: Vocab, pools: Pools, corpus: Mapping[str, int], run: str | None = None
+) -> None:
     """Puts the records of the finished shards together and writes the vocabulary, then the manifest.
 
     Does nothing where an earlier try of an engine has done it, and has forgotten the records since.
@@ -26,14 +28,20 @@ def write_manifest(target: Target, vocab: Vocab, pools: Pools, corpus: Mapping[s
         vocab: the vocabulary, a copy of which goes beside the shards.
         pools: the pools of the dataset.
         corpus: what was measured, and the counts of reading the documents, as `section/name`.
+        run: see `divide_corpus`.
 
-    Raises InputError when a shard is missing, or a document is in no shard or in two.
+    Raises InputError when a shard is missing, a document is in no shard or in two, or another run has taken over.
     """
-    finished = Unfinished(target.output).finished()
+    unfinished = Unfinished(target.output)
+    config = asdict(replace(target.config, shards_per_copy=pools.train))
+    if unfinished.identity() is None and exists(os.path.join(target.output, MANIFEST)):
+        there = DatasetInfo.load(target.output)
+        if (there.config, there.vocab_sha256) == (config, vocab.sha256):
+            return
+    unfinished.require_run(run)
+    finished = unfinished.finished()
     planned = {shard.path for pool in range(len(pools)) for shard in plan_shards(pools, target.config, pool)}
     if missing := planned - {shard.path for shard, _ in finished}:
-        if exists(os.path.join(target.output, MANIFEST)):
-            return
         raise InputError(f"{target.output} lacks {len(missing)} shards, such as {min(missing)}; run the command again")
     counts = Counter({name: count for name, count in corpus.items() if "/" in name})
     shards = []
@@ -47,7 +55,7 @@ def write_manifest(target: Target, vocab: Vocab, pools: Pools, corpus: Mapping[s
         )
     write_text(os.path.join(target.output, VOCAB), vocab.to_text())
     DatasetInfo(
-        config=asdict(replace(target.config, shards_per_copy=pools.train)),
+        config=config,
         vocab_size=len(vocab),
         vocab_sha256=vocab.sha256,
         counts=_nest(counts),

@@ -1,12 +1,13 @@
 """The folder of a dataset before and during a run: what is there, and whether a run may go on with it."""
 
+import hashlib
 import os
 from collections.abc import Mapping
 from typing import Any
 
 from pipeline.rejected import rejected_names
-from pipeline.schema import MANIFEST, SHARD_NAME
-from pipeline.storage import check_writable, list_names, make_folder, read_bytes, remove_files, write_bytes
+from pipeline.schema import MANIFEST, SHARD_NAME, VOCAB
+from pipeline.storage import check_writable, exists, list_names, make_folder, read_bytes, remove_files, write_bytes
 from pipeline.unfinished import Unfinished
 from tokenizer.errors import InputError
 
@@ -33,11 +34,19 @@ def check_output(output: str, identity: Mapping[str, Any], overwrite: bool) -> N
         raise InputError(
             f"output {output} holds shards but no {MANIFEST}; give another folder, or --overwrite to replace them"
         )
+    vocab = os.path.join(output, VOCAB)
+    if exists(vocab) and hashlib.sha256(read_bytes(vocab)).hexdigest() != identity["vocab_sha256"]:
+        raise InputError(f"{vocab} is another vocabulary; give another output, or --overwrite to replace it")
 
 
 def dataset_names(output: str) -> list[str]:
     """The names of the manifest and of the shards in a folder, those under temporary names as well."""
-    return [name for name in list_names(output) if name == MANIFEST or SHARD_NAME.match(name.removeprefix("."))]
+    return [name for name in list_names(output) if name == MANIFEST or SHARD_NAME.fullmatch(name) or _is_begun(name)]
+
+
+def _is_begun(name: str) -> bool:
+    """Whether it is the temporary name of a shard."""
+    return name.startswith(".") and name.endswith(".tmp") and SHARD_NAME.match(name[1:]) is not None
 
 
 def prepare_output(output: str, identity: Mapping[str, Any], overwrite: bool) -> set[str]:
@@ -72,4 +81,4 @@ def keep_rejected(found: str, output: str) -> None:
 
 def remove_temporaries(output: str) -> None:
     """Removes the shards that processes which were killed had begun."""
-    remove_files(output, [name for name in dataset_names(output) if name.startswith(".")])
+    remove_files(output, [name for name in list_names(output) if _is_begun(name)])

@@ -169,7 +169,7 @@ def find_damage(folder: AnyPath, present: Container[str], name: str, size: int |
     actual_size = size_of(path)
     if size is not None and actual_size != size:
         return f"{path} has {actual_size} bytes, {MANIFEST} says {size}"
-    if is_remote(path):
+    if is_remote(path) and size is not None:
         return None
     with open_file(path) as file:
         actual = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]

@@ -33,6 +33,7 @@ class ShardBuilder:
 
     vocab: Vocab
     target: Target
+    run: str | None = None  # the run that must not have been taken over by another
 
     def __post_init__(self) -> None:
         self.config = self.target.config
@@ -45,6 +46,7 @@ class ShardBuilder:
         for planned in plan_shards(pools, self.config, number):
             if planned.path in finished:
                 continue
+            self.unfinished.require_run(self.run)
             counts = Counter[str]() if planned.copy else self._count_pool(planned.split, pool)
             written = write_records(
                 os.path.join(self.target.output, planned.path),
@@ -52,6 +54,7 @@ class ShardBuilder:
                 self.config.compression,
             )
             shard = ShardInfo(**asdict(planned), examples=written.records, bytes=written.bytes, sha256=written.sha256)
+            self.unfinished.require_run(self.run)
             self.unfinished.record(shard, counts)
             yield shard
 

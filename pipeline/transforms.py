@@ -157,9 +157,10 @@ class BuildShards(beam.DoFn):
     vocab: Vocab
     targets: Sequence[Target]
     finished: Sequence[Container[str]]  # for each target, their names
+    run: str | None = None  # see `divide_corpus`
 
     def setup(self) -> None:
-        self.builders = [ShardBuilder(self.vocab, target) for target in self.targets]
+        self.builders = [ShardBuilder(self.vocab, target, self.run) for target in self.targets]
 
     def process(self, element: tuple[int, Iterable[bytes]], pools: Pools) -> Iterator[ShardInfo]:
         number, packed = element

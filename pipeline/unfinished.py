@@ -37,10 +37,17 @@ class Unfinished:
         if not exists(path):
             return None
         try:
-            identity: dict[str, Any] = json.loads(read_bytes(path))
+            identity = json.loads(read_bytes(path))
+        except InputError:
+            raise
         except ValueError:
             return None
-        return identity
+        return identity if isinstance(identity, dict) else None
+
+    def require_run(self, run: str | None) -> None:
+        """Raises InputError when another run than this one has taken over since."""
+        if run and (self.identity() or {}).get("run") != run:
+            raise InputError(f"another run has begun in output {self.output}; this one ends, the other goes on")
 
     def require(self, identity: Mapping[str, Any]) -> None:
         """Raises InputError when a run was started that is not this one, as far as it is known."""

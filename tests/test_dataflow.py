@@ -89,7 +89,7 @@ def measure(inputs: list[str]) -> dag.Build:
 def generate(inputs: list[str], vocab: Any) -> dag.Build:
     target = Target(InstanceConfig(max_seq_length=32, max_predictions_per_seq=5), "gs://the-bucket/out")
     return lambda pipeline: dag.generate_dataset(
-        pipeline, inputs, ReadOptions(), vocab, [target], [{}], [()], 0.01, "gs://the-bucket/out"
+        pipeline, inputs, ReadOptions(), vocab, [target], [{}], [()], 0.01, "gs://the-bucket/out", "run 1"
     )
 
 
