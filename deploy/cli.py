@@ -270,6 +270,8 @@ def generate(
             )
     elif prices:
         raise click.UsageError("--prices is given without --runner flink, dataflow or portable; here nothing is billed")
+    if not no_wait and any(name.startswith("--template_location") for name in inputs):
+        raise click.UsageError("--template_location makes a template, for which nobody can wait; it needs --no-wait")
     if no_wait and (where is None or where.name != DATAFLOW):
         raise click.UsageError("--no-wait is given without --runner dataflow")
     targets = [Target(config, folder) for config, folder in zip(configs, folders)]

@@ -27,9 +27,9 @@ SECONDS_BETWEEN_LOOKS = 10.0
 PATIENCE = 60.0  # seconds: messages of a failed job, and the state of a new one, come late
 
 ENDS = {
-    "CANCELLED": "was cancelled; the same command goes on with what is finished",
+    "CANCELLED": "was cancelled; the same command, without --overwrite, goes on with what is finished",
     "UPDATED": "was replaced by another job; wait for that one",
-    "DRAINED": "was drained before its end; the same command goes on with what is finished",
+    "DRAINED": "was drained before its end; the same command, without --overwrite, goes on with what is finished",
 }
 
 

@@ -137,7 +137,7 @@ class PortableJob:
     def leave(self) -> str:
         """Cancels it: its workers may be here, and nobody else waits for it."""
         self.cancel()
-        return "The job was cancelled; the same command goes on with what is finished."
+        return "The job was cancelled; the same command, without --overwrite, goes on with what is finished."
 
     def cancel(self) -> None:
         """Ends it."""

@@ -253,7 +253,7 @@ ATTEMPTED = "The job failed because a work item was attempted 4 times without su
         ("FAILED", (ATTEMPTED, TRACEBACK), r"^gs://b/x.gz is cut off or damaged near byte 6 of 6 \(Dataflow job 20"),
         ("FAILED", (ATTEMPTED, OOM), "failed: The worker VM ran out of memory; look at https://console.cloud"),
         ("FAILED", (), "failed and says nothing; look at https://console.cloud"),
-        ("CANCELLED", (), "was cancelled; the same command goes on"),
+        ("CANCELLED", (), "was cancelled; the same command, without --overwrite, goes on"),
         ("UPDATED", (), "was replaced by another job"),
         ("DRAINED", (), "was drained before its end"),
         ("UNKNOWN", (), "does not tell the state of job"),
@@ -470,7 +470,7 @@ def test_generate_does_not_wait_when_it_is_asked_not_to(google, command):
     ("state", "errors", "sentence"),
     [
         ("FAILED", (ATTEMPTED, TRACEBACK), "gs://b/x.gz is cut off or damaged"),
-        ("CANCELLED", (), "was cancelled; the same command goes on"),
+        ("CANCELLED", (), "was cancelled; the same command, without --overwrite, goes on"),
     ],
 )
 def test_a_job_that_does_not_end_well_ends_generate_with_1(google, command, state, errors, sentence):
@@ -485,6 +485,7 @@ def test_a_job_that_does_not_end_well_ends_generate_with_1(google, command, stat
         (("gs://the-bucket/corpus.txt", "corpus.txt"), "is on this machine, where the workers of Dataflow do not see"),
         (("gs://the-bucket/out", "out"), "--output out is on this machine"),
         (("--region", "--job-name"), "--runner dataflow needs --region"),
+        (("--experiments=disable_logging_submission_environment", "--template_location=gs://b/t"), "needs --no-wait"),
         (("us-central1", "us-central1-a"), "region us-central1-a is a zone; expected its region, us-central1"),
         (("dataflow", "flink"), "--project is given without --runner dataflow"),
         (("dataflow", "local"), "--project is given without --runner dataflow"),

@@ -4,12 +4,25 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 
 import pytest
+from click.testing import CliRunner
+from cloud import serve
 from command import SMALL, assert_refused, maskmill
 from engines import Servers, free_port
 
+from deploy import portable
+from deploy.cli import main
+from pipeline.config import InstanceConfig
+from pipeline.corpus import divide_corpus
+from pipeline.manifest import write_manifest
+from pipeline.plan import Target
+from pipeline.pools import unpack_pool
 from pipeline.schema import DatasetInfo
+from pipeline.shards import ShardBuilder
+from tokenizer.errors import InputError
+from tokenizer.fast import id_dtype
 
 LOOPBACK = ["--", "--environment_type=LOOPBACK"]
 
@@ -121,3 +134,55 @@ def test_a_job_server_that_is_not_there_is_named(tmp_path, corpus_file, small_vo
     assert_refused(
         result, "--environment_type=LOOPBACK is given without --runner flink, dataflow, portable", exit_code=2
     )
+
+
+def test_what_beam_says_against_its_options_is_one_sentence(tmp_path, corpus_file, small_vocab_file, job_endpoint):
+    remote = ["--runner", "portable", "--job-endpoint", job_endpoint, "--vocab-file", small_vocab_file]
+    arguments = ["generate", corpus_file, "--output", tmp_path / "out", *remote, "--", "--environment_type=LOOPBACK"]
+    result = maskmill(*arguments, "--job_server_timeout=abc")
+    assert_refused(result, "Beam does not take its options (argument --job_server_timeout", "'abc'")
+    assert_refused(
+        maskmill(*arguments[:-1], "--environment_type=NONSENSE"), "Beam does not take its options", "NONSENSE"
+    )
+    assert not (tmp_path / "out" / ".unfinished").exists()
+
+
+def test_a_port_where_no_job_server_is_answers_soon(tmp_path, corpus_file, small_vocab_file, monkeypatch):
+    class Nothing(BaseHTTPRequestHandler):
+        pass
+
+    monkeypatch.setattr(portable, "SECONDS_TO_ANSWER", 1)
+    with serve(Nothing) as url:
+        runner = portable.PortableRunner("portable", [f"--job_endpoint={url.removeprefix('http://')}"], str(tmp_path))
+        with pytest.raises(InputError, match=r"does not answer \(something else listens there"):
+            runner.check()
+
+
+def test_ctrl_c_ends_the_job_of_a_vocabulary_there_too(tmp_path, corpus_file, job_endpoint, monkeypatch):
+    cancelled = []
+
+    def interrupt(job: portable.PortableJob) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(portable.PortableJob, "wait", interrupt)
+    monkeypatch.setattr(portable.PortableJob, "cancel", lambda job: cancelled.append(job))
+    runner = ["--runner", "portable", "--job-endpoint", job_endpoint, "--output", tmp_path / "v.txt"]
+    result = CliRunner().invoke(main, [str(part) for part in ["vocab", corpus_file, *runner, *LOOPBACK]])
+    assert result.exit_code == 1, result.output
+    assert len(cancelled) == 1, result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_another_has_taken_over_ends(tmp_path, small_vocab):
+    target = Target(InstanceConfig(max_seq_length=32, max_predictions_per_seq=5, dupe_factor=2), str(tmp_path))
+    corpus = {"documents": 2, "documents/read": 2, "bytes": 100, "fingerprint": 7}
+    pools = divide_corpus(corpus, "a.txt", [target], [{}], 0.01, "run 1", overwrite=False)
+    pool = unpack_pool([], id_dtype(len(small_vocab)), target.config, small_vocab.ids["[UNK]"])
+    first = ShardBuilder(small_vocab, target, "run 1").build(0, pool, pools, ())
+    next(first)
+    divide_corpus(corpus, "a.txt", [target], [{}], 0.01, "run 2", overwrite=True)
+    with pytest.raises(InputError, match="another run has begun in output"):
+        next(first)
+    with pytest.raises(InputError, match="another run has begun in output"):
+        write_manifest(target, small_vocab, pools, corpus, "run 1")
+    assert list(tmp_path.glob("*.tfrecord")) == []

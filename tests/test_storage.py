@@ -293,3 +293,27 @@ def test_thousands_of_shards_are_listed_in_a_few_requests(monkeypatch):
         forget_client()
     assert len([path for path in requests if path.startswith("/storage/v1/b/b/o?")]) == 5
     assert len(requests) <= 6  # the client of Google's may ask for the bucket
+
+
+def test_patterns_mean_there_what_they_mean_here(bucket, tmp_path):
+    names = ["a.txt", "b.txt", "file[1].txt", "file1.txt", ".hidden.txt", "d/e.txt", "d/.f/g.txt", "d-e.txt"]
+    for name in names:
+        put(bucket, f"odd/{name}", b"x")
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_text("x")
+    for pattern in ("*.txt", "[!a]*.txt", "[a-b].txt", "file[1].txt", "file[[]1].txt", "**/*.txt", "d?e.txt", ".*.txt"):
+        here = [path.removeprefix(f"{tmp_path}/") for path in list_files([f"{tmp_path}/{pattern}"])]
+        assert [path.removeprefix("gs://corpora/odd/") for path in list_files([f"gs://corpora/odd/{pattern}"])] == here
+    with pytest.raises(InputError, match="names no file"):
+        list_files(["gs://corpora/odd/file[2"])
+
+
+def test_a_vocabulary_that_was_replaced_is_found_there_too(bucket, tmp_path, corpus_file, small_vocab_file):
+    put(bucket, "in/a.txt", corpus_file.read_bytes())
+    arguments = ["--vocab-file", small_vocab_file, *SMALL, "--output", "gs://corpora/out"]
+    assert maskmill("generate", "gs://corpora/in", *arguments).returncode == 0
+    info = DatasetInfo.load("gs://corpora/out")
+    info.check_files("gs://corpora/out")
+    put(bucket, "out/vocab.txt", small_vocab_file.read_bytes()[::-1])
+    with pytest.raises(InputError, match=r"vocab.txt has sha256"):
+        info.check_files("gs://corpora/out")
