@@ -14,7 +14,7 @@ from tokenizer.errors import InputError
 
 PRICES = Path(__file__).with_name("prices.json")
 
-READ_SECONDS_PER_MB = 0.006  # of processor time, see benchmarks/README.md; text is read twice
+READ_SECONDS_PER_MB = 0.006  # of processor time, see benchmarks/README.md
 SHUFFLED = 2  # times that a shuffled byte is billed: written, and read
 DISK_GB = 25  # of a machine, Dataflow's default for batch jobs
 # Of memory for each processor, by what stands in the name of a machine's type.
@@ -78,7 +78,8 @@ def estimate_costs(generation: Generation, prices: Prices | None, machine_type: 
     scale = content_bytes / max(1, sample.content_bytes)
     configs = [target.config for target in generation.targets]
     made: Sequence[tuple[Estimate, float]] = [(cost, config.copies * scale) for cost, config in zip(costs, configs)]
-    reading = 2 * READ_SECONDS_PER_MB * content_bytes / 1e6
+    readings = 3 if generation.reading.id_field else 2  # for the ids, to measure, to build
+    reading = readings * READ_SECONDS_PER_MB * content_bytes / 1e6
     seconds = reading + costs[0].tokenize_seconds * scale + sum(cost.build_seconds * times for cost, times in made)
     hours = seconds / 3600
     memory_gb, machine = _memory_of(machine_type)

@@ -68,6 +68,7 @@ def generate_elsewhere(generation: Generation, runner: RemoteRunner) -> dict[str
             for target in targets:
                 if not (unfinished := Unfinished(target.output)).names():
                     unfinished.remove()  # nothing to go on with
+            _tell_rejected(generation)
         raise
     return {"runner": runner.name, "job": job.description}
 
@@ -89,7 +90,11 @@ def _wait(generation: Generation, job: RunningJob, work: Work) -> None:
         f"{section}/{name}": n for section in ("set_aside", "repaired") for name, n in counts.get(section, {}).items()
     }
     show_reading(generation.console, flat)
-    if "set_aside" in counts:
+    _tell_rejected(generation)
+
+
+def _tell_rejected(generation: Generation) -> None:
+    if rejected_names(generation.folder):
         place = os.path.join(generation.folder, REJECTED)
         generation.console.print(f"What was set aside is listed in {place}", style="yellow")
 

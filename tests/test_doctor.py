@@ -610,3 +610,9 @@ def test_paths_stay_as_they_are_in_the_table(tmp_path, monkeypatch):
     result = CliRunner(env={"COLUMNS": "80"}).invoke(main, ["doctor", name])
     assert result.exit_code == 1
     assert "…" not in result.output
+
+
+def test_a_place_without_a_bucket_is_wrong():
+    result = CliRunner().invoke(main, ["doctor", "gs://"])
+    assert result.exit_code == 1
+    assert "names no bucket" in result.output

@@ -43,7 +43,7 @@ def check_data(request: Request, buckets: set[str]) -> Check[None]:
 
 
 def _is_within_reach(place: str, buckets: set[str]) -> bool:
-    return not is_remote(place) or bucket_of(place) in buckets
+    return not is_remote(place) or not bucket_of(place) or bucket_of(place) in buckets
 
 
 def check_input(name: str, is_dataflow: bool = False) -> Check[list[str]]:
