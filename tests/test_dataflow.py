@@ -7,7 +7,7 @@ import re
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import apache_beam as beam
@@ -17,12 +17,12 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.dataflow.dataflow_runner import DataflowPipelineResult, DataflowRunner
+from cloud import emulator
 from command import SMALL, maskmill, refuse, run
 from fake_dataflow import TOKEN, FakeDataflow
-from gcp_storage_emulator.server import create_server
 from google.api_core.exceptions import Forbidden
-from google.auth.credentials import CredentialsWithRegionalAccessBoundary
-from google.cloud.storage import Bucket, Client
+from google.cloud.storage import Client
+from loopback_google import Google, lead_to
 
 from deploy import dataflow, generate_elsewhere, progress
 from deploy.dataflow import DataflowJob, check_access, find_job, read_counters, submission, wait_for_end
@@ -40,35 +40,15 @@ MIN_RAM = 16_000_000_000
 INPUTS = ["gs://the-bucket/corpus/*.txt"]
 
 
-@dataclass(frozen=True)
-class Google:
-    """What of Google is on loopback."""
-
-    service: FakeDataflow
-    bucket: Bucket
-    key: str  # the private one
-
-
 @pytest.fixture(scope="module")
 def google(tmp_path_factory) -> Iterator[Google]:
-    server = create_server("127.0.0.1", 0, in_memory=True)
-    server.start()
-    patch = pytest.MonkeyPatch()
-    try:
-        with FakeDataflow() as service:
-            file = service.credentials(tmp_path_factory.mktemp("google") / "key.json")
-            patch.setenv("STORAGE_EMULATOR_HOST", "http://{}:{}".format(*server._api._httpd.server_address))
-            patch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
-            patch.setattr(auth._Credentials, "_credentials_init", False)
-            # Else google-auth asks the real Google in the background where the account may be used.
-            is_required = "_is_regional_access_boundary_lookup_required"
-            patch.setattr(CredentialsWithRegionalAccessBoundary, is_required, lambda _: False)
-            bucket = Client(project="my-project").create_bucket("the-bucket")
-            yield Google(service, bucket, json.loads(file.read_text())["private_key"])
-    finally:
-        patch.undo()
-        auth._Credentials._credentials_init = False
-        server.stop()
+    with emulator() as url, FakeDataflow() as service, pytest.MonkeyPatch.context() as patch:
+        file = service.credentials(tmp_path_factory.mktemp("google") / "key.json")
+        lead_to(url, file, patch)
+        patch.setattr(auth._Credentials, "_credentials_init", False)
+        bucket = Client(project="my-project").create_bucket("the-bucket")
+        yield Google(service, bucket, json.loads(file.read_text())["private_key"])
+    auth._Credentials._credentials_init = False
 
 
 def submit(google: Google, options: DataflowOptions, build: dag.Build, **to_beam: Any) -> Any:
