@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from gcp_storage_emulator.server import create_server
 
 HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "keep-alive", "host"}
@@ -24,6 +26,33 @@ def emulator() -> Iterator[str]:
         yield "http://{}:{}".format(*server._api._httpd.server_address)
     finally:
         server.stop()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Says nothing of requests, and has answers in a line."""
+
+    def reply(self, status: int, content: bytes) -> None:
+        """Sends a whole answer."""
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+def service_account(token_uri: str) -> dict[str, str]:
+    """The key of a service account that nobody has, for tokens from `token_uri`."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return {
+        "type": "service_account",
+        "project_id": "no-such-project",
+        "private_key_id": "1",
+        "private_key": key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
+        "client_email": "launcher@no-such-project.iam.gserviceaccount.com",
+        "token_uri": token_uri,
+    }
 
 
 @contextmanager
@@ -72,7 +101,7 @@ def faulty_network(url: str, fault: Fault) -> Iterator[tuple[str, list[str]]]:
         name = urlsplit(path).path.removeprefix("/download")
         return json.loads(ask("GET", name, b"", {})[2] or "{}").get("generation") != query["generation"][0]
 
-    class Proxy(BaseHTTPRequestHandler):
+    class Proxy(Handler):
         protocol_version = "HTTP/1.1"
 
         def handle_any(self) -> None:
@@ -81,9 +110,7 @@ def faulty_network(url: str, fault: Fault) -> Iterator[tuple[str, list[str]]]:
             if what:
                 faults.append(f"{what} {self.command} {self.path}")
             if what and what.isdigit():
-                self.send_response(int(what))
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+                self.reply(int(what), b"")
                 return
             if what == "reset":
                 self.reset()
@@ -119,9 +146,6 @@ def faulty_network(url: str, fault: Fault) -> Iterator[tuple[str, list[str]]]:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close_connection = True
             self.connection.close()
-
-        def log_message(self, *_: object) -> None:
-            pass
 
     with serve(Proxy) as own:
         yield own, faults

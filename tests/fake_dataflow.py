@@ -10,8 +10,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cloud import service_account
 
 TOKEN = "a-token-that-must-not-travel-in-a-job"
 JOB_ID = "2026-01-01_00_00_00-{}"
@@ -54,16 +53,7 @@ class FakeDataflow(AbstractContextManager["FakeDataflow"]):
 
     def credentials(self, file: Path) -> Path:
         """A service account's key, in `file`, for which this server gives tokens."""
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-        account = {
-            "type": "service_account",
-            "project_id": "no-such-project",
-            "private_key_id": "1",
-            "private_key": pem,
-            "client_email": "launcher@no-such-project.iam.gserviceaccount.com",
-            "token_uri": f"http://127.0.0.1:{self._server.server_port}/token",
-        }
+        account = service_account(f"http://127.0.0.1:{self._server.server_port}/token")
         file.write_text(json.dumps(account))
         return file
 

@@ -3,12 +3,11 @@
 import json
 import socket
 from collections import namedtuple
-from http.server import BaseHTTPRequestHandler
 from typing import Any, ClassVar
 
 import pytest
 from click.testing import CliRunner
-from cloud import serve
+from cloud import Handler, serve
 from engines import free_port
 from examine import Found, examine, states
 
@@ -24,20 +23,13 @@ def test_options_without_their_runner_are_wrong_usage():
         assert result.exit_code == 2, result.output
 
 
-class Flink(BaseHTTPRequestHandler):
+class Flink(Handler):
     """The beginning of Flink's REST interface."""
 
     overview: ClassVar[dict[str, Any]] = {}
 
     def do_GET(self) -> None:
-        data = json.dumps(self.overview if self.path == "/overview" else {}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        pass
+        self.reply(200, json.dumps(self.overview if self.path == "/overview" else {}).encode())
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,12 @@ import json
 import random
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from cloud import emulator, faulty_network, serve
+from cloud import Handler, emulator, faulty_network, serve, service_account
 from command import SMALL, assert_refused, maskmill
 from google.cloud.storage import Client
 
@@ -107,12 +106,9 @@ def test_generate_reads_objects_as_it_reads_files(tmp_path, bucket, corpus_file,
     [(403, "cannot be read with the credentials found here"), (404, "is not there"), (400, "cannot be read")],
 )
 def test_a_refusal_of_the_service_is_one_sentence(tmp_path, monkeypatch, small_vocab_file, status, sentence):
-    class Refuse(BaseHTTPRequestHandler):
+    class Refuse(Handler):
         def do_GET(self) -> None:
             self.send_error(status)
-
-        def log_message(self, *_: object) -> None:
-            pass
 
     with serve(Refuse) as url:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
@@ -227,16 +223,9 @@ def test_without_credentials_a_sentence_comes_soon(tmp_path, monkeypatch, small_
 
 
 def test_wrong_credentials_are_one_sentence(tmp_path, monkeypatch, small_vocab_file):
-    class Refuse(BaseHTTPRequestHandler):
+    class Refuse(Handler):
         def do_POST(self) -> None:
-            content = b'{"error": "invalid_grant", "error_description": "Invalid JWT Signature."}'
-            self.send_response(400)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            pass
+            self.reply(400, b'{"error": "invalid_grant", "error_description": "Invalid JWT Signature."}')
 
     with serve(Refuse) as url:
         (tmp_path / "key.json").write_text(json.dumps(service_account(f"{url}/token")))
@@ -247,43 +236,18 @@ def test_wrong_credentials_are_one_sentence(tmp_path, monkeypatch, small_vocab_f
     assert "PRIVATE KEY" not in result.stdout + result.stderr
 
 
-def service_account(token_uri: str) -> dict[str, str]:
-    """The key of a service account that nobody has."""
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import rsa
-
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return {
-        "type": "service_account",
-        "project_id": "p",
-        "private_key_id": "1",
-        "private_key": pem.decode(),
-        "client_email": "nobody@p.iam.gserviceaccount.com",
-        "client_id": "1",
-        "token_uri": token_uri,
-    }
-
-
 def test_thousands_of_shards_are_listed_in_a_few_requests(monkeypatch):
     names = [f"shards/instances-{number:05d}-of-05000.tfrecord" for number in range(5000)]
     requests = []
 
-    class Bucket(BaseHTTPRequestHandler):
+    class Bucket(Handler):
         def do_GET(self) -> None:
             requests.append(self.path)
             start = int(parse_qs(urlsplit(self.path).query).get("pageToken", ["0"])[0])
             page = {"items": [{"name": name, "size": "7", "generation": "1"} for name in names[start : start + 1000]]}
             if start + 1000 < len(names):
                 page["nextPageToken"] = str(start + 1000)
-            content = json.dumps(page).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            pass
+            self.reply(200, json.dumps(page).encode())
 
     with serve(Bucket) as url:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
