@@ -74,7 +74,7 @@ def estimate_costs(generation: Generation, prices: Prices | None, machine_type: 
         machine_type: of the workers, such as "n2-highmem-4".
     """
     sample, costs = generation.sample, generation.costs
-    content_bytes = sample.content_bytes / sample.share
+    content_bytes = sample.all_content_bytes
     scale = content_bytes / max(1, sample.content_bytes)
     configs = [target.config for target in generation.targets]
     made: Sequence[tuple[Estimate, float]] = [(cost, config.copies * scale) for cost, config in zip(costs, configs)]
@@ -85,7 +85,7 @@ def estimate_costs(generation: Generation, prices: Prices | None, machine_type: 
     memory_gb, machine = _memory_of(machine_type)
     shuffle_gb = costs[0].packed_bytes * scale / 1e9
     output_gb = sum(cost.shard_bytes * times for cost, times in made) / 1e9
-    pools = len(Pools.plan(generation.config, int(len(sample.documents) / sample.share), int(content_bytes)))
+    pools = len(Pools.plan(generation.config, sample.all_documents, int(content_bytes)))
 
     def price(name: str, amount: float) -> float | None:
         return amount * float(getattr(prices, name)) if prices else None

@@ -25,8 +25,8 @@ def show_dry_run(generation: Generation, runner: LocalRunner | RemoteRunner) -> 
         raise InputError(
             f"INPUT {generation.files[0]} holds no documents: {found}; expected text, or a table with --text-field"
         )
-    documents, content_bytes = len(sample.documents) / sample.share, sample.content_bytes / sample.share
-    pools = Pools.plan(generation.config, int(documents), int(content_bytes))
+    documents, content_bytes = sample.all_documents, sample.all_content_bytes
+    pools = Pools.plan(generation.config, documents, int(content_bytes))
     configs = [target.config for target in generation.targets]
     if all(config.max_seq_length != LONG_SEQ_LENGTH for config in configs):
         configs.append(configs[0].with_length(LONG_SEQ_LENGTH))
@@ -47,7 +47,7 @@ def show_dry_run(generation: Generation, runner: LocalRunner | RemoteRunner) -> 
     for name, describe_cost in rows.items():
         table.add_row(name, *map(describe_cost, costs))
     console.print(
-        f"About {documents:,.0f} documents, {content_bytes / 1e6:,.1f} MB of text without blanks, by a sample of "
+        f"About {documents:,} documents, {content_bytes / 1e6:,.1f} MB of text without blanks, by a sample of "
         f"{len(sample.documents):,} documents ({sample.share:.1%} of the input)"
     )
     console.print(table)

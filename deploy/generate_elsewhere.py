@@ -108,19 +108,6 @@ def _weigh_worker(generation: Generation, work: Work) -> int:
 
 def _weigh(generation: Generation) -> Work:
     """The work of a run, by a sample alone: nothing is measured yet."""
-    sample, costs = generation.sample, generation.costs
-    content_bytes = sample.content_bytes / max(sample.share, 1e-9)
-    documents = int(len(sample.documents) / max(sample.share, 1e-9))
-    scale = content_bytes / max(1, sample.content_bytes)
-    pools = Pools.plan(generation.config, documents, int(content_bytes))
-    configs = [target.config for target in generation.targets]
-    return Work(
-        documents=documents,
-        pools=len(pools),
-        megabytes=content_bytes / 1e6,
-        shards=sum(pools.train * config.dupe_factor + pools.eval for config in configs),
-        shards_before=0,
-        instances=sum(cost.instances * scale * config.copies for cost, config in zip(costs, configs)),
-        tokenize_seconds=costs[0].tokenize_seconds * scale,
-        build_seconds=sum(cost.build_seconds * scale * config.copies for cost, config in zip(costs, configs)),
-    )
+    sample = generation.sample
+    pools = Pools.plan(generation.config, sample.all_documents, int(sample.all_content_bytes))
+    return generation.weigh(sample.all_documents, sample.all_content_bytes, pools)

@@ -56,7 +56,7 @@ def generate_here(generation: Generation, runner: LocalRunner) -> dict[str, Any]
         identity = {**generation.identify(target), "documents": corpus["fingerprint"]}
         prepare_output(target.output, identity, options.overwrite)
     build = _Build(generation, runner, pools, duplicates, plan)
-    work = _weigh(generation, pools, corpus, build.finished())
+    work = generation.weigh(corpus["documents"], corpus["bytes"], pools, sum(map(len, build.finished())))
     if work.shards_before:
         console.print(f"Going on with an interrupted run: {work.shards_before} of {work.shards} shards are finished")
     passes = -(-len(plan(build.pools_left())) // runner.num_workers)
@@ -94,23 +94,6 @@ def _measure(generation: Generation, runner: LocalRunner, rejected: str) -> tupl
         if duplicates := find_duplicates(keys):
             _, corpus = measure(duplicates)
     return corpus, duplicates
-
-
-def _weigh(generation: Generation, pools: Pools, corpus: Counter[str], finished: Sequence[set[str]]) -> Work:
-    """The work of a run, from one copy of a sample for each target."""
-    costs = generation.costs
-    scale = corpus["bytes"] / max(1, costs[0].content_bytes)
-    configs = [target.config for target in generation.targets]
-    return Work(
-        documents=corpus["documents"],
-        pools=len(pools),
-        megabytes=corpus["bytes"] / 1e6,
-        shards=sum(pools.train * config.dupe_factor + pools.eval for config in configs),
-        shards_before=sum(map(len, finished)),
-        instances=sum(cost.instances * scale * config.copies for cost, config in zip(costs, configs)),
-        tokenize_seconds=costs[0].tokenize_seconds * scale,
-        build_seconds=sum(cost.build_seconds * scale * config.copies for cost, config in zip(costs, configs)),
-    )
 
 
 @dataclass(frozen=True)

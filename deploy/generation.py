@@ -9,11 +9,13 @@ from typing import Any
 
 from rich.console import Console
 
+from deploy.progress import Work
 from deploy.remote import RemoteRunner
 from pipeline.config import InstanceConfig
 from pipeline.documents import MAX_REJECTED, ReadOptions
 from pipeline.estimate import Estimate, Sample, estimate_copy, read_sample
 from pipeline.plan import Target
+from pipeline.pools import Pools
 from tokenizer.vocab import Vocab
 
 
@@ -67,6 +69,21 @@ class Generation:
     def estimate(self, config: InstanceConfig) -> Estimate:
         """What one copy of the sample comes to."""
         return estimate_copy(self.sample, self.reading, self.vocab, config)
+
+    def weigh(self, documents: int, content_bytes: float, pools: Pools, shards_before: int = 0) -> Work:
+        """The work of a corpus of so many documents and bytes of content, from one copy of a sample for each target."""
+        scale = content_bytes / max(1, self.costs[0].content_bytes)
+        configs = [target.config for target in self.targets]
+        return Work(
+            documents=documents,
+            pools=len(pools),
+            megabytes=content_bytes / 1e6,
+            shards=sum(pools.train * config.dupe_factor + pools.eval for config in configs),
+            shards_before=shards_before,
+            instances=sum(cost.instances * scale * config.copies for cost, config in zip(self.costs, configs)),
+            tokenize_seconds=self.costs[0].tokenize_seconds * scale,
+            build_seconds=sum(cost.build_seconds * scale * config.copies for cost, config in zip(self.costs, configs)),
+        )
 
     def identify(self, target: Target) -> Mapping[str, Any]:
         """What the bytes of a target depend on, but for the documents."""

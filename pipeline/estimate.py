@@ -36,6 +36,16 @@ class Sample:
     share: float  # of the bytes of the files, as they are stored
 
     @property
+    def all_documents(self) -> int:
+        """About how many documents all the files hold."""
+        return int(len(self.documents) / max(self.share, 1e-9))
+
+    @property
+    def all_content_bytes(self) -> float:
+        """About the bytes of content that all the files hold."""
+        return self.content_bytes / max(self.share, 1e-9)
+
+    @property
     def content_bytes(self) -> int:
         """The bytes of its content, see `content_of`."""
         return sum(len(content_of(document.text)) for document in self.documents)
