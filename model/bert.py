@@ -4,63 +4,63 @@ Shapes are written with batch, seq (max_seq_length), hidden, heads, and size (of
 """
 
 from random import Random
-from typing import Any
 
 import keras
 from keras import ops
 
-from model.config import BertConfig
-from model.heads import MaskedLMHead, masked_lm_sums, metrics_of, next_sentence_sums
-from model.layers import Tensor, dense, dropout, gather, gelu, initializer, layer_norm
+from model.config import BertConfig, ComputeDtype
+from model.fused import add_norm, attention_probs, bias_gelu, bias_tanh, embed, merge_heads, split_heads
+from model.heads import MaskedLMHead, NextSentenceHead, metrics_of, weights_of
+from model.layers import Dense, LayerNorm, Part, gather, initializer, multiply
+from model.randomness import Key, Tensor, fold_in
 
 
 class BertPretrainer(keras.Model):
     """BERT with both pre-training heads: the features of a batch -> its losses.
 
-    Its parts are `encoder`, `masked_lm` and `next_sentence`. Initial weights and dropout are a function of
-    `random_seed` (on one backend).
+    Its parts are `encoder`, `masked_lm` and `next_sentence`. Initial weights are a function of `random_seed` (on one
+    backend). Weights are float32; the products and the activations between them have the `compute_dtype`, while
+    softmax, normalisation and losses are computed in float32.
     """
 
-    def __init__(self, config: BertConfig, random_seed: int = 12345):
-        super().__init__(name="pretrainer")
+    def __init__(self, config: BertConfig, random_seed: int = 12345, compute_dtype: ComputeDtype = "float32"):
+        super().__init__(name="pretrainer", autocast=False)
         self.config = config
         seeds = Random(random_seed)
-        self.encoder = BertEncoder(config, seeds)
+        self.encoder = BertEncoder(config, seeds, compute_dtype)
         self.masked_lm = MaskedLMHead(config, seeds)
-        self.next_sentence = dense(2, config, seeds, "next_sentence")
-        tokens, predictions = (keras.Input(batch_shape=(1, length), dtype="int32") for length in (8, 2))
-        self(  # on symbols, which makes the weights
-            {
-                "input_ids": tokens,
-                "input_mask": tokens,
-                "segment_ids": tokens,
-                "masked_lm_positions": predictions,
-                "masked_lm_ids": predictions,
-                "masked_lm_weights": keras.Input(batch_shape=(1, 2), dtype="float32"),
-                "next_sentence_labels": keras.Input(batch_shape=(1, 1), dtype="int32"),
-            }
-        )
+        self.next_sentence = NextSentenceHead(config, seeds)
+        self.built = True  # every weight was made above
 
-    def call(self, features: dict[str, Tensor], training: bool = False) -> dict[str, Tensor]:
+    def call(self, features: dict[str, Tensor], dropout_key: Key | None = None) -> dict[str, Tensor]:
         """Features named and shaped as in the records, int32 and float32 -> float32 scalars by name.
 
         `loss`, `masked_lm_loss`, `next_sentence_loss`, `masked_lm_accuracy`, `next_sentence_accuracy`: means over the
-        batch; and the six `heads.SUMS` they are made of.
+        batch; and the six `heads.SUMS` they are made of. Dropout needs a key, see `model/randomness.py`; without one
+        nothing is dropped.
         """
+        sums = self.sums(features, dropout_key)
+        return {**metrics_of(sums), **sums}
+
+    def sums(self, features: dict[str, Tensor], dropout_key: Key | None = None) -> dict[str, Tensor]:
+        """The `heads.SUMS` of a batch, given what `call` is given."""
         hidden_states, pooled_output = self.encoder(
             features["input_ids"],
             features["input_mask"],
             features["segment_ids"],
             features["masked_lm_positions"],
-            training=training,
+            dropout_key=dropout_key,
         )
-        masked_lm_logits = self.masked_lm_logits(hidden_states)
-        next_sentence_logits = self.next_sentence(pooled_output)
-        sums = {
-            **masked_lm_sums(masked_lm_logits, features["masked_lm_ids"], features["masked_lm_weights"]),
-            **next_sentence_sums(next_sentence_logits, features["next_sentence_labels"], features["input_mask"]),
+        return {
+            **self.masked_lm.sums(
+                hidden_states,
+                self.encoder.embeddings.word_embeddings,
+                features["masked_lm_ids"],
+                features["masked_lm_weights"],
+            ),
+            **self.next_sentence.sums(pooled_output, features["next_sentence_labels"], features["input_mask"]),
+            **weights_of(features),
         }
-        return {**metrics_of(sums), **sums}
 
     def masked_lm_logits(self, hidden_states: Tensor) -> Tensor:
         """Of the encoder's [batch, n, hidden] -> the scores of every token at each position, [batch, n, vocab]."""
@@ -69,17 +69,18 @@ class BertPretrainer(keras.Model):
     @property
     def named_weights(self) -> dict[str, keras.Variable]:
         """The trained weights by name, such as `bert/layer_0/query/kernel`."""
-        return {weight.path.removeprefix("pretrainer/"): weight for weight in self.trainable_variables}
+        return {weight.path: weight for weight in self.trainable_variables}
 
 
-class BertEncoder(keras.layers.Layer):
+class BertEncoder(Part):
     """Token ids -> a hidden state for every token, and one for the pair."""
 
-    def __init__(self, config: BertConfig, seeds: Random):
-        super().__init__(name="bert")
-        self.embeddings = Embeddings(config, seeds)
-        self.transformer = [TransformerLayer(config, seeds, f"layer_{i}") for i in range(config.num_hidden_layers)]
-        self.pooler = dense(config.hidden_size, config, seeds, "pooler", "tanh")
+    def __init__(self, config: BertConfig, seeds: Random, compute_dtype: ComputeDtype = "float32"):
+        super().__init__("bert")
+        with self.named():
+            self.embeddings = Embeddings(config, seeds, compute_dtype)
+            self.transformer = [TransformerLayer(config, seeds, f"layer_{i}") for i in range(config.num_hidden_layers)]
+            self.pooler = Dense(config.hidden_size, config.hidden_size, config, seeds, "pooler")
 
     def call(
         self,
@@ -87,105 +88,131 @@ class BertEncoder(keras.layers.Layer):
         input_mask: Tensor,
         segment_ids: Tensor,
         positions: Tensor | None = None,
-        training: bool = False,
+        dropout_key: Key | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Three times int32 [batch, seq] -> sequence_output [batch, seq, hidden], pooled_output [batch, hidden].
 
         Given int32 positions [batch, n], the first output is [batch, n, hidden]: the hidden states at those alone.
         """
-        x = self.embeddings(input_ids, segment_ids, training=training)
-        padding = -10000.0 * (1.0 - ops.cast(input_mask, x.dtype))[:, None, None, :]  # [batch, 1, 1, seq]
-        *layers, last_layer = self.transformer
-        for layer in layers:
-            x = layer(x, padding, training=training)
+        first_key, *keys = _split(dropout_key, 1 + len(self.transformer))
+        x = self.embeddings(input_ids, segment_ids, first_key)
+        *layers, (last_layer, last_key) = zip(self.transformer, keys)
+        for layer, key in layers:
+            x = layer(x, input_mask, key)
         if positions is None:
-            x = last_layer(x, padding, training=training)
-            return x, self.pooler(x[:, 0])
+            x = last_layer(x, input_mask, last_key)
+            return x, self.pool(x)
         # Nobody reads what the last layer makes of the others: without them a two-layer model trains a sixth faster.
         positions = ops.pad(positions, ((0, 0), (1, 0)))  # [CLS] first, for the pooler
-        x = last_layer(x, padding, positions, training=training)
-        return x[:, 1:], self.pooler(x[:, 0])
+        x = last_layer(x, input_mask, last_key, positions)
+        return x[:, 1:], self.pool(x)
+
+    def pool(self, x: Tensor) -> Tensor:
+        """Of [batch, n, hidden], `[CLS]` first -> [batch, hidden]."""
+        return bias_tanh(self.pooler(x[:, 0]), self.pooler.bias)
+
+    def all_layers(
+        self, input_ids: Tensor, input_mask: Tensor, segment_ids: Tensor
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """What every layer sees and does, without dropout.
+
+        Of three times int32 [batch, seq] -> hidden states, num_hidden_layers + 1 times [batch, seq, hidden] (the first
+        are the embeddings), and attention probabilities, num_hidden_layers times [batch, heads, from_seq, to_seq].
+        """
+        hidden_states = [self.embeddings(input_ids, segment_ids)]
+        for layer in self.transformer:
+            hidden_states.append(layer(hidden_states[-1], input_mask))
+        probs = [layer.attend(x, input_mask)[1] for layer, x in zip(self.transformer, hidden_states)]
+        return tuple(hidden_states), tuple(probs)
 
 
-class Embeddings(keras.layers.Layer):
+class Embeddings(Part):
     """The sum of word, segment and position embeddings, normalised."""
 
-    def __init__(self, config: BertConfig, seeds: Random):
-        super().__init__(name="embeddings")
-        self.config = config
-        self.initializers = [initializer(config, seeds) for _ in range(3)]
-        self.layer_norm = layer_norm("layer_norm")
-        self.dropout = dropout(config.hidden_dropout_prob, seeds)
-
-    def build(self, *_: Any) -> None:
-        """Makes the three tables, [rows, hidden] each."""
+    def __init__(self, config: BertConfig, seeds: Random, compute_dtype: ComputeDtype):
+        super().__init__("embeddings")
+        self.rate = config.hidden_dropout_prob
+        self.output_dtype = compute_dtype
         rows = {
-            "word_embeddings": self.config.vocab_size,
-            "token_type_embeddings": self.config.type_vocab_size,
-            "position_embeddings": self.config.max_position_embeddings,
+            "word_embeddings": config.vocab_size,
+            "token_type_embeddings": config.type_vocab_size,
+            "position_embeddings": config.max_position_embeddings,
         }
         self.word_embeddings, self.token_type_embeddings, self.position_embeddings = (
-            self.add_weight(shape=(rows[name], self.config.hidden_size), initializer=initializer, name=name)
-            for name, initializer in zip(rows, self.initializers)
+            self.add_weight(shape=(count, config.hidden_size), initializer=initializer(config, seeds), name=name)
+            for name, count in rows.items()
         )
+        with self.named():
+            self.layer_norm = LayerNorm(config.hidden_size, "layer_norm")
 
-    def call(self, input_ids: Tensor, segment_ids: Tensor, training: bool = False) -> Tensor:
+    def call(self, input_ids: Tensor, segment_ids: Tensor, key: Key | None = None) -> Tensor:
         """Twice int32 [batch, seq] -> [batch, seq, hidden]."""
-        x = ops.take(self.word_embeddings, input_ids, axis=0)
-        # A product with one-hot rows: the gradient of a gather would add up thousands of rows one by one.
-        x += ops.matmul(ops.one_hot(segment_ids, self.config.type_vocab_size), self.token_type_embeddings)
-        x += self.position_embeddings[: input_ids.shape[1]]
-        return self.dropout(self.layer_norm(x), training=training)
+        # In float32: the gradient adds up the rows of a token, hundreds of them for [MASK].
+        words = ops.take(self.word_embeddings, input_ids, axis=0)
+        tables = self.token_type_embeddings, self.position_embeddings
+        scale = self.layer_norm.gamma, self.layer_norm.beta
+        return embed(words, *tables, *scale, segment_ids=segment_ids, key=key, rate=self.rate, dtype=self.output_dtype)
 
 
-class TransformerLayer(keras.layers.Layer):
+class TransformerLayer(Part):
     """Self-attention and a feed-forward part; each is added to its input, then normalised (post-LN)."""
 
     def __init__(self, config: BertConfig, seeds: Random, name: str):
-        super().__init__(name=name)
+        super().__init__(name)
+        hidden, intermediate = config.hidden_size, config.intermediate_size
         self.heads = config.num_attention_heads
-        self.query, self.key, self.value = (
-            dense(config.hidden_size, config, seeds, name) for name in ("query", "key", "value")
-        )
-        self.attention_probs_dropout = dropout(config.attention_probs_dropout_prob, seeds)
-        self.attention_output = dense(config.hidden_size, config, seeds, "attention_output")
-        self.attention_dropout = dropout(config.hidden_dropout_prob, seeds)
-        self.attention_layer_norm = layer_norm("attention_layer_norm")
-        self.intermediate = dense(config.intermediate_size, config, seeds, "intermediate", gelu)
-        self.feed_forward_output = dense(config.hidden_size, config, seeds, "output")
-        self.output_dropout = dropout(config.hidden_dropout_prob, seeds)
-        self.output_layer_norm = layer_norm("output_layer_norm")
+        self.rate, self.attention_rate = config.hidden_dropout_prob, config.attention_probs_dropout_prob
+        with self.named():
+            self.query, self.key, self.value = (
+                Dense(hidden, hidden, config, seeds, name) for name in ("query", "key", "value")
+            )
+            self.attention_output = Dense(hidden, hidden, config, seeds, "attention_output")
+            self.attention_layer_norm = LayerNorm(hidden, "attention_layer_norm")
+            self.intermediate = Dense(hidden, intermediate, config, seeds, "intermediate")
+            self.feed_forward_output = Dense(intermediate, hidden, config, seeds, "output")
+            self.output_layer_norm = LayerNorm(hidden, "output_layer_norm")
 
-    def build(self, x_shape: tuple[int, ...], *_: Any) -> None:
-        """Builds the projections, which are used but never called."""
-        for projection in (self.query, self.key, self.value):
-            projection.build(x_shape)
-
-    def call(self, x: Tensor, padding: Tensor, positions: Tensor | None = None, training: bool = False) -> Tensor:
-        """Of [batch, seq, hidden], and padding, which is added to the scores -> [batch, seq, hidden].
+    def call(self, x: Tensor, input_mask: Tensor, key: Key | None = None, positions: Tensor | None = None) -> Tensor:
+        """Of [batch, seq, hidden] and int32 [batch, seq] -> [batch, seq, hidden].
 
         Given int32 positions [batch, n]: the result at those alone, [batch, n, hidden].
         """
-        attended = self.attend(x, padding, training)
-        if positions is not None:
-            x, attended = gather(x, positions), gather(attended, positions)
-        attended = self.attention_output(attended)
-        x = self.attention_layer_norm(x + self.attention_dropout(attended, training=training))
-        y = self.feed_forward_output(self.intermediate(x))
-        return self.output_layer_norm(x + self.output_dropout(y, training=training))
+        attention_key, attended_key, output_key = _split(key, 3)
+        attended, _ = self.attend(x, input_mask, attention_key, positions)
+        x = x if positions is None else gather(x, positions)
+        x = self.add(x, attended, self.attention_output, self.attention_layer_norm, attended_key)
+        y = bias_gelu(self.intermediate(x), self.intermediate.bias)
+        return self.add(x, y, self.feed_forward_output, self.output_layer_norm, output_key)
 
-    def attend(self, x: Tensor, padding: Tensor, training: bool) -> Tensor:
-        """Multi-head self-attention: [batch, seq, hidden] -> [batch, seq, hidden]."""
-        batch, seq, hidden = ops.shape(x)
-        size = hidden // self.heads
-        # One product and one transpose for the three projections, which stay three weights, as in Google's files.
-        projections = (self.query, self.key, self.value)
+    def attend(
+        self, x: Tensor, input_mask: Tensor, key: Key | None = None, positions: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Multi-head self-attention of [batch, seq, hidden], at all positions or at int32 [batch, n] of them.
+
+        Returns [batch, n, hidden], and the probabilities [batch, heads, n, seq].
+        """
+        if positions is None:
+            q, k, v = self.project(x, self.query, self.key, self.value)  # [batch, heads, seq, size]
+        else:
+            (q,) = self.project(gather(x, positions), self.query)
+            k, v = self.project(x, self.key, self.value)
+        scores = ops.matmul(q, ops.transpose(k, (0, 1, 3, 2)))  # [batch, heads, n, seq]
+        size = q.shape[-1]
+        probs = attention_probs(scores, size=size, input_mask=input_mask, key=key, rate=self.attention_rate)
+        return merge_heads(ops.matmul(probs, v)), probs
+
+    def project(self, x: Tensor, *projections: Dense) -> list[Tensor]:
+        """Several projections of [batch, seq, hidden] in one product -> [batch, heads, seq, size] each."""
+        # They stay several weights, as in Google's files.
         kernel = ops.concatenate([projection.kernel for projection in projections], axis=1)
         bias = ops.concatenate([projection.bias for projection in projections])
-        qkv = ops.reshape(ops.matmul(x, kernel) + bias, (batch, seq, 3, self.heads, size))
-        q, k, v = ops.unstack(ops.transpose(qkv, (2, 0, 3, 1, 4)))  # [batch, heads, seq, size]
+        return split_heads(multiply(x, kernel), bias, parts=len(projections), heads=self.heads)
 
-        scores = ops.matmul(q * size**-0.5, ops.transpose(k, (0, 1, 3, 2))) + padding  # [batch, heads, seq, seq]
-        probs = self.attention_probs_dropout(ops.softmax(scores), training=training)
-        attended = ops.matmul(probs, v)  # [batch, heads, seq, size]
-        return ops.reshape(ops.transpose(attended, (0, 2, 1, 3)), (batch, seq, hidden))
+    def add(self, x: Tensor, y: Tensor, dense: Dense, layer_norm: LayerNorm, key: Key | None) -> Tensor:
+        """The residual connection: x [batch, n, hidden] and a projection of y, added and normalised."""
+        return add_norm(x, dense(y), dense.bias, layer_norm.gamma, layer_norm.beta, key=key, rate=self.rate)
+
+
+def _split(key: Key | None, parts: int) -> list[Key | None]:
+    """A key for each of several uses, or for none."""
+    return [None if key is None else fold_in(key, i) for i in range(parts)]

@@ -23,9 +23,11 @@ logger = logging.getLogger(__name__)
 
 
 def state_of(model: BertPretrainer, optimizer: AdamWeightDecay) -> dict[str, keras.Variable]:
-    """All that the next step of a training depends on, by name: weights, optimizer, and the generators of dropout."""
-    seeds = {f"seed_generator_{i}": variable for i, variable in enumerate(model.non_trainable_variables)}
-    return {**model.named_weights, **optimizer.variables, **seeds}
+    """All that the next step of a training depends on, by name: weights, and the optimizer with its global_step.
+
+    What dropout and dynamic masking draw is a function of seed and global_step, so they have no state.
+    """
+    return {**model.named_weights, **optimizer.variables}
 
 
 def save_checkpoint(model_dir: Path, step: int, state: Variables, keep: int) -> None:

@@ -4,10 +4,12 @@ import json
 import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pipeline.storage import is_remote, read_bytes
 from tokenizer.errors import InputError
+
+ComputeDtype = Literal["float32", "bfloat16"]
 
 # Layers and width of the models Google published; heads = width / 64, intermediate = 4 * width.
 PRESETS: dict[str, tuple[int, int]] = {

@@ -5,13 +5,13 @@ exact metrics of a whole split.
 """
 
 from random import Random
-from typing import Any
 
-import keras
 from keras import ops
 
 from model.config import BertConfig
-from model.layers import Tensor, dense, gelu, layer_norm
+from model.fused import bias_gelu, norm, prediction_sums
+from model.layers import Dense, LayerNorm, Part, multiply
+from model.randomness import Tensor
 
 SUMS = (
     "masked_lm_loss_sum", "masked_lm_right", "masked_lm_weight",
@@ -19,54 +19,63 @@ SUMS = (
 )  # fmt: skip
 
 
-class MaskedLMHead(keras.layers.Layer):
+class MaskedLMHead(Part):
     """Hidden states -> scores of every token of the vocabulary, by the word embeddings themselves."""
 
     def __init__(self, config: BertConfig, seeds: Random):
-        super().__init__(name="masked_lm")
-        self.vocab_size = config.vocab_size
-        self.transform = dense(config.hidden_size, config, seeds, "transform", gelu)
-        self.layer_norm = layer_norm("layer_norm")
-
-    def build(self, *_: Any) -> None:
-        """Makes the bias of the scores; their weights are the word embeddings."""
-        self.output_bias = self.add_weight(shape=(self.vocab_size,), initializer="zeros", name="output_bias")
+        super().__init__("masked_lm")
+        with self.named():
+            self.transform = Dense(config.hidden_size, config.hidden_size, config, seeds, "transform")
+            self.layer_norm = LayerNorm(config.hidden_size, "layer_norm")
+        self.output_bias = self.add_weight(shape=(config.vocab_size,), initializer="zeros", name="output_bias")
 
     def call(self, x: Tensor, word_embeddings: Tensor) -> Tensor:
-        """Of [batch, predictions, hidden] and [vocab, hidden] -> logits [batch, predictions, vocab]."""
-        x = self.layer_norm(self.transform(x))
-        return ops.matmul(x, ops.transpose(word_embeddings)) + self.output_bias
+        """Of [batch, predictions, hidden] and [vocab, hidden] -> logits float32 [batch, predictions, vocab]."""
+        return ops.cast(self.scores(x, word_embeddings), "float32") + self.output_bias
+
+    def scores(self, x: Tensor, word_embeddings: Tensor) -> Tensor:
+        """The logits without their bias, in the dtype of x."""
+        x = bias_gelu(self.transform(x), self.transform.bias)
+        x = norm(x, self.layer_norm.gamma, self.layer_norm.beta)
+        return multiply(x, word_embeddings, transposed=True)
+
+    def sums(
+        self, x: Tensor, word_embeddings: Tensor, masked_lm_ids: Tensor, masked_lm_weights: Tensor
+    ) -> dict[str, Tensor]:
+        """Loss and right predictions of the masked tokens of a batch, each summed.
+
+        Of [batch, predictions, hidden], [vocab, hidden], and int32 and float32 [batch, predictions].
+        """
+        scores = self.scores(x, word_embeddings)
+        loss, right = prediction_sums(scores, self.output_bias, labels=masked_lm_ids, weights=masked_lm_weights)
+        return {"masked_lm_loss_sum": loss, "masked_lm_right": right}
 
 
-def masked_lm_sums(logits: Tensor, masked_lm_ids: Tensor, masked_lm_weights: Tensor) -> dict[str, Tensor]:
-    """Loss, right predictions and number of the masked tokens of a batch, each summed.
+class NextSentenceHead(Dense):
+    """The hidden state of a pair -> the scores of "is next" and "is random"."""
 
-    Of logits [batch, predictions, vocab], ids int32 and weights float32 [batch, predictions].
+    def __init__(self, config: BertConfig, seeds: Random):
+        super().__init__(config.hidden_size, 2, config, seeds, "next_sentence")
+
+    def sums(self, pooled_output: Tensor, next_sentence_labels: Tensor, input_mask: Tensor) -> dict[str, Tensor]:
+        """Loss and right predictions of the pairs of a batch, each summed.
+
+        Of [batch, hidden], int32 [batch, 1] and int32 [batch, seq].
+        """
+        weights = ops.cast(input_mask[:, 0], "float32")
+        labels = next_sentence_labels[:, 0]
+        loss, right = prediction_sums(self(pooled_output), self.bias, labels=labels, weights=weights)
+        return {"next_sentence_loss_sum": loss, "next_sentence_right": right}
+
+
+def weights_of(features: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The number of masked tokens and of pairs in a batch: what its sums are to be divided by.
+
+    Every example begins with [CLS]: a row without it only fills up the last batch of an evaluation.
     """
-    return _prediction_sums("masked_lm", logits, masked_lm_ids, masked_lm_weights)
-
-
-def next_sentence_sums(logits: Tensor, next_sentence_labels: Tensor, input_mask: Tensor) -> dict[str, Tensor]:
-    """Loss, right predictions and number of the pairs of a batch, each summed.
-
-    Of logits [batch, 2], labels int32 [batch, 1] and input_mask int32 [batch, seq].
-    """
-    # Every example begins with [CLS]: a row without it only fills up the last batch of an evaluation.
-    weights = ops.cast(input_mask[:, 0], "float32")
-    return _prediction_sums("next_sentence", logits, next_sentence_labels[:, 0], weights)
-
-
-def _prediction_sums(task: str, logits: Tensor, labels: Tensor, weights: Tensor) -> dict[str, Tensor]:
-    """Loss, right predictions and number of a task's predictions, each summed and weighted.
-
-    Of logits [..., classes], labels int32 [...] and weights float32 [...].
-    """
-    cross_entropy = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
-    is_right = ops.cast(ops.equal(ops.argmax(logits, axis=-1), labels), "float32")
     return {
-        f"{task}_loss_sum": ops.sum(weights * cross_entropy),
-        f"{task}_right": ops.sum(weights * is_right),
-        f"{task}_weight": ops.sum(weights),
+        "masked_lm_weight": ops.sum(features["masked_lm_weights"]),
+        "next_sentence_weight": ops.sum(ops.cast(features["input_mask"][:, 0], "float32")),
     }
 
 

@@ -1,7 +1,5 @@
-"""What the encoder and the heads are made of."""
+"""What the encoder and the heads are made of: weights, float32 all of them, and the products with them."""
 
-import math
-from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -9,25 +7,56 @@ import keras
 from keras import ops
 
 from model.config import BertConfig
-
-Tensor = Any  # of the backend in use
-
-_GELU_1 = 2 * math.sqrt(2 / math.pi)
-_GELU_3 = 0.044715 * _GELU_1
+from model.randomness import Tensor
 
 
-def gelu(x: Tensor) -> Tensor:
-    """The tanh form of GELU, as in Google's code. (Hugging Face calls it `gelu_new`; its `gelu` is the erf form.)
+class Part(keras.layers.Layer):
+    """A layer that makes its weights at once, under its own name and those of the parts around it."""
 
-    Equal to `x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x ** 3))) / 2`, since `(1 + tanh(u)) / 2 = sigmoid(2 * u)`.
-    """
-    # Half as many passes over the widest activations as the tanh, and no pow: a third of a small model's step.
-    return x * ops.sigmoid(x * (_GELU_1 + _GELU_3 * ops.square(x)))
+    def __init__(self, name: str):
+        super().__init__(name=name, autocast=False)  # the activations have their dtype already
+        self.built = True
+
+    def named(self) -> keras.name_scope:
+        """Where the parts of this one are made."""
+        return keras.name_scope(self.name)
+
+
+class Dense(Part):
+    """A kernel [in, out] and a bias [out]. Called, it gives the product alone; its user adds the bias, fused."""
+
+    def __init__(self, inputs: int, outputs: int, config: BertConfig, seeds: Random, name: str):
+        super().__init__(name)
+        self.kernel = self.add_weight(shape=(inputs, outputs), initializer=initializer(config, seeds), name="kernel")
+        self.bias = self.add_weight(shape=(outputs,), initializer="zeros", name="bias")
+
+    def call(self, x: Tensor) -> Tensor:
+        """Of [..., in] -> [..., out], without the bias."""
+        return multiply(x, self.kernel)
+
+
+class LayerNorm(Part):
+    """Scale `gamma` and offset `beta` [hidden] of a normalisation."""
+
+    def __init__(self, hidden_size: int, name: str):
+        super().__init__(name)
+        self.gamma = self.add_weight(shape=(hidden_size,), initializer="ones", name="gamma")
+        self.beta = self.add_weight(shape=(hidden_size,), initializer="zeros", name="beta")
+
+
+def multiply(x: Tensor, kernel: Any, transposed: bool = False) -> Tensor:
+    """Of [..., in] and a float32 kernel [in, out] (or transposed) -> [..., out], computed in the dtype of x."""
+    kernel = ops.cast(kernel, x.dtype)
+    if transposed:  # after the cast: so TensorFlow takes both for one product
+        kernel = ops.transpose(kernel)
+    # As a matrix: of three axes TensorFlow makes a product for each sequence, and adds up their gradients.
+    rows = ops.matmul(ops.reshape(x, (-1, x.shape[-1])), kernel)
+    return ops.reshape(rows, (*x.shape[:-1], kernel.shape[-1]))
 
 
 def gather(x: Tensor, positions: Tensor) -> Tensor:
     """Of [batch, seq, hidden] the rows at int32 positions [batch, n] -> [batch, n, hidden]."""
-    batch, seq, hidden = ops.shape(x)
+    batch, seq, hidden = x.shape
     rows = positions + seq * ops.arange(batch, dtype="int32")[:, None]
     return ops.take(ops.reshape(x, (-1, hidden)), rows, axis=0)
 
@@ -35,20 +64,3 @@ def gather(x: Tensor, positions: Tensor) -> Tensor:
 def initializer(config: BertConfig, seeds: Random) -> keras.initializers.Initializer:
     """Truncated normal, with a seed of its own: two layers with the same seed would start as the same layer."""
     return keras.initializers.TruncatedNormal(stddev=config.initializer_range, seed=seeds.getrandbits(31))
-
-
-def dense(
-    units: int, config: BertConfig, seeds: Random, name: str, activation: str | Callable[[Tensor], Tensor] | None = None
-) -> keras.layers.Dense:
-    """A dense layer with BERT's initialisation."""
-    return keras.layers.Dense(units, activation, kernel_initializer=initializer(config, seeds), name=name)
-
-
-def layer_norm(name: str) -> keras.layers.LayerNormalization:
-    """Normalisation of the last axis, with the epsilon of Google's code."""
-    return keras.layers.LayerNormalization(epsilon=1e-12, name=name)
-
-
-def dropout(rate: float, seeds: Random) -> keras.layers.Dropout:
-    """Dropout with a random generator of its own, whose state is part of a checkpoint."""
-    return keras.layers.Dropout(rate, seed=seeds.getrandbits(31))

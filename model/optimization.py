@@ -1,4 +1,4 @@
-"""Google's optimizer and schedule (`optimization.py` of google-research/bert)."""
+"""Google's optimizers and schedule: `optimization.py` of google-research/bert, `lamb_optimizer.py` of its albert."""
 
 import re
 from dataclasses import dataclass
@@ -40,14 +40,25 @@ def clip_by_global_norm(gradients: list[Tensor], clip_norm: float) -> list[Tenso
 class AdamWeightDecay:
     """Adam without bias correction; the weight decay is not part of the gradient, and spares LayerNorm and biases.
 
+    With `layer_adaptation` it is LAMB, for large batches: each weight matrix moves by the learning rate times its own
+    norm, however long its update is; LayerNorm and biases move as with Adam. Source: You et al. 2019, and the settings
+    of ALBERT's code. Neither corrects the bias of the first steps, where the warm-up keeps them short.
+
     `weights` maps names to variables; `variables` are the optimizer's own, by name: `global_step` (int32, steps done)
     and for each weight the means `<name>/adam_m` and `<name>/adam_v`, named as in Google's checkpoints.
     """
 
-    def __init__(self, weights: dict[str, keras.Variable], schedule: Schedule, weight_decay_rate: float = 0.01):
+    def __init__(
+        self,
+        weights: dict[str, keras.Variable],
+        schedule: Schedule,
+        weight_decay_rate: float = 0.01,
+        layer_adaptation: bool = False,
+    ):
         self.weights = weights
         self.schedule = schedule
         self.weight_decay_rate = weight_decay_rate
+        self.layer_adaptation = layer_adaptation
         self.global_step = keras.Variable(0, dtype="int32", trainable=False, name="global_step")
         self.m = {name: _zeros_like(weight, "adam_m") for name, weight in weights.items()}
         self.v = {name: _zeros_like(weight, "adam_v") for name, weight in weights.items()}
@@ -73,10 +84,18 @@ class AdamWeightDecay:
             update = m / (ops.sqrt(v) + EPSILON)
             if not re.search("layer_norm|bias", name):
                 update += self.weight_decay_rate * weight
+                if self.layer_adaptation:
+                    update *= _trust_ratio(weight, update)
             self.m[name].assign(m)
             self.v[name].assign(v)
             weight.assign(weight - learning_rate * update)
         self.global_step.assign(step)
+
+
+def _trust_ratio(weight: Tensor, update: Tensor) -> Tensor:
+    """What makes an update as long as its weight; 1 where either is nothing."""
+    weight_norm, update_norm = (ops.sqrt(ops.sum(ops.square(x))) for x in (weight, update))
+    return ops.where((weight_norm > 0) & (update_norm > 0), weight_norm / ops.maximum(update_norm, 1e-30), 1.0)
 
 
 def _zeros_like(weight: keras.Variable, name: str) -> keras.Variable:

@@ -1,16 +1,21 @@
 """One step of training or evaluation, compiled, on either backend. Nothing here waits for the device."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import keras
+from keras import ops
 
 from model.bert import BertPretrainer
-from model.layers import Tensor
+from model.heads import SUMS, metrics_of, weights_of
 from model.optimization import AdamWeightDecay
+from model.randomness import Key, Tensor, fold_in, key_of
 
 Batch = dict[str, Tensor]  # features by name
 Losses = dict[str, Tensor]  # as of `BertPretrainer`: scalars by name, still on the device
+Remask = Callable[[Batch, Key], Batch]
+
+DROPOUT, MASKING = range(2)  # what a step's random numbers are for
 
 
 class TrainStep(Protocol):
@@ -23,11 +28,20 @@ class TrainStep(Protocol):
         """Brings the variables of model and optimizer up to date; until then they may lag behind."""
 
 
-def train_step(model: BertPretrainer, optimizer: AdamWeightDecay) -> TrainStep:
-    """The compiled training step on the backend in use."""
-    if keras.backend.backend() == "jax":
-        return _JaxTrainStep(model, optimizer)
-    return _TensorFlowTrainStep(model, optimizer)
+def train_step(
+    model: BertPretrainer,
+    optimizer: AdamWeightDecay,
+    random_seed: int = 12345,
+    accumulation_steps: int = 1,
+    remask: Remask | None = None,
+) -> TrainStep:
+    """The compiled training step on the backend in use.
+
+    With accumulation_steps n a batch is worked on in n parts, one after the other: with a n-th of the memory, the same
+    gradients. Dropout and `remask` are functions of `random_seed` and of the optimizer's `global_step`.
+    """
+    step = _Step(model, optimizer, random_seed, accumulation_steps, remask)
+    return _JaxTrainStep(step) if keras.backend.backend() == "jax" else _TensorFlowTrainStep(step)
 
 
 def eval_step(model: BertPretrainer) -> Callable[[Batch], Losses]:
@@ -35,39 +49,96 @@ def eval_step(model: BertPretrainer) -> Callable[[Batch], Losses]:
     if keras.backend.backend() == "jax":
         import jax
 
-        values = [[v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]]
-        step = jax.jit(lambda values, features: model.stateless_call(*values, features, training=False)[0])
-        return lambda features: step(values, features)
+        step = jax.jit(lambda values, features: model.stateless_call(values, [], features)[0])
+        return lambda features: step([weight.value for weight in model.trainable_variables], features)
 
     import tensorflow as tf
 
-    compiled: Callable[[Batch], Losses] = tf.function(lambda features: model(features, training=False), autograph=False)
+    compiled: Callable[[Batch], Losses] = tf.function(lambda features: model(features), autograph=False)
     return compiled
 
 
+class _Step:
+    """What a training step computes, but for the way to a gradient and to a loop, which is each backend's own."""
+
+    def __init__(
+        self,
+        model: BertPretrainer,
+        optimizer: AdamWeightDecay,
+        random_seed: int,
+        accumulation_steps: int,
+        remask: Remask | None,
+    ):
+        self.model = model
+        self.optimizer = optimizer
+        self.random_seed = random_seed
+        self.accumulation_steps = accumulation_steps
+        self.remask = remask
+
+    def prepare(self, features: Batch) -> tuple[Batch, Key, dict[str, Tensor]]:
+        """The features to train on, the key of this step's dropout, and the weights of the whole batch."""
+        global_step = self.optimizer.global_step.value
+        root = key_of(self.random_seed)
+        if self.remask:
+            features = self.remask(features, fold_in(fold_in(root, MASKING), global_step))
+        return features, fold_in(fold_in(root, DROPOUT), global_step), weights_of(features)
+
+    def part(self, features: Batch, i: Tensor) -> Batch:
+        """The i-th of `accumulation_steps` parts of a batch: neighbouring rows."""
+        rows = features["input_ids"].shape[0] // self.accumulation_steps
+        return {name: ops.slice(x, (i * rows, 0), (rows, x.shape[1])) for name, x in features.items()}
+
+    def loss_and_sums(self, features: Batch, key: Key, weights: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """What a part adds to the loss of the whole, and its sums.
+
+        The loss is a ratio of sums over the whole batch, so a part is divided by the weights of the whole: the mean of
+        the parts' own losses would be another loss.
+        """
+        sums = self.model.sums(features, key)
+        return metrics_of({**sums, **weights})["loss"], sums
+
+
 class _TensorFlowTrainStep:
-    def __init__(self, model: BertPretrainer, optimizer: AdamWeightDecay):
+    def __init__(self, step: _Step):
         import tensorflow as tf
 
-        weights = [weight.value for weight in optimizer.weights.values()]
-        # XLA makes one pass over the weights out of about fifteen. The model itself is faster without it on a CPU,
-        # where oneDNN has the better matrix products.
-        has_gpu = bool(tf.config.list_physical_devices("GPU"))
-        apply = tf.function(optimizer.apply, jit_compile=True, autograph=False)
+        weights = [weight.value for weight in step.optimizer.weights.values()]
+        # XLA makes one pass over the weights out of about fifteen.
+        apply = tf.function(step.optimizer.apply, jit_compile=True, autograph=False)
 
-        @tf.function(jit_compile=has_gpu, autograph=False)
-        def step(features):
+        def gradients_of(features, key, batch_weights):
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(weights)
-                losses = model(features, training=True)
-            # The gradient of the word embeddings comes in two parts, one of them sparse; the clipping needs their sum.
-            apply([tf.convert_to_tensor(gradient) for gradient in tape.gradient(losses["loss"], weights)])
-            return losses
+                loss, sums = step.loss_and_sums(features, key, batch_weights)
+            # That of the word embeddings comes in two parts, one of them sparse; the clipping needs their sum.
+            return [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, weights)], sums
 
-        self.step = step
+        # On a CPU oneDNN has the better matrix products; what is between them is XLA's (model/fused.py).
+        @tf.function(jit_compile=bool(tf.config.list_physical_devices("GPU")), autograph=False)
+        def run(features):
+            features, key, batch_weights = step.prepare(features)
+            if step.accumulation_steps == 1:
+                gradients, sums = gradients_of(features, key, batch_weights)
+            else:
+
+                def add_part(i, gradients, sums):
+                    more = gradients_of(step.part(features, i), fold_in(key, i), batch_weights)
+                    return i + 1, *tf.nest.map_structure(tf.add, (gradients, sums), more)
+
+                nothing = [tf.zeros_like(weight) for weight in weights], dict.fromkeys(SUMS, tf.constant(0.0))
+                _, gradients, sums = tf.while_loop(
+                    lambda i, *_: i < step.accumulation_steps,
+                    add_part,
+                    (tf.constant(0), *nothing),
+                    parallel_iterations=1,  # else several parts would be in memory at once
+                )
+            apply(gradients)
+            return {**metrics_of(sums), **sums}
+
+        self.run = run
 
     def __call__(self, features: Batch) -> Losses:
-        losses: Losses = self.step(features)
+        losses: Losses = self.run(features)
         return losses
 
     def sync(self) -> None:
@@ -75,32 +146,46 @@ class _TensorFlowTrainStep:
 
 
 class _JaxTrainStep:
-    def __init__(self, model: BertPretrainer, optimizer: AdamWeightDecay):
+    def __init__(self, step: _Step):
         import jax
+        import jax.numpy as jnp
 
-        weights = list(optimizer.weights.values())
-        slots = list(optimizer.variables.values())
-        self.variables = [weights, model.non_trainable_variables, slots]
+        weights = list(step.optimizer.weights.values())
+        slots = list(step.optimizer.variables.values())
+        self.variables = [weights, slots]
 
-        def losses_of(weight_values, seeds, features):
-            losses, seeds = model.stateless_call(weight_values, seeds, features, training=True)
-            return losses["loss"], (losses, seeds)
+        def gradients_of(weight_values, features, key, batch_weights):
+            def loss_of(weight_values):
+                with keras.StatelessScope([*zip(weights, weight_values)]):
+                    return step.loss_and_sums(features, key, batch_weights)
 
-        def step(state, features):
-            weight_values, seeds, slot_values = state
-            gradients_of = jax.value_and_grad(losses_of, has_aux=True)
-            (_, (losses, seeds)), gradients = gradients_of(weight_values, seeds, features)
+            gradients, sums = jax.grad(loss_of, has_aux=True)(weight_values)
+            return gradients, sums
+
+        def run(state, features):
+            weight_values, slot_values = state
             with keras.StatelessScope([*zip(weights, weight_values), *zip(slots, slot_values)]) as scope:
-                optimizer.apply(gradients)
-            weight_values, slot_values = ([scope.get_current_value(v) for v in vs] for vs in (weights, slots))
-            return [weight_values, seeds, slot_values], losses
+                features, key, batch_weights = step.prepare(features)
+                if step.accumulation_steps == 1:
+                    gradients, sums = gradients_of(weight_values, features, key, batch_weights)
+                else:
 
-        self.step = jax.jit(step, donate_argnums=0)
+                    def add_part(i, total):
+                        more = gradients_of(weight_values, step.part(features, i), fold_in(key, i), batch_weights)
+                        return jax.tree.map(jnp.add, total, more)
+
+                    nothing = [jnp.zeros_like(value) for value in weight_values], dict.fromkeys(SUMS, jnp.zeros(()))
+                    gradients, sums = jax.lax.fori_loop(0, step.accumulation_steps, add_part, nothing)
+                step.optimizer.apply(gradients)
+                state = [[scope.get_current_value(v) for v in variables] for variables in self.variables]
+            return state, {**metrics_of(sums), **sums}
+
+        self.run = jax.jit(run, donate_argnums=0)
         self.state = self._copied([[v.value for v in variables] for variables in self.variables])
 
     def __call__(self, features: Batch) -> Losses:
         losses: Losses
-        self.state, losses = self.step(self.state, features)
+        self.state, losses = self.run(self.state, features)
         return losses
 
     def sync(self) -> None:
@@ -108,6 +193,6 @@ class _JaxTrainStep:
             for variable, value in zip(variables, values):
                 variable.assign(value)
 
-    def _copied(self, state: list[list[Tensor]]) -> list[list[Tensor]]:
+    def _copied(self, state: Any) -> Any:
         # A step writes the new state over the old one, so the variables may not share its memory.
-        return [[keras.ops.copy(value) for value in values] for values in state]
+        return [[ops.copy(value) for value in values] for values in state]

@@ -35,6 +35,30 @@ def test_weight_decay_spares_layer_norms_and_biases():
     assert [float(weight.value[0]) for weight in weights.values()] == pytest.approx([1 - 0.09 * 0.5, 1, 1])
 
 
+def lamb_step(weight, gradient, learning_rate):
+    """One step of LAMB from nothing, in numpy, for a gradient that needs no clipping."""
+    update = 0.1 * gradient / (np.sqrt(0.001 * gradient**2) + 1e-6) + 0.01 * weight
+    return weight - learning_rate * update * np.linalg.norm(weight) / np.linalg.norm(update)
+
+
+def test_lamb_moves_a_matrix_by_the_learning_rate_times_its_norm_and_a_bias_as_adam_does():
+    rng = np.random.default_rng(0)
+    kernel, bias, gradient, bias_gradient = (rng.normal(0, 0.1, shape).astype("float32") for shape in ((3, 2), 2) * 2)
+    names = {"dense/kernel": kernel, "dense/bias": bias, "other/kernel": np.zeros(2, np.float32)}
+    weights = {name: keras.Variable(value, name="weight") for name, value in names.items()}
+    schedule = Schedule(0.1, num_train_steps=10, num_warmup_steps=0)
+    optimizer = AdamWeightDecay(weights, schedule, weight_decay_rate=0.01, layer_adaptation=True)
+    optimizer.apply([gradient, bias_gradient, np.ones(2, np.float32) * 0.1])
+    expected = lamb_step(kernel, gradient, 0.09)
+    np.testing.assert_allclose(weights["dense/kernel"], expected, rtol=1e-5)
+    moved = np.linalg.norm(np.asarray(weights["dense/kernel"]) - kernel)
+    assert moved == pytest.approx(0.09 * np.linalg.norm(kernel), rel=1e-5)
+    adam = bias - 0.09 * 0.1 * bias_gradient / (np.sqrt(0.001 * bias_gradient**2) + 1e-6)
+    np.testing.assert_allclose(weights["dense/bias"], adam, rtol=1e-5)
+    assert np.isfinite(np.asarray(weights["other/kernel"])).all()  # a weight of nothing has no norm to move by
+    assert np.asarray(weights["other/kernel"])[0] == pytest.approx(-0.09 * 0.01 / (np.sqrt(1e-5) + 1e-6), rel=1e-4)
+
+
 def test_state_has_googles_names():
     weights = {"bert/pooler/kernel": keras.Variable([1.0], name="weight")}
     optimizer = AdamWeightDecay(weights, Schedule(0.1, num_train_steps=10, num_warmup_steps=0))
