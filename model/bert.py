@@ -206,7 +206,8 @@ class TransformerLayer(Part):
         # They stay several weights, as in Google's files.
         kernel = ops.concatenate([projection.kernel for projection in projections], axis=1)
         bias = ops.concatenate([projection.bias for projection in projections])
-        return split_heads(multiply(x, kernel), bias, parts=len(projections), heads=self.heads)
+        heads: list[Tensor] = split_heads(multiply(x, kernel), bias, parts=len(projections), heads=self.heads)
+        return heads
 
     def add(self, x: Tensor, y: Tensor, dense: Dense, layer_norm: LayerNorm, key: Key | None) -> Tensor:
         """The residual connection: x [batch, n, hidden] and a projection of y, added and normalised."""

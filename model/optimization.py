@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from model.layers import Tensor
+from model.randomness import Tensor
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-6
 CLIP_NORM = 1.0

@@ -106,7 +106,7 @@ class _TensorFlowTrainStep:
         # XLA makes one pass over the weights out of about fifteen.
         apply = tf.function(step.optimizer.apply, jit_compile=True, autograph=False)
 
-        def gradients_of(features, key, batch_weights):
+        def gradients_of(features: Batch, key: Key, batch_weights: Losses) -> tuple[list[Tensor], Losses]:
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(weights)
                 loss, sums = step.loss_and_sums(features, key, batch_weights)
@@ -154,7 +154,9 @@ class _JaxTrainStep:
         slots = list(step.optimizer.variables.values())
         self.variables = [weights, slots]
 
-        def gradients_of(weight_values, features, key, batch_weights):
+        def gradients_of(
+            weight_values: list[Tensor], features: Batch, key: Key, batch_weights: Losses
+        ) -> tuple[list[Tensor], Losses]:
             def loss_of(weight_values):
                 with keras.StatelessScope([*zip(weights, weight_values)]):
                     return step.loss_and_sums(features, key, batch_weights)

@@ -1,0 +1,42 @@
+"""How much a training step computes, and how much the machine could: their ratio is the MFU."""
+
+import time
+
+import numpy as np
+from keras import ops
+
+from model.config import BertConfig, ComputeDtype
+
+_SIZE = 2048  # of the matrices whose product is timed
+_TRIES = 4
+
+
+def train_flops(config: BertConfig, max_seq_length: int, max_predictions_per_seq: int) -> float:
+    """Floating-point operations that a training step needs for one sequence: its matrix products, times three.
+
+    A product of [a, b] and [b, c] is 2abc operations forward, and twice that backward. What is computed twice to save
+    memory does not count, nor does what nobody reads: of the last layer, all but `[CLS]` and the masked positions.
+    """
+    hidden, seq, places = config.hidden_size, max_seq_length, max_predictions_per_seq + 1
+
+    def layer(rows: int) -> int:  # at so many of the positions
+        projections = 2 * rows * hidden * hidden + 2 * seq * hidden * 2 * hidden + 2 * rows * hidden * hidden
+        attention = 2 * (2 * rows * seq * hidden)
+        feed_forward = 2 * (2 * rows * hidden * config.intermediate_size)
+        return projections + attention + feed_forward
+
+    heads = 2 * max_predictions_per_seq * hidden * (hidden + config.vocab_size) + 2 * hidden * (hidden + 2)
+    return 3.0 * ((config.num_hidden_layers - 1) * layer(seq) + layer(places) + heads)
+
+
+def measure_peak(compute_dtype: ComputeDtype) -> float:
+    """Floating-point operations a second of a large matrix product on one device, the best of a few tries."""
+    a = ops.cast(np.random.default_rng(0).random((_SIZE, _SIZE), np.float32), compute_dtype)
+
+    def seconds() -> float:
+        start = time.perf_counter()
+        ops.convert_to_numpy(ops.matmul(a, a)[0, 0])
+        return time.perf_counter() - start
+
+    seconds()  # compiles
+    return 2 * _SIZE**3 / min(seconds() for _ in range(_TRIES))
