@@ -23,13 +23,29 @@ def fold_in(key: Key, number: Tensor | int) -> Key:
     return ops.stack([_mix(ops.bitwise_xor(key[0], _mix(number))), _mix(key[1] + _mix(number + _constant(0x9E3779B9)))])
 
 
-def random_bits(key: Key, shape: tuple[int, ...]) -> Tensor:
-    """Random uint32 of a shape with fewer than 2^32 places; place i, counted row by row, depends on key and i alone."""
+def random_bits(key: Key, shape: tuple[int, ...], first_place: Tensor | int = 0) -> Tensor:
+    """Random uint32 of a shape with fewer than 2^31 places; each depends on the key and its place alone.
+
+    Places are counted row by row, from `first_place` (modulo 2^32) on: a part of a tensor has the bits of the whole.
+    """
     size = 1
     for length in shape:
         size *= length
     places = ops.reshape(ops.cast(ops.arange(size, dtype="int32"), "uint32"), shape)
-    return _mix(ops.bitwise_xor(_mix(places + key[0]), key[1]))
+    return _mix(ops.bitwise_xor(_mix(places + (key[0] + ops.cast(first_place, "uint32"))), key[1]))
+
+
+def random_below(bits: Tensor, n: int) -> Tensor:
+    """Random uint32 -> int32 from 0 to `n - 1`, of the same shape, for n up to 2^31.
+
+    It is `bits * n >> 32`, from products of halves, as no device has 64 bits everywhere. No number is likelier than
+    another by more than n / 2^32 of its share.
+    """
+    high, low = _shifted(bits, 16), _low_half(bits)
+    n_high, n_low = _constant(n >> 16), _constant(n & 0xFFFF)
+    upper, lower = high * n_low, low * n_high
+    carry = _shifted(_shifted(low * n_low, 16) + _low_half(upper) + _low_half(lower), 16)
+    return ops.cast(high * n_high + _shifted(upper, 16) + _shifted(lower, 16) + carry, "int32")
 
 
 def _mix(x: Tensor) -> Tensor:
@@ -43,7 +59,15 @@ def _mix(x: Tensor) -> Tensor:
 
 
 def _xor_shifted(x: Tensor, places: int) -> Tensor:
-    return ops.bitwise_xor(x, ops.right_shift(x, _constant(places)))
+    return ops.bitwise_xor(x, _shifted(x, places))
+
+
+def _shifted(x: Tensor, places: int) -> Tensor:
+    return ops.right_shift(x, _constant(places))
+
+
+def _low_half(x: Tensor) -> Tensor:
+    return ops.bitwise_and(x, _constant(0xFFFF))
 
 
 def _constant(value: int) -> Tensor:

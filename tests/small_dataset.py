@@ -7,9 +7,12 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline.schema import VOCAB, DatasetInfo, ShardInfo, features
+from tokenizer.vocab import SPECIAL_TOKENS
 
 MAX_SEQ_LENGTH, MAX_PREDICTIONS_PER_SEQ, VOCAB_SIZE = 16, 3, 100
-VOCAB_TEXT = "".join(f"token{id}\n" for id in range(VOCAB_SIZE))
+VOCAB_TEXT = "".join(
+    f"{token}\n" for token in [*SPECIAL_TOKENS, *(f"token{id}" for id in range(len(SPECIAL_TOKENS), VOCAB_SIZE))]
+)
 
 
 def example(number, rng):
@@ -56,6 +59,8 @@ def write_dataset(directory: Path, sizes, split="train", gzip=False, seed=0) -> 
         config={
             "max_seq_length": MAX_SEQ_LENGTH,
             "max_predictions_per_seq": MAX_PREDICTIONS_PER_SEQ,
+            "masked_lm_prob": 0.15,
+            "whole_word_mask": False,
             "cased": False,
         },
         vocab_size=VOCAB_SIZE,
