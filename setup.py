@@ -25,6 +25,7 @@ TRAIN = [
     "uniplot>=0.20",
 ]
 JAX = ["jax>=0.6"]
+TRAIN_WITHOUT_TF = [name for name in TRAIN if not name.startswith("tensorflow")]  # JAX trains without it
 TEST = [
     "build>=1.2",
     "gcp-storage-emulator>=2024.8",
@@ -46,6 +47,6 @@ setup(
     package_data={"tokenizer": ["unicode_14.txt"], "deploy": ["prices.json"]},
     packages=["tokenizer", "pipeline", "model", "deploy", "deploy.doctor"],
     install_requires=CORE,
-    extras_require={"train": TRAIN, "jax": [*TRAIN, *JAX], "test": TEST},
+    extras_require={"train": TRAIN, "jax": [*TRAIN, *JAX], "tpu": [*TRAIN_WITHOUT_TF, "jax[tpu]>=0.6"], "test": TEST},
     entry_points={"console_scripts": ["maskmill = deploy.cli:main"]},
 )

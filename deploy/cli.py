@@ -10,6 +10,7 @@ import click
 
 from deploy.cli_types import Bytes, Place, wrong_usage
 from deploy.engine_options import DATAFLOW, Engine, engine_options
+from deploy.tpu_cli import tpu_commands
 from model.config import TrainConfig
 from pipeline.config import InstanceConfig, Objective
 from pipeline.documents import MAX_REJECTED, InputFormat, ReadOptions
@@ -62,7 +63,7 @@ def find_sentence(error: Exception) -> str | None:
 @click.group(cls=MaskmillGroup, context_settings={"show_default": True, "max_content_width": 110})
 @click.version_option(package_name="maskmill")
 def main() -> None:
-    r"""Raw documents to BERT pre-training shards on Apache Beam, and a Keras BERT trained on them.
+    """Raw documents to BERT pre-training shards on Apache Beam, and a Keras BERT trained on them.
 
     \b
     On your own text:
@@ -70,7 +71,7 @@ def main() -> None:
       maskmill generate corpus/ --vocab-file vocab.txt --output shards --eval-fraction 0.02
       maskmill train    shards  --model-dir model
       maskmill evaluate shards  --model-dir model
-    """
+    """  # noqa: D301, click's \b
 
 
 def format_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -362,6 +363,9 @@ def export(model_dir: str, output: str, backend: str) -> None:
 
     choose_backend(backend)
     export_model(model_dir, output)
+
+
+main.add_command(tpu_commands)
 
 
 @main.command()

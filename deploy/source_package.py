@@ -1,7 +1,12 @@
-"""Our sources as a package that Beam stages for remote workers (`--setup_file`), from a checkout or an installation."""
+"""Our sources as a package that Beam stages for remote workers (`--setup_file`), from a checkout or an installation.
+
+`python -m deploy.source_package FOLDER` writes it there as maskmill.tar.gz.
+"""
 
 import re
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,6 +73,7 @@ def write_source_package(folder: Path, home: Path, installed: Distribution) -> P
         "packages": [_name_package(folder, package) for package in folders],
         "package_data": {package: names for package, names in data.items() if names},
         "install_requires": list_requirements(installed),
+        "extras_require": list_extras(installed),
         "entry_points": {"console_scripts": ["maskmill = deploy.cli:main"]},
     }
     setup_file = folder / "setup.py"
@@ -80,5 +86,35 @@ def list_requirements(installed: Distribution) -> list[str]:
     return [name for name in installed.requires or () if not re.search(r";.*\bextra\s*==", name)]
 
 
+def list_extras(installed: Distribution) -> dict[str, list[str]]:
+    """What an installation needs for each of its extras: who trains elsewhere installs one."""
+    extras: dict[str, list[str]] = {name: [] for name in installed.metadata.get_all("Provides-Extra") or ()}
+    for requirement in installed.requires or ():
+        if marker := re.search(r"^(.*?)\s*;.*\bextra\s*==\s*['\"](.+?)['\"]", requirement):
+            extras[marker[2]].append(marker[1])
+    return extras
+
+
+def write_sdist(folder: Path) -> Path:
+    """Builds our source distribution into a folder as maskmill.tar.gz. Raises InputError where it cannot be built."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with find_setup_file() as setup_file, tempfile.TemporaryDirectory(prefix="maskmill-sdist-") as temporary:
+        build = [sys.executable, "setup.py", "--quiet", "egg_info", "--egg-base", temporary, "sdist"]
+        done = subprocess.run(
+            [*build, "--dist-dir", temporary], cwd=setup_file.parent, stderr=subprocess.PIPE, text=True, check=False
+        )
+        if done.returncode:
+            raise InputError(f"{setup_file} does not build: {done.stderr.strip().splitlines()[-1]}")
+        (built,) = Path(temporary).glob("*.tar.gz")
+        return Path(shutil.move(built, folder / "maskmill.tar.gz"))
+
+
 def _name_package(folder: Path, package: Path) -> str:
     return ".".join(package.relative_to(folder).parts)
+
+
+if __name__ == "__main__":
+    try:
+        print(f"Wrote {write_sdist(Path(sys.argv[1]))}")
+    except InputError as error:
+        sys.exit(str(error))

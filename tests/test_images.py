@@ -136,7 +136,14 @@ def test_a_failing_step_fails_the_build(path):
 def test_only_the_trainer_installs_tensorflow():
     assert argument(TRAINER, "EXTRA") == "train"
     for path in (WORKER, LAUNCHER):
-        assert not re.search(r"\[(train|jax)\]|pip install .*tensorflow", path.read_text())
+        assert not re.search(r"\[(train|jax|tpu)\]|pip install .*tensorflow", path.read_text())
+
+
+def test_every_extra_that_the_trainer_names_is_one_of_setup_py():
+    extras = {ast.literal_eval(key) for key in setup_py()["extras_require"].keys}
+    named = set(re.findall(r"EXTRA=(\w+)", TRAINER.read_text()))
+    assert named == {"train", "jax", "tpu"}
+    assert named <= extras
 
 
 def test_each_image_starts_what_its_place_expects():

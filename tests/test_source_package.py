@@ -1,16 +1,18 @@
 """What travels to remote workers is the same from a checkout and from an installation."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
+from contextlib import nullcontext
 from email import message_from_bytes
 from pathlib import Path
 
 import pytest
 
-from deploy.source_package import PACKAGES, find_setup_file, is_checkout
+from deploy.source_package import PACKAGES, find_setup_file, is_checkout, write_sdist
 from tokenizer.errors import InputError
 
 ROOT = Path(__file__).parent.parent
@@ -67,9 +69,17 @@ def metadata(sdist: tarfile.TarFile) -> dict[str, object]:
     assert file
     assert requires
     message = message_from_bytes(file.read())
-    core = requires.read().decode().partition("\n[")[0].split()  # what follows are the extras
-    core = sorted(",".join(sorted(line.split(","))) for line in core)  # versions in any order
-    return {**{name: message[name] for name in FIELDS}, "requires": core}
+    core, *extras = (section.split() for section in re.split(r"\n(?=\[)", requires.read().decode()))
+    return {
+        **{name: message[name] for name in FIELDS},
+        "requires": sorted(map(in_order, core)),
+        "extras": {name: sorted(map(in_order, needs)) for name, *needs in extras},
+    }
+
+
+def in_order(requirement: str) -> str:
+    """Its versions, which may stand in any order."""
+    return ",".join(sorted(requirement.split(",")))
 
 
 def test_an_installed_maskmill_makes_the_package_that_a_checkout_makes(checkout, tmp_path):
@@ -93,7 +103,28 @@ assert not setup_file.exists()
     assert "tokenizer/unicode_14.txt" in sources(made)
     assert metadata(ours) == metadata(made)
     assert not [name for sdist in (ours, made) for name in sdist.getnames() if "/tests/" in name]
-    assert "tensorflow" not in str(metadata(made))
+    assert "tensorflow" not in str(metadata(made)["requires"])
+
+
+def test_a_package_for_other_machines_can_be_installed_with_the_extra_of_a_tpu(tmp_path):
+    path = write_sdist(tmp_path / "new folder")
+    assert path == tmp_path / "new folder" / "maskmill.tar.gz"
+    with tarfile.open(path) as sdist:
+        assert "tokenizer/unicode_14.txt" in sources(sdist)
+        file = sdist.extractfile(f"{sdist.getnames()[0]}/PKG-INFO")
+        assert file
+        requires = message_from_bytes(file.read()).get_all("Requires-Dist") or []
+    tpu = [line for line in requires if line.endswith('; extra == "tpu"')]
+    assert any(line.startswith("jax[tpu]>=") for line in tpu)
+    assert any(line.startswith("keras") for line in tpu)
+    assert not any(line.startswith("tensorflow") for line in tpu)
+
+
+def test_a_package_that_does_not_build_is_one_sentence(tmp_path, monkeypatch):
+    (tmp_path / "setup.py").write_text("raise SystemExit('no compiler')\n")
+    monkeypatch.setattr("deploy.source_package.find_setup_file", lambda: nullcontext(tmp_path / "setup.py"))
+    with pytest.raises(InputError, match=r"setup\.py does not build: no compiler"):
+        write_sdist(tmp_path / "out")
 
 
 def test_a_checkout_is_built_from_its_own_setup_py():

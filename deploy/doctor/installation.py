@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 HIDDEN_EXTRAS = {"test"}  # for whoever changes maskmill
-NOT_INSTALLED = "is not installed"
+NOT_INSTALLED, MISSING = ABSENT = "is not installed", "is missing"
 LITTLE_DISK = 1_000_000_000
 
 
@@ -61,8 +61,9 @@ def check_extras() -> Check[None]:
         if extra in HIDDEN_EXTRAS:
             continue
         problems = {requirement.name: find_problem(requirement) for requirement in _list_requirements(extra)}
-        missing = [name for name, problem in problems.items() if problem == NOT_INSTALLED]
-        unfit = [f"{name} {problem}" for name, problem in problems.items() if problem and problem != NOT_INSTALLED]
+        absent = {name: problem for name, problem in problems.items() if problem and problem.endswith(ABSENT)}
+        missing = [name if problem == NOT_INSTALLED else f"{name} ({problem})" for name, problem in absent.items()]
+        unfit = [f"{name} {problem}" for name, problem in problems.items() if problem and name not in absent]
         install = f"in maskmill's folder run: pip install '.[{extra}]'"
         if unfit:
             yield Finding(f"extra {extra}", "warning", "; ".join(unfit), install)
@@ -89,7 +90,7 @@ def find_problem(requirement: "Requirement") -> str | None:
                 try:
                     metadata.version(part.name)
                 except metadata.PackageNotFoundError:
-                    return f"{found} is installed without [{extra}]: {part.name} is missing"
+                    return f"{found} is installed without [{extra}]: {part.name} {MISSING}"
     return None
 
 

@@ -1,0 +1,303 @@
+"""`maskmill tpu`: the commands that train on a Cloud TPU."""
+
+import os
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from deploy.cli_types import wrong_usage
+from pipeline.storage import is_remote
+
+if TYPE_CHECKING:
+    from deploy.tpu import Machine, Tpu
+
+SECONDS_BETWEEN_LOOKS = 30.0
+
+
+class InOrder(click.Group):
+    """Commands in the order in which one uses them, which is that of their definition."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Their names."""
+        return list(self.commands)
+
+
+@dataclass(frozen=True)
+class Here:
+    """The TPU of a command, and whether its commands are only printed."""
+
+    tpu: "Tpu"
+    dry_run: bool
+
+    def run(self, commands: Sequence[Sequence[str]], show: bool = False) -> bool:
+        """Whether the commands were run: with --dry-run they are printed."""
+        from deploy.tpu import to_shell
+        from deploy.tpu_run import run
+
+        for command in commands:
+            if self.dry_run:
+                click.echo(to_shell(command))
+            else:
+                run(self.tpu, command, show)
+        return not self.dry_run
+
+    def say(self, text: str) -> None:
+        """Prints what is being done, where it is done."""
+        if not self.dry_run:
+            click.echo(text)
+
+    @contextmanager
+    def ctrl_c(self, sentence: str) -> Iterator[None]:
+        """Within it, Ctrl-C ends the waiting and says what goes on without us."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            click.echo(f"\n{sentence}", err=True)
+            raise
+
+
+@click.group("tpu", cls=InOrder)
+def tpu_commands() -> None:
+    """Train on a Cloud TPU: gcloud is run for you, or its commands are printed with --dry-run.
+
+    \b
+    Made, installed, trained on and deleted (docs/tpu.md tells all of it):
+      maskmill tpu create  NAME --project P --zone Z --accelerator-type v5litepod-8
+      maskmill tpu install NAME --project P --zone Z
+      maskmill tpu train   NAME --project P --zone Z -- gs://BUCKET/shards --model-dir gs://BUCKET/model
+      maskmill tpu delete  NAME --project P --zone Z
+    maskmill tpu watch does the first three, and again after a preemption, until the training is done.
+    """  # noqa: D301, click's \b
+
+
+def on_tpu(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds what says which TPU; the command gets it as `here`."""
+
+    @wraps(command)
+    def with_tpu(name: str, project: str, zone: str, dry_run: bool, **values: Any) -> None:
+        from deploy.tpu import Tpu
+
+        with wrong_usage():
+            here = Here(Tpu(name, project, zone), dry_run)
+        command(here=here, **values)
+
+    for option in (
+        click.option("--dry-run", is_flag=True, help="Print the commands and run none."),
+        click.option(
+            "--zone", required=True, envvar="CLOUDSDK_COMPUTE_ZONE", show_envvar=True, help="Such as us-west4-a."
+        ),
+        click.option(
+            "--project", required=True, envvar="CLOUDSDK_CORE_PROJECT", show_envvar=True, help="Of Google Cloud."
+        ),
+        click.argument("name", metavar="NAME"),
+    ):
+        with_tpu = option(with_tpu)
+    return with_tpu
+
+
+def of_machine(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds what says what to create; the command gets it as `machine`."""
+
+    @wraps(command)
+    def with_machine(**values: Any) -> None:
+        from deploy.tpu import Machine
+
+        names = ("accelerator_type", "runtime_version", "spot", "service_account", "network", "subnetwork")
+        with wrong_usage():
+            machine = Machine(**{name: values.pop(name) for name in names})
+        command(machine=machine, **values)
+
+    for option in (
+        click.option("--subnetwork", default="", show_default=False, help="Of the hosts."),
+        click.option("--network", default="", show_default=False, help="Of the hosts. [default: default]"),
+        click.option(
+            "--service-account",
+            default="",
+            show_default=False,
+            help="That the hosts act as. [default: Compute Engine's of the project]",
+        ),
+        click.option("--spot", is_flag=True, help="Cheaper, and taken away when Google needs it."),
+        click.option(
+            "--runtime-version",
+            default="",
+            show_default=False,
+            help="Software of the hosts. [default: by the accelerator]",
+        ),
+        click.option("--accelerator-type", required=True, help="Family and size, such as v5litepod-8 or v6e-8."),
+    ):
+        with_machine = option(with_machine)
+    return with_machine
+
+
+def of_training(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the arguments of `maskmill train`, which follow after --; the command gets them as `arguments`."""
+
+    @wraps(command)
+    def with_arguments(arguments: tuple[str, ...], **values: Any) -> None:
+        check_training(arguments)
+        command(arguments=arguments, **values)
+
+    return click.argument("arguments", nargs=-1, required=True, metavar="-- ARGUMENTS OF TRAIN")(with_arguments)
+
+
+every_option = click.option(
+    "--every", default=SECONDS_BETWEEN_LOOKS, type=click.FloatRange(0), help="Seconds between two looks."
+)
+
+
+def check_training(arguments: Sequence[str]) -> None:
+    """Raises click.UsageError for what `maskmill train` would refuse, and for what no host of a TPU sees."""
+    root = click.get_current_context().find_root().command
+    assert isinstance(root, click.Group)
+    context = root.commands["train"].make_context("maskmill train", list(arguments))
+    given = context.get_parameter_source("backend") is click.core.ParameterSource.COMMANDLINE
+    if given and context.params["backend"] != "jax":
+        raise click.UsageError(f"--backend {context.params['backend']} runs on no TPU; leave it out, there it is jax")
+    for name in ("dataset", "model_dir"):
+        place = context.params.get(name)
+        if place and not is_remote(place):
+            raise click.UsageError(f"{place} is on this machine, where no TPU sees it; expected gs://BUCKET/...")
+    for word in arguments:
+        value = word.partition("=")[2] if word.startswith("--") else word
+        if ("/" in value or "." in value) and os.path.isfile(value):
+            raise click.UsageError(
+                f"{value} is a file of this machine, where no TPU sees it; "
+                f"run: gcloud storage cp {shlex.quote(value)} gs://BUCKET/, and name that"
+            )
+
+
+@tpu_commands.command()
+@on_tpu
+@of_machine
+@click.option("--no-wait", is_flag=True, help="Leave the request to its queue.")
+@every_option
+def create(here: Here, machine: "Machine", no_wait: bool, every: float) -> None:
+    """Ask for a TPU, and wait in the queue until it is there. From then on it costs, until it is deleted."""
+    from deploy.tpu import create_command
+    from deploy.tpu_run import wait_until_active
+
+    delete_it = here.tpu.tell("delete")
+    here.say(f"Asking for {machine.accelerator_type} in {here.tpu.zone}")
+    if here.run([create_command(here.tpu, machine)]) and not no_wait:
+        with here.ctrl_c(f"The request keeps its place in the queue, and then costs; to end that: {delete_it}"):
+            wait_until_active(here.tpu, click.echo, every)
+        click.echo(f"It is there, and costs until you run: {delete_it}")
+
+
+@tpu_commands.command()
+@on_tpu
+def install(here: Here) -> None:
+    """Install maskmill, as it is here, with JAX for TPU on every host, and see that JAX finds all chips."""
+    from deploy.tpu import install_commands
+
+    here.say(f"Installing on every host of {here.tpu.name}, which takes minutes")
+    with here.ctrl_c("The hosts may go on with it for a while; then the same command does it again."):
+        if here.run(install_commands(here.tpu), show=True):
+            click.echo(f"Installed; now: {here.tpu.tell('train')} -- gs://BUCKET/shards --model-dir gs://BUCKET/model")
+
+
+@tpu_commands.command()
+@on_tpu
+@of_training
+def train(here: Here, arguments: tuple[str, ...]) -> None:
+    """Start a training on every host and leave it there; the same again goes on from the last checkpoint.
+
+    After -- follow the arguments of maskmill train; --backend jax is added.
+    """
+    from deploy.tpu import train_command
+
+    if here.run([train_command(here.tpu, arguments)]):
+        click.echo(f"Started on every host of {here.tpu.name}; see it with: {here.tpu.tell('logs')} --follow")
+
+
+@tpu_commands.command()
+@on_tpu
+@of_machine
+@click.option("--delete-when-done", is_flag=True, help="Delete the TPU when the training came to its end.")
+@every_option
+@of_training
+def watch(here: Here, machine: "Machine", delete_when_done: bool, every: float, arguments: tuple[str, ...]) -> None:
+    """Keep a training going until it is done: create, install, train, and again after each preemption.
+
+    It looks what is there and does what is next, so it may be ended and run again at any time. It deletes nothing but
+    the request of this name when Google has taken its TPU; at the end the TPU is left there.
+    """
+    from deploy.tpu import create_command, delete_command, install_commands, train_command
+    from deploy.tpu_run import keep_training
+
+    if here.dry_run:
+        new = [create_command(here.tpu, machine), *install_commands(here.tpu), train_command(here.tpu, arguments)]
+        here.run(new)
+        click.echo("# after a preemption, and then all of the above again:")
+        here.run([delete_command(here.tpu)])
+        return
+    with here.ctrl_c(f"The TPU goes on, and costs; the same command watches it again, or: {here.tpu.tell('delete')}"):
+        keep_training(here.tpu, machine, arguments, click.echo, every)
+    if delete_when_done:
+        here.run([delete_command(here.tpu)])
+        click.echo(f"The training is done, and {here.tpu.name} is deleted.")
+    else:
+        click.echo(f"The training is done. The TPU costs until you run: {here.tpu.tell('delete')}")
+
+
+@tpu_commands.command()
+@on_tpu
+def status(here: Here) -> None:
+    """Show the state of the request, and what each host does."""
+    from deploy.tpu import STATUS, describe_command, ssh_command
+    from deploy.tpu_run import find_hosts, find_request
+
+    if here.dry_run:
+        here.run([describe_command(here.tpu), ssh_command(here.tpu, STATUS)])
+        return
+    request = find_request(here.tpu)
+    if request is None:
+        click.echo(f"{here.tpu.name} is not there")
+        return
+    click.echo(f"{here.tpu.name} {request.state} {request.error}".rstrip())
+    for host in find_hosts(here.tpu) if request.state == "ACTIVE" else ():
+        click.echo(f"{host.name} {host.state} {host.last_line}".rstrip())
+
+
+@tpu_commands.command()
+@on_tpu
+@click.option("--lines", default=30, type=click.IntRange(1), help="Last lines to show.")
+@click.option("--follow", is_flag=True, help="And those that come, until Ctrl-C.")
+@click.option("--worker", default="0", help="Number of the host, from 0, or all.")
+def logs(here: Here, lines: int, follow: bool, worker: str) -> None:
+    """Show what the training wrote on a host."""
+    from deploy.tpu import logs_command
+
+    with here.ctrl_c("The training goes on."):
+        here.run([logs_command(here.tpu, lines, follow, worker)], show=True)
+
+
+@tpu_commands.command()
+@on_tpu
+def stop(here: Here) -> None:
+    """Let the training save a checkpoint and end. The TPU stays, and costs."""
+    from deploy.tpu import STOP, ssh_command
+
+    here.say(f"Stopping what runs on {here.tpu.name}")
+    if here.run([ssh_command(here.tpu, STOP)], show=True):
+        click.echo(f"No training runs there now. The TPU costs until you run: {here.tpu.tell('delete')}")
+
+
+@tpu_commands.command()
+@on_tpu
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def delete(here: Here, yes: bool) -> None:
+    """Delete the TPU of this name and its request, with what is on its disks. Buckets are not touched."""
+    from deploy.tpu import delete_command
+
+    if not (yes or here.dry_run):
+        where = f"of project {here.tpu.project} in {here.tpu.zone}"
+        click.confirm(f"Delete the TPU {here.tpu.name} {where}, and end what runs there?", abort=True)
+    here.say(f"Deleting {here.tpu.name}")
+    if here.run([delete_command(here.tpu)]):
+        click.echo(f"{here.tpu.name} is deleted, and costs no longer.")
