@@ -16,17 +16,17 @@ CORE = [  # all that a worker needs: no TensorFlow
     "sentencex>=1.0",
     "tokenizers>=0.21,<1",
 ]
-TRAIN = [
+KERAS = [  # what the model needs on either backend
     "keras>=3.12,<4",
     "matplotlib>=3.8",
     "safetensors>=0.5",
     "tensorboard>=2.19",
-    "tensorflow>=2.19,<3",
     "uniplot>=0.20",
 ]
+TENSORFLOW = ["tensorflow>=2.19,<3"]
 JAX = ["jax>=0.6"]
-TRAIN_WITHOUT_TF = [name for name in TRAIN if not name.startswith("tensorflow")]  # JAX trains without it
 TEST = [
+    *TENSORFLOW,  # an oracle of records and batches
     "build>=1.2",
     "gcp-storage-emulator>=2024.8",
     "hypothesis>=6.100",
@@ -47,6 +47,11 @@ setup(
     package_data={"tokenizer": ["unicode_14.txt"], "deploy": ["prices.json"]},
     packages=["tokenizer", "pipeline", "model", "deploy", "deploy.doctor"],
     install_requires=CORE,
-    extras_require={"train": TRAIN, "jax": [*TRAIN, *JAX], "tpu": [*TRAIN_WITHOUT_TF, "jax[tpu]>=0.6"], "test": TEST},
+    extras_require={
+        "train": [*KERAS, *TENSORFLOW],
+        "jax": [*KERAS, *JAX],
+        "tpu": [*KERAS, "jax[tpu]>=0.6"],
+        "test": TEST,
+    },
     entry_points={"console_scripts": ["maskmill = deploy.cli:main"]},
 )

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from importlib.util import find_spec
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, get_args
@@ -19,9 +20,13 @@ from pipeline.storage import is_remote
 from tokenizer.config import VocabConfig
 from tokenizer.errors import InputError
 
+# By module: what pip is to install.
 MODULES_OF_EXTRAS = {
-    **dict.fromkeys(("keras", "tensorflow", "tensorboard", "safetensors", "matplotlib", "uniplot"), "train"),
-    "jax": "jax",
+    **dict.fromkeys(
+        ("keras", "tensorboard", "safetensors", "matplotlib", "uniplot"), "'.[train]', or '.[jax]' to run on JAX"
+    ),
+    "tensorflow": "'.[train]'",
+    "jax": "'.[jax]'",
 }
 
 
@@ -51,10 +56,8 @@ def find_sentence(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, ModuleNotFoundError) and error.name:
         module = error.name.split(".")[0]
-        if extra := MODULES_OF_EXTRAS.get(module):
-            return (
-                f"this command needs {module}, not installed here; in maskmill's folder run: pip install '.[{extra}]'"
-            )
+        if extras := MODULES_OF_EXTRAS.get(module):
+            return f"this command needs {module}, not installed here; in maskmill's folder run: pip install {extras}"
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename} cannot be used ({error.strerror}); check the path, its permissions and the free space"
     return None
@@ -292,11 +295,20 @@ def inspect(dataset: str, examples: int) -> None:
     show_dataset(dataset, examples)
 
 
+def default_backend() -> str:
+    """TensorFlow; where only JAX is installed, that, which is then said."""
+    if find_spec("tensorflow") or not find_spec("jax"):
+        return "tensorflow"
+    click.echo("TensorFlow is not installed here; Keras runs on JAX.", err=True)
+    return "jax"
+
+
 model_dir_option = click.option("--model-dir", required=True, type=Place(), help="Folder of the model.")
 backend_option = click.option(
     "--backend",
     type=click.Choice(["tensorflow", "jax"]),
-    default="tensorflow",
+    default=default_backend,
+    show_default="tensorflow; jax where only that is installed",
     envvar="KERAS_BACKEND",
     help="What Keras runs on.",
 )

@@ -32,8 +32,7 @@ def choose_backend(backend: str) -> None:
     os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with hold_back_stderr():  # TensorFlow greets every user with notes on GPUs and rounding
-        import model.bert
-        import model.dataset  # noqa: F401
+        import model.bert  # noqa: F401
 
 
 def train_model(dataset: str, model_dir: str, bert_config: str, train_config: TrainConfig) -> None:

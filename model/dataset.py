@@ -1,51 +1,84 @@
-"""The shards of a dataset -> batches of features, in an order that is a function of seed and epoch alone."""
+"""The shards of a dataset -> batches of features, in an order that is a function of seed and epoch alone.
+
+Two threads work ahead of the device: one reads records and checks them, the other decodes those that are next.
+"""
 
 import itertools
 import os
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 
 import numpy as np
-import tensorflow as tf
 
-from pipeline.schema import DatasetInfo, Feature, ShardInfo, Split
-from pipeline.storage import is_remote
+from model.ahead import make_ahead
+from pipeline.decoding import ExampleDecoder
+from pipeline.schema import MANIFEST, DatasetInfo, ShardInfo, Split
 from pipeline.tfrecord import read_records
-from tokenizer.errors import InputError, first_line
+from tokenizer.errors import InputError
 
-# Records shuffled at a time: enough to mix the documents of a pool, and some 20 MB at 128 tokens.
+# Records shuffled at a time: enough to mix the documents of a pool. Two windows are held, the one that is trained on
+# and the next: 14 MB each at 128 tokens, 45 MB at 512.
 SHUFFLE_WINDOW = 1 << 14
-CHUNK = 1 << 10  # records that pass from Python to TensorFlow at a time
+DECODED_ROWS = 1 << 10  # at a time; a batch alone is too small to be fast
+BATCHES_AHEAD = 8
 
 Features = dict[str, np.ndarray]  # by name, [batch, length], int32 and float32
+# Serialised examples in the order of the batches, and the place of each in the order of reading, counted from the first
+# epoch on: what an error is named by.
+Examples = tuple[np.ndarray, list[bytes]]
 
 
 def train_batches(
-    info: DatasetInfo, directory: str | os.PathLike[str], batch_size: int, random_seed: int, start_step: int = 0
+    info: DatasetInfo,
+    directory: str | os.PathLike[str],
+    batch_size: int,
+    random_seed: int,
+    start_step: int = 0,
+    host: int = 0,
+    num_hosts: int = 1,
+    examples_seen: int = 0,
 ) -> Iterator[Features]:
     """Batches of the train split for ever, from those of step `start_step` on.
 
     An epoch holds every example once, copy by copy; the shards of a copy are in random order, and the records are
     shuffled in windows. A batch may reach into the next epoch, so none is smaller and no example is left out.
+
+    Step 0 begins `examples_seen` examples after the beginning of the first epoch. Of every batch, a host gets its rows:
+    host h of H those from h * batch_size / H on, batch_size / H of them. So all hosts together get what one would. Each
+    reads and checks every record, which takes 2 to 4 microseconds of one core, and decodes its own.
+
+    Raises InputError when the split is empty, the batch cannot be divided among the hosts, or a record is damaged.
     """
     require_examples(info, directory, "train")
-    records = tf.data.Dataset.from_generator(
-        lambda: _shuffled_records(info, directory, random_seed, start_step * batch_size),
-        output_signature=tf.TensorSpec([None], tf.string),
-    )
-    batches = records.rebatch(batch_size, drop_remainder=True)
-    yield from _one_sentence(_parsed(batches, info.features).as_numpy_iterator())
+    rows = _rows_of(batch_size, host, num_hosts)
+    start = examples_seen + start_step * batch_size
+
+    def name_of(place: int) -> str:
+        epoch, place_in_epoch = divmod(place, info.examples_of("train"))
+        return _name_record(shards_of_epoch(info, random_seed, epoch), directory, place_in_epoch)
+
+    examples = _shuffled_examples(info, directory, random_seed, start)
+    yield from make_ahead(_batches(examples, info, batch_size, rows, name_of), BATCHES_AHEAD)
 
 
 def eval_batches(
-    info: DatasetInfo, directory: str | os.PathLike[str], batch_size: int, split: Split
+    info: DatasetInfo,
+    directory: str | os.PathLike[str],
+    batch_size: int,
+    split: Split,
+    host: int = 0,
+    num_hosts: int = 1,
 ) -> Iterator[Features]:
-    """Batches of a split, every example once in the order of the shards; the last is filled up with rows of zeros."""
+    """Batches of a split, every example once in the order of the shards; the last is filled up with rows of zeros.
+
+    Hosts get their rows, and errors are raised, as by `train_batches`.
+    """
     require_examples(info, directory, split)
-    batches = _records(info.shards_of(split), directory).batch(batch_size)
-    for batch in _one_sentence(_parsed(batches, info.features).as_numpy_iterator()):
-        missing = batch_size - len(batch["input_ids"])
-        yield {name: np.pad(values, ((0, missing), (0, 0))) for name, values in batch.items()}
+    rows = _rows_of(batch_size, host, num_hosts)
+    shards = info.shards_of(split)
+    examples = make_ahead(_examples_in_order(_records(shards, directory)), 1)
+    batches = _batches(examples, info, batch_size, rows, lambda place: _name_record(shards, directory, place))
+    yield from make_ahead(batches, BATCHES_AHEAD)
 
 
 def require_examples(info: DatasetInfo, directory: str | os.PathLike[str], split: Split) -> None:
@@ -69,56 +102,116 @@ def shards_of_epoch(info: DatasetInfo, random_seed: int, epoch: int) -> list[Sha
     return order
 
 
-def _shuffled_records(
+def epochs_of(info: DatasetInfo, batch_size: int, steps: int) -> tuple[int, int]:
+    """What so many steps see: whole epochs, and as many examples of the one after them."""
+    return divmod(steps * batch_size, info.examples_of("train"))
+
+
+def _rows_of(batch_size: int, host: int, num_hosts: int) -> range:
+    """The rows of every batch that a host gets."""
+    assert 0 <= host < num_hosts
+    if batch_size % num_hosts:
+        raise InputError(
+            f"batch_size {batch_size} cannot be divided among {num_hosts} hosts; expected a multiple of {num_hosts}"
+        )
+    size = batch_size // num_hosts
+    return range(host * size, (host + 1) * size)
+
+
+def _batches(
+    examples: Generator[Examples, None, None],
+    info: DatasetInfo,
+    batch_size: int,
+    rows: range,
+    name_of: Callable[[int], str],
+) -> Generator[Features, None, None]:
+    """Some rows of every batch; rows of zeros fill up the last one where the examples end."""
+    decoder = ExampleDecoder(info.features)
+    rows_at_a_time = len(rows) * max(1, DECODED_ROWS // len(rows))
+    waiting: list[tuple[int, bytes]] = []  # for the rest of their batch
+    seen = batches = 0
+
+    def decode(some: list[tuple[int, bytes]]) -> Features:
+        return decoder.decode([record for _, record in some], lambda row: name_of(some[row][0]))
+
+    with closing(examples):
+        for places, records in examples:
+            row = (seen + np.arange(len(records))) % batch_size
+            own = np.flatnonzero((row >= rows.start) & (row < rows.stop))
+            waiting += zip(places[own].tolist(), [records[i] for i in own.tolist()])
+            seen += len(records)
+            whole = len(waiting) - len(waiting) % len(rows)
+            for start in range(0, whole, rows_at_a_time):
+                decoded = decode(waiting[start : min(start + rows_at_a_time, whole)])
+                for i in range(0, len(decoded["input_ids"]), len(rows)):
+                    yield {name: values[i : i + len(rows)] for name, values in decoded.items()}
+                    batches += 1
+            del waiting[:whole]
+    if batches * batch_size < seen:
+        missing = len(rows) - len(waiting)
+        yield {name: np.pad(values, ((0, missing), (0, 0))) for name, values in decode(waiting).items()}
+
+
+def _shuffled_examples(
     info: DatasetInfo, directory: str | os.PathLike[str], random_seed: int, start: int
-) -> Iterator[np.ndarray]:
-    """Serialised examples for ever, from the `start`-th on, in arrays of up to SHUFFLE_WINDOW."""
-    first_epoch, skip = divmod(start, info.examples_of("train"))
-    for epoch in itertools.count(first_epoch):
-        first_window, skip = divmod(skip, SHUFFLE_WINDOW)
-        records = _records(shards_of_epoch(info, random_seed, epoch), directory, first_window * SHUFFLE_WINDOW)
-        windows = records.batch(SHUFFLE_WINDOW).as_numpy_iterator()
-        for window, examples in enumerate(windows, start=first_window):
-            order = np.random.default_rng([random_seed, epoch, 1, window]).permutation(len(examples))
-            yield examples[order[skip:]]
+) -> Generator[Examples, None, None]:
+    """Examples for ever, from the `start`-th on, in windows."""
+    size = info.examples_of("train")
+    skip = start % size % SHUFFLE_WINDOW
+    with closing(make_ahead(_windows(info, directory, random_seed, start), 1)) as windows:
+        for epoch, window, records in windows:
+            order = np.random.default_rng([random_seed, epoch, 1, window]).permutation(len(records))[skip:]
+            yield epoch * size + window * SHUFFLE_WINDOW + order, [records[i] for i in order.tolist()]
             skip = 0
 
 
-def _records(shards: list[ShardInfo], directory: str | os.PathLike[str], skip: int = 0) -> tf.data.Dataset:
-    """The records of the shards in turn, without the first `skip`; whole shards are skipped unread."""
-    shards = list(shards)
-    while shards and skip >= shards[0].examples:
-        skip -= shards.pop(0).examples
-    paths = [os.path.join(directory, shard.path) for shard in shards]
-    if is_remote(directory):  # of which TensorFlow has a client of its own, with other credentials and retries
-        chunks = tf.data.Dataset.from_generator(
-            lambda: _chunks(itertools.chain.from_iterable(map(read_records, paths))),
-            output_signature=tf.TensorSpec([None], tf.string),
-        )
-        return chunks.unbatch().skip(skip)
-    is_gzip = any(path.endswith(".gz") for path in paths)
-    return tf.data.TFRecordDataset(paths, "GZIP" if is_gzip else "", buffer_size=1 << 20).skip(skip)
+def _windows(
+    info: DatasetInfo, directory: str | os.PathLike[str], random_seed: int, start: int
+) -> Generator[tuple[int, int, list[bytes]], None, None]:
+    """Epoch, number of the window in it, and its records, for ever, from the window with the `start`-th example on."""
+    first_epoch, skip = divmod(start, info.examples_of("train"))
+    first_window = skip // SHUFFLE_WINDOW
+    for epoch in itertools.count(first_epoch):
+        records = _records(shards_of_epoch(info, random_seed, epoch), directory, first_window * SHUFFLE_WINDOW)
+        for window in itertools.count(first_window):
+            if not (some := list(itertools.islice(records, SHUFFLE_WINDOW))):
+                break
+            yield epoch, window, some
+        first_window = 0
 
 
-def _one_sentence(batches: Iterator[Features]) -> Iterator[Features]:
-    """Batches; an error of ours comes as what it was before TensorFlow passed it on."""
-    try:
-        yield from batches
-    except tf.errors.OpError as error:
-        sentence = re.search(r"InputError: (.*)", str(error))
-        raise InputError(sentence[1] if sentence else first_line(error)) from error
+def _examples_in_order(records: Iterator[bytes]) -> Generator[Examples, None, None]:
+    for first in itertools.count(0, SHUFFLE_WINDOW):
+        if not (some := list(itertools.islice(records, SHUFFLE_WINDOW))):
+            return
+        yield first + np.arange(len(some)), some
 
 
-def _chunks(records: Iterator[bytes]) -> Iterator[list[bytes]]:
-    return iter(lambda: list(itertools.islice(records, CHUNK)), [])
+def _records(shards: list[ShardInfo], directory: str | os.PathLike[str], skip: int = 0) -> Iterator[bytes]:
+    """The records of the shards in turn, without the first `skip`; whole shards are skipped unread.
+
+    Raises InputError when a record is damaged, or a shard has not as many as the manifest says.
+    """
+    for shard in shards:
+        if skip >= shard.examples:
+            skip -= shard.examples
+            continue
+        path, found = os.path.join(directory, shard.path), 0
+        for found, record in enumerate(read_records(path), start=1):
+            if found > skip:
+                yield record
+        if found != shard.examples:
+            raise InputError(
+                f"{path} has {found} records, {MANIFEST} says {shard.examples}; "
+                "restore the file, or generate the dataset again with --overwrite"
+            )
+        skip = 0
 
 
-def _parsed(batches: tf.data.Dataset, features: list[Feature]) -> tf.data.Dataset:
-    """Parses whole batches, which is five times as fast as example by example."""
-    spec = {feature.name: tf.io.FixedLenFeature([feature.length], feature.dtype) for feature in features}
-
-    def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        parsed = tf.io.parse_example(serialized, spec)
-        return {name: tf.cast(x, tf.int32) if x.dtype == tf.int64 else x for name, x in parsed.items()}
-
-    return batches.map(parse).prefetch(8)
+def _name_record(shards: list[ShardInfo], directory: str | os.PathLike[str], place: int) -> str:
+    """What an error calls the record at a place in the shards."""
+    for shard in shards:
+        if place < shard.examples:
+            break
+        place -= shard.examples
+    return f"{os.path.join(directory, shard.path)}, record {place + 1}"

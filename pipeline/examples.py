@@ -49,7 +49,7 @@ class ExampleEncoder:
             else:
                 for feature in neighbours:
                     values = _encode_varints(instances[feature.name])
-                    columns += [_entry_head(feature.name, FEATURE_INT64_LIST, len(row)) for row in values], values
+                    columns += [entry_head(feature.name, FEATURE_INT64_LIST, len(row)) for row in values], values
         sizes = map(sum, zip(*(map(len, column) for column in columns)))
         return list(map(b"".join, zip([_head(EXAMPLE_FEATURES, size) for size in sizes], *columns)))
 
@@ -60,7 +60,7 @@ def _encode_fixed(feature: Feature, values: NDArray[np.generic]) -> NDArray[np.u
         tag, data = FEATURE_FLOAT_LIST, np.ascontiguousarray(values, "<f4").view(np.uint8)
     else:
         tag, data = FEATURE_INT64_LIST, values.astype(np.uint8)
-    head = np.frombuffer(_entry_head(feature.name, tag, data.shape[1]), np.uint8)
+    head = np.frombuffer(entry_head(feature.name, tag, data.shape[1]), np.uint8)
     return np.hstack([np.broadcast_to(head, (len(data), len(head))), data])
 
 
@@ -89,8 +89,11 @@ def _encode_varints(values: NDArray[np.generic]) -> list[bytes]:
 
 
 @cache
-def _entry_head(name: str, tag: int, size: int) -> bytes:
-    """What stands before values of so many bytes in `{key: name, value: {int64_list or float_list: {value: ...}}}`."""
+def entry_head(name: str, tag: int, size: int) -> bytes:
+    """What stands before values of so many bytes in `{key: name, value: {int64_list or float_list: {value: ...}}}`.
+
+    `tag` is FEATURE_INT64_LIST or FEATURE_FLOAT_LIST.
+    """
     head = b""
     for level in (LIST_VALUE, tag, ENTRY_VALUE):
         head = _head(level, len(head) + size) + head
@@ -109,9 +112,9 @@ def _head(tag: int, size: int) -> bytes:
 
 
 def decode_example(data: bytes) -> dict[str, list[int] | list[float]]:
-    """A serialised `tf.train.Example` to its features, whoever wrote it.
+    """A serialised `tf.train.Example` to its features in the order of the bytes, whoever wrote it.
 
-    Raises InputError when the bytes are no such message.
+    Raises InputError when the bytes are no such message. `decoding.ExampleDecoder` gives the same for many at a time.
     """
     try:
         features: dict[str, list[int] | list[float]] = {}
@@ -129,7 +132,8 @@ def _decode_feature(message: bytes) -> list[int] | list[float]:
         if kind == FEATURE_FLOAT_LIST >> 3:
             return [float(value) for _, part in _read_fields(values) for value in np.frombuffer(part, "<f4")]
         if kind == FEATURE_INT64_LIST >> 3:
-            return [value for _, part in _read_fields(values) for value in _read_varints(part)]
+            numbers = (number for _, part in _read_fields(values) for number in _read_varints(part))
+            return [number - (number >> 63 << 64) for number in numbers]  # the two's complement of 64 bits
     return []
 
 

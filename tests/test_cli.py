@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from command import SMALL, assert_refused, maskmill
 
+from deploy import cli
 from deploy.cli import find_sentence
 from pipeline.schema import DatasetInfo
 from tokenizer.vocab import SPECIAL_TOKENS, Vocab
@@ -241,13 +242,29 @@ def test_vocab_says_what_it_set_aside(tmp_path):
     assert_refused(result, "1 no field 'body'")
 
 
-@pytest.mark.parametrize(("module", "extra"), [("keras", "train"), ("tensorflow.data", "train"), ("jax.numpy", "jax")])
-def test_a_missing_extra_is_named_with_the_way_to_install_it(module, extra):
+@pytest.mark.parametrize(
+    ("module", "extras"),
+    [
+        ("keras", "'.[train]', or '.[jax]' to run on JAX"),
+        ("tensorflow.data", "'.[train]'"),
+        ("jax.numpy", "'.[jax]'"),
+    ],
+)
+def test_a_missing_extra_is_named_with_the_way_to_install_it(module, extras):
     sentence = find_sentence(ModuleNotFoundError(f"No module named {module!r}", name=module))
     assert sentence == (
-        f"this command needs {module.split('.')[0]}, not installed here; "
-        f"in maskmill's folder run: pip install '.[{extra}]'"
+        f"this command needs {module.split('.')[0]}, not installed here; in maskmill's folder run: pip install {extras}"
     )
+
+
+@pytest.mark.parametrize(
+    ("installed", "backend"),
+    [({"tensorflow", "jax"}, "tensorflow"), ({"tensorflow"}, "tensorflow"), ({"jax"}, "jax"), (set(), "tensorflow")],
+)
+def test_keras_runs_on_jax_where_only_that_is_installed_and_it_is_said(monkeypatch, capsys, installed, backend):
+    monkeypatch.setattr(cli, "find_spec", lambda name: name if name in installed else None)
+    assert cli.default_backend() == backend
+    assert ("runs on JAX" in capsys.readouterr().err) == (backend == "jax")
 
 
 def test_an_error_that_is_a_bug_of_ours_shows_its_traceback():

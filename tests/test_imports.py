@@ -16,6 +16,7 @@ MAY_IMPORT_OF_OURS = {
     "pipeline": {"tokenizer", "pipeline"},
     "model": {
         "model",
+        "pipeline.decoding",
         "pipeline.schema",
         "pipeline.storage",
         "pipeline.tfrecord",

@@ -1,6 +1,9 @@
 """From shards to a trained, evaluated, used and exported model, by the commands that a user types."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from command import refuse, run
@@ -126,6 +129,37 @@ def test_a_model_that_does_not_fit_the_dataset_is_refused(folder, tmp_path, valu
     (tmp_path / "bert.json").write_text(json.dumps({**BERT, **values}))
     arguments = ["--model-dir", tmp_path / "model", "--bert-config", tmp_path / "bert.json"]
     assert sentence in refuse("train", folder / "shards", *arguments)
+
+
+def test_a_model_is_made_and_used_where_tensorflow_is_not_installed(folder, tmp_path):
+    pytest.importorskip("jax", reason="the [jax] extra is not installed")
+    model = ["--model-dir", tmp_path / "model"]
+    commands = [
+        ["train", folder / "shards", *model, "--bert-config", folder / "bert.json", *TRAIN],
+        ["evaluate", folder / "shards", *model],
+        ["fill-mask", *model, "the [MASK] sat"],
+        ["export", *model, "--output", tmp_path / "huggingface"],
+    ]
+    code = """
+import json, sys
+sys.modules["tensorflow"] = None  # so that its import fails, as where it is not installed
+from deploy.cli import main
+for command in json.loads(sys.argv[1]):
+    main(command, standalone_mode=False)
+"""
+    arguments = json.dumps([[str(argument) for argument in command] for command in commands])
+    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+    environment["XLA_FLAGS"] = (
+        "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"  # compile fast
+    )
+    result = subprocess.run([sys.executable, "-c", code, arguments], env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.splitlines() == ["TensorFlow is not installed here; Keras runs on JAX."]
+    assert "6 steps" in result.stdout
+    assert json.loads((tmp_path / "model" / "training.json").read_text())["backend"] == "jax"
+    names = {path.name.partition(".tfevents")[0] for path in (tmp_path / "model").iterdir()}
+    assert {"training.png", "metrics.jsonl", "eval_results.txt", "events.out"} <= names
+    assert (tmp_path / "huggingface" / "model.safetensors").exists()
 
 
 def test_wrong_values_are_wrong_usage(folder, tmp_path):

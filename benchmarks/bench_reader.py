@@ -1,0 +1,111 @@
+"""Speed of reading shards into batches, beside tf.data, in one run, on one core.
+
+    python benchmarks/bench_reader.py [--corpus FOLDER]
+
+FOLDER holds books_sentences.txt.gz and bert-base-uncased-vocab.txt. Generates datasets of 128 and 512 tokens, plain and
+gzip, in a temporary folder, and prints a Markdown table: the median of the rounds, in CPU seconds, which other work on
+the machine disturbs less than wall seconds. Fails when the batches of the two differ.
+"""
+
+import os
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+import argparse
+import gzip
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from deploy.cli import main as maskmill
+from model.dataset import eval_batches
+from pipeline.decoding import ExampleDecoder
+from pipeline.examples import decode_example
+from pipeline.schema import DatasetInfo
+from pipeline.tfrecord import read_records
+
+CORPUS = Path(__file__).resolve().parent.parent.parent / "shared" / "corpus"
+VOCAB, ENGLISH = "bert-base-uncased-vocab.txt", "books_sentences.txt.gz"
+ROUNDS = 5
+BATCH = 1024  # examples, of ours and of tf.data
+SOME = 1000  # examples, for what is slow
+
+Batch = dict[str, np.ndarray]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpus", type=Path, default=CORPUS, help="default: %(default)s")
+    corpus = parser.parse_args().corpus
+    if missing := [name for name in (VOCAB, ENGLISH) if not (corpus / name).exists()]:
+        print(f"Skipped: {corpus} has no {' and no '.join(missing)}; name another folder with --corpus.")
+        return
+    with tempfile.TemporaryDirectory(prefix="maskmill-bench-") as folder:
+        text = Path(folder) / "books.txt"
+        text.write_bytes(gzip.decompress((corpus / ENGLISH).read_bytes()))
+        for compression in ("none", "gzip"):
+            arguments = ["--vocab-file", corpus / VOCAB, "--output", Path(folder) / compression, "--dupe-factor", 1]
+            arguments += ["--max-seq-length", 128, "--max-seq-length", 512, "--compression", compression]
+            maskmill(list(map(str, ["generate", text, *arguments])), standalone_mode=False)
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # before TensorFlow counts the cores
+        print("\n| examples/s | 128 tokens | 128, gzip | 512 tokens | 512, gzip |\n|---|---|---|---|---|")
+        datasets = [Path(folder) / kind / seq for seq in ("seq128", "seq512") for kind in ("none", "gzip")]
+        columns = [measure_all(dataset) for dataset in datasets]
+        for system in columns[0]:
+            print(f"| {system} | " + " | ".join(f"{column[system]:,.0f}" for column in columns) + " |")
+
+
+def measure_all(dataset: Path) -> dict[str, float]:
+    """Examples per CPU second of each system; their rounds take turns."""
+    info = DatasetInfo.load(dataset)
+    paths = [str(dataset / shard.path) for shard in info.shards_of("train")]
+    records = [record for path in paths for record in read_records(path)]
+    decoder = ExampleDecoder(info.features)
+    systems: dict[str, Callable[[], int]] = {
+        "`read_records`, CRC checked": lambda: sum(1 for path in paths for _ in read_records(path)),
+        "`ExampleDecoder`": lambda: sum(map(count, decode_all(decoder, records))),
+        "`decode_example`, readable": lambda: len([decode_example(record) for record in records[:SOME]]),
+        "reader: both, in its two threads": lambda: sum(map(count, eval_batches(info, dataset, BATCH, "train"))),
+        "tf.data: batch, then `parse_example`": lambda: sum(map(count, tf_batches(info, paths))),
+    }
+    ours, theirs = eval_batches(info, dataset, BATCH, "train"), tf_batches(info, paths)
+    for one, other in zip(ours, theirs):  # the last of ours is filled up
+        assert all((values[: count(other)] == other[name]).all() for name, values in one.items()), "batches differ"
+    speeds: dict[str, list[float]] = {name: [] for name in systems}
+    for _ in range(ROUNDS):
+        for name, read in systems.items():
+            start = time.process_time()
+            examples = read()
+            speeds[name].append(examples / (time.process_time() - start))
+    return {name: statistics.median(values) for name, values in speeds.items()}
+
+
+def count(batch: Batch) -> int:
+    return len(batch["input_ids"])
+
+
+def decode_all(decoder: ExampleDecoder, records: list[bytes]) -> Iterator[Batch]:
+    return (decoder.decode(records[start : start + BATCH]) for start in range(0, len(records), BATCH))
+
+
+def tf_batches(info: DatasetInfo, paths: list[str]) -> Iterator[Batch]:
+    import tensorflow as tf
+
+    spec = {feature.name: tf.io.FixedLenFeature([feature.length], feature.dtype) for feature in info.features}
+    compression = "GZIP" if paths[0].endswith(".gz") else ""
+
+    def parse(serialized):
+        parsed = tf.io.parse_example(serialized, spec)
+        return {name: tf.cast(x, tf.int32) if x.dtype == tf.int64 else x for name, x in parsed.items()}
+
+    records = tf.data.TFRecordDataset(paths, compression, buffer_size=1 << 20)
+    batches: Iterator[Batch] = records.batch(BATCH).map(parse).prefetch(8).as_numpy_iterator()
+    return batches
+
+
+if __name__ == "__main__":
+    main()
