@@ -94,7 +94,7 @@ class BertEncoder(keras.layers.Layer):
         Given int32 positions [batch, n], the first output is [batch, n, hidden]: the hidden states at those alone.
         """
         x = self.embeddings(input_ids, segment_ids, training=training)
-        padding = -10000.0 * (1.0 - ops.cast(input_mask, x.dtype))[:, None, None, :]  # [batch, 1, 1, seq]
+        padding = _padding(input_mask, x.dtype)
         *layers, last_layer = self.transformer
         for layer in layers:
             x = layer(x, padding, training=training)
@@ -105,6 +105,23 @@ class BertEncoder(keras.layers.Layer):
         positions = ops.pad(positions, ((0, 0), (1, 0)))  # [CLS] first, for the pooler
         x = last_layer(x, padding, positions, training=training)
         return x[:, 1:], self.pooler(x[:, 0])
+
+    def all_layers(
+        self, input_ids: Tensor, input_mask: Tensor, segment_ids: Tensor
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Three times int32 [batch, seq] -> what every layer makes of them, without dropout.
+
+        First `num_hidden_layers + 1` hidden states [batch, seq, hidden]: the embeddings and each layer's output. Then
+        `num_hidden_layers` attention probabilities [batch, heads, from_seq, to_seq]. Same as `hidden_states` and
+        `attentions` of Hugging Face's `BertModel`.
+        """
+        hidden_states = [self.embeddings(input_ids, segment_ids)]
+        attention_probs = []
+        padding = _padding(input_mask, hidden_states[0].dtype)
+        for layer in self.transformer:
+            attention_probs.append(layer.attention_probs(hidden_states[-1], padding))
+            hidden_states.append(layer(hidden_states[-1], padding))
+        return tuple(hidden_states), tuple(attention_probs)
 
 
 class Embeddings(keras.layers.Layer):
@@ -176,16 +193,34 @@ class TransformerLayer(keras.layers.Layer):
 
     def attend(self, x: Tensor, padding: Tensor, training: bool) -> Tensor:
         """Multi-head self-attention: [batch, seq, hidden] -> [batch, seq, hidden]."""
+        q, k, v = self.project(x)
+        probs = self.attention_probs_dropout(_attention_probs(q, k, padding), training=training)
+        attended = ops.matmul(probs, v)  # [batch, heads, seq, size]
+        return ops.reshape(ops.transpose(attended, (0, 2, 1, 3)), ops.shape(x))
+
+    def attention_probs(self, x: Tensor, padding: Tensor) -> Tensor:
+        """How much each token of [batch, seq, hidden] attends to each: [batch, heads, from_seq, to_seq]."""
+        q, k, _ = self.project(x)
+        return _attention_probs(q, k, padding)
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of [batch, seq, hidden] the queries, keys and values, [batch, heads, seq, size] each."""
         batch, seq, hidden = ops.shape(x)
-        size = hidden // self.heads
         # One product and one transpose for the three projections, which stay three weights, as in Google's files.
         projections = (self.query, self.key, self.value)
         kernel = ops.concatenate([projection.kernel for projection in projections], axis=1)
         bias = ops.concatenate([projection.bias for projection in projections])
-        qkv = ops.reshape(ops.matmul(x, kernel) + bias, (batch, seq, 3, self.heads, size))
-        q, k, v = ops.unstack(ops.transpose(qkv, (2, 0, 3, 1, 4)))  # [batch, heads, seq, size]
+        qkv = ops.reshape(ops.matmul(x, kernel) + bias, (batch, seq, 3, self.heads, hidden // self.heads))
+        q, k, v = ops.unstack(ops.transpose(qkv, (2, 0, 3, 1, 4)))
+        return q, k, v
 
-        scores = ops.matmul(q * size**-0.5, ops.transpose(k, (0, 1, 3, 2))) + padding  # [batch, heads, seq, seq]
-        probs = self.attention_probs_dropout(ops.softmax(scores), training=training)
-        attended = ops.matmul(probs, v)  # [batch, heads, seq, size]
-        return ops.reshape(ops.transpose(attended, (0, 2, 1, 3)), (batch, seq, hidden))
+
+def _attention_probs(q: Tensor, k: Tensor, padding: Tensor) -> Tensor:
+    """Of queries and keys [batch, heads, seq, size] -> [batch, heads, from_seq, to_seq]."""
+    size = q.shape[-1]
+    return ops.softmax(ops.matmul(q * size**-0.5, ops.transpose(k, (0, 1, 3, 2))) + padding)
+
+
+def _padding(input_mask: Tensor, dtype: str) -> Tensor:
+    """What is added to the scores of attention, of int32 [batch, seq]: [batch, 1, 1, seq], -10000 for no token."""
+    return -10000.0 * (1.0 - ops.cast(input_mask, dtype))[:, None, None, :]
