@@ -89,7 +89,9 @@ def test_a_model_is_not_evaluated_on_text_of_another_case(folder, tmp_path, corp
 def test_the_export_is_a_folder_of_hugging_faces_files(folder):
     run("export", "--model-dir", folder / "model", "--output", folder / "huggingface")
     names = {path.name for path in (folder / "huggingface").iterdir()}
-    assert names == {"config.json", "model.safetensors", "vocab.txt", "tokenizer.json", "tokenizer_config.json"}
+    assert names == {
+        "config.json", "model.safetensors", "vocab.txt", "tokenizer.json", "tokenizer_config.json", "model.keras",
+    }  # fmt: skip
     assert "is not empty" in refuse("export", "--model-dir", folder / "model", "--output", folder / "huggingface")
 
 
