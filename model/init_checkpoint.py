@@ -285,8 +285,8 @@ def _read_hugging_face(folder: Path) -> InitCheckpoint:
     }
     if values.get("hidden_act", "gelu") == "gelu":
         notes.append(
-            f"{folder} was trained with the erf form of gelu, and goes on with the tanh form of Google's code: "
-            "outputs differ by about 0.001"
+            f"{folder} was trained with the erf form of gelu; here it goes on with the tanh form of Google's code, "
+            "whose values differ from that by 0.0005 at the most"
         )
     config = _config_that_fits(folder / HUGGING_FACE_CONFIG, weights)
     return InitCheckpoint(str(folder), weights, config, _tokens(folder), tuple(notes))
