@@ -15,7 +15,7 @@ test: lint types  ## what CI runs
 test-flink: $(VENV)/test  ## a Flink cluster of three processes, and Prism, made and ended here; downloads 400 MB at first
 	$(VENV)/bin/pytest -m flink tests/flink
 
-test-hf: $(VENV)/test $(HF_VENV)/transformers  ## equal to Hugging Face's BERT; downloads 3 GB at first
+test-hf: $(VENV)/test $(HF_VENV)/transformers  ## equal to Hugging Face's BERT; takes 5 GB at first
 	HF_VENV=$(HF_VENV) $(VENV)/bin/pytest -m hf tests/hf
 
 lint: $(VENV)/test

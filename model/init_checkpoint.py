@@ -23,6 +23,7 @@ from pipeline.storage import is_remote, list_names, open_file
 from tokenizer.errors import InputError, first_line
 
 WORDS, POSITIONS = "bert/embeddings/word_embeddings", "bert/embeddings/position_embeddings"
+BIAS = "masked_lm/output_bias"
 HEADS = ("bert/pooler", "masked_lm", "next_sentence")  # what the models of other tasks leave out
 KINDS = (
     "a checkpoint of Google's (.../bert_model.ckpt), a folder of Hugging Face's (config.json and model.safetensors), "
@@ -98,13 +99,13 @@ def initialize(
     weights = dict(checkpoint.weights)
     _check_shape(checkpoint, model.config)
     notes = list(checkpoint.notes)
-    fresh = {name: np.asarray(variable) for name, variable in model.named_weights.items()}
+    variables = model.named_weights
     if _differs(checkpoint.tokens, len(weights[WORDS]), tokens, model.config.vocab_size):
         if not resize_embeddings:
             raise InputError(_other_vocabulary(checkpoint, tokens, model.config.vocab_size))
         kept = _shared_rows(checkpoint.tokens, len(weights[WORDS]), tokens, model.config.vocab_size)
-        for name in {WORDS, "masked_lm/output_bias"} & weights.keys():
-            weights[name] = _with_rows(fresh[name], weights[name], kept)
+        for name in {WORDS, BIAS} & weights.keys():
+            weights[name] = _with_rows(np.asarray(variables[name]), weights[name], kept)
         how = "by token" if checkpoint.tokens and tokens else "by place, as one of the vocabularies is not known"
         notes.append(
             f"of {model.config.vocab_size:,} tokens {len(kept[0]):,} begin as in {checkpoint.path} ({how}), "
@@ -118,10 +119,10 @@ def initialize(
                 f"set it to {before}, or keep the first {min(before, after)} with --resize-embeddings"
             )
         places = np.arange(min(before, after))
-        weights[POSITIONS] = _with_rows(fresh[POSITIONS], weights[POSITIONS], (places, places))
+        weights[POSITIONS] = _with_rows(np.asarray(variables[POSITIONS]), weights[POSITIONS], (places, places))
         rest = "the others begin fresh" if after > before else "its others are left out"
         notes.append(f"the first {len(places):,} positions begin as in {checkpoint.path}, {rest}")
-    for name, variable in model.named_weights.items():
+    for name, variable in variables.items():
         if name in weights:
             if weights[name].shape != tuple(variable.shape):
                 raise InputError(
@@ -129,7 +130,7 @@ def initialize(
                     "it is damaged or no BERT, give another one"
                 )
             variable.assign(weights[name])
-    missing = [head for head in HEADS if any(name.startswith(head) for name in fresh.keys() - weights.keys())]
+    missing = [head for head in HEADS if any(name.startswith(head) for name in variables.keys() - weights.keys())]
     if missing:
         notes.append(f"{checkpoint.path} has no {' and no '.join(missing)}, which begin fresh")
     return notes
@@ -328,6 +329,11 @@ def _by_our_names(arrays: Arrays, layer: str, name_of: Callable[[str], str]) -> 
         if other not in arrays and not name.startswith(HEADS):
             raise InputError(f"the checkpoint has no {other}, so it is not Google's BERT; give {KINDS}")
     weights = {name: np.asarray(arrays[other], np.float32) for name, other in names.items() if other in arrays}
+    if (scores := len(weights.get(BIAS, weights[WORDS]))) != len(weights[WORDS]):
+        raise InputError(
+            f"{names[BIAS]} in the checkpoint has {scores} rows, {names[WORDS]} has {len(weights[WORDS])}; "
+            "expected one for each token, copy the checkpoint again"
+        )
     left = sorted(name for name in arrays.keys() - set(names.values()) if not _NOT_WEIGHTS.fullmatch(name))
     return weights, [f"left aside: {', '.join(left)}"] if left else []
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 from cloud import emulator
@@ -133,10 +134,6 @@ def tied_decoder(arrays):
     return arrays | {"cls.predictions.decoder.bias": bias, "cls.predictions.decoder.weight": words.copy()}
 
 
-def half(arrays):
-    return {name: array.astype(np.float16) for name, array in arrays.items()}
-
-
 @pytest.mark.parametrize("form", [old_names, tied_decoder])
 def test_older_forms_of_hugging_faces_names_give_the_same_weights(source, tmp_path, form):
     weights, _, notes = initialized(write_hugging_face(tmp_path / "hf", form(hugging_face_weights(source))))
@@ -144,10 +141,11 @@ def test_older_forms_of_hugging_faces_names_give_the_same_weights(source, tmp_pa
     assert_equal(weights, arrays_of(source))
 
 
-def test_float16_weights_become_float32(source, tmp_path):
-    weights, _, _ = initialized(write_hugging_face(tmp_path / "hf", half(hugging_face_weights(source))))
-    for name, value in arrays_of(source).items():
-        np.testing.assert_array_equal(weights[name], value.astype(np.float16).astype(np.float32), err_msg=name)
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+def test_half_precision_becomes_float32(source, tmp_path, dtype):
+    half = {name: array.astype(dtype) for name, array in hugging_face_weights(source).items()}
+    weights, _, _ = initialized(write_hugging_face(tmp_path / "hf", half))
+    assert_equal(weights, {name: value.astype(dtype).astype(np.float32) for name, value in arrays_of(source).items()})
 
 
 def bert_model(arrays):
@@ -304,6 +302,12 @@ def test_a_missing_layer_is_named(source, tmp_path):
     arrays = hugging_face_weights(source)
     arrays = {name: array for name, array in arrays.items() if "layer.0.attention" not in name}
     with pytest.raises(InputError, match=r"has no bert.encoder.layer.0.attention.self.query.weight, so it is not"):
+        read_init_checkpoint(write_hugging_face(tmp_path / "hf", arrays))
+
+
+def test_a_bias_for_other_tokens_is_refused(source, tmp_path):
+    arrays = {**hugging_face_weights(source), "cls.predictions.bias": np.zeros(5, np.float32)}
+    with pytest.raises(InputError, match=r"cls.predictions.bias in the checkpoint has 5 rows, bert.embeddings.word_em"):
         read_init_checkpoint(write_hugging_face(tmp_path / "hf", arrays))
 
 
