@@ -1,9 +1,10 @@
 # Everything runs in a virtual environment of its own, made from Python 3.11 or newer.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
+HF_VENV ?= .venv-hf
 CODE = tokenizer pipeline model deploy tests benchmarks setup.py
 
-.PHONY: demo test test-flink test-images lint types bench fuzz clean
+.PHONY: demo test test-flink test-hf test-images lint types bench fuzz clean
 
 demo: $(VENV)/train  ## all of it, on the documentation of the installed Python packages
 	$(VENV)/bin/maskmill demo --output demo
@@ -13,6 +14,9 @@ test: lint types  ## what CI runs
 
 test-flink: $(VENV)/test  ## a Flink cluster of three processes, and Prism, made and ended here; downloads 400 MB at first
 	$(VENV)/bin/pytest -m flink tests/flink
+
+test-hf: $(VENV)/test $(HF_VENV)/transformers  ## equal to Hugging Face's BERT; takes 5 GB at first
+	HF_VENV=$(HF_VENV) $(VENV)/bin/pytest -m hf tests/hf
 
 lint: $(VENV)/test
 	$(VENV)/bin/ruff check $(CODE)
@@ -31,7 +35,7 @@ test-images: $(VENV)/test  ## builds the images and runs them; as root, after: a
 	$(VENV)/bin/python tests/images/build_and_run.py
 
 clean:
-	rm -rf $(VENV) build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(HF_VENV) build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/train: setup.py pyproject.toml
@@ -42,4 +46,10 @@ $(VENV)/train: setup.py pyproject.toml
 $(VENV)/test: setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --editable '.[jax,test]'
+	touch $@
+
+# An environment of its own: torch and TensorFlow crash each other in one process, and torch is large.
+$(HF_VENV)/transformers:
+	$(PYTHON) -m venv $(HF_VENV)
+	$(HF_VENV)/bin/pip install --quiet 'numpy>=2' 'torch>=2.6' 'transformers>=5'
 	touch $@

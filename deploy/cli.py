@@ -317,7 +317,19 @@ backend_option = click.option(
 @main.command()
 @click.argument("dataset", type=Place())
 @model_dir_option
-@click.option("--bert-config", default="base", help="tiny, mini, small, medium, base, large, or a bert_config.json.")
+@click.option(
+    "--bert-config",
+    help="tiny, mini, small, medium, base, large, a bert_config.json, or Hugging Face's config.json. [default: that "
+    "of --init-checkpoint, else base]",
+)
+@click.option(
+    "--init-checkpoint",
+    type=Place(),
+    help="Weights to begin with: Google's bert_model.ckpt, a Hugging Face folder, or a model folder.",
+)
+@click.option(
+    "--resize-embeddings", is_flag=True, help="Let vocabulary and positions differ from those of --init-checkpoint."
+)
 @click.option("--train-batch-size", default=TrainConfig.train_batch_size, help="Sequences in a step.")
 @click.option("--learning-rate", default=TrainConfig.learning_rate, help="At its peak, after the warm-up.")
 @click.option("--num-train-steps", type=int, help="Steps. [default: one pass over all shards]")
@@ -326,15 +338,25 @@ backend_option = click.option(
 @click.option("--keep-checkpoints", default=TrainConfig.keep_checkpoints, help="Newest checkpoints kept.")
 @click.option("--random-seed", default=TrainConfig.random_seed, help="Of first weights, dropout and order.")
 @backend_option
-def train(dataset: str, model_dir: str, bert_config: str, backend: str, **config: Any) -> None:
+def train(
+    dataset: str,
+    model_dir: str,
+    bert_config: str | None,
+    init_checkpoint: str | None,
+    resize_embeddings: bool,
+    backend: str,
+    **config: Any,
+) -> None:
     """Train a BERT on a dataset; the same command again goes on from the last checkpoint."""
     from deploy.models import choose_backend, train_model
 
+    if resize_embeddings and not init_checkpoint:
+        raise click.UsageError("--resize-embeddings is given without --init-checkpoint, whose embeddings it resizes")
     with wrong_usage():
         train_config = TrainConfig(**config)
     DatasetInfo.load(dataset)  # before the seconds that Keras takes
     choose_backend(backend)
-    train_model(dataset, model_dir, bert_config, train_config)
+    train_model(dataset, model_dir, bert_config, train_config, init_checkpoint, resize_embeddings)
 
 
 @main.command()
@@ -370,7 +392,7 @@ def fill_mask(texts: tuple[str, ...], model_dir: str, top_k: int, backend: str) 
 @click.option("--output", required=True, type=Place(), help="Folder to write.")
 @backend_option
 def export(model_dir: str, output: str, backend: str) -> None:
-    """Write a trained model as a folder that Hugging Face transformers loads."""
+    """Write a trained model as a folder that Hugging Face transformers loads, with a file that Keras loads."""
     from deploy.models import choose_backend, export_model
 
     choose_backend(backend)

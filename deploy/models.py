@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,9 @@ from rich.table import Table
 from deploy.local import hold_back_stderr
 from deploy.mirror import mirror
 from deploy.show import new_console
-from model.config import BertConfig, TrainConfig
+from model.config import BERT_CONFIG, BertConfig, TrainConfig
 from pipeline.schema import VOCAB, DatasetInfo, Split
-from pipeline.storage import is_remote, list_names, write_text
+from pipeline.storage import exists, is_remote, list_names, write_text
 from tokenizer.errors import InputError
 from tokenizer.huggingface import to_tokenizer_json
 from tokenizer.vocab import CLS, MASK, SEP, Vocab
@@ -35,15 +36,23 @@ def choose_backend(backend: str) -> None:
         import model.bert  # noqa: F401
 
 
-def train_model(dataset: str, model_dir: str, bert_config: str, train_config: TrainConfig) -> None:
+def train_model(
+    dataset: str,
+    model_dir: str,
+    bert_config: str | None,
+    train_config: TrainConfig,
+    init_checkpoint: str | None = None,
+    resize_embeddings: bool = False,
+) -> None:
     """Trains with a bar, or with a line now and then where there is no terminal; then draws the curve of the loss."""
     from model.train import train
 
     console = new_console()
     info = DatasetInfo.load(dataset)
-    config = BertConfig.load(bert_config, info.vocab_size)
+    config = choose_config(info, model_dir, bert_config, init_checkpoint)
+    name = bert_config or init_checkpoint or "base"
     console.print(
-        f"Training BERT {bert_config} ({config.num_hidden_layers} layers of {config.hidden_size}) on "
+        f"Training BERT {name} ({config.num_hidden_layers} layers of {config.hidden_size}) on "
         f"{info.examples_of('train'):,} examples of {info.max_seq_length} tokens"
     )
     columns = BarColumn(), TaskProgressColumn(), TextColumn("{task.description}"), TimeRemainingColumn()
@@ -61,7 +70,16 @@ def train_model(dataset: str, model_dir: str, bert_config: str, train_config: Tr
 
         try:
             with mirror(model_dir) as folder:
-                step = train(dataset, folder.local, config, train_config, report, folder.send_if_possible)
+                step = train(
+                    dataset,
+                    folder.local,
+                    config,
+                    train_config,
+                    report,
+                    folder.send_if_possible,
+                    init_checkpoint,
+                    resize_embeddings,
+                )
                 curve = draw_curve(folder.local)
         except KeyboardInterrupt:
             console.print(
@@ -73,6 +91,25 @@ def train_model(dataset: str, model_dir: str, bert_config: str, train_config: Tr
     console.print(
         f"Wrote {model_dir}: {step:,} steps, in {time.monotonic() - started:.0f} s; the curve is in training.png"
     )
+
+
+def choose_config(
+    info: DatasetInfo, model_dir: str, bert_config: str | None, init_checkpoint: str | None
+) -> BertConfig:
+    """The shape of the model: as given, else that of a checkpoint to begin with, else BERT base.
+
+    That of a checkpoint with as many tokens and positions as the dataset has; whether these may differ, `initialize`
+    says.
+    """
+    from model.init_checkpoint import config_beside
+
+    if bert_config or not init_checkpoint:
+        return BertConfig.load(bert_config or "base", info.vocab_size)
+    if exists(os.path.join(model_dir, BERT_CONFIG)):  # a training that goes on, where the checkpoint may be gone
+        return BertConfig.load(os.path.join(model_dir, BERT_CONFIG), info.vocab_size)
+    config = config_beside(init_checkpoint, info.vocab_size)
+    positions = max(config.max_position_embeddings, info.max_seq_length)
+    return replace(config, vocab_size=info.vocab_size, max_position_embeddings=positions)
 
 
 def describe_progress(now: "TrainProgress") -> str:

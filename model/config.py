@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.storage import is_remote, read_bytes
+from pipeline.storage import is_remote, list_names, read_bytes
 from tokenizer.errors import InputError
 
 ComputeDtype = Literal["float32", "bfloat16"]
@@ -20,6 +20,19 @@ PRESETS: dict[str, tuple[int, int]] = {
     "base": (12, 768),
     "large": (24, 1024),
 }
+
+BERT_CONFIG, HUGGING_FACE_CONFIG = "bert_config.json", "config.json"
+
+# What a configuration may also say, and the one value that makes Google's BERT. Hugging Face's form has these.
+_ONLY = {
+    "model_type": "bert",
+    "position_embedding_type": "absolute",
+    "is_decoder": False,
+    "add_cross_attention": False,
+    "tie_word_embeddings": True,
+    "layer_norm_eps": 1e-12,
+}
+_TANH_GELU = ("gelu_new", "gelu_pytorch_tanh")  # Hugging Face's names of what Google's code calls gelu
 
 
 @dataclass(frozen=True)
@@ -77,38 +90,30 @@ class BertConfig:
 
     @classmethod
     def load(cls, name_or_path: str | os.PathLike[str], vocab_size: int) -> "BertConfig":
-        """The preset of that name, or the configuration in a file in the form of Google's `bert_config.json`.
+        """The preset of that name, or the configuration in a file: Google's `bert_config.json`, or Hugging Face's
+        `config.json`; or in a folder that holds one of them.
 
-        `vocab_size` holds where the file does not say one. Raises InputError for an unknown name or a bad file.
+        `vocab_size` holds where the file does not say one. Raises InputError for an unknown name, a bad file, or a
+        model that is not Google's BERT.
         """
         if name_or_path in PRESETS:
             return cls.preset(str(name_or_path), vocab_size)
+        values = read_config(name_or_path)
         try:
-            values = json.loads(
-                read_bytes(name_or_path) if is_remote(name_or_path) else Path(name_or_path).read_bytes()
-            )
-        except InputError:
-            raise
-        except OSError as error:
-            raise InputError(
-                f"bert_config {name_or_path} is neither one of {', '.join(PRESETS)} nor a file that can be read "
-                f"({error.strerror}); name one of them or give a bert_config.json"
-            ) from error
-        except ValueError as error:
-            raise InputError(
-                f"bert_config {name_or_path} is not JSON ({error}); give a file like Google's bert_config.json"
-            ) from error
-        if not isinstance(values, dict):
-            raise InputError(
-                f"bert_config {name_or_path} holds no JSON object; give one like Google's bert_config.json"
-            )
-        return cls.from_dict({"vocab_size": vocab_size, **values})
+            return cls.from_dict({"vocab_size": vocab_size, **values})
+        except InputError as error:
+            raise InputError(f"bert_config {name_or_path}: {error}") from error
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "BertConfig":
-        """From the values of a `bert_config.json`; keys we do not know (Google's files carry some) are left aside."""
-        known = {field.name for field in fields(cls)}
-        return cls(**{key: value for key, value in values.items() if key in known})
+        """From the values of a configuration file; keys that shape nothing (these files carry some) are left aside."""
+        for name, expected in _ONLY.items():
+            if values.get(name, expected) != expected:
+                raise InputError(f"{name} is {values[name]!r}; expected {expected!r}, give the configuration of a BERT")
+        known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+        if known.get("hidden_act") in _TANH_GELU:
+            known["hidden_act"] = "gelu"
+        return cls(**known)
 
     def to_json(self) -> str:
         """The text of a `bert_config.json` that Google's code reads too."""
@@ -149,6 +154,30 @@ class TrainConfig:
                     self.num_warmup_steps <= self.num_train_steps,
                     f"at most num_train_steps, which is {self.num_train_steps}",
                 )
+
+
+def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The values in a configuration file, or in the one that a folder holds. Raises InputError when there is none."""
+    in_folder = list_names(path)
+    for name in (BERT_CONFIG, HUGGING_FACE_CONFIG):
+        if name in in_folder:
+            return read_config(os.path.join(path, name))
+    try:
+        values = json.loads(read_bytes(path) if is_remote(path) else Path(path).read_bytes())
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(
+            f"bert_config {path} is neither one of {', '.join(PRESETS)} nor a file that can be read "
+            f"({error.strerror}); name one of them or give a {BERT_CONFIG}"
+        ) from error
+    except ValueError as error:
+        raise InputError(
+            f"bert_config {path} is not JSON ({error}); give a file like Google's {BERT_CONFIG}"
+        ) from error
+    if not isinstance(values, dict):
+        raise InputError(f"bert_config {path} holds no JSON object; give one like Google's {BERT_CONFIG}")
+    return values
 
 
 def _check(config: BertConfig | TrainConfig, name: str, holds: bool, expected: str) -> None:

@@ -12,6 +12,8 @@ import numpy as np
 from safetensors.numpy import save
 
 from model.bert import BertPretrainer
+from model.config import HUGGING_FACE_CONFIG
+from model.keras_file import save_keras_file
 from model.model_dir import load_model, read_training
 from pipeline.schema import VOCAB
 from pipeline.storage import write_bytes, write_text
@@ -33,6 +35,22 @@ _GOOGLE_NAMES = {
     r"next_sentence/kernel": r"cls/seq_relationship/output_weights",  # transposed there
     r"next_sentence/bias": r"cls/seq_relationship/output_bias",
 }
+
+
+def weight_names(num_hidden_layers: int) -> list[str]:
+    """The names of all weights of a `BertPretrainer`."""
+    layers = [f"bert/layer_{i}" for i in range(num_hidden_layers)]
+    projections = ("query", "key", "value", "attention_output", "intermediate", "output")
+    denses = [f"{layer}/{name}" for layer in layers for name in projections]
+    denses += ["bert/pooler", "masked_lm/transform", "next_sentence"]
+    norms = [f"{layer}/{name}" for layer in layers for name in ("attention_layer_norm", "output_layer_norm")]
+    norms += ["bert/embeddings/layer_norm", "masked_lm/layer_norm"]
+    return [
+        *(f"bert/embeddings/{kind}_embeddings" for kind in ("word", "token_type", "position")),
+        *(f"{dense}/{part}" for dense in denses for part in ("kernel", "bias")),
+        *(f"{norm}/{part}" for norm in norms for part in ("gamma", "beta")),
+        "masked_lm/output_bias",
+    ]
 
 
 def google_name(name: str) -> str:
@@ -61,10 +79,10 @@ def hugging_face_name(name: str) -> str:
 
 
 def export(model_dir: str | os.PathLike[str], output_dir: str | os.PathLike[str]) -> Path:
-    """Writes a trained model as a folder that `transformers` loads -> the folder.
+    """Writes a trained model as a folder that `transformers` loads, with a file that Keras loads -> the folder.
 
-    Holds config.json, model.safetensors (float32), vocab.txt and tokenizer_config.json. Raises InputError when
-    `output_dir` is not empty.
+    Holds config.json, model.safetensors (float32), vocab.txt, tokenizer_config.json and model.keras (float32). Raises
+    InputError when `output_dir` is not empty.
     """
     output = Path(output_dir)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
@@ -81,16 +99,20 @@ def export(model_dir: str | os.PathLike[str], output_dir: str | os.PathLike[str]
         "pad_token_id": 0,
     }
     tokenizer_config = {
-        "tokenizer_class": "BertTokenizer",
+        # It takes tokenizer.json as it is. BertTokenizer makes one anew, with [UNK] for words of 101 to 200 characters.
+        "tokenizer_class": "PreTrainedTokenizerFast",
         "do_lower_case": not training["cased"],
         "model_max_length": model.config.max_position_embeddings,
+        "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+        **{f"{token.lower()}_token": f"[{token}]" for token in ("PAD", "UNK", "CLS", "SEP", "MASK")},
     }
-    _write_json(output / "config.json", config)
+    _write_json(output / HUGGING_FACE_CONFIG, config)
     _write_json(output / "tokenizer_config.json", tokenizer_config)
     shutil.copyfile(Path(model_dir) / VOCAB, output / VOCAB)
     # The file names the framework whose layout it has; transformers looks for that.
     weights = save(hugging_face_weights(model), metadata={"format": "pt"})
     write_bytes(output / "model.safetensors", weights)
+    save_keras_file(model, output / "model.keras")
     return output
 
 

@@ -11,12 +11,11 @@ import keras
 
 from model.bert import BertPretrainer
 from model.checkpoint import restore_newest
-from model.config import BertConfig, TrainConfig
+from model.config import BERT_CONFIG, BertConfig, TrainConfig
 from pipeline.schema import MANIFEST, VOCAB, DatasetInfo
 from pipeline.storage import read_bytes, write_text
 from tokenizer.errors import InputError
 
-BERT_CONFIG = "bert_config.json"
 TRAINING = "training.json"
 
 # What `describe_training` writes.

@@ -1,5 +1,6 @@
 """Trains a BERT on a dataset. The same call again goes on where the last one stopped, to the very same weights."""
 
+import logging
 import math
 import os
 import signal
@@ -10,16 +11,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from model.bert import BertPretrainer
-from model.checkpoint import restore_newest, save_checkpoint, state_of
+from model.checkpoint import list_checkpoints, restore_newest, save_checkpoint, state_of
 from model.config import BertConfig, TrainConfig
 from model.dataset import require_examples, train_batches
+from model.init_checkpoint import initialize, read_init_checkpoint, tokens_of
 from model.metrics_log import MetricsLog, draw_training
 from model.model_dir import check_fits, describe_training, open_model_dir
 from model.optimization import AdamWeightDecay, Schedule
 from model.progress import Meter, TrainProgress
 from model.step import train_step
 from pipeline.schema import VOCAB, DatasetInfo
-from pipeline.storage import read_bytes
+from pipeline.storage import is_remote, read_bytes
+
+logger = logging.getLogger(__name__)
 
 
 def train(
@@ -29,9 +33,13 @@ def train(
     train_config: TrainConfig,
     report: Callable[[TrainProgress], None] = lambda progress: None,
     saved: Callable[[], None] = lambda: None,
+    init_checkpoint: str | None = None,
+    resize_embeddings: bool = False,
 ) -> int:
     """Trains into `model_dir`, from its newest checkpoint if it has one -> the number of steps the model has now.
 
+    The first step begins with the weights at `init_checkpoint` (`read_init_checkpoint` says what that may be;
+    `initialize`, what `resize_embeddings` does), else with new ones.
     Writes checkpoints, `metrics.jsonl`, TensorBoard events and at the end `training.png`; calls `report` about once a
     second, and `saved` after each checkpoint. Raises InputError when dataset, configuration and folder do not fit or a
     loss is not finite, and KeyboardInterrupt on Ctrl-C, after a checkpoint.
@@ -44,9 +52,15 @@ def train(
     config = replace(train_config, num_train_steps=schedule.num_train_steps, num_warmup_steps=schedule.num_warmup_steps)
     folder = Path(model_dir)
     vocab_text = read_bytes(os.path.join(dataset_dir, VOCAB)).decode()
-    open_model_dir(folder, describe_training(info, dataset_dir, bert_config, config), vocab_text)
+    training = describe_training(info, dataset_dir, bert_config, config)
+    training["init_checkpoint"] = _absolute(init_checkpoint) if init_checkpoint else None
 
     model = BertPretrainer(bert_config, config.random_seed)
+    if init_checkpoint and not list_checkpoints(folder):  # before the folder is made: it may be refused
+        found = read_init_checkpoint(init_checkpoint)
+        for note in initialize(model, found, tokens_of(vocab_text), resize_embeddings):
+            logger.warning(note)
+    open_model_dir(folder, training, vocab_text)
     optimizer = AdamWeightDecay(model.named_weights, schedule, config.weight_decay_rate)
     state = state_of(model, optimizer)
     step = restore_newest(folder, state) or 0
@@ -74,6 +88,10 @@ def schedule_for(config: TrainConfig, info: DatasetInfo) -> Schedule:
     steps = config.num_train_steps or math.ceil(info.examples_of("train") / config.train_batch_size)
     warmup = steps // 10 if config.num_warmup_steps is None else config.num_warmup_steps
     return Schedule(config.learning_rate, steps, warmup)
+
+
+def _absolute(path: str) -> str:
+    return path if is_remote(path) else os.path.abspath(path)
 
 
 @contextmanager

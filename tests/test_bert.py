@@ -76,6 +76,20 @@ def test_chosen_positions_have_the_hidden_states_of_the_whole(golden, model):
     np.testing.assert_allclose(chosen_pooled, pooled, atol=1e-6)
 
 
+def test_every_layer_is_given_when_asked_for(golden, model):
+    features = batch(golden, 0)
+    inputs = [features[name] for name in ("input_ids", "input_mask", "segment_ids")]
+    hidden_states, attention_probs = model.encoder.all_layers(*inputs)
+    assert len(hidden_states) == CONFIG.num_hidden_layers + 1
+    assert len(attention_probs) == CONFIG.num_hidden_layers
+    np.testing.assert_allclose(hidden_states[-1], golden["forward/sequence_output"], atol=1e-5)
+    to_padding = 1 - features["input_mask"][:, None, None, :]
+    for probs in map(np.asarray, attention_probs):
+        assert probs.shape == (8, CONFIG.num_attention_heads, 32, 32)
+        np.testing.assert_allclose(probs.sum(axis=-1), 1, atol=1e-5)
+        assert not (probs * to_padding).any()
+
+
 def test_six_steps_of_training_equal_googles(golden, model):
     step = train_step(
         model, AdamWeightDecay(model.named_weights, Schedule(1e-3, num_train_steps=20, num_warmup_steps=3))

@@ -85,3 +85,46 @@ def test_a_model_that_makes_no_sense_is_refused(values, sentence):
 def test_a_training_that_makes_no_sense_is_refused(values, sentence):
     with pytest.raises(InputError, match=sentence):
         TrainConfig(**values)
+
+
+HUGGING_FACES_BASE = {
+    **GOOGLES_BASE,
+    "architectures": ["BertForMaskedLM"],
+    "gradient_checkpointing": False,
+    "layer_norm_eps": 1e-12,
+    "model_type": "bert",
+    "pad_token_id": 0,
+    "position_embedding_type": "absolute",
+    "transformers_version": "4.6.0.dev0",
+    "use_cache": True,
+}
+
+
+@pytest.mark.parametrize("hidden_act", ["gelu", "gelu_new", "gelu_pytorch_tanh"])
+def test_hugging_faces_file_is_read(tmp_path, hidden_act):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**HUGGING_FACES_BASE, "hidden_act": hidden_act}))
+    assert vars(BertConfig.load(path, vocab_size=7)) == GOOGLES_BASE
+
+
+@pytest.mark.parametrize("name", ["bert_config.json", "config.json"])
+def test_a_folder_that_holds_a_configuration_is_read(tmp_path, name):
+    (tmp_path / name).write_text(json.dumps(HUGGING_FACES_BASE))
+    assert vars(BertConfig.load(tmp_path, vocab_size=7)) == GOOGLES_BASE
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("model_type", "roberta", "'bert'"),
+        ("position_embedding_type", "relative_key_query", "'absolute'"),
+        ("is_decoder", True, "False"),
+        ("add_cross_attention", True, "False"),
+        ("tie_word_embeddings", False, "True"),
+        ("layer_norm_eps", 1e-5, "1e-12"),
+    ],
+)
+def test_the_configuration_of_another_model_is_refused(tmp_path, name, value, expected):
+    (tmp_path / "config.json").write_text(json.dumps({**HUGGING_FACES_BASE, name: value}))
+    with pytest.raises(InputError, match=rf"^bert_config .*: {name} is {value!r}; expected {expected}, give the conf"):
+        BertConfig.load(tmp_path, vocab_size=7)
