@@ -24,11 +24,12 @@ class Mirror:
 
     local: Path
     remote: str
+    sends: bool = True
     _sent: dict[str, tuple[int, int]] = field(default_factory=dict)  # name -> size and time of change
 
     def send(self) -> None:
         """Brings the other folder up to date: what is new or changed first, then what is gone."""
-        if not is_remote(self.remote):
+        if not self.sends or not is_remote(self.remote):
             return
         for name, state in sorted(self._states().items()):
             if self._sent.get(name) != state:
@@ -49,7 +50,7 @@ class Mirror:
 
     def is_behind(self) -> bool:
         """Whether something here was not sent."""
-        return is_remote(self.remote) and self._states() != self._sent
+        return self.sends and is_remote(self.remote) and self._states() != self._sent
 
     def fetch(self) -> None:
         """Fills the folder here."""
@@ -64,13 +65,16 @@ class Mirror:
 
 
 @contextmanager
-def mirror(folder: str) -> Iterator[Mirror]:
-    """Fetches a folder from Cloud Storage, and sends back at the end what has changed; one that is here stays."""
+def mirror(folder: str, sends: bool = True) -> Iterator[Mirror]:
+    """Fetches a folder from Cloud Storage, and sends back at the end what has changed; one that is here stays.
+
+    Of several processes with one folder, one `sends`.
+    """
     if not is_remote(folder):
         yield Mirror(Path(folder), folder)
         return
     local = tempfile.mkdtemp(prefix="maskmill-")
-    mirrored = Mirror(Path(local), folder)
+    mirrored = Mirror(Path(local), folder, sends)
     try:
         mirrored.fetch()
         try:

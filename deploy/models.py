@@ -1,5 +1,6 @@
 """`train`, `evaluate`, `fill-mask` and `export`: the model on the terminal."""
 
+import math
 import os
 import shutil
 import time
@@ -23,74 +24,94 @@ from tokenizer.vocab import CLS, MASK, SEP, Vocab
 from tokenizer.wordpiece import FullTokenizer
 
 if TYPE_CHECKING:
+    from model.model_dir import WhichCheckpoint
     from model.progress import TrainProgress
 
 SECONDS_BETWEEN_LINES = 15  # where there is no terminal to draw a bar on
 
 
-def choose_backend(backend: str) -> None:
-    """Imports Keras on a backend, TensorFlow or JAX."""
+def choose_backend(backend: str, distributed: bool = False) -> None:
+    """Imports Keras on a backend, TensorFlow or JAX, and joins the other processes where there are some."""
     os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with hold_back_stderr():  # TensorFlow greets every user with notes on GPUs and rounding
         import model.bert  # noqa: F401
+        from model.distribution import join_processes
+    if distributed:
+        join_processes()
 
 
 def train_model(
-    dataset: str,
+    datasets: list[tuple[str, int | None]],
     model_dir: str,
     bert_config: str | None,
     train_config: TrainConfig,
     init_checkpoint: str | None = None,
     resize_embeddings: bool = False,
+    profile: bool = False,
 ) -> None:
     """Trains with a bar, or with a line now and then where there is no terminal; then draws the curve of the loss."""
-    from model.train import train
+    from model.distribution import is_first_process
+    from model.train import Hooks, Start, train
 
-    console = new_console()
-    info = DatasetInfo.load(dataset)
-    config = choose_config(info, model_dir, bert_config, init_checkpoint)
+    console = new_console(quiet=not is_first_process())
+    infos = [DatasetInfo.load(directory) for directory, _ in datasets]
+    longest = max(infos, key=lambda info: info.max_seq_length)
+    config = choose_config(longest, model_dir, bert_config, init_checkpoint)
     name = bert_config or init_checkpoint or "base"
-    console.print(
-        f"Training BERT {name} ({config.num_hidden_layers} layers of {config.hidden_size}) on "
-        f"{info.examples_of('train'):,} examples of {info.max_seq_length} tokens"
-    )
+    console.print(f"Training BERT {name} ({config.num_hidden_layers} layers of {config.hidden_size})")
+    for info, (directory, steps) in zip(infos, datasets):
+        console.print(describe_phase(info, directory, steps, train_config.train_batch_size))
     columns = BarColumn(), TaskProgressColumn(), TextColumn("{task.description}"), TimeRemainingColumn()
     started = last_line = time.monotonic()
+    last: TrainProgress | None = None
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("compiling")
 
         def report(now: "TrainProgress") -> None:
-            nonlocal last_line
+            nonlocal last, last_line
+            last = now
             bar.update(task, total=now.num_train_steps, completed=now.step, description=describe_progress(now))
             if bar.disable and time.monotonic() - last_line >= SECONDS_BETWEEN_LINES:
                 last_line = time.monotonic()
                 left = f"{now.seconds_left / 60:.0f} min left"
                 console.print(f"step {now.step:,} of {now.num_train_steps:,}: {describe_progress(now)}, {left}")
 
+        def tell_evaluation(step: int, metrics: dict[str, float]) -> None:
+            values = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+            console.print(f"step {step:,}, held-out documents: {values}")
+
+        start = Start(init_checkpoint, resize_embeddings) if init_checkpoint else None
         try:
-            with mirror(model_dir) as folder:
-                step = train(
-                    dataset,
-                    folder.local,
-                    config,
-                    train_config,
-                    report,
-                    folder.send_if_possible,
-                    init_checkpoint,
-                    resize_embeddings,
-                )
+            with mirror(model_dir, sends=is_first_process()) as folder:
+                hooks = Hooks(report, tell_evaluation, folder.send_if_possible)
+                step = train(datasets, folder.local, config, train_config, hooks, start, profile)
                 curve = draw_curve(folder.local)
         except KeyboardInterrupt:
             console.print(
                 f"Stopped; the same command goes on from the last checkpoint in {model_dir}, if there is one."
             )
             raise
+    seconds = time.monotonic() - started
+    if last and step < last.num_train_steps:
+        console.print(
+            f"Stopped by SIGTERM after step {step:,} of {last.num_train_steps:,}, which is saved in {model_dir}; "
+            "the same command goes on"
+        )
+        return
     if curve:
         console.print(curve)
-    console.print(
-        f"Wrote {model_dir}: {step:,} steps, in {time.monotonic() - started:.0f} s; the curve is in training.png"
-    )
+    console.print(f"Wrote {model_dir}: {step:,} steps, in {seconds:.0f} s; the curve is in training.png")
+
+
+def describe_phase(info: DatasetInfo, directory: str, steps: int | None, train_batch_size: int) -> str:
+    """What a phase trains on, and what becomes of the examples that do not fill a batch."""
+    examples = info.examples_of("train")
+    whole, rest = divmod(examples, train_batch_size)
+    batches = f"{whole + bool(rest):,} batches of {train_batch_size:,}"
+    filled = f", the last filled up with {train_batch_size - rest:,} of the next pass" if rest else ""
+    passes = (steps or math.ceil(examples / train_batch_size)) * train_batch_size / examples
+    return f"{directory}: {examples:,} examples of {info.max_seq_length} tokens, {batches}{filled}; {passes:.3g} passes"
 
 
 def choose_config(
@@ -114,9 +135,10 @@ def choose_config(
 
 def describe_progress(now: "TrainProgress") -> str:
     """Loss, accuracies and speed in a line."""
+    pairs = f"next_sentence_accuracy {now.next_sentence_accuracy:.3f}, " if now.next_sentence_loss else ""
     return (
-        f"loss {now.loss:.3f}, masked_lm_accuracy {now.masked_lm_accuracy:.3f}, "
-        f"next_sentence_accuracy {now.next_sentence_accuracy:.3f}, {now.sequences_per_second:,.0f} sequences/s"
+        f"loss {now.loss:.3f}, masked_lm_accuracy {now.masked_lm_accuracy:.3f}, {pairs}"
+        f"{now.sequences_per_second:,.4g} sequences/s, {now.tokens_per_second:,.0f} tokens/s, MFU {now.mfu:.0%}"
     )
 
 
@@ -133,13 +155,15 @@ def draw_curve(model_dir: Path) -> str | None:
     return str(plot_to_string(xs=steps, ys=losses, title="loss by step", lines=True, width=72, height=12))
 
 
-def evaluate_model(dataset: str, model_dir: str, split: Split, eval_batch_size: int) -> None:
+def evaluate_model(
+    dataset: str, model_dir: str, split: Split, eval_batch_size: int, checkpoint: "WhichCheckpoint"
+) -> None:
     """Prints Google's metrics of the model on a split, beside what guessing would reach."""
     from model.evaluate import EVAL_RESULTS, evaluate, most_frequent_token_accuracy
 
     console = new_console()
     with mirror(model_dir) as folder:
-        results = evaluate(dataset, folder.local, split, eval_batch_size)
+        results = evaluate(dataset, folder.local, split, eval_batch_size, checkpoint)
     info = DatasetInfo.load(dataset)
     random_next = info.counts[split].get("random_next", 0) / info.examples_of(split)
     guesses = {
@@ -156,7 +180,7 @@ def evaluate_model(dataset: str, model_dir: str, split: Split, eval_batch_size: 
     console.print(f"Wrote {os.path.join(model_dir, EVAL_RESULTS)}")
 
 
-def fill_masks(model_dir: str, texts: tuple[str, ...], top_k: int) -> None:
+def fill_masks(model_dir: str, texts: tuple[str, ...], top_k: int, checkpoint: "WhichCheckpoint") -> None:
     """Prints the likeliest words for each `[MASK]` in the texts."""
     from model.model_dir import load_model, read_training
     from model.predict import predict_masked
@@ -166,7 +190,7 @@ def fill_masks(model_dir: str, texts: tuple[str, ...], top_k: int) -> None:
         training = read_training(folder.local)
         vocab = Vocab.load(folder.local / VOCAB)
         encoded = [encode_with_masks(text, vocab, training["cased"]) for text in texts]
-        model, _ = load_model(folder.local)
+        model, _ = load_model(folder.local, checkpoint)
     longest = model.config.max_position_embeddings
     for text, ids in zip(texts, encoded):
         if len(ids) > longest:
@@ -193,7 +217,7 @@ def encode_with_masks(text: str, vocab: Vocab, cased: bool) -> list[int]:
     return [*ids, vocab.ids[SEP]]
 
 
-def export_model(model_dir: str, output: str) -> None:
+def export_model(model_dir: str, output: str, checkpoint: "WhichCheckpoint") -> None:
     """Writes the model as a folder that Hugging Face `transformers` loads, whole or not at all.
 
     Raises InputError when the folder is there and not empty.
@@ -206,7 +230,7 @@ def export_model(model_dir: str, output: str) -> None:
     with mirror(model_dir) as source, mirror(output) as target:
         unfinished = target.local.with_name(f".{target.local.name}.unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
-        export(source.local, unfinished)
+        export(source.local, unfinished, checkpoint)
         vocab = Vocab.load(unfinished / VOCAB)
         cased = read_training(source.local)["cased"]
         write_text(unfinished / "tokenizer.json", to_tokenizer_json(vocab, cased))

@@ -23,9 +23,9 @@ LABELLED_1 = {"nsp": "random next", "sop": "swapped"}
 MOST_UNKNOWN = 0.05  # share of [UNK] tokens above which a vocabulary is taken for the wrong one
 
 
-def new_console() -> Console:
+def new_console(quiet: bool = False) -> Console:
     """A console that prints text as it is: names of files and tokens may hold rich's markup."""
-    return Console(highlight=False, soft_wrap=True, markup=False)
+    return Console(highlight=False, soft_wrap=True, markup=False, quiet=quiet)
 
 
 def show_summary(console: Console, output: str, info: DatasetInfo, seconds: float) -> None:

@@ -16,6 +16,8 @@ from model.optimization import AdamWeightDecay
 from pipeline.storage import write_bytes
 from tokenizer.errors import InputError
 
+BEST = "checkpoint-best.safetensors"
+
 Arrays = dict[str, np.ndarray]
 Variables = Mapping[str, keras.Variable]
 
@@ -42,6 +44,37 @@ def save_checkpoint(model_dir: Path, step: int, state: Variables, keep: int) -> 
     older = [old for old_step, old in list_checkpoints(model_dir) if old_step < step]
     for old in older[keep - 1 :]:
         old.unlink()
+
+
+def save_best(model_dir: Path, weights: Variables, step: int, loss: float) -> None:
+    """Writes `checkpoint-best.safetensors`: the weights alone, with their step and their loss on the held-out part."""
+    arrays = {name: np.asarray(variable) for name, variable in weights.items()}
+    metadata = {"sha256": _digest(arrays), "step": str(step), "loss": repr(loss)}
+    write_bytes(model_dir / BEST, save(arrays, metadata=metadata))
+
+
+def read_best(model_dir: Path) -> tuple[int, float] | None:
+    """Step and loss of the best checkpoint; None when there is none that can be read."""
+    try:
+        with safe_open(model_dir / BEST, framework="numpy") as file:
+            metadata = file.metadata()
+            return int(metadata["step"]), float(metadata["loss"])
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError):
+        return None
+
+
+def restore_best(model_dir: Path, weights: Variables) -> int:
+    """Assigns the best checkpoint to the weights -> its step. Raises InputError when there is none or it is damaged."""
+    best = read_best(model_dir)
+    try:
+        if best is None:
+            raise ValueError(f"{model_dir} has no {BEST} that can be read")
+        arrays = read_checkpoint(model_dir / BEST)
+    except ValueError as error:
+        raise InputError(f"{error}; train with --eval-every, or use --checkpoint newest") from error
+    for name, variable in weights.items():
+        variable.assign(arrays[name])
+    return best[0]
 
 
 def list_checkpoints(model_dir: Path) -> list[tuple[int, Path]]:

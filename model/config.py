@@ -4,12 +4,13 @@ import json
 import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pipeline.storage import is_remote, list_names, read_bytes
 from tokenizer.errors import InputError
 
 ComputeDtype = Literal["float32", "bfloat16"]
+Optimizer = Literal["adamw", "lamb"]
 
 # Layers and width of the models Google published; heads = width / 64, intermediate = 4 * width.
 PRESETS: dict[str, tuple[int, int]] = {
@@ -132,14 +133,26 @@ class TrainConfig:
     num_train_steps: int | None = None  # None: one pass over all shards, every copy once
     num_warmup_steps: int | None = None  # None: a tenth of num_train_steps
     weight_decay_rate: float = 0.01
+    optimizer: Optimizer = "adamw"
+    precision: ComputeDtype = "float32"  # of activations and matrix products; weights are float32
+    gradient_accumulation_steps: int = 1  # parts in which a batch is worked on, one after the other
+    dynamic_masking: bool = False
+    eval_every: int | None = None  # steps between two evaluations
     save_checkpoints_steps: int = 1000
     keep_checkpoints: int = 3
     save_summary_steps: int = 20  # steps between two lines of metrics.jsonl
     random_seed: int = 12345
 
     def __post_init__(self) -> None:
-        for name in ("train_batch_size", "save_checkpoints_steps", "keep_checkpoints", "save_summary_steps"):
+        for name in (
+            "train_batch_size", "gradient_accumulation_steps", "save_checkpoints_steps", "keep_checkpoints",
+            "save_summary_steps",
+        ):  # fmt: skip
             _check(self, name, getattr(self, name) >= 1, "1 or more")
+        _check(self, "optimizer", self.optimizer in get_args(Optimizer), "adamw or lamb")
+        _check(self, "precision", self.precision in get_args(ComputeDtype), "float32 or bfloat16")
+        if self.eval_every is not None:
+            _check(self, "eval_every", self.eval_every >= 1, "1 or more steps")
         _check(self, "learning_rate", self.learning_rate > 0, "more than 0 (BERT: 1e-4)")
         _check(self, "weight_decay_rate", 0 <= self.weight_decay_rate < 1, "0 to less than 1 (BERT: 0.01)")
         _check(self, "random_seed", 0 <= self.random_seed < 1 << 63, "0 to 2^63 - 1")

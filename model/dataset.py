@@ -22,6 +22,8 @@ SHUFFLE_WINDOW = 1 << 14
 DECODED_ROWS = 1 << 10  # at a time; a batch alone is too small to be fast
 BATCHES_AHEAD = 8
 
+NO_PAIR = -1  # the label of an example that is no pair: the next-sentence loss leaves it out
+
 Features = dict[str, np.ndarray]  # by name, [batch, length], int32 and float32
 # Serialised examples in the order of the batches, and the place of each in the order of reading, counted from the first
 # epoch on: what an error is named by.
@@ -37,7 +39,7 @@ def train_batches(
     host: int = 0,
     num_hosts: int = 1,
     examples_seen: int = 0,
-) -> Iterator[Features]:
+) -> Generator[Features, None, None]:
     """Batches of the train split for ever, from those of step `start_step` on.
 
     An epoch holds every example once, copy by copy; the shards of a copy are in random order, and the records are
@@ -54,8 +56,7 @@ def train_batches(
     start = examples_seen + start_step * batch_size
 
     def name_of(place: int) -> str:
-        epoch, place_in_epoch = divmod(place, info.examples_of("train"))
-        return _name_record(shards_of_epoch(info, random_seed, epoch), directory, place_in_epoch)
+        return _name_place(info, directory, random_seed, place)
 
     examples = _shuffled_examples(info, directory, random_seed, start)
     yield from make_ahead(_batches(examples, info, batch_size, rows, name_of), BATCHES_AHEAD)
@@ -68,7 +69,7 @@ def eval_batches(
     split: Split,
     host: int = 0,
     num_hosts: int = 1,
-) -> Iterator[Features]:
+) -> Generator[Features, None, None]:
     """Batches of a split, every example once in the order of the shards; the last is filled up with rows of zeros.
 
     Hosts get their rows, and errors are raised, as by `train_batches`.
@@ -81,9 +82,16 @@ def eval_batches(
     yield from make_ahead(batches, BATCHES_AHEAD)
 
 
-def require_examples(info: DatasetInfo, directory: str | os.PathLike[str], split: Split) -> None:
-    """Raises InputError when a split is empty."""
-    if info.examples_of(split):
+def require_examples(
+    info: DatasetInfo, directory: str | os.PathLike[str], split: Split, batch_size: int | None = None
+) -> None:
+    """Raises InputError when a split is empty, or has not the examples of one batch."""
+    if examples := info.examples_of(split):
+        if batch_size and examples < batch_size:
+            raise InputError(
+                f"{directory} has {examples:,} examples, train_batch_size is {batch_size:,}; "
+                f"expected {examples:,} or less, or more documents"
+            )
         return
     if split == "eval":
         raise InputError(
@@ -102,9 +110,17 @@ def shards_of_epoch(info: DatasetInfo, random_seed: int, epoch: int) -> list[Sha
     return order
 
 
-def epochs_of(info: DatasetInfo, batch_size: int, steps: int) -> tuple[int, int]:
-    """What so many steps see: whole epochs, and as many examples of the one after them."""
-    return divmod(steps * batch_size, info.examples_of("train"))
+def name_examples(
+    info: DatasetInfo, directory: str | os.PathLike[str], batch_size: int, random_seed: int, step: int
+) -> list[str]:
+    """What errors call the examples of the batch of a step: their shards, and their numbers there from 1 on."""
+    names: list[str] = []
+    with closing(_shuffled_examples(info, directory, random_seed, step * batch_size)) as examples:
+        for places, _ in examples:
+            names += [_name_place(info, directory, random_seed, place) for place in places[: batch_size - len(names)]]
+            if len(names) == batch_size:
+                break
+    return names
 
 
 def _rows_of(batch_size: int, host: int, num_hosts: int) -> range:
@@ -127,12 +143,16 @@ def _batches(
 ) -> Generator[Features, None, None]:
     """Some rows of every batch; rows of zeros fill up the last one where the examples end."""
     decoder = ExampleDecoder(info.features)
+    has_pairs = info.config.get("objective") != "mlm"
     rows_at_a_time = len(rows) * max(1, DECODED_ROWS // len(rows))
     waiting: list[tuple[int, bytes]] = []  # for the rest of their batch
     seen = batches = 0
 
     def decode(some: list[tuple[int, bytes]]) -> Features:
-        return decoder.decode([record for _, record in some], lambda row: name_of(some[row][0]))
+        features = decoder.decode([record for _, record in some], lambda row: name_of(some[row][0]))
+        if not has_pairs:
+            features["next_sentence_labels"][:] = NO_PAIR
+        return features
 
     with closing(examples):
         for places, records in examples:
@@ -206,6 +226,12 @@ def _records(shards: list[ShardInfo], directory: str | os.PathLike[str], skip: i
                 "restore the file, or generate the dataset again with --overwrite"
             )
         skip = 0
+
+
+def _name_place(info: DatasetInfo, directory: str | os.PathLike[str], random_seed: int, place: int) -> str:
+    """What an error calls the record at a place in the order of reading, counted from the first epoch on."""
+    epoch, place_in_epoch = divmod(place, info.examples_of("train"))
+    return _name_record(shards_of_epoch(info, random_seed, epoch), directory, place_in_epoch)
 
 
 def _name_record(shards: list[ShardInfo], directory: str | os.PathLike[str], place: int) -> str:

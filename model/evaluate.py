@@ -1,14 +1,19 @@
 """How well a trained model predicts, by Google's metrics, over every example of a split."""
 
+import math
 import os
 from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 from model.dataset import eval_batches, require_examples
+from model.distribution import ONE_DEVICE, Devices
 from model.heads import SUMS, metrics_of
-from model.model_dir import check_fits, load_model, read_training
-from model.step import eval_step
+from model.model_dir import WhichCheckpoint, load_model, read_training
+from model.phases import check_fits
+from model.step import Batch, Losses, eval_step
 from pipeline.schema import DatasetInfo, Split
 from pipeline.storage import write_text
 from tokenizer.errors import InputError
@@ -21,11 +26,12 @@ def evaluate(
     model_dir: str | os.PathLike[str],
     split: Split = "eval",
     eval_batch_size: int = 32,
+    checkpoint: WhichCheckpoint = "newest",
 ) -> dict[str, float]:
-    """Evaluates the newest checkpoint -> Google's metrics by name, also written to `eval_results.txt` in `model_dir`.
+    """Evaluates a checkpoint -> Google's metrics and `perplexity` by name, also in `eval_results.txt` in `model_dir`.
 
-    The metrics are exact: sums over the whole split, divided once. Raises InputError when the split is empty, or the
-    dataset was made with another vocabulary or longer sequences than the model takes.
+    Raises InputError when the split is empty, or the dataset was made with another vocabulary or longer sequences than
+    the model takes.
     """
     info = DatasetInfo.load(dataset_dir)
     require_examples(info, dataset_dir, split)
@@ -40,20 +46,38 @@ def evaluate(
             f"{dataset_dir} has cased={info.config['cased']}, {model_dir} was trained with cased={training['cased']}; "
             "generate the dataset as the model's was"
         )
-    model, global_step = load_model(model_dir)
+    model, global_step = load_model(model_dir, checkpoint)
     check_fits(info, dataset_dir, model.config)
     replace(info, shards=tuple(info.shards_of(split))).check_files(dataset_dir)
-
-    run_step = eval_step(model)
-    totals = dict.fromkeys(SUMS, 0.0)
-    for batch in eval_batches(info, dataset_dir, eval_batch_size, split):
-        losses = run_step(batch)
-        for name in SUMS:
-            totals[name] += float(losses[name])
-    results = {**metrics_of(totals), "global_step": global_step}
+    metrics = evaluate_split(eval_step(model), info, dataset_dir, split, eval_batch_size)
+    results = {**metrics, "global_step": global_step}
     lines = [f"{name} = {value}\n" for name, value in sorted(results.items())]
     write_text(Path(model_dir) / EVAL_RESULTS, "".join(lines))
     return results
+
+
+def evaluate_split(
+    run_step: Callable[[Batch], Losses],
+    info: DatasetInfo,
+    dataset_dir: str | os.PathLike[str],
+    split: Split,
+    eval_batch_size: int,
+    devices: Devices = ONE_DEVICE,
+) -> dict[str, float]:
+    """The metrics of a compiled evaluation step over every example of a split, by Google's names, and `perplexity`.
+
+    They are exact: sums over the whole split, divided once. Of a dataset without pairs there is no next-sentence loss.
+    """
+    totals = dict.fromkeys(SUMS, 0.0)
+    with closing(eval_batches(info, dataset_dir, eval_batch_size, split, devices.host, devices.num_hosts)) as batches:
+        for batch in batches:
+            losses = run_step(devices.place(batch))
+            for name in SUMS:
+                totals[name] += float(losses[name])
+    metrics = metrics_of(totals)
+    metrics["perplexity"] = math.exp(min(metrics["masked_lm_loss"], 700.0))
+    has_pairs = totals["next_sentence_weight"] > 0
+    return {name: value for name, value in metrics.items() if has_pairs or not name.startswith("next_sentence")}
 
 
 def most_frequent_token_accuracy(dataset_dir: str | os.PathLike[str], split: Split = "eval") -> float:

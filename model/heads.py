@@ -62,7 +62,7 @@ class NextSentenceHead(Dense):
 
         Of [batch, hidden], int32 [batch, 1] and int32 [batch, seq].
         """
-        weights = ops.cast(input_mask[:, 0], "float32")
+        weights = _pair_weights(next_sentence_labels, input_mask)
         labels = next_sentence_labels[:, 0]
         loss, right = prediction_sums(self(pooled_output), self.bias, labels=labels, weights=weights)
         return {"next_sentence_loss_sum": loss, "next_sentence_right": right}
@@ -71,18 +71,23 @@ class NextSentenceHead(Dense):
 def weights_of(features: dict[str, Tensor]) -> dict[str, Tensor]:
     """The number of masked tokens and of pairs in a batch: what its sums are to be divided by.
 
-    Every example begins with [CLS]: a row without it only fills up the last batch of an evaluation.
+    An example without pairs has the label -1, and a row that only fills up the last batch of an evaluation no token.
     """
     return {
         "masked_lm_weight": ops.sum(features["masked_lm_weights"]),
-        "next_sentence_weight": ops.sum(ops.cast(features["input_mask"][:, 0], "float32")),
+        "next_sentence_weight": ops.sum(_pair_weights(features["next_sentence_labels"], features["input_mask"])),
     }
+
+
+def _pair_weights(next_sentence_labels: Tensor, input_mask: Tensor) -> Tensor:
+    return ops.cast(next_sentence_labels[:, 0] >= 0, "float32") * ops.cast(input_mask[:, 0], "float32")
 
 
 def metrics_of(sums: dict[str, Tensor]) -> dict[str, Tensor]:
     """Losses and accuracies from sums over a batch (tensors) or over many batches (floats), by Google's names."""
     # Google's 1e-5, which keeps a batch without masked tokens from dividing by 0.
-    predictions, pairs = sums["masked_lm_weight"] + 1e-5, sums["next_sentence_weight"]
+    predictions = sums["masked_lm_weight"] + 1e-5
+    pairs = sums["next_sentence_weight"] + 1e-30  # which changes no number but 0, that of a dataset without pairs
     masked_lm_loss = sums["masked_lm_loss_sum"] / predictions
     next_sentence_loss = sums["next_sentence_loss_sum"] / pairs
     return {

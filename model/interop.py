@@ -14,7 +14,7 @@ from safetensors.numpy import save
 from model.bert import BertPretrainer
 from model.config import HUGGING_FACE_CONFIG
 from model.keras_file import save_keras_file
-from model.model_dir import load_model, read_training
+from model.model_dir import WhichCheckpoint, load_model, read_training
 from pipeline.schema import VOCAB
 from pipeline.storage import write_bytes, write_text
 from tokenizer.errors import InputError
@@ -78,7 +78,9 @@ def hugging_face_name(name: str) -> str:
     return re.sub(r"\.beta$", ".bias", name)
 
 
-def export(model_dir: str | os.PathLike[str], output_dir: str | os.PathLike[str]) -> Path:
+def export(
+    model_dir: str | os.PathLike[str], output_dir: str | os.PathLike[str], checkpoint: WhichCheckpoint = "newest"
+) -> Path:
     """Writes a trained model as a folder that `transformers` loads, with a file that Keras loads -> the folder.
 
     Holds config.json, model.safetensors (float32), vocab.txt, tokenizer_config.json and model.keras (float32). Raises
@@ -88,7 +90,7 @@ def export(model_dir: str | os.PathLike[str], output_dir: str | os.PathLike[str]
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"output {output} is not empty; give a new or an empty folder")
     training = read_training(Path(model_dir))
-    model, _ = load_model(model_dir)
+    model, _ = load_model(model_dir, checkpoint)
     output.mkdir(parents=True, exist_ok=True)
     config = {
         **asdict(model.config),

@@ -17,7 +17,10 @@ PICTURE = "training.png"
 class MetricsLog:
     """Writes the metrics of a training as it goes on; forgets what an interrupted run wrote after `start_step`."""
 
-    def __init__(self, model_dir: Path, start_step: int):
+    def __init__(self, model_dir: Path, start_step: int, writes: bool = True):
+        self.writes = writes
+        if not writes:
+            return
         path = model_dir / METRICS
         kept = [row for row in read_metrics(model_dir) if row["step"] <= start_step]
         write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
@@ -27,6 +30,8 @@ class MetricsLog:
 
     def write(self, step: int, metrics: dict[str, float], seconds: float) -> None:
         """Adds a step's metrics by name; `seconds` since 1970."""
+        if not self.writes:
+            return
         self.file.write(json.dumps({"step": step, **metrics}) + "\n")
         self.file.flush()
         values = [Summary.Value(tag=name, simple_value=value) for name, value in metrics.items()]
@@ -34,6 +39,8 @@ class MetricsLog:
 
     def close(self) -> None:
         """Closes both files."""
+        if not self.writes:
+            return
         self.file.close()
         self.events.close()
 
@@ -61,8 +68,10 @@ def draw_training(model_dir: Path) -> None:
         "accuracy": ("masked_lm_accuracy", "next_sentence_accuracy"),
     }
     for axes, (title, names) in zip(figure.subplots(1, 2), panels.items()):
-        for name in names:
-            axes.plot([row["step"] for row in rows], [row[name] for row in rows], label=name)
+        for name in (*names, *(f"eval_{name}" for name in names)):
+            points = [(row["step"], row[name]) for row in rows if row.get(name)]  # 0: no pairs
+            if points:
+                axes.plot(*zip(*points), ".--" if name.startswith("eval_") else "-", label=name)
         axes.set(xlabel="step", title=title)
         axes.grid(alpha=0.3)
         axes.legend()

@@ -5,43 +5,52 @@ import json
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 
 from model.bert import BertPretrainer
-from model.checkpoint import restore_newest
+from model.checkpoint import restore_best, restore_newest
 from model.config import BERT_CONFIG, BertConfig, TrainConfig
-from pipeline.schema import MANIFEST, VOCAB, DatasetInfo
+from model.phases import Plan
+from pipeline.schema import MANIFEST, VOCAB
 from pipeline.storage import read_bytes, write_text
 from tokenizer.errors import InputError
 
 TRAINING = "training.json"
 
+WhichCheckpoint = Literal["newest", "best"]
+
 # What `describe_training` writes.
 _KEYS = {
-    "backend", "bert_config", "train_config", "dataset_sha256", "vocab_sha256", "cased",
-    "max_seq_length", "max_predictions_per_seq",
+    "backend", "bert_config", "train_config", "phases", "vocab_sha256", "cased", "init_checkpoint",
 }  # fmt: skip
 
 # What may change between two runs of one training: it does not change the weights.
-_FREE = {"save_checkpoints_steps", "keep_checkpoints", "save_summary_steps"}
+_FREE = {"eval_every", "save_checkpoints_steps", "keep_checkpoints", "save_summary_steps"}
 
 
 def describe_training(
-    info: DatasetInfo, dataset_dir: str | os.PathLike[str], bert_config: BertConfig, train_config: TrainConfig
+    plan: Plan, bert_config: BertConfig, train_config: TrainConfig, init_checkpoint: str | None
 ) -> dict[str, Any]:
     """All that decides what a training comes to: the content of `training.json`."""
-    manifest = read_bytes(os.path.join(dataset_dir, MANIFEST))
+    info = plan.phases[0].info
     return {
         "backend": keras.backend.backend(),
         "bert_config": asdict(bert_config),
         "train_config": asdict(train_config),
-        "dataset_sha256": hashlib.sha256(manifest).hexdigest(),
+        "phases": [
+            {
+                "dataset_sha256": hashlib.sha256(read_bytes(os.path.join(phase.directory, MANIFEST))).hexdigest(),
+                "num_train_steps": phase.last_step - phase.first_step,
+                "max_seq_length": phase.info.max_seq_length,
+                "max_predictions_per_seq": phase.info.max_predictions_per_seq,
+            }
+            for phase in plan.phases
+        ],
         "vocab_sha256": info.vocab_sha256,
         "cased": info.config["cased"],
-        "max_seq_length": info.max_seq_length,
-        "max_predictions_per_seq": info.max_predictions_per_seq,
+        "init_checkpoint": init_checkpoint,
     }
 
 
@@ -74,31 +83,20 @@ def read_training(model_dir: Path) -> dict[str, Any]:
     return training
 
 
-def load_model(model_dir: str | os.PathLike[str]) -> tuple[BertPretrainer, int]:
-    """The model in a folder with its newest undamaged weights, and the number of steps it was trained for.
+def load_model(model_dir: str | os.PathLike[str], checkpoint: WhichCheckpoint = "newest") -> tuple[BertPretrainer, int]:
+    """The model in a folder, and the number of steps it was trained for.
 
-    Its `config` says its shape. Raises InputError when the folder holds no model or no checkpoint yet.
+    With its newest undamaged weights, or with those that did best on the held-out documents. Its `config` says its
+    shape. Raises InputError when the folder holds no model or no such checkpoint.
     """
     folder = Path(model_dir)
     model = BertPretrainer(BertConfig(**read_training(folder)["bert_config"]))
+    if checkpoint == "best":
+        return model, restore_best(folder, model.named_weights)
     step = restore_newest(folder, model.named_weights)
     if step is None:
         raise InputError(f"{folder} has no checkpoint yet; run 'maskmill train' until it has written one")
     return model, step
-
-
-def check_fits(info: DatasetInfo, dataset_dir: str | os.PathLike[str], config: BertConfig) -> None:
-    """Raises InputError when a model of that shape cannot read the dataset."""
-    if info.vocab_size != config.vocab_size:
-        raise InputError(
-            f"bert_config has vocab_size {config.vocab_size}, {dataset_dir} was made with {info.vocab_size} tokens; "
-            "set vocab_size to that number"
-        )
-    if info.max_seq_length > config.max_position_embeddings:
-        raise InputError(
-            f"bert_config has max_position_embeddings {config.max_position_embeddings}, {dataset_dir} has "
-            f"max_seq_length {info.max_seq_length}; raise the former, or generate shorter sequences"
-        )
 
 
 def _require_same(model_dir: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
@@ -106,6 +104,9 @@ def _require_same(model_dir: Path, before: dict[str, Any], now: dict[str, Any]) 
     for name, value in now.items():
         if isinstance(value, dict):
             _require_same(model_dir, before.get(name, {}), value)
+        elif name == "phases" and len(value) == len(before[name]):
+            for phase_before, phase in zip(before[name], value):
+                _require_same(model_dir, phase_before, phase)
         elif name not in _FREE and before.get(name) != value:
             raise InputError(
                 f"{model_dir} holds a training with {name} {before.get(name)}, this one has {value}; "

@@ -7,15 +7,24 @@ from dataclasses import asdict, dataclass
 
 from keras import ops
 
-from model.config import TrainConfig
+from model.config import BertConfig, TrainConfig
 from model.heads import SUMS, metrics_of
 from model.metrics_log import MetricsLog
 from model.optimization import Schedule
+from model.phases import Phase, sequence_flops
 from model.step import Losses
 from tokenizer.errors import InputError
 
 _SECONDS_BETWEEN_REPORTS = 1.0
 _NOT_LOGGED = ("step", "num_train_steps", "seconds_left")
+
+
+class LossNotFiniteError(InputError):
+    """The loss of a step is infinite, or no number."""
+
+    def __init__(self, step: int, sentence: str):
+        super().__init__(sentence)
+        self.step = step
 
 
 @dataclass(frozen=True)
@@ -27,11 +36,13 @@ class TrainProgress:
     loss: float
     masked_lm_loss: float
     masked_lm_accuracy: float
-    next_sentence_loss: float
+    next_sentence_loss: float  # 0 where the dataset has no pairs, and so is the accuracy
     next_sentence_accuracy: float
     learning_rate: float
-    sequences_per_second: float  # in this run; 0 after its first step, which compiles and does not count
-    seconds_left: float
+    sequences_per_second: float  # in this phase and run; 0 after its first step, which compiles and does not count
+    tokens_per_second: float  # padding included
+    mfu: float  # model FLOPs utilisation: share of what the device does in a large matrix product
+    seconds_left: float  # without evaluations and checkpoints
 
 
 class Meter:
@@ -44,18 +55,29 @@ class Meter:
         step: int,
         log: MetricsLog,
         report: Callable[[TrainProgress], None],
+        peak_flops: float,
     ):
+        """`step` steps are done already; `peak_flops` floating-point operations a second is what the devices can do."""
         self.config = config
         self.schedule = schedule
-        self.step = self.first_step = step
+        self.step = step
         self.log = log
         self.report = report
+        self.peak_flops = peak_flops
         self.unread: list[Losses] = []
         self.sums = dict.fromkeys(SUMS, 0.0)  # over the steps since the last line of the log
+        self.loss_before = math.nan
+
+    def begin(self, phase: Phase, flops_after: float, bert: BertConfig) -> None:
+        """Begins a phase, after which `flops_after` floating-point operations are left to do."""
+        self.phase = phase
+        self.flops_after = flops_after
+        self.flops = sequence_flops(phase, bert) * self.config.train_batch_size  # of a step
+        self.first_step = self.step
         self.first_time = self.last_time = -math.inf
 
     def add(self, losses: Losses) -> None:
-        """Takes the losses of the next step. Raises InputError when a loss turns out not to be finite."""
+        """Takes the losses of the next step. Raises LossNotFiniteError when a loss turns out not to be finite."""
         self.step += 1
         self.unread.append(losses)
         ends_interval = self.step % self.config.save_summary_steps == 0 or self.step == self.schedule.num_train_steps
@@ -69,14 +91,12 @@ class Meter:
                 self.sums = dict.fromkeys(SUMS, 0.0)
 
     def read(self) -> None:
-        """Waits for the device, and adds up the losses that have come since. Raises InputError as `add` does."""
+        """Waits for the device, and adds up the losses that have come. Raises LossNotFiniteError as `add` does."""
         for step, losses in enumerate(self.unread, start=self.step - len(self.unread) + 1):
             values = {name: float(losses[name]) for name in ("loss", *SUMS)}
             if not math.isfinite(values["loss"]):
-                raise InputError(
-                    f"the loss of step {step} is {values['loss']}: with learning_rate {self.config.learning_rate} "
-                    "the training diverged; train into a new folder with a lower one, or a longer warm-up"
-                )
+                raise LossNotFiniteError(step, self._describe_divergence(step, values["loss"]))
+            self.loss_before = values["loss"]
             for name in SUMS:
                 self.sums[name] += values[name]
         self.unread = []
@@ -84,14 +104,35 @@ class Meter:
         if self.first_time == -math.inf:
             self.first_step, self.first_time = self.step, self.last_time
 
+    def leave_out(self, seconds: float) -> None:
+        """Takes no account of time that was not spent on steps."""
+        self.first_time += seconds
+
     def _progress(self) -> TrainProgress:
         steps, seconds = self.step - self.first_step, self.last_time - self.first_time
-        steps_left = self.schedule.num_train_steps - self.step
+        steps_per_second = steps / seconds if steps else 0.0
+        flops_left = self.flops_after + self.flops * (self.phase.last_step - self.step)
+        flops_per_second = self.flops * steps_per_second
         return TrainProgress(
             step=self.step,
             num_train_steps=self.schedule.num_train_steps,
             **metrics_of(self.sums),
             learning_rate=float(ops.convert_to_numpy(self.schedule.at(self.step))),
-            sequences_per_second=steps * self.config.train_batch_size / seconds if steps else 0.0,
-            seconds_left=steps_left * seconds / steps if steps else 0.0,
+            sequences_per_second=steps_per_second * self.config.train_batch_size,
+            tokens_per_second=steps_per_second * self.config.train_batch_size * self.phase.info.max_seq_length,
+            mfu=flops_per_second / self.peak_flops,
+            seconds_left=flops_left / flops_per_second if steps else 0.0,
+        )
+
+    def _describe_divergence(self, step: int, loss: float) -> str:
+        rate = float(ops.convert_to_numpy(self.schedule.at(step)))
+        before = "it began so" if math.isnan(self.loss_before) else f"it was {self.loss_before:.4g} the step before"
+        causes = [f"a learning_rate of {self.config.learning_rate} that is too high or warms up too fast"]
+        if self.config.precision != "float32":
+            causes.append(f"--precision {self.config.precision}")
+        if step == 1:
+            causes.append("weights to begin with that are not finite")
+        return (
+            f"the loss of step {step} is {loss}, at a learning rate of {rate:.3g}; {before}; "
+            f"likely causes: {', '.join(causes)}; train into a new folder with a lower one or a longer warm-up"
         )

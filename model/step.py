@@ -84,9 +84,9 @@ class _Step:
         return features, fold_in(fold_in(root, DROPOUT), global_step), weights_of(features)
 
     def part(self, features: Batch, i: Tensor) -> Batch:
-        """The i-th of `accumulation_steps` parts of a batch: neighbouring rows."""
-        rows = features["input_ids"].shape[0] // self.accumulation_steps
-        return {name: ops.slice(x, (i * rows, 0), (rows, x.shape[1])) for name, x in features.items()}
+        """The i-th of `accumulation_steps` parts of a batch: every so manieth row, some from each device."""
+        parts = self.accumulation_steps
+        return {name: ops.take(ops.reshape(x, (-1, parts, x.shape[1])), i, axis=1) for name, x in features.items()}
 
     def loss_and_sums(self, features: Batch, key: Key, weights: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """What a part adds to the loss of the whole, and its sums.

@@ -1,113 +1,263 @@
-"""Trains a BERT on a dataset. The same call again goes on where the last one stopped, to the very same weights."""
+"""Trains a BERT on datasets. The same call again goes on where the last one stopped, to the very same weights."""
 
+import json
 import logging
 import math
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from model.bert import BertPretrainer
-from model.checkpoint import list_checkpoints, restore_newest, save_checkpoint, state_of
+from model.checkpoint import list_checkpoints, read_best, restore_newest, save_best, save_checkpoint, state_of
 from model.config import BertConfig, TrainConfig
-from model.dataset import require_examples, train_batches
+from model.dataset import name_examples, train_batches
+from model.distribution import Devices, find_devices
+from model.dynamic_masking import MaskingRules, remask
+from model.evaluate import evaluate_split
+from model.flops import measure_peak
 from model.init_checkpoint import initialize, read_init_checkpoint, tokens_of
 from model.metrics_log import MetricsLog, draw_training
-from model.model_dir import check_fits, describe_training, open_model_dir
-from model.optimization import AdamWeightDecay, Schedule
-from model.progress import Meter, TrainProgress
-from model.step import train_step
-from pipeline.schema import VOCAB, DatasetInfo
-from pipeline.storage import is_remote, read_bytes
+from model.model_dir import describe_training, open_model_dir
+from model.optimization import AdamWeightDecay
+from model.phases import Phase, Plan
+from model.profiling import Profiler
+from model.progress import LossNotFiniteError, Meter, TrainProgress
+from model.step import Losses, TrainStep, eval_step, train_step
+from pipeline.schema import VOCAB
+from pipeline.storage import is_remote, read_bytes, write_text
+from tokenizer.errors import InputError
+
+BAD_BATCH = "bad_batch.json"
+EVAL_BATCH_SIZE = 64
+
+Datasets = str | os.PathLike[str] | Sequence[tuple[str | os.PathLike[str], int | None]]
 
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Hooks:
+    """Who wants to hear of a training while it goes on."""
+
+    report: Callable[[TrainProgress], None] = lambda progress: None  # about once a second
+    evaluated: Callable[[int, dict[str, float]], None] = lambda step, metrics: None
+    saved: Callable[[], None] = lambda: None  # after each checkpoint
+
+
+@dataclass(frozen=True)
+class Start:
+    """The weights that a training begins with, where not with new ones."""
+
+    init_checkpoint: str  # `read_init_checkpoint` says what that may be
+    resize_embeddings: bool = False  # `initialize` says what that does
+
+
 def train(
-    dataset_dir: str | os.PathLike[str],
+    datasets: Datasets,
     model_dir: str | os.PathLike[str],
     bert_config: BertConfig,
     train_config: TrainConfig,
-    report: Callable[[TrainProgress], None] = lambda progress: None,
-    saved: Callable[[], None] = lambda: None,
-    init_checkpoint: str | None = None,
-    resize_embeddings: bool = False,
+    hooks: Hooks | None = None,
+    start: Start | None = None,
+    profile: bool = False,
 ) -> int:
     """Trains into `model_dir`, from its newest checkpoint if it has one -> the number of steps the model has now.
 
-    The first step begins with the weights at `init_checkpoint` (`read_init_checkpoint` says what that may be;
-    `initialize`, what `resize_embeddings` does), else with new ones.
-    Writes checkpoints, `metrics.jsonl`, TensorBoard events and at the end `training.png`; calls `report` about once a
-    second, and `saved` after each checkpoint. Raises InputError when dataset, configuration and folder do not fit or a
-    loss is not finite, and KeyboardInterrupt on Ctrl-C, after a checkpoint.
+    `datasets` is the folder of a dataset; or several, each with the number of steps to take on it, one after the other.
+    Writes checkpoints, the best of them by its loss on the held-out documents, `metrics.jsonl`, TensorBoard events and
+    at the end `training.png`; with `profile` a trace of a few steps, for TensorBoard.
+
+    SIGTERM ends it after a checkpoint, and so does Ctrl-C, which raises KeyboardInterrupt then. Raises InputError when
+    datasets, configuration and folder do not fit, a loss is not finite, or a step does not fit into memory.
     """
-    info = DatasetInfo.load(dataset_dir)
-    check_fits(info, dataset_dir, bert_config)
-    require_examples(info, dataset_dir, "train")
-    info.check_files(dataset_dir)
-    schedule = schedule_for(train_config, info)
+    if isinstance(datasets, str | os.PathLike):
+        datasets = [(datasets, train_config.num_train_steps)]
+    devices = find_devices()
+    parts = train_config.gradient_accumulation_steps
+    devices.check_batch("train_batch_size", train_config.train_batch_size, parts)
+    plan = Plan.load(datasets, bert_config, train_config)
+    schedule = plan.schedule(train_config)
     config = replace(train_config, num_train_steps=schedule.num_train_steps, num_warmup_steps=schedule.num_warmup_steps)
     folder = Path(model_dir)
-    vocab_text = read_bytes(os.path.join(dataset_dir, VOCAB)).decode()
-    training = describe_training(info, dataset_dir, bert_config, config)
-    training["init_checkpoint"] = _absolute(init_checkpoint) if init_checkpoint else None
+    vocab_text = read_bytes(os.path.join(plan.phases[0].directory, VOCAB)).decode()
+    description = describe_training(plan, bert_config, config, _absolute(start.init_checkpoint) if start else None)
 
-    model = BertPretrainer(bert_config, config.random_seed)
-    if init_checkpoint and not list_checkpoints(folder):  # before the folder is made: it may be refused
-        found = read_init_checkpoint(init_checkpoint)
-        for note in initialize(model, found, tokens_of(vocab_text), resize_embeddings):
+    model = BertPretrainer(bert_config, config.random_seed, config.precision)
+    if start and not list_checkpoints(folder):  # before the folder is made: it may be refused
+        found = read_init_checkpoint(start.init_checkpoint)
+        for note in initialize(model, found, tokens_of(vocab_text), start.resize_embeddings):
             logger.warning(note)
-    open_model_dir(folder, training, vocab_text)
-    optimizer = AdamWeightDecay(model.named_weights, schedule, config.weight_decay_rate)
-    state = state_of(model, optimizer)
-    step = restore_newest(folder, state) or 0
-    run_step = train_step(model, optimizer)
-    batches = train_batches(info, dataset_dir, config.train_batch_size, config.random_seed, step)
+    if devices.writes:
+        open_model_dir(folder, description, vocab_text)
+    optimizer = AdamWeightDecay(
+        model.named_weights, schedule, config.weight_decay_rate, layer_adaptation=config.optimizer == "lamb"
+    )
+    step = restore_newest(folder, state_of(model, optimizer)) or 0
+    devices.agree(step)
 
-    with _ctrl_c_deferred() as interrupted, closing(MetricsLog(folder, step)) as log:
-        meter = Meter(config, schedule, step, log, report)
-        while step < schedule.num_train_steps:
-            meter.add(run_step(next(batches)))
-            step += 1
-            if interrupted.is_set() or step % config.save_checkpoints_steps == 0 or step == schedule.num_train_steps:
-                meter.read()  # stops at a loss that is not finite, before what it did to the weights is kept
-                run_step.sync()
-                save_checkpoint(folder, step, state, config.keep_checkpoints)
-                saved()
-            if interrupted.is_set():
-                raise KeyboardInterrupt
-    draw_training(folder)
-    return step
+    with _signals_deferred() as signals, closing(MetricsLog(folder, step, devices.writes)) as log:
+        peak = measure_peak(config.precision) * devices.count
+        meter = Meter(config, schedule, step, log, (hooks or Hooks()).report, peak)
+        training = _Training(folder, config, plan, model, optimizer, devices, meter, log, hooks or Hooks(), signals)
+        for phase in plan.left_at(step):
+            with closing(Profiler(folder, profile and devices.writes)) as profiler:
+                training.run(phase, profiler)
+            if training.stops:
+                break
+    if devices.writes:
+        draw_training(folder)
+    if signals.got == signal.SIGINT:
+        raise KeyboardInterrupt
+    return meter.step
 
 
-def schedule_for(config: TrainConfig, info: DatasetInfo) -> Schedule:
-    """The schedule on a dataset: unless given, the steps of one pass over all train shards, and a tenth to warm up."""
-    steps = config.num_train_steps or math.ceil(info.examples_of("train") / config.train_batch_size)
-    warmup = steps // 10 if config.num_warmup_steps is None else config.num_warmup_steps
-    return Schedule(config.learning_rate, steps, warmup)
+@dataclass
+class _Training:
+    """A training on its way."""
+
+    folder: Path
+    config: TrainConfig
+    plan: Plan
+    model: BertPretrainer
+    optimizer: AdamWeightDecay
+    devices: Devices
+    meter: Meter
+    log: MetricsLog
+    hooks: Hooks
+    signals: "_Signals"
+    stops: bool = False
+
+    def run(self, phase: Phase, profiler: Profiler) -> None:
+        """Takes the steps of a phase that are left, or those until a signal."""
+        config = self.config
+        rules = MaskingRules.load(phase.info, phase.directory) if config.dynamic_masking else None
+        run_step = train_step(
+            self.model,
+            self.optimizer,
+            config.random_seed,
+            config.gradient_accumulation_steps,
+            (lambda features, key: remask(features, key, rules)) if rules else None,
+        )
+        self.meter.begin(phase, self.plan.flops_after(phase.last_step, self.model.config, config), self.model.config)
+        batches = train_batches(
+            phase.info,
+            phase.directory,
+            config.train_batch_size,
+            config.random_seed,
+            self.meter.step - phase.first_step,
+            self.devices.host,
+            self.devices.num_hosts,
+        )
+        with closing(batches):
+            while self.meter.step < phase.last_step and not self.stops:
+                with self._memory(phase):
+                    losses = run_step(self.devices.place(next(batches)))
+                    profiler.step_done(losses["loss"])
+                    self._add(losses, phase)
+                self._after_step(run_step, phase)
+
+    @contextmanager
+    def _memory(self, phase: Phase) -> Iterator[None]:
+        """Within it, a want of memory comes as a sentence that tells the way out."""
+        try:
+            yield
+        except Exception as error:
+            if not _is_out_of_memory(error):
+                raise
+            batch_size, parts = self.config.train_batch_size, self.config.gradient_accumulation_steps
+            raise InputError(
+                f"a step on {batch_size} sequences of {phase.info.max_seq_length} tokens does not fit into memory; "
+                f"give --gradient-accumulation-steps {2 * parts}, which changes no gradient, or a smaller --train-batch-size"
+            ) from error
+
+    def _add(self, losses: Losses | None, phase: Phase) -> None:
+        """Tells the meter of a step, or has it read what it was told; tells of a batch whose loss is not finite."""
+        try:
+            if losses is None:
+                self.meter.read()
+            else:
+                self.meter.add(losses)
+        except LossNotFiniteError as error:
+            step_in_phase = error.step - 1 - phase.first_step
+            names = name_examples(
+                phase.info, phase.directory, self.config.train_batch_size, self.config.random_seed, step_in_phase
+            )
+            if self.devices.writes:
+                write_text(
+                    self.folder / BAD_BATCH, json.dumps({"step": error.step, "examples": names}, indent=1) + "\n"
+                )
+            raise InputError(f"{error}; the examples of that batch are in {self.folder / BAD_BATCH}") from error
+
+    def _after_step(self, run_step: TrainStep, phase: Phase) -> None:
+        """Evaluates and saves, when it is time."""
+        step, config = self.meter.step, self.config
+        is_last = step == config.num_train_steps
+        evaluates = config.eval_every is not None and (step % config.eval_every == 0 or is_last)
+        self.stops = self.devices.any_stops(step, self.signals.got is not None)
+        saves = step % config.save_checkpoints_steps == 0 or is_last or self.stops
+        if not (evaluates or saves):
+            return
+        self._add(None, phase)  # stops at a loss that is not finite, before what it did to the weights is kept
+        began = time.monotonic()
+        run_step.sync()
+        if evaluates:
+            self._evaluate(phase)
+        if saves and self.devices.writes:
+            save_checkpoint(self.folder, step, state_of(self.model, self.optimizer), config.keep_checkpoints)
+            self.hooks.saved()
+        self.meter.leave_out(time.monotonic() - began)
+
+    def _evaluate(self, phase: Phase) -> None:
+        batch_size = EVAL_BATCH_SIZE * self.devices.count
+        metrics = evaluate_split(eval_step(self.model), phase.info, phase.directory, "eval", batch_size, self.devices)
+        self.log.write(self.meter.step, {f"eval_{name}": value for name, value in metrics.items()}, time.time())
+        self.hooks.evaluated(self.meter.step, metrics)
+        best = read_best(self.folder)
+        if self.devices.writes and metrics["loss"] < (best[1] if best else math.inf):
+            save_best(self.folder, self.model.named_weights, self.meter.step, metrics["loss"])
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or any(
+        name in f"{type(error).__name__}: {error}" for name in ("ResourceExhausted", "RESOURCE_EXHAUSTED")
+    )
 
 
 def _absolute(path: str) -> str:
     return path if is_remote(path) else os.path.abspath(path)
 
 
+@dataclass
+class _Signals:
+    """The signal that has come, if one has."""
+
+    got: signal.Signals | None = None
+
+
 @contextmanager
-def _ctrl_c_deferred() -> Iterator[threading.Event]:
-    """Within it, the first Ctrl-C sets the event only: in the middle of a step, half of the state would be new."""
-    interrupted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():  # where Ctrl-C never arrives
-        yield interrupted
+def _signals_deferred() -> Iterator[_Signals]:
+    """Within it, Ctrl-C and SIGTERM are only noted: in the middle of a step, half of the state would be new.
+
+    A second Ctrl-C, or SIGTERM, acts as ever.
+    """
+    signals = _Signals()
+    if threading.current_thread() is not threading.main_thread():  # where no signal ever arrives
+        yield signals
         return
+    deferred = (signal.SIGINT, signal.SIGTERM)
 
-    def on_interrupt(*_):
-        interrupted.set()
-        signal.signal(signal.SIGINT, before)
+    def note(number: int, _frame: object) -> None:
+        signals.got = signal.Signals(number)
+        signal.signal(number, before[signals.got])
 
-    before = signal.signal(signal.SIGINT, on_interrupt)
+    before = {number: signal.signal(number, note) for number in deferred}
     try:
-        yield interrupted
+        yield signals
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -14,8 +14,9 @@ from model.evaluate import evaluate, most_frequent_token_accuracy
 from model.metrics_log import read_metrics
 from model.model_dir import load_model
 from model.optimization import Schedule
+from model.phases import Plan
 from model.predict import predict_masked
-from model.train import schedule_for, train
+from model.train import Hooks, train
 from pipeline.schema import DatasetInfo
 from tokenizer.errors import InputError
 
@@ -57,7 +58,7 @@ def eval_dir(tmp_path_factory):
 def trained(dataset_dir, tmp_path_factory):
     model_dir = tmp_path_factory.mktemp("trained") / "model"
     reports = []
-    assert train(dataset_dir, model_dir, BERT_CONFIG, TRAIN_CONFIG, reports.append) == STEPS
+    assert train(dataset_dir, model_dir, BERT_CONFIG, TRAIN_CONFIG, Hooks(reports.append)) == STEPS
     return model_dir, reports
 
 
@@ -87,12 +88,12 @@ def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(trained, dat
 
     model_dir = tmp_path / "model"
     with pytest.raises((KeyboardInterrupt, SystemExit)):
-        train(dataset_dir, model_dir, BERT_CONFIG, TRAIN_CONFIG, interrupt)
+        train(dataset_dir, model_dir, BERT_CONFIG, TRAIN_CONFIG, Hooks(interrupt))
     resumed_from = {"killed": 4, "ctrl-c": 6}[how]
     assert (model_dir / f"checkpoint-{resumed_from}.safetensors").exists()
 
     reports = []
-    train(dataset_dir, model_dir, BERT_CONFIG, TRAIN_CONFIG, reports.append)
+    train(dataset_dir, model_dir, BERT_CONFIG, TRAIN_CONFIG, Hooks(reports.append))
     assert reports[0].step == resumed_from + 1
     ours, theirs = (read_checkpoint(d / f"checkpoint-{STEPS}.safetensors") for d in (model_dir, trained[0]))
     assert ours.keys() == theirs.keys()
@@ -160,7 +161,8 @@ def test_a_loss_that_is_not_finite_stops_the_training(dataset_dir, tmp_path):
 
 def test_unless_given_the_steps_are_one_pass_and_a_tenth_of_it_warms_up(dataset_dir):
     config = dataclasses.replace(TRAIN_CONFIG, train_batch_size=5, num_train_steps=None, num_warmup_steps=None)
-    assert schedule_for(config, DatasetInfo.load(dataset_dir)) == Schedule(1e-3, math.ceil(74 / 5), 1)
+    plan = Plan.load([(dataset_dir, None)], BERT_CONFIG, config)
+    assert plan.schedule(config) == Schedule(1e-3, math.ceil(74 / 5), 1)
 
 
 def log_softmax(logits):

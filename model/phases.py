@@ -1,0 +1,109 @@
+"""What a training goes through: one dataset, or several one after the other, each for so many steps."""
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from model.config import BertConfig, TrainConfig
+from model.dataset import require_examples
+from model.flops import train_flops
+from model.optimization import Schedule
+from pipeline.schema import DatasetInfo
+from tokenizer.errors import InputError
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A dataset, and the steps of the training that are taken on it."""
+
+    directory: str
+    info: DatasetInfo
+    first_step: int  # steps done before it
+    last_step: int  # steps done after it
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The phases of a training."""
+
+    phases: tuple[Phase, ...]
+
+    @classmethod
+    def load(
+        cls, datasets: Sequence[tuple[str | os.PathLike[str], int | None]], bert: BertConfig, config: TrainConfig
+    ) -> "Plan":
+        """Reads and checks the datasets, given with their numbers of steps; None: one pass over its train split.
+
+        Raises InputError when one does not fit the model or the others, or has not the examples of one batch.
+        """
+        phases: list[Phase] = []
+        for directory, steps in datasets:
+            info = DatasetInfo.load(directory)
+            check_fits(info, directory, bert)
+            require_examples(info, directory, "train", config.train_batch_size)
+            steps = steps or math.ceil(info.examples_of("train") / config.train_batch_size)
+            first_step = phases[-1].last_step if phases else 0
+            phases.append(Phase(os.fspath(directory), info, first_step, first_step + steps))
+            _require_alike(phases[0], phases[-1])
+            if config.eval_every is not None:
+                require_examples(info, directory, "eval")
+        for phase in phases:
+            phase.info.check_files(phase.directory)
+        return cls(tuple(phases))
+
+    @property
+    def num_train_steps(self) -> int:
+        """The steps of the whole training."""
+        return self.phases[-1].last_step
+
+    def schedule(self, config: TrainConfig) -> Schedule:
+        """The learning rate over all phases; unless given, a tenth of the steps warm up."""
+        steps = self.num_train_steps
+        warmup = steps // 10 if config.num_warmup_steps is None else config.num_warmup_steps
+        if warmup > steps:
+            raise InputError(f"num_warmup_steps is {warmup}; expected at most num_train_steps, which is {steps}")
+        return Schedule(config.learning_rate, steps, warmup)
+
+    def left_at(self, step: int) -> Iterator[Phase]:
+        """The phases with steps to take after `step`."""
+        return (phase for phase in self.phases if phase.last_step > step)
+
+    def flops_after(self, step: int, bert: BertConfig, config: TrainConfig) -> float:
+        """Floating-point operations that all the steps after `step` need."""
+        return sum(
+            (phase.last_step - max(step, phase.first_step)) * config.train_batch_size * sequence_flops(phase, bert)
+            for phase in self.left_at(step)
+        )
+
+
+def sequence_flops(phase: Phase, bert: BertConfig) -> float:
+    """Floating-point operations that training needs for one sequence of a phase."""
+    return train_flops(bert, phase.info.max_seq_length, phase.info.max_predictions_per_seq)
+
+
+def check_fits(info: DatasetInfo, dataset_dir: str | os.PathLike[str], config: BertConfig) -> None:
+    """Raises InputError when a model of that shape cannot read the dataset."""
+    if info.vocab_size != config.vocab_size:
+        raise InputError(
+            f"bert_config has vocab_size {config.vocab_size}, {dataset_dir} was made with {info.vocab_size} tokens; "
+            "set vocab_size to that number"
+        )
+    if info.max_seq_length > config.max_position_embeddings:
+        raise InputError(
+            f"bert_config has max_position_embeddings {config.max_position_embeddings}, {dataset_dir} has "
+            f"max_seq_length {info.max_seq_length}; raise the former, or generate shorter sequences"
+        )
+
+
+def _require_alike(first: Phase, phase: Phase) -> None:
+    if first.info.vocab_sha256 != phase.info.vocab_sha256:
+        raise InputError(
+            f"{phase.directory} was made with another vocabulary than {first.directory}; "
+            f"generate it with --vocab-file {os.path.join(first.directory, 'vocab.txt')}"
+        )
+    if first.info.config["cased"] != phase.info.config["cased"]:
+        raise InputError(
+            f"{phase.directory} has cased={phase.info.config['cased']}, {first.directory} has "
+            f"cased={first.info.config['cased']}; generate both alike"
+        )
