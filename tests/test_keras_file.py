@@ -60,11 +60,12 @@ def random_batch(batch=3, seq=13):
 
 def outputs_of(model, batch):
     hidden_states, pooled_output = model.encoder(*(batch[name] for name in INPUTS))
+    kernel, bias = (model.named_weights[f"next_sentence/{part}"] for part in ("kernel", "bias"))
     outputs = {
         "sequence_output": hidden_states,
         "pooled_output": pooled_output,
         "masked_lm_logits": model.masked_lm_logits(hidden_states),
-        "next_sentence_logits": model.next_sentence(pooled_output),
+        "next_sentence_logits": keras.ops.matmul(pooled_output, kernel) + bias,
     }
     return {name: keras.ops.convert_to_numpy(output) for name, output in outputs.items()}
 

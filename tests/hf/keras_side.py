@@ -24,12 +24,13 @@ def main(init_checkpoint: str, inputs: str, outputs: str) -> None:
     hidden_states, attention_probs = model.encoder.all_layers(*tokens)
     sequence_output, pooled_output = model.encoder(*tokens)
     losses = model(features)
+    kernel, bias = (model.named_weights[f"next_sentence/{part}"] for part in ("kernel", "bias"))
     given = {
         # Google's denominator has 1e-5 more than torch's.
         "masked_lm_loss": losses["masked_lm_loss_sum"] / losses["masked_lm_weight"],
         "next_sentence_loss": losses["next_sentence_loss"],
         "masked_lm_logits": model.masked_lm_logits(sequence_output),
-        "next_sentence_logits": model.next_sentence(pooled_output),
+        "next_sentence_logits": keras.ops.matmul(pooled_output, kernel) + bias,
         "pooled_output": pooled_output,
         "hidden_states": keras.ops.stack(hidden_states),
         "attention_probs": keras.ops.stack(attention_probs),
