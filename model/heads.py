@@ -57,6 +57,10 @@ class NextSentenceHead(Dense):
     def __init__(self, config: BertConfig, seeds: Random):
         super().__init__(config.hidden_size, 2, config, seeds, "next_sentence")
 
+    def call(self, pooled_output: Tensor) -> Tensor:
+        """Of [batch, hidden] -> logits float32 [batch, 2]."""
+        return ops.cast(multiply(pooled_output, self.kernel), "float32") + self.bias
+
     def sums(self, pooled_output: Tensor, next_sentence_labels: Tensor, input_mask: Tensor) -> dict[str, Tensor]:
         """Loss and right predictions of the pairs of a batch, each summed.
 
@@ -64,7 +68,7 @@ class NextSentenceHead(Dense):
         """
         weights = _pair_weights(next_sentence_labels, input_mask)
         labels = next_sentence_labels[:, 0]
-        loss, right = prediction_sums(self(pooled_output), self.bias, labels=labels, weights=weights)
+        loss, right = prediction_sums(multiply(pooled_output, self.kernel), self.bias, labels=labels, weights=weights)
         return {"next_sentence_loss_sum": loss, "next_sentence_right": right}
 
 

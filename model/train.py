@@ -169,10 +169,11 @@ class _Training:
         except Exception as error:
             if not _is_out_of_memory(error):
                 raise
-            batch_size, parts = self.config.train_batch_size, self.config.gradient_accumulation_steps
+            more_parts = 2 * self.config.gradient_accumulation_steps
             raise InputError(
-                f"a step on {batch_size} sequences of {phase.info.max_seq_length} tokens does not fit into memory; "
-                f"give --gradient-accumulation-steps {2 * parts}, which changes no gradient, or a smaller --train-batch-size"
+                f"a step on {self.config.train_batch_size} sequences of {phase.info.max_seq_length} tokens does not fit "
+                f"into memory; give --gradient-accumulation-steps {more_parts}, which changes no gradient, or a smaller "
+                "--train-batch-size"
             ) from error
 
     def _add(self, losses: Losses | None, phase: Phase) -> None:

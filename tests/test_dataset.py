@@ -1,3 +1,4 @@
+import dataclasses
 import threading
 from collections import Counter
 
@@ -7,7 +8,8 @@ import tensorflow as tf
 from small_dataset import write_dataset
 
 from model import dataset
-from model.dataset import epochs_of, eval_batches, shards_of_epoch, train_batches
+from model.dataset import eval_batches, name_examples, shards_of_epoch, train_batches
+from pipeline.decoding import ExampleDecoder
 from pipeline.examples import ExampleEncoder
 from pipeline.tfrecord import read_records, write_records
 from tokenizer.errors import InputError
@@ -135,9 +137,24 @@ def test_fewer_examples_than_a_batch_are_repeated(tmp_path):
     assert sorted(batch[:3]) == sorted(batch[3:6]) == [0, 1, 2]
 
 
-def test_steps_are_told_in_epochs_and_examples_of_the_one_after(tmp_path):
-    info = write_dataset(tmp_path, [[10]])
-    assert [epochs_of(info, 4, steps) for steps in (0, 2, 3, 5)] == [(0, 0), (0, 8), (1, 2), (2, 0)]
+def test_the_examples_of_a_step_are_named_by_shard_and_number(tmp_path, small_window):
+    info = write_dataset(tmp_path, SIZES)
+    for step in (0, 3, 7, 9):  # 7 and 9: within and beyond the end of the first epoch
+        batch = next(train_batches(info, tmp_path, 4, 1, step))
+        names = name_examples(info, tmp_path, 4, 1, step)
+        found = []
+        for name in names:
+            path, number = name.split(", record ")
+            found.append(list(read_records(path))[int(number) - 1])
+        features = ExampleDecoder(info.features).decode(found)
+        np.testing.assert_array_equal(features["input_ids"], batch["input_ids"])
+
+
+def test_examples_without_pairs_have_no_next_sentence_label(tmp_path):
+    info = write_dataset(tmp_path, [[5]])
+    mlm = dataclasses.replace(info, config={**info.config, "objective": "mlm"})
+    assert (next(train_batches(mlm, tmp_path, 4, 1))["next_sentence_labels"] == -1).all()
+    assert (next(eval_batches(mlm, tmp_path, 5, "train"))["next_sentence_labels"] == -1).all()
 
 
 def test_features_are_int32_and_float32_arrays_of_the_records_shapes(tmp_path):

@@ -68,10 +68,7 @@ def write_hugging_face(folder, arrays, tokens=TOKENS, **config):
 def write_ours(folder, model, steps=(3,), tokens=TOKENS):
     """A model folder of ours whose last checkpoint holds the model, and those before it a new one."""
     folder.mkdir()
-    values = dict.fromkeys(
-        ("backend", "train_config", "dataset_sha256", "vocab_sha256", "cased", "max_seq_length",
-         "max_predictions_per_seq")
-    )  # fmt: skip
+    values = dict.fromkeys(("backend", "train_config", "phases", "vocab_sha256", "cased", "init_checkpoint"))
     (folder / "training.json").write_text(json.dumps({**values, "bert_config": vars(model.config)}))
     (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in tokens))
     for step in steps:

@@ -61,6 +61,7 @@ def test_evaluation_prints_and_writes_googles_metrics_beside_guesses(folder):
     results = (folder / "model" / "eval_results.txt").read_text().splitlines()
     assert [line.split(" = ")[0] for line in results] == [
         "global_step", "loss", "masked_lm_accuracy", "masked_lm_loss", "next_sentence_accuracy", "next_sentence_loss",
+        "perplexity",
     ]  # fmt: skip
 
 

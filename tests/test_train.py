@@ -195,6 +195,7 @@ def test_evaluation_equals_metrics_recomputed_in_numpy(trained, eval_dir):
             "masked_lm_loss": masked_lm_loss,
             "next_sentence_accuracy": next_sentence_accuracy,
             "next_sentence_loss": next_sentence_loss,
+            "perplexity": np.exp(masked_lm_loss),
         },
         rel=1e-5,
     )
