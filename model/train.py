@@ -111,7 +111,7 @@ def train(
                 break
     if devices.writes:
         draw_training(folder)
-    if signals.got == signal.SIGINT:
+    if training.stops and signals.got == signal.SIGINT:
         raise KeyboardInterrupt
     return meter.step
 
@@ -131,6 +131,9 @@ class _Training:
     hooks: Hooks
     signals: "_Signals"
     stops: bool = False
+
+    def __post_init__(self) -> None:
+        self.run_eval = eval_step(self.model)
 
     def run(self, phase: Phase, profiler: Profiler) -> None:
         """Takes the steps of a phase that are left, or those until a signal."""
@@ -171,9 +174,9 @@ class _Training:
                 raise
             more_parts = 2 * self.config.gradient_accumulation_steps
             raise InputError(
-                f"a step on {self.config.train_batch_size} sequences of {phase.info.max_seq_length} tokens does not fit "
-                f"into memory; give --gradient-accumulation-steps {more_parts}, which changes no gradient, or a smaller "
-                "--train-batch-size"
+                f"a step on {self.config.train_batch_size} sequences of {phase.info.max_seq_length} tokens does not "
+                f"fit into memory; give --gradient-accumulation-steps {more_parts}, which changes no gradient, or a "
+                "smaller --train-batch-size"
             ) from error
 
     def _add(self, losses: Losses | None, phase: Phase) -> None:
@@ -215,7 +218,7 @@ class _Training:
 
     def _evaluate(self, phase: Phase) -> None:
         batch_size = EVAL_BATCH_SIZE * self.devices.count
-        metrics = evaluate_split(eval_step(self.model), phase.info, phase.directory, "eval", batch_size, self.devices)
+        metrics = evaluate_split(self.run_eval, phase.info, phase.directory, "eval", batch_size, self.devices)
         self.log.write(self.meter.step, {f"eval_{name}": value for name, value in metrics.items()}, time.time())
         self.hooks.evaluated(self.meter.step, metrics)
         best = read_best(self.folder)
