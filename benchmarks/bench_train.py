@@ -10,6 +10,7 @@ batch, BERT's vocabulary size, dropout 0.1 unless said.
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -49,28 +50,40 @@ def main() -> None:
     parser.add_argument("sizes", nargs="*", default=["small", "base"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--variants", action="store_true", help="what each trick gives, in place of the sides")
+    parser.add_argument("--only", nargs="*", help="of the sides and variants, those that begin so")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
         print(json.dumps(measure(*json.loads(arguments.child))))
         return
+    from model.config import BertConfig
+    from model.flops import train_flops
+
     sides = [("tensorflow", "bfloat16", 0.1, name) for name in VARIANTS] if arguments.variants else SIDES
+    if arguments.only:
+        sides = [side for side in sides if describe(side, arguments.variants).startswith(tuple(arguments.only))]
     peaks = {precision: run_child("peak", precision, 0, "", "")["flops"] for precision in ("float32", "bfloat16")}
     print(
         f"largest matrix product: {peaks['float32'] / 1e9:.0f} GFLOP/s float32, {peaks['bfloat16'] / 1e9:.0f} bfloat16"
     )
     for size in arguments.sizes:
         results = {side: [] for side in sides}
+        flops = train_flops(BertConfig.preset(size, VOCAB_SIZE), MAX_SEQ_LENGTH, MAX_PREDICTIONS_PER_SEQ)
         for _ in range(arguments.rounds):
             for side in sides:
                 results[side].append(run_child(*side, size))
-        print(f"\n| {size} | sequences/s | MFU | CPU s a step |\n|---|---|---|---|")
+        print(f"\n| {size} | sequences/s | MFU | CPU s a step | peak GB |\n|---|---|---|---|---|")
         for side, found in results.items():
             rate = statistics.median(each["sequences_per_second"] for each in found)
             cpu = statistics.median(each["cpu_seconds"] for each in found)
-            mfu = rate * found[0]["flops"] / peaks[side[1]] if found[0]["flops"] else None
-            name = f"{VARIANTS[side[3]]}" if arguments.variants else f"{side[0]}, {side[1]}, dropout {side[2]}"
-            print(f"| {name} | {rate:.1f} | {f'{mfu:.0%}' if mfu else ''} | {cpu:.2f} |")
+            mfu = rate * flops / peaks[side[1]]
+            memory = max(each["peak_bytes"] for each in found) / 1e9
+            row = [f"{rate:.1f}", f"{mfu:.0%}", f"{cpu:.2f}", f"{memory:.1f}"]
+            print(f"| {describe(side, arguments.variants)} | {' | '.join(row)} |", flush=True)
+
+
+def describe(side: tuple, as_variant: bool) -> str:
+    return VARIANTS[side[3]] if as_variant else f"{side[0]}, {side[1]}, dropout {side[2]}"
 
 
 def run_child(side: str, precision: str, dropout: float, variant: str, size: str) -> dict:
@@ -90,7 +103,7 @@ def measure(side: str, precision: str, dropout: float, variant: str, size: str) 
         from model.flops import measure_peak
 
         return {"flops": max(measure_peak(precision) for _ in range(3))}
-    step, flops = torch_step(size, dropout) if side == "torch" else our_step(size, precision, dropout, variant)
+    step = torch_step(size, dropout) if side == "torch" else our_step(size, precision, dropout, variant)
     for _ in range(2):
         step()
     wall, cpu = [], []
@@ -102,7 +115,7 @@ def measure(side: str, precision: str, dropout: float, variant: str, size: str) 
     return {
         "sequences_per_second": BATCH_SIZE / statistics.median(wall),
         "cpu_seconds": statistics.median(cpu),
-        "flops": flops,
+        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
 
 
@@ -133,7 +146,6 @@ def our_step(size: str, precision: str, dropout: float, variant: str):
     take_back(variant)
     from model.bert import BertPretrainer
     from model.config import BertConfig
-    from model.flops import train_flops
     from model.optimization import AdamWeightDecay, Schedule
     from model.step import train_step
 
@@ -144,7 +156,7 @@ def our_step(size: str, precision: str, dropout: float, variant: str):
     model = BertPretrainer(config, compute_dtype=precision)
     run = train_step(model, AdamWeightDecay(model.named_weights, Schedule(1e-4, 1000, 100)))
     features = make_batch()
-    return lambda: float(run(features)["loss"]), train_flops(config, MAX_SEQ_LENGTH, MAX_PREDICTIONS_PER_SEQ)
+    return lambda: float(run(features)["loss"])
 
 
 def take_back(variant: str) -> None:
@@ -251,7 +263,7 @@ def torch_step(size: str, dropout: float):
         optimizer.zero_grad(set_to_none=True)
         return float(loss.detach())
 
-    return step, 0
+    return step
 
 
 if __name__ == "__main__":
