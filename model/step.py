@@ -182,8 +182,10 @@ class _JaxTrainStep:
                 state = [[scope.get_current_value(v) for v in variables] for variables in self.variables]
             return state, {**metrics_of(sums), **sums}
 
-        self.run = jax.jit(run, donate_argnums=0)
         self.state = self._copied([[v.value for v in variables] for variables in self.variables])
+        # On several devices the new state is a copy on each, as the old one is; XLA might choose to divide it.
+        shardings = jax.tree.map(lambda value: value.sharding, self.state)
+        self.run = jax.jit(run, donate_argnums=0, out_shardings=(shardings, None))
 
     def __call__(self, features: Batch) -> Losses:
         losses: Losses
