@@ -5,9 +5,12 @@ and compiled, as for one device, and its sums are those of the whole batch. The 
 step: what one of them does alone, writing the model folder and printing, moves no data between devices.
 """
 
+import atexit
 import json
 import logging
 import os
+import re
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +32,14 @@ _STEPS_BETWEEN_TALKS = 5  # each waits for the devices
 # Keras's environment variables; Cloud TPU, Slurm and Open MPI need none.
 _ADDRESS, _COUNT, _ID = (f"KERAS_DISTRIBUTION_{name}" for name in ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID"))
 
+# What JAX and the libraries below it say when a process that they talk with is gone.
+_IS_LOST = re.compile("gloo|nccl|peer|connection|heartbeat|unavailable|coordination", re.IGNORECASE)
+
 logger = logging.getLogger(__name__)
+
+
+class RefusedTogetherError(InputError):
+    """What every process raises at the same place, so that none waits for another."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +75,7 @@ class Devices:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Within it, what one process refuses is refused by all: none goes on, to wait for it.
+        """Within it, what one process refuses is refused by all, as RefusedTogetherError: none waits for it for ever.
 
         Every process must come to its end; and so that they do, nothing within it waits for another one.
         """
@@ -77,25 +87,35 @@ class Devices:
             yield
         except InputError as error:
             refusal = error
-        sentences = self._gather(str(refusal) if refusal else None)
-        if refusal:
-            raise refusal
-        for host, sentence in enumerate(sentences):
+        for host, sentence in enumerate(self._gather(str(refusal) if refusal else None)):
             if sentence:
-                raise InputError(f"process {host} of {self.num_hosts}: {sentence}")
+                raise RefusedTogetherError(f"process {host} of {self.num_hosts}: {sentence}") from refusal
 
     def require_same(self, values: dict[str, Any]) -> None:
-        """Raises InputError naming the first value that is not the same in all processes; they are of JSON's kinds."""
+        """Raises RefusedTogetherError naming the first value, of JSON's kinds, that differs between processes."""
         if self.num_hosts == 1:
             return
         first, *others = (list(_leaves(values)) for values in self._gather(values))
         for host, other in enumerate(others, start=1):
             for (name, value), (_, value_there) in zip_longest(first, other, fillvalue=("", None)):
                 if value != value_there:
-                    raise InputError(
+                    raise RefusedTogetherError(
                         f"process 0 has {name} {value}, process {host} has {value_there}; give all processes the same "
                         "command, and datasets and model_dir that all of them see, in Cloud Storage or on a shared disk"
                     )
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Within it, the loss of a process comes as InputError, where JAX tells of it instead of ending this one."""
+        try:
+            yield
+        except RuntimeError as error:
+            if self.num_hosts == 1 or not _IS_LOST.search(str(error)):
+                raise
+            raise InputError(
+                f"another process of this training is gone ({first_line(error)}); see what it said, and start all of "
+                "them again: they go on from the last checkpoint"
+            ) from error
 
     def any_stops(self, step: int, stops: bool) -> bool:
         """Whether any process stops after a step, so that all do. They ask one another every few steps."""
@@ -152,6 +172,31 @@ def join_processes() -> None:
             f"--distributed finds no other processes ({first_line(failures[0])}; {told}); on Cloud TPU it needs "
             f"nothing, elsewhere set {_ADDRESS}=HOST:PORT of the first process, {_COUNT} and {_ID} from 0 on"
         ) from failures[0]
+
+
+@contextmanager
+def leaving_alone() -> Iterator[None]:
+    """Within it, an error of this process ends it without JAX's farewell.
+
+    There it would wait for the others to end, for minutes, and they for its part of a step.
+    """
+    try:
+        yield
+    except RefusedTogetherError:
+        raise
+    except Exception:
+        if keras.backend.backend() == "jax":
+            import jax
+
+            if jax.distributed.is_initialized():
+                atexit.register(_end)  # what is registered last comes first, before JAX's
+        raise
+
+
+def _end() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def is_first_process() -> bool:
