@@ -51,7 +51,7 @@ def train_model(
     profile: bool = False,
 ) -> None:
     """Trains with a bar, or with a line now and then where there is no terminal; then draws the curve of the loss."""
-    from model.distribution import is_first_process
+    from model.distribution import is_first_process, leaving_alone
     from model.train import Hooks, Start, train
 
     console = new_console(quiet=not is_first_process())
@@ -83,7 +83,7 @@ def train_model(
 
         start = Start(init_checkpoint, resize_embeddings) if init_checkpoint else None
         try:
-            with mirror(model_dir, sends=is_first_process()) as folder:
+            with leaving_alone(), mirror(model_dir, sends=is_first_process()) as folder:
                 hooks = Hooks(report, tell_evaluation, folder.send_if_possible)
                 step = train(datasets, folder.local, config, train_config, hooks, start, profile)
                 curve = draw_curve(folder.local)
@@ -95,7 +95,7 @@ def train_model(
     seconds = time.monotonic() - started
     if last and step < last.num_train_steps:
         console.print(
-            f"Stopped by SIGTERM after step {step:,} of {last.num_train_steps:,}, which is saved in {model_dir}; "
+            f"Stopped after step {step:,} of {last.num_train_steps:,}, which is saved in {model_dir}; "
             "the same command goes on"
         )
         return
@@ -148,7 +148,7 @@ def draw_curve(model_dir: Path) -> str | None:
 
     from model.metrics_log import read_metrics
 
-    rows = read_metrics(model_dir)
+    rows = [row for row in read_metrics(model_dir) if "loss" in row]  # others are evaluations
     if len(rows) < 2:
         return None
     steps, losses = (np.array([row[name] for row in rows]) for name in ("step", "loss"))

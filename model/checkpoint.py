@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from model.bert import BertPretrainer
+from model.distribution import assign
 from model.optimization import AdamWeightDecay
 from pipeline.storage import write_bytes
 from tokenizer.errors import InputError
@@ -72,8 +73,7 @@ def restore_best(model_dir: Path, weights: Variables) -> int:
         arrays = read_checkpoint(model_dir / BEST)
     except ValueError as error:
         raise InputError(f"{error}; train with --eval-every, or use --checkpoint newest") from error
-    for name, variable in weights.items():
-        variable.assign(arrays[name])
+    restore(arrays, weights)
     return best[0]
 
 
@@ -90,16 +90,31 @@ def restore_newest(model_dir: Path, state: Variables) -> int | None:
 
     A checkpoint may hold more than `state` asks for. Raises InputError when every checkpoint is damaged.
     """
+    newest = read_newest(model_dir)
+    if newest is None:
+        return None
+    step, arrays = newest
+    restore(arrays, state)
+    return step
+
+
+def restore(arrays: Arrays, state: Variables) -> None:
+    """Assigns the arrays of a checkpoint to the variables, by name."""
+    for name, variable in state.items():
+        assign(variable, arrays[name])
+
+
+def read_newest(model_dir: Path) -> tuple[int, Arrays] | None:
+    """Step and arrays of the newest undamaged checkpoint, or None when there is no checkpoint.
+
+    Raises InputError when every checkpoint is damaged.
+    """
     checkpoints = list_checkpoints(model_dir)
     for step, path in checkpoints:
         try:
-            arrays = read_checkpoint(path)
+            return step, read_checkpoint(path)
         except ValueError as error:
             logger.warning("%s; trying the checkpoint before it", error)
-            continue
-        for name, variable in state.items():
-            variable.assign(arrays[name])
-        return step
     if checkpoints:
         raise InputError(f"every checkpoint in {model_dir} is damaged; restore one, or train into a new folder")
     return None

@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from model.layers import gather
 from model.randomness import Key, Tensor, fold_in, random_below, random_bits
 from pipeline.schema import MANIFEST, VOCAB, DatasetInfo
 from pipeline.storage import read_bytes
@@ -109,7 +110,7 @@ def remask(
         **features,
         "input_ids": ops.where(chosen, shown, input_ids),
         "masked_lm_positions": positions,
-        "masked_lm_ids": ops.where(is_given, _take_in_rows(input_ids, positions), 0),
+        "masked_lm_ids": ops.where(is_given, gather(input_ids, positions), 0),
         "masked_lm_weights": ops.cast(is_given, "float32"),
     }
 
@@ -140,7 +141,7 @@ def choose_tokens(candidates: Tensor, wanted: Tensor, bits: Tensor) -> Tensor:
     Bits are random uint32 [batch, seq]: the candidates of the lowest ones are chosen.
     """
     keys = _shuffling_keys(candidates, bits)
-    last = _take_in_rows(ops.sort(keys), ops.maximum(wanted - 1, 0)[:, None])  # no two keys are equal
+    last = gather(ops.sort(keys), ops.maximum(wanted - 1, 0)[:, None])  # no two keys are equal
     return candidates & (keys <= last) & (wanted > 0)[:, None]
 
 
@@ -165,11 +166,11 @@ def choose_words(candidates: Tensor, starts: Tensor, wanted: Tensor, bits: Tenso
     sizes = ops.concatenate([before[:, 1:], tokens], axis=1) - before  # [batch, seq], by word, then zeros
 
     order = _columns_of(ops.sort(_shuffling_keys(_columns(seq) < words, bits)))
-    taken = _take_in_order(_take_in_rows(sizes, order), wanted)
+    taken = _take_in_order(gather(sizes, order), wanted)
     is_taken = ops.sort(order * 2 + ops.cast(taken, "int32")) % 2 > 0  # back in the order of the text
 
     word = ops.maximum(ops.cumsum(ops.cast(starts, "int32"), axis=1) - 1, 0)
-    return candidates & _take_in_rows(is_taken, word)
+    return candidates & gather(is_taken, word)
 
 
 def _take_in_order(sizes: Tensor, room: Tensor) -> Tensor:
@@ -214,9 +215,3 @@ def _width(columns: int) -> int:
 
 def _columns(seq: int) -> Tensor:
     return ops.arange(seq, dtype="int32")
-
-
-def _take_in_rows(x: Tensor, columns: Tensor) -> Tensor:
-    """Of [batch, seq] what stands in each row at int32 columns [batch, n] -> [batch, n]."""
-    batch, seq = x.shape
-    return ops.take(ops.reshape(x, (-1,)), columns + seq * ops.arange(batch, dtype="int32")[:, None])

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file
 from model.bert import BertPretrainer
 from model.checkpoint import Arrays, list_checkpoints, read_checkpoint
 from model.config import BERT_CONFIG, HUGGING_FACE_CONFIG, BertConfig, read_config
+from model.distribution import assign
 from model.interop import google_name, hugging_face_name, weight_names
 from model.model_dir import TRAINING, read_training
 from pipeline.schema import VOCAB
@@ -129,7 +130,7 @@ def initialize(
                     f"{checkpoint.path} has {name} of shape {weights[name].shape}, expected {tuple(variable.shape)}; "
                     "it is damaged or no BERT, give another one"
                 )
-            variable.assign(weights[name])
+            assign(variable, weights[name])
     missing = [head for head in HEADS if any(name.startswith(head) for name in variables.keys() - weights.keys())]
     if missing:
         notes.append(f"{checkpoint.path} has no {' and no '.join(missing)}, which begin fresh")

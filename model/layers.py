@@ -55,10 +55,13 @@ def multiply(x: Tensor, kernel: Any, transposed: bool = False) -> Tensor:
 
 
 def gather(x: Tensor, positions: Tensor) -> Tensor:
-    """Of [batch, seq, hidden] the rows at int32 positions [batch, n] -> [batch, n, hidden]."""
-    batch, seq, hidden = x.shape
-    rows = positions + seq * ops.arange(batch, dtype="int32")[:, None]
-    return ops.take(ops.reshape(x, (-1, hidden)), rows, axis=0)
+    """Of [batch, seq, ...] what is at int32 positions [batch, n] -> [batch, n, ...]."""
+    batch, seq, *rest = x.shape
+    if keras.backend.backend() == "jax":  # row by row, so that no device needs the rows of another
+        columns = ops.reshape(positions, (*positions.shape, *(1 for _ in rest)))
+        return ops.take_along_axis(x, columns, axis=1)
+    places = positions + seq * ops.arange(batch, dtype="int32")[:, None]
+    return ops.take(ops.reshape(x, (-1, *rest)), places, axis=0)
 
 
 def initializer(config: BertConfig, seeds: Random) -> keras.initializers.Initializer:

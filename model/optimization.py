@@ -99,4 +99,4 @@ def _trust_ratio(weight: Tensor, update: Tensor) -> Tensor:
 
 
 def _zeros_like(weight: keras.Variable, name: str) -> keras.Variable:
-    return keras.Variable(ops.zeros(weight.shape, weight.dtype), trainable=False, name=name)
+    return keras.Variable("zeros", weight.shape, weight.dtype, trainable=False, name=name)

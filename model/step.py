@@ -182,8 +182,11 @@ class _JaxTrainStep:
                 state = [[scope.get_current_value(v) for v in variables] for variables in self.variables]
             return state, {**metrics_of(sums), **sums}
 
-        self.run = jax.jit(run, donate_argnums=0)
-        self.state = self._copied([[v.value for v in variables] for variables in self.variables])
+        state = self._copied([[v.value for v in variables] for variables in self.variables])
+        # On several devices the new state is a copy on each, as the old one is; XLA might choose to divide it.
+        shardings = jax.tree.map(lambda value: value.sharding, state)
+        self.run = jax.jit(run, donate_argnums=0, out_shardings=(shardings, None))
+        self.state = jax.device_put(state, shardings)  # as the step gives it, or it would be compiled again
 
     def __call__(self, features: Batch) -> Losses:
         losses: Losses

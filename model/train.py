@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from model.bert import BertPretrainer
-from model.checkpoint import list_checkpoints, read_best, restore_newest, save_best, save_checkpoint, state_of
+from model.checkpoint import list_checkpoints, read_best, read_newest, restore, save_best, save_checkpoint, state_of
 from model.config import BertConfig, TrainConfig
 from model.dataset import name_examples, train_batches
 from model.distribution import Devices, find_devices
@@ -78,29 +78,37 @@ def train(
     if isinstance(datasets, str | os.PathLike):
         datasets = [(datasets, train_config.num_train_steps)]
     devices = find_devices()
-    parts = train_config.gradient_accumulation_steps
-    devices.check_batch("train_batch_size", train_config.train_batch_size, parts)
-    plan = Plan.load(datasets, bert_config, train_config)
-    schedule = plan.schedule(train_config)
-    config = replace(train_config, num_train_steps=schedule.num_train_steps, num_warmup_steps=schedule.num_warmup_steps)
-    folder = Path(model_dir)
-    vocab_text = read_bytes(os.path.join(plan.phases[0].directory, VOCAB)).decode()
-    description = describe_training(plan, bert_config, config, _absolute(start.init_checkpoint) if start else None)
+    with devices.together():
+        parts = train_config.gradient_accumulation_steps
+        devices.check_batch("train_batch_size", train_config.train_batch_size, parts)
+        plan = Plan.load(datasets, bert_config, train_config)
+        schedule = plan.schedule(train_config)
+        steps, warmup = schedule.num_train_steps, schedule.num_warmup_steps
+        config = replace(train_config, num_train_steps=steps, num_warmup_steps=warmup)
+        folder = Path(model_dir)
+        vocab_text = read_bytes(os.path.join(plan.phases[0].directory, VOCAB)).decode()
+        description = describe_training(plan, bert_config, config, _absolute(start.init_checkpoint) if start else None)
+    devices.require_same(description)
 
     model = BertPretrainer(bert_config, config.random_seed, config.precision)
-    if start and not list_checkpoints(folder):  # before the folder is made: it may be refused
-        found = read_init_checkpoint(start.init_checkpoint)
-        for note in initialize(model, found, tokens_of(vocab_text), start.resize_embeddings):
-            logger.warning(note)
-    if devices.writes:
-        open_model_dir(folder, description, vocab_text)
     optimizer = AdamWeightDecay(
         model.named_weights, schedule, config.weight_decay_rate, layer_adaptation=config.optimizer == "lamb"
     )
-    step = restore_newest(folder, state_of(model, optimizer)) or 0
-    devices.agree(step)
+    with devices.together():
+        if start and not list_checkpoints(folder):  # before the folder is made: it may be refused
+            found = read_init_checkpoint(start.init_checkpoint)
+            for note in initialize(model, found, tokens_of(vocab_text), start.resize_embeddings):
+                logger.warning(note)
+        if devices.writes:
+            open_model_dir(folder, description, vocab_text)
+        step, arrays = read_newest(folder) or (0, None)
+    devices.require_same({"the newest checkpoint at step": step})
+    if arrays:
+        restore(arrays, state_of(model, optimizer))
+        del arrays
 
-    with _signals_deferred() as signals, closing(MetricsLog(folder, step, devices.writes)) as log:
+    log = MetricsLog(folder, step, devices.writes)
+    with _signals_deferred() as signals, closing(log), devices.watched():
         peak = measure_peak(config.precision) * devices.count
         meter = Meter(config, schedule, step, log, (hooks or Hooks()).report, peak)
         training = _Training(folder, config, plan, model, optimizer, devices, meter, log, hooks or Hooks(), signals)
@@ -211,9 +219,11 @@ class _Training:
         run_step.sync()
         if evaluates:
             self._evaluate(phase)
-        if saves and self.devices.writes:
-            save_checkpoint(self.folder, step, state_of(self.model, self.optimizer), config.keep_checkpoints)
-            self.hooks.saved()
+        if saves:
+            with self.devices.together():
+                if self.devices.writes:
+                    save_checkpoint(self.folder, step, state_of(self.model, self.optimizer), config.keep_checkpoints)
+                    self.hooks.saved()
         self.meter.leave_out(time.monotonic() - began)
 
     def _evaluate(self, phase: Phase) -> None:
@@ -221,9 +231,10 @@ class _Training:
         metrics = evaluate_split(self.run_eval, phase.info, phase.directory, "eval", batch_size, self.devices)
         self.log.write(self.meter.step, {f"eval_{name}": value for name, value in metrics.items()}, time.time())
         self.hooks.evaluated(self.meter.step, metrics)
-        best = read_best(self.folder)
-        if self.devices.writes and metrics["loss"] < (best[1] if best else math.inf):
-            save_best(self.folder, self.model.named_weights, self.meter.step, metrics["loss"])
+        with self.devices.together():
+            best = read_best(self.folder)
+            if self.devices.writes and metrics["loss"] < (best[1] if best else math.inf):
+                save_best(self.folder, self.model.named_weights, self.meter.step, metrics["loss"])
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -1,0 +1,116 @@
+import os
+import re
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from small_dataset import MAX_SEQ_LENGTH, VOCAB_SIZE, write_dataset
+
+from model.bert import BertPretrainer
+from model.config import BertConfig
+from model.dataset import train_batches
+from model.dynamic_masking import MaskingRules, remask
+from model.optimization import AdamWeightDecay, Schedule
+from model.step import train_step
+
+ON_JAX = keras.backend.backend() == "jax"
+CONFIG = BertConfig(
+    vocab_size=VOCAB_SIZE,
+    hidden_size=16,
+    num_hidden_layers=1,
+    num_attention_heads=2,
+    intermediate_size=32,
+    max_position_embeddings=MAX_SEQ_LENGTH,
+)
+BATCH_SIZE = 8
+# What an operation is called that calls back into Python, on either backend, or talks to the host in another way.
+TALKS_TO_THE_HOST = re.compile("callback|py_?func|infeed|outfeed|host|^send|^recv|print|iterator", re.IGNORECASE)
+
+
+@pytest.fixture(scope="module")
+def batches(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("dataset")
+    info = write_dataset(directory, [[20, 17]])
+    stream = train_batches(info, directory, BATCH_SIZE, random_seed=1)
+    return [next(stream) for _ in range(3)], MaskingRules.load(info, directory)
+
+
+def operations_and_shapes(function, *arguments):
+    """What a compiled function consists of: names of operations, and shapes with None for what is not known."""
+    if ON_JAX:
+        lowered = function.lower(*arguments)
+        text = lowered.as_text()
+        shapes = [
+            [None if size == "?" else int(size) for size in sizes.split("x")[:-1]]
+            for sizes in re.findall(r"tensor<((?:[\d?]+x)*)\w+>", text)
+        ]
+        calls = re.findall(r'custom_call_target="([^"]+)"', lowered.compile().as_text())
+        return [*re.findall(r"stablehlo\.(\w+)", text), *re.findall(r"@(\w+)\(", text), *calls], shapes
+    graph = function.get_concrete_function(*arguments).graph
+    graphs = [graph, *(function.graph for function in graph._functions.values() if hasattr(function, "graph"))]
+    operations = [operation for graph in graphs for operation in graph.get_operations()]
+    names = {operation.type for operation in operations}
+    names |= {node.op for function in graph.as_graph_def().library.function for node in function.node_def}
+    shapes = [output.shape for operation in operations if not is_unused(operation) for output in operation.outputs]
+    return sorted(names), [[None] if shape.rank is None else shape.as_list() for shape in shapes]
+
+
+def is_unused(operation):
+    """An argument of a loop that its condition does not read: TensorFlow leaves its shape out."""
+    return "redundant_placeholder" in operation.name
+
+
+@pytest.mark.parametrize(("accumulation_steps", "masks_anew"), [(1, False), (2, True)])
+def test_the_compiled_step_has_static_shapes_and_no_word_with_the_host(batches, accumulation_steps, masks_anew):
+    (first, *others), rules = batches
+    model = BertPretrainer(CONFIG)
+    optimizer = AdamWeightDecay(model.named_weights, Schedule(1e-3, 10, 2))
+    masks = (lambda features, key: remask(features, key, rules)) if masks_anew else None
+    step = train_step(model, optimizer, accumulation_steps=accumulation_steps, remask=masks)
+    arguments = (step.state, first) if ON_JAX else (first,)
+    names, shapes = operations_and_shapes(step.run, *arguments)
+    assert not [name for name in names if TALKS_TO_THE_HOST.search(name)]
+    assert [BATCH_SIZE // accumulation_steps, MAX_SEQ_LENGTH, CONFIG.hidden_size] in shapes
+    assert not [shape for shape in shapes if None in shape]
+    for features in (first, *others):
+        step(features)
+    times_compiled = step.run._cache_size() if ON_JAX else step.run.experimental_get_tracing_count()
+    assert times_compiled == 1
+
+
+def test_a_word_with_the_host_and_an_unknown_shape_would_be_seen():
+    x = np.ones((2, 3), np.float32)
+    if ON_JAX:
+        import jax
+
+        def talks(x):
+            return jax.pure_callback(lambda x: x, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
+
+        names, _ = operations_and_shapes(jax.jit(talks), x)
+    else:
+        import tensorflow as tf
+
+        def talks(x):
+            return tf.numpy_function(lambda x: x, [x], tf.float32)
+
+        names, shapes = operations_and_shapes(tf.function(talks), x)
+        assert [None] in shapes
+        # And within a function that is called.
+        names, shapes = operations_and_shapes(tf.function(tf.function(talks)), x)
+        assert [None] in shapes
+    assert [name for name in names if TALKS_TO_THE_HOST.search(name)]
+
+
+@pytest.mark.skipif(ON_JAX, reason="runs on JAX already")
+def test_the_compiled_step_is_such_on_jax_too(tmp_path):
+    pytest.importorskip("jax", reason="the [jax] extra is not installed")
+    compile_fast = {
+        "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    environment = {**os.environ, **compile_fast, "KERAS_BACKEND": "jax"}
+    run = subprocess.run([sys.executable, "-m", "pytest", __file__], env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout[-4000:]
