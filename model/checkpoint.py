@@ -1,7 +1,9 @@
 """Checkpoints: all state of a training, in one safetensors file with a checksum."""
 
 import hashlib
+import json
 import logging
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,14 +34,18 @@ def state_of(model: BertPretrainer, optimizer: AdamWeightDecay) -> dict[str, ker
     return {**model.named_weights, **optimizer.variables}
 
 
-def save_checkpoint(model_dir: Path, step: int, state: Variables, keep: int) -> None:
+def save_checkpoint(
+    model_dir: Path, step: int, state: Variables, keep: int, sums: Mapping[str, float] | None = None
+) -> None:
     """Writes `checkpoint-<step>.safetensors`, whole or not at all, then removes all but the `keep` newest.
 
-    Raises InputError when there is no room for it.
+    `sums` are those of a line of metrics.jsonl that is not yet full; `read_sums` gives them back. Raises InputError
+    when there is no room for it; then the older ones are all still there.
     """
-    arrays = {name: np.asarray(variable) for name, variable in state.items()}
     path = model_dir / f"checkpoint-{step}.safetensors"
-    write_bytes(path, save(arrays, metadata={"sha256": _digest(arrays)}))
+    _write(path, state, {"sums": json.dumps(sums or {})})
+    with path.open("rb") as file:
+        os.fsync(file.fileno())  # else a machine that stops here could lose it, and the older ones are gone
     # Newer ones are damaged, or this run would have begun there; it writes them again.
     older = [old for old_step, old in list_checkpoints(model_dir) if old_step < step]
     for old in older[keep - 1 :]:
@@ -48,9 +54,7 @@ def save_checkpoint(model_dir: Path, step: int, state: Variables, keep: int) -> 
 
 def save_best(model_dir: Path, weights: Variables, step: int, loss: float) -> None:
     """Writes `checkpoint-best.safetensors`: the weights alone, with their step and their loss on the held-out part."""
-    arrays = {name: np.asarray(variable) for name, variable in weights.items()}
-    metadata = {"sha256": _digest(arrays), "step": str(step), "loss": repr(loss)}
-    write_bytes(model_dir / BEST, save(arrays, metadata=metadata))
+    _write(model_dir / BEST, weights, {"step": str(step), "loss": repr(loss)})
 
 
 def read_best(model_dir: Path) -> tuple[int, float] | None:
@@ -105,21 +109,36 @@ def restore_newest(model_dir: Path, state: Variables) -> int | None:
     return None
 
 
+def read_sums(model_dir: Path, step: int) -> dict[str, float]:
+    """What `save_checkpoint` was given as `sums`, of a checkpoint that `restore_newest` took."""
+    with safe_open(model_dir / f"checkpoint-{step}.safetensors", framework="numpy") as file:
+        sums: dict[str, float] = json.loads(file.metadata().get("sums", "{}"))
+    return sums
+
+
 def read_checkpoint(path: Path) -> Arrays:
     """The arrays of a checkpoint by name. Raises ValueError when the file is damaged."""
     try:
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            expected = (file.metadata() or {}).get("sha256")
+            metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is damaged ({error})") from error
-    if _digest(arrays) != expected:
+    expected = metadata.pop("sha256", None)
+    if _digest(arrays, metadata) != expected:
         raise ValueError(f"{path} is damaged (its checksum differs)")
     return arrays
 
 
-def _digest(arrays: Arrays) -> str:
+def _write(path: Path, variables: Variables, metadata: dict[str, str]) -> None:
+    arrays = {name: np.asarray(variable) for name, variable in variables.items()}
+    write_bytes(path, save(arrays, metadata={**metadata, "sha256": _digest(arrays, metadata)}))
+
+
+def _digest(arrays: Arrays, metadata: Mapping[str, str]) -> str:
     digest = hashlib.sha256()
+    for name, value in sorted(metadata.items()):
+        digest.update(f"{name} {value}".encode())
     for name, array in sorted(arrays.items()):
         digest.update(f"{name} {array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
