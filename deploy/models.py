@@ -153,7 +153,7 @@ def draw_curve(model_dir: Path) -> str | None:
 
     from model.metrics_log import read_metrics
 
-    rows = read_metrics(model_dir)
+    rows = [row for row in read_metrics(model_dir) if "loss" in row]  # the others are of evaluations
     if len(rows) < 2:
         return None
     steps, losses = (np.array([row[name] for row in rows]) for name in ("step", "loss"))
