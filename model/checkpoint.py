@@ -1,7 +1,6 @@
 """Checkpoints: all state of a training, in one safetensors file with a checksum."""
 
 import hashlib
-import json
 import logging
 import os
 import re
@@ -19,6 +18,7 @@ from pipeline.storage import write_bytes
 from tokenizer.errors import InputError
 
 BEST = "checkpoint-best.safetensors"
+SUMS_PREFIX = "sums/"
 
 Arrays = dict[str, np.ndarray]
 Variables = Mapping[str, keras.Variable]
@@ -43,7 +43,7 @@ def save_checkpoint(
     when there is no room for it; then the older ones are all still there.
     """
     path = model_dir / f"checkpoint-{step}.safetensors"
-    _write(path, state, {"sums": json.dumps(sums or {})})
+    _write(path, {**state, **{SUMS_PREFIX + name: np.float64(value) for name, value in (sums or {}).items()}})
     with path.open("rb") as file:
         os.fsync(file.fileno())  # else a machine that stops here could lose it, and the older ones are gone
     # Newer ones are damaged, or this run would have begun there; it writes them again.
@@ -54,16 +54,15 @@ def save_checkpoint(
 
 def save_best(model_dir: Path, weights: Variables, step: int, loss: float) -> None:
     """Writes `checkpoint-best.safetensors`: the weights alone, with their step and their loss on the held-out part."""
-    _write(model_dir / BEST, weights, {"step": str(step), "loss": repr(loss)})
+    _write(model_dir / BEST, {**weights, "global_step": np.int32(step), "eval_loss": np.float64(loss)})
 
 
 def read_best(model_dir: Path) -> tuple[int, float] | None:
     """Step and loss of the best checkpoint; None when there is none that can be read."""
     try:
         with safe_open(model_dir / BEST, framework="numpy") as file:
-            metadata = file.metadata()
-            return int(metadata["step"]), float(metadata["loss"])
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError):
+            return int(file.get_tensor("global_step")), float(file.get_tensor("eval_loss"))
+    except (SafetensorError, OSError):
         return None
 
 
@@ -112,8 +111,8 @@ def restore_newest(model_dir: Path, state: Variables) -> int | None:
 def read_sums(model_dir: Path, step: int) -> dict[str, float]:
     """What `save_checkpoint` was given as `sums`, of a checkpoint that `restore_newest` took."""
     with safe_open(model_dir / f"checkpoint-{step}.safetensors", framework="numpy") as file:
-        sums: dict[str, float] = json.loads(file.metadata().get("sums", "{}"))
-    return sums
+        names = [name for name in file.keys() if name.startswith(SUMS_PREFIX)]  # noqa: SIM118
+        return {name.removeprefix(SUMS_PREFIX): float(file.get_tensor(name)) for name in names}
 
 
 def read_checkpoint(path: Path) -> Arrays:
@@ -121,24 +120,22 @@ def read_checkpoint(path: Path) -> Arrays:
     try:
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            metadata = file.metadata() or {}
+            expected = (file.metadata() or {}).get("sha256")
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is damaged ({error})") from error
-    expected = metadata.pop("sha256", None)
-    if _digest(arrays, metadata) != expected:
+    if _digest(arrays) != expected:
         raise ValueError(f"{path} is damaged (its checksum differs)")
     return arrays
 
 
-def _write(path: Path, variables: Variables, metadata: dict[str, str]) -> None:
-    arrays = {name: np.asarray(variable) for name, variable in variables.items()}
-    write_bytes(path, save(arrays, metadata={**metadata, "sha256": _digest(arrays, metadata)}))
+def _write(path: Path, values: Mapping[str, keras.Variable | np.generic]) -> None:
+    arrays = {name: np.asarray(value) for name, value in values.items()}
+    # One entry: several would be written in any order, and equal trainings should give equal files.
+    write_bytes(path, save(arrays, metadata={"sha256": _digest(arrays)}))
 
 
-def _digest(arrays: Arrays, metadata: Mapping[str, str]) -> str:
+def _digest(arrays: Arrays) -> str:
     digest = hashlib.sha256()
-    for name, value in sorted(metadata.items()):
-        digest.update(f"{name} {value}".encode())
     for name, array in sorted(arrays.items()):
         digest.update(f"{name} {array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
