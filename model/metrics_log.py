@@ -98,7 +98,8 @@ def draw_training(model_dir: Path) -> None:
                 axes.plot(*zip(*points), ".--" if name.startswith("eval_") else "-", label=name)
         axes.set(xlabel="step", title=title)
         axes.grid(alpha=0.3)
-        axes.legend()
+        if axes.lines:  # none where a training was ended before its first line
+            axes.legend()
     picture = io.BytesIO()
     figure.savefig(picture, dpi=120)
     write_bytes(model_dir / PICTURE, picture.getvalue())

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import keras
 
 from model.bert import BertPretrainer
-from model.checkpoint import list_checkpoints, restore_best, restore_newest
+from model.checkpoint import BEST, list_checkpoints, restore_best, restore_newest
 from model.config import BERT_CONFIG, BertConfig, TrainConfig
 from model.phases import Plan
 from pipeline.schema import MANIFEST, VOCAB
@@ -66,12 +66,13 @@ def open_model_dir(model_dir: Path, training: dict[str, Any], vocab_text: str) -
     something else.
     """
     unfinished = [path for path in model_dir.glob(".*") if _UNFINISHED.fullmatch(path.name)]
-    if list_checkpoints(model_dir):
+    checkpoints = list_checkpoints(model_dir)
+    if checkpoints:
         _require_same(model_dir, read_training(model_dir), training)
     elif model_dir.exists() and not (model_dir / TRAINING).exists() and _has_more_than(unfinished, model_dir):
         raise InputError(f"model_dir {model_dir} holds something else than a training; give a new or an empty folder")
     model_dir.mkdir(parents=True, exist_ok=True)
-    for path in unfinished:
+    for path in [*unfinished, *([] if checkpoints else [model_dir / BEST])]:
         path.unlink(missing_ok=True)
     write_text(model_dir / TRAINING, json.dumps(training, indent=1) + "\n")
     write_text(model_dir / BERT_CONFIG, BertConfig(**training["bert_config"]).to_json())

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -248,17 +248,22 @@ class _Training:
     def _evaluate(self, phase: Phase) -> None:
         """Evaluates; a signal ends that at once, for it may take longer than whoever sent the signal waits."""
 
+        def is_stopped() -> bool:
+            return self.signals.got is not None and self.devices.num_hosts == 1  # several would have to agree on where
+
         def run_eval(features: Batch) -> Losses:
-            if self.signals.got and self.devices.num_hosts == 1:  # several would have to agree where they end
+            if is_stopped():
                 raise _EvaluationStoppedError
             return self.run_eval(features)
 
         batch_size = EVAL_BATCH_SIZE * self.devices.count
-        try:
+        with suppress(_EvaluationStoppedError):
             metrics = evaluate_split(run_eval, phase.info, phase.directory, "eval", batch_size, self.devices)
-        except _EvaluationStoppedError:
-            self.stops = True
-            return
+            self._keep(metrics, phase)
+        self.stops = is_stopped()
+
+    def _keep(self, metrics: dict[str, float], phase: Phase) -> None:
+        """Logs an evaluation, and saves the weights if they are the best."""
         step, loss = self.meter.step, metrics["loss"]
         best_step, best_loss = read_best(self.folder) or (0, math.inf)
         if not phase.first_step < best_step <= phase.last_step:  # its loss is that of other documents, or lengths

@@ -85,7 +85,9 @@ def _train(arguments: list[str], run: Run) -> None:
     def come() -> None:
         os.kill(os.getpid(), run.signal)
 
-    real = {name: getattr(model.train, name) for name in ("train_step", "save_checkpoint", "save_best", "eval_step")}
+    real = {
+        name: getattr(model.train, name) for name in ("train_step", "save_checkpoint", "save_best", "evaluate_split")
+    }
     write_bytes = model.checkpoint.write_bytes
     current = 0
 
@@ -124,18 +126,13 @@ def _train(arguments: list[str], run: Run) -> None:
         if run.at == "best" and run.step <= step:
             come()
 
-    def eval_step(net):
-        step = real["eval_step"](net)
-
-        def run_step(features):
-            if run.at == "evaluating" and current in (0, run.step):  # 0: that of the run before, made up for
-                come()
-            return step(features)
-
-        return run_step
+    def evaluate_split(*arguments):
+        if run.at == "evaluating" and current in (0, run.step):  # 0: that of the run before, made up for
+            come()
+        return real["evaluate_split"](*arguments)
 
     model.checkpoint.write_bytes = write_half
-    for wrapper in (train_step, save_checkpoint, save_best, eval_step):
+    for wrapper in (train_step, save_checkpoint, save_best, evaluate_split):
         setattr(model.train, wrapper.__name__, wrapper)
     if run.at == "after":
         threading.Timer(run.seconds, come).start()

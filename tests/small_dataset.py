@@ -39,7 +39,9 @@ def example(number, rng, max_seq_length=MAX_SEQ_LENGTH):
     return tf.train.Example(features=tf.train.Features(feature=filled)).SerializeToString(deterministic=True)
 
 
-def write_dataset(directory: Path, sizes, split="train", gzip=False, seed=0, max_seq_length=MAX_SEQ_LENGTH) -> DatasetInfo:
+def write_dataset(
+    directory: Path, sizes, split="train", gzip=False, seed=0, max_seq_length=MAX_SEQ_LENGTH
+) -> DatasetInfo:
     """A dataset whose shard (copy, pool) has `sizes[copy][pool]` examples, numbered from 0 within the whole."""
     rng = np.random.default_rng(seed)
     directory.mkdir(exist_ok=True)

@@ -4,11 +4,8 @@ import dataclasses
 import itertools
 import json
 import logging
-import os
 import resource
 import signal
-import subprocess
-import sys
 from contextlib import closing
 
 import numpy as np
@@ -275,11 +272,13 @@ def test_a_training_without_a_checkpoint_may_be_begun_in_another_way(steps, data
     def no_memory():
         raise MemoryError
 
-    steps.in_step = at(1, no_memory)
+    steps.in_step = at(2, no_memory)
     with pytest.raises(InputError, match="give --gradient-accumulation-steps 2, which changes no gradient"):
-        learn(datasets, tmp_path)
+        learn(datasets, tmp_path, eval_every=1)
+    assert read_best(tmp_path) == (1, 1.0)
     steps.in_step = at(2, preempt)
     assert learn(datasets, tmp_path, gradient_accumulation_steps=2) == 2
+    assert read_best(tmp_path) is None  # it was the other training's
     with pytest.raises(InputError, match="holds a training with gradient_accumulation_steps 2, this one has 1"):
         learn(datasets, tmp_path)
 
@@ -316,8 +315,12 @@ def test_other_phases_are_another_training(steps, datasets, tmp_path):
     steps.in_step = at(1, preempt)
     learn(datasets, tmp_path)
     (short, _), (long, _) = datasets
-    for other in ([(short, LAST)], [(short, BORDER - 1), (long, LAST - BORDER + 1)], [(long, BORDER), (short, LAST - BORDER)]):
-        with pytest.raises(InputError, match="holds a training with .*; repeat that one to resume it"):
+    for other in (
+        [(short, LAST)],
+        [(short, BORDER - 1), (long, LAST - BORDER + 1)],
+        [(long, BORDER), (short, LAST - BORDER)],
+    ):
+        with pytest.raises(InputError, match=r"holds a training with .*; repeat that one to resume it"):
             learn(other, tmp_path)
 
 
@@ -355,18 +358,35 @@ def test_phases_of_different_vocabularies_are_refused(steps, datasets, tmp_path)
         learn([datasets[0], (tmp_path / "other", 3)], tmp_path / "model")
 
 
-def test_a_second_signal_acts_as_ever_and_an_ignored_one_is_ignored(steps, datasets, tmp_path):
-    def interrupt_twice():
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)
+@pytest.fixture(params=[signal.SIGINT, signal.SIGTERM])
+def each_signal(request):
+    before = signal.getsignal(request.param)
+    yield request.param
+    signal.signal(request.param, before)
 
-    steps.in_step = at(2, interrupt_twice)
+
+def test_a_second_signal_acts_as_ever(steps, datasets, tmp_path, each_signal):
+    def raise_twice():
+        signal.raise_signal(each_signal)
+        signal.raise_signal(each_signal)
+
+    signal.signal(each_signal, lambda *_: die())
+    steps.in_step = at(2, raise_twice)
+    with pytest.raises(SystemExit):
+        learn(datasets, tmp_path)
+    assert not list_checkpoints(tmp_path)
+    with pytest.raises(SystemExit):  # handlers are put back
+        signal.raise_signal(each_signal)
+
+
+def test_an_ignored_signal_is_ignored(steps, datasets, tmp_path, each_signal):
+    signal.signal(each_signal, signal.SIG_IGN)  # as of Ctrl-C in the background of a script
+    steps.in_step = at(2, lambda: signal.raise_signal(each_signal))
+    assert learn(datasets, tmp_path) == LAST
+
+
+def test_ctrl_c_ends_a_training_after_a_checkpoint(steps, datasets, tmp_path):
+    steps.in_step = at(2, lambda: signal.raise_signal(signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
-        learn(datasets, tmp_path / "twice")
-    assert not list_checkpoints(tmp_path / "twice")
-
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        assert learn(datasets, tmp_path / "ignored") == LAST
-    finally:
-        signal.signal(signal.SIGINT, before)
+        learn(datasets, tmp_path)
+    assert [step for step, _ in list_checkpoints(tmp_path)] == [2]
