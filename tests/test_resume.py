@@ -141,16 +141,13 @@ def trained(shards, corpus_file, small_vocab_file, tmp_path_factory):
     (folder / "bert.json").write_text(json.dumps(WITHOUT_DROPOUT))
     vocab = ["--vocab-file", small_vocab_file, "--max-seq-length", 24, "--max-predictions-per-seq", 4]
     for objective in ("sop", "mlm"):
-        output = ["--output", folder / objective, "--objective", objective, "--whole-word-mask", "--dupe-factor", 2]
+        output = ["--output", folder / f"shards-{objective}", "--objective", objective, "--whole-word-mask", "--dupe-factor", 2]
         maskmill("generate", corpus_file, *vocab, *output)
-    nsp, sop, mlm = shards / "seq24", folder / "sop", folder / "mlm"
+    nsp, sop, mlm = shards / "seq24", folder / "shards-sop", folder / "shards-mlm"
     models = {
-        "static": (nsp, ONE_STEP),
         "nsp": (nsp, [*ONE_STEP, DYNAMIC]),
-        "nsp in parts": (nsp, [*ONE_STEP, DYNAMIC, *IN_PARTS]),
-        "nsp, another seed": (nsp, [*ONE_STEP, DYNAMIC, "--random-seed", 7]),
         "sop": (sop, [*ONE_STEP, DYNAMIC]),
-        "mlm in parts": (mlm, [*ONE_STEP, DYNAMIC, *IN_PARTS]),
+        "mlm, in parts, another seed": (mlm, [*ONE_STEP, DYNAMIC, *IN_PARTS, "--random-seed", 7]),
         "three steps": (nsp, ["--num-train-steps", 3, DYNAMIC]),
         "three steps in parts": (nsp, ["--num-train-steps", 3, DYNAMIC, *IN_PARTS]),
     }
@@ -160,7 +157,7 @@ def trained(shards, corpus_file, small_vocab_file, tmp_path_factory):
         for name, (dataset, arguments) in models.items()
     ]
     ends = run_all("jax", folder / "cache", *(Run([str(word) for word in command]) for command in commands))
-    assert [end.status for end in ends] == [0] * len(ends), ends
+    assert [end.stderr for end in ends if end.status] == []
     return {name: (dataset, folder / name) for name, (dataset, _) in models.items()}
 
 
@@ -168,7 +165,7 @@ def first_loss(model_dir):
     return json.loads((model_dir / "metrics.jsonl").read_text().splitlines()[0])["loss"]
 
 
-@pytest.mark.parametrize("name", ["nsp", "nsp in parts", "nsp, another seed", "sop", "mlm in parts"])
+@pytest.mark.parametrize("name", ["nsp", "sop", "mlm, in parts, another seed"])
 def test_a_training_masks_its_batches_as_remask_does(trained, name):
     from model.dataset import train_batches
     from model.dynamic_masking import MaskingRules, remask
@@ -201,10 +198,6 @@ def test_parts_of_a_dynamically_masked_batch_train_as_the_whole(trained):
         np.testing.assert_allclose(parts[name], whole[name], atol=1e-5, err_msg=name)
     words = "bert/embeddings/word_embeddings"
     assert abs(whole[words] - start[words]).max() > 1e-4
-
-
-def test_static_masks_are_those_of_the_shards(trained):
-    assert first_loss(trained["static"][1]) != pytest.approx(first_loss(trained["nsp"][1]), rel=1e-3)
 
 
 @pytest.mark.parametrize(
