@@ -56,21 +56,21 @@ def train_model(
 
     console = new_console(quiet=not is_first_process())
     infos = [DatasetInfo.load(directory) for directory, _ in datasets]
+    batch_size = train_config.train_batch_size
+    num_train_steps = sum(phase_steps(info, steps, batch_size) for info, (_, steps) in zip(infos, datasets))
     longest = max(infos, key=lambda info: info.max_seq_length)
     config = choose_config(longest, model_dir, bert_config, init_checkpoint)
     name = bert_config or init_checkpoint or "base"
     console.print(f"Training BERT {name} ({config.num_hidden_layers} layers of {config.hidden_size})")
     for info, (directory, steps) in zip(infos, datasets):
-        console.print(describe_phase(info, directory, steps, train_config.train_batch_size))
+        console.print(describe_phase(info, directory, steps, batch_size))
     columns = BarColumn(), TaskProgressColumn(), TextColumn("{task.description}"), TimeRemainingColumn()
     started = last_line = time.monotonic()
-    last: TrainProgress | None = None
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("compiling")
 
         def report(now: "TrainProgress") -> None:
-            nonlocal last, last_line
-            last = now
+            nonlocal last_line
             bar.update(task, total=now.num_train_steps, completed=now.step, description=describe_progress(now))
             if bar.disable and time.monotonic() - last_line >= SECONDS_BETWEEN_LINES:
                 last_line = time.monotonic()
@@ -93,9 +93,9 @@ def train_model(
             )
             raise
     seconds = time.monotonic() - started
-    if last and step < last.num_train_steps:
+    if step < num_train_steps:
         console.print(
-            f"Stopped after step {step:,} of {last.num_train_steps:,}, which is saved in {model_dir}; "
+            f"Stopped after step {step:,} of {num_train_steps:,}, which is saved in {model_dir}; "
             "the same command goes on"
         )
         return
@@ -104,13 +104,18 @@ def train_model(
     console.print(f"Wrote {model_dir}: {step:,} steps, in {seconds:.0f} s; the curve is in training.png")
 
 
+def phase_steps(info: DatasetInfo, steps: int | None, train_batch_size: int) -> int:
+    """The steps of a phase; unless given, one pass."""
+    return steps or math.ceil(info.examples_of("train") / train_batch_size)
+
+
 def describe_phase(info: DatasetInfo, directory: str, steps: int | None, train_batch_size: int) -> str:
     """What a phase trains on, and what becomes of the examples that do not fill a batch."""
     examples = info.examples_of("train")
     whole, rest = divmod(examples, train_batch_size)
     batches = f"{whole + bool(rest):,} batches of {train_batch_size:,}"
     filled = f", the last filled up with {train_batch_size - rest:,} of the next pass" if rest else ""
-    passes = (steps or math.ceil(examples / train_batch_size)) * train_batch_size / examples
+    passes = phase_steps(info, steps, train_batch_size) * train_batch_size / examples
     return f"{directory}: {examples:,} examples of {info.max_seq_length} tokens, {batches}{filled}; {passes:.3g} passes"
 
 
@@ -148,7 +153,7 @@ def draw_curve(model_dir: Path) -> str | None:
 
     from model.metrics_log import read_metrics
 
-    rows = [row for row in read_metrics(model_dir) if "loss" in row]  # others are evaluations
+    rows = [row for row in read_metrics(model_dir) if "loss" in row]  # the others are of evaluations
     if len(rows) < 2:
         return None
     steps, losses = (np.array([row[name] for row in rows]) for name in ("step", "loss"))

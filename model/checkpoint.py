@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from pipeline.storage import write_bytes
 from tokenizer.errors import InputError
 
 BEST = "checkpoint-best.safetensors"
+SUMS_PREFIX = "sums/"
 
 Arrays = dict[str, np.ndarray]
 Variables = Mapping[str, keras.Variable]
@@ -33,14 +35,18 @@ def state_of(model: BertPretrainer, optimizer: AdamWeightDecay) -> dict[str, ker
     return {**model.named_weights, **optimizer.variables}
 
 
-def save_checkpoint(model_dir: Path, step: int, state: Variables, keep: int) -> None:
+def save_checkpoint(
+    model_dir: Path, step: int, state: Variables, keep: int, sums: Mapping[str, float] | None = None
+) -> None:
     """Writes `checkpoint-<step>.safetensors`, whole or not at all, then removes all but the `keep` newest.
 
-    Raises InputError when there is no room for it.
+    `sums` are those of a line of metrics.jsonl that is not yet full; `read_sums` gives them back. Raises InputError
+    when there is no room for it; then the older ones are all still there.
     """
-    arrays = {name: np.asarray(variable) for name, variable in state.items()}
     path = model_dir / f"checkpoint-{step}.safetensors"
-    write_bytes(path, save(arrays, metadata={"sha256": _digest(arrays)}))
+    _write(path, {**state, **{SUMS_PREFIX + name: np.float64(value) for name, value in (sums or {}).items()}})
+    with path.open("rb") as file:
+        os.fsync(file.fileno())  # else a machine that stops here could lose it, and the older ones are gone
     # Newer ones are damaged, or this run would have begun there; it writes them again.
     older = [old for old_step, old in list_checkpoints(model_dir) if old_step < step]
     for old in older[keep - 1 :]:
@@ -49,18 +55,15 @@ def save_checkpoint(model_dir: Path, step: int, state: Variables, keep: int) -> 
 
 def save_best(model_dir: Path, weights: Variables, step: int, loss: float) -> None:
     """Writes `checkpoint-best.safetensors`: the weights alone, with their step and their loss on the held-out part."""
-    arrays = {name: np.asarray(variable) for name, variable in weights.items()}
-    metadata = {"sha256": _digest(arrays), "step": str(step), "loss": repr(loss)}
-    write_bytes(model_dir / BEST, save(arrays, metadata=metadata))
+    _write(model_dir / BEST, {**weights, "global_step": np.int32(step), "eval_loss": np.float64(loss)})
 
 
 def read_best(model_dir: Path) -> tuple[int, float] | None:
     """Step and loss of the best checkpoint; None when there is none that can be read."""
     try:
         with safe_open(model_dir / BEST, framework="numpy") as file:
-            metadata = file.metadata()
-            return int(metadata["step"]), float(metadata["loss"])
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError):
+            return int(file.get_tensor("global_step")), float(file.get_tensor("eval_loss"))
+    except (SafetensorError, OSError):
         return None
 
 
@@ -120,6 +123,13 @@ def read_newest(model_dir: Path) -> tuple[int, Arrays] | None:
     return None
 
 
+def read_sums(model_dir: Path, step: int) -> dict[str, float]:
+    """What `save_checkpoint` was given as `sums`, of a checkpoint that `read_newest` took."""
+    with safe_open(model_dir / f"checkpoint-{step}.safetensors", framework="numpy") as file:
+        names = [name for name in file.keys() if name.startswith(SUMS_PREFIX)]  # noqa: SIM118
+        return {name.removeprefix(SUMS_PREFIX): float(file.get_tensor(name)) for name in names}
+
+
 def read_checkpoint(path: Path) -> Arrays:
     """The arrays of a checkpoint by name. Raises ValueError when the file is damaged."""
     try:
@@ -131,6 +141,12 @@ def read_checkpoint(path: Path) -> Arrays:
     if _digest(arrays) != expected:
         raise ValueError(f"{path} is damaged (its checksum differs)")
     return arrays
+
+
+def _write(path: Path, values: Mapping[str, keras.Variable | np.generic]) -> None:
+    arrays = {name: np.asarray(value) for name, value in values.items()}
+    # One entry: several would be written in any order, and equal trainings should give equal files.
+    write_bytes(path, save(arrays, metadata={"sha256": _digest(arrays)}))
 
 
 def _digest(arrays: Arrays) -> str:

@@ -34,9 +34,9 @@ INDEX = "model.safetensors.index.json"
 
 # Of a folder in Cloud Storage, what is fetched.
 _WANTED = re.compile(r"(bert_)?config\.json|training\.json|vocab\.txt|.*\.safetensors(\.index\.json)?|.*\.ckpt.*")
-# What a checkpoint also holds: the optimizer's state, buffers, and a decoder that is tied to the word embeddings.
+# What a checkpoint also holds: state of the training, buffers, and a decoder that is tied to the word embeddings.
 _NOT_WEIGHTS = re.compile(
-    r"global_step|.*/adam_[mv]|seed_generator_.*|bert\.embeddings\.(position|token_type)_ids"
+    r"global_step|.*/adam_[mv]|sums/.*|eval_loss|seed_generator_.*|bert\.embeddings\.(position|token_type)_ids"
     r"|cls\.predictions\.decoder\.(weight|bias)"
 )
 

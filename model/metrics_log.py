@@ -1,14 +1,20 @@
 """The record of a training: `metrics.jsonl`, TensorBoard events, and `training.png`."""
 
+import errno
+import io
 import json
+import os
+import socket
+import time
 from pathlib import Path
 from typing import Any
 
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from pipeline.storage import write_text
+from pipeline.storage import write_bytes, write_text
+from pipeline.tfrecord import frame_records
+from tokenizer.errors import InputError
 
 METRICS = "metrics.jsonl"
 PICTURE = "training.png"
@@ -24,18 +30,23 @@ class MetricsLog:
         path = model_dir / METRICS
         kept = [row for row in read_metrics(model_dir) if row["step"] <= start_step]
         write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
-        self.file = path.open("a", encoding="utf-8")
-        self.events = EventFileWriter(str(model_dir))
-        self.events.add_event(Event(step=start_step + 1, session_log=SessionLog(status=SessionLog.START)))
+        # Unbuffered: what is written is there for whoever looks, and after whatever ends the process.
+        self.file = path.open("ab", buffering=0)
+        now = time.time()
+        name = f"events.out.tfevents.{now:010.0f}.{socket.gethostname()}.{os.getpid()}"  # as TensorBoard has them
+        self.events = (model_dir / name).open("ab", buffering=0)
+        self._add_event(Event(wall_time=now, file_version="brain.Event:2"))
+        # TensorBoard then forgets what an interrupted run wrote of this step and later ones.
+        start = SessionLog(status=SessionLog.START)
+        self._add_event(Event(wall_time=now, step=start_step + 1, session_log=start))
 
     def write(self, step: int, metrics: dict[str, float], seconds: float) -> None:
-        """Adds a step's metrics by name; `seconds` since 1970."""
+        """Adds a step's metrics by name; `seconds` since 1970. Raises InputError when there is no room for them."""
         if not self.writes:
             return
-        self.file.write(json.dumps({"step": step, **metrics}) + "\n")
-        self.file.flush()
+        _append(self.file, (json.dumps({"step": step, **metrics}) + "\n").encode())
         values = [Summary.Value(tag=name, simple_value=value) for name, value in metrics.items()]
-        self.events.add_event(Event(step=step, wall_time=seconds, summary=Summary(value=values)))
+        self._add_event(Event(step=step, wall_time=seconds, summary=Summary(value=values)))
 
     def close(self) -> None:
         """Closes both files."""
@@ -43,6 +54,19 @@ class MetricsLog:
             return
         self.file.close()
         self.events.close()
+
+    def _add_event(self, event: Event) -> None:
+        _append(self.events, frame_records([event.SerializeToString()]))
+
+
+def _append(file: io.FileIO, data: bytes) -> None:
+    try:
+        if file.write(data) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as error:
+        raise InputError(
+            f"{file.name} cannot be written ({error.strerror}); make room, and give the same command again"
+        ) from error
 
 
 def read_metrics(model_dir: Path) -> list[dict[str, Any]]:
@@ -74,5 +98,8 @@ def draw_training(model_dir: Path) -> None:
                 axes.plot(*zip(*points), ".--" if name.startswith("eval_") else "-", label=name)
         axes.set(xlabel="step", title=title)
         axes.grid(alpha=0.3)
-        axes.legend()
-    figure.savefig(model_dir / PICTURE, dpi=120)
+        if axes.lines:  # none where a training was ended before its first line
+            axes.legend()
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=120)
+    write_bytes(model_dir / PICTURE, picture.getvalue())

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +11,7 @@ from typing import Any, Literal
 import keras
 
 from model.bert import BertPretrainer
-from model.checkpoint import restore_best, restore_newest
+from model.checkpoint import BEST, list_checkpoints, restore_best, restore_newest
 from model.config import BERT_CONFIG, BertConfig, TrainConfig
 from model.phases import Plan
 from pipeline.schema import MANIFEST, VOCAB
@@ -25,6 +26,9 @@ WhichCheckpoint = Literal["newest", "best"]
 _KEYS = {
     "backend", "bert_config", "train_config", "phases", "vocab_sha256", "cased", "init_checkpoint",
 }  # fmt: skip
+
+# What a process leaves that is killed while it writes a file: `pipeline.storage.create_file` names it so.
+_UNFINISHED = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 
 # What may change between two runs of one training: it does not change the weights.
 _FREE = {"eval_every", "save_checkpoints_steps", "keep_checkpoints", "save_summary_steps"}
@@ -57,16 +61,26 @@ def describe_training(
 def open_model_dir(model_dir: Path, training: dict[str, Any], vocab_text: str) -> None:
     """Makes the folder of a new training, or checks that this one is the training it holds.
 
-    Raises InputError when the folder holds another training, or something else.
+    A training that ended before its first checkpoint, as for want of memory, may be begun anew in another way.
+    Removes what a killed process left half-written. Raises InputError when the folder holds another training, or
+    something else.
     """
-    if (model_dir / TRAINING).exists():
+    unfinished = [path for path in model_dir.glob(".*") if _UNFINISHED.fullmatch(path.name)]
+    checkpoints = list_checkpoints(model_dir)
+    if checkpoints:
         _require_same(model_dir, read_training(model_dir), training)
-    elif model_dir.exists() and (not model_dir.is_dir() or any(model_dir.iterdir())):
+    elif model_dir.exists() and not (model_dir / TRAINING).exists() and _has_more_than(unfinished, model_dir):
         raise InputError(f"model_dir {model_dir} holds something else than a training; give a new or an empty folder")
     model_dir.mkdir(parents=True, exist_ok=True)
+    for path in [*unfinished, *([] if checkpoints else [model_dir / BEST])]:
+        path.unlink(missing_ok=True)
     write_text(model_dir / TRAINING, json.dumps(training, indent=1) + "\n")
     write_text(model_dir / BERT_CONFIG, BertConfig(**training["bert_config"]).to_json())
     write_text(model_dir / VOCAB, vocab_text)
+
+
+def _has_more_than(files: list[Path], folder: Path) -> bool:
+    return not folder.is_dir() or not set(folder.iterdir()) <= set(files)
 
 
 def read_training(model_dir: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from model.config import BertConfig, TrainConfig
 from model.dataset import require_examples
+from model.dynamic_masking import MaskingRules
 from model.flops import train_flops
 from model.optimization import Schedule
 from pipeline.schema import DatasetInfo
@@ -21,6 +22,7 @@ class Phase:
     info: DatasetInfo
     first_step: int  # steps done before it
     last_step: int  # steps done after it
+    rules: MaskingRules | None = None  # of --dynamic-masking, where that is wanted
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ class Plan:
             require_examples(info, directory, "train", config.train_batch_size)
             steps = steps or math.ceil(info.examples_of("train") / config.train_batch_size)
             first_step = phases[-1].last_step if phases else 0
-            phases.append(Phase(os.fspath(directory), info, first_step, first_step + steps))
+            rules = MaskingRules.load(info, directory) if config.dynamic_masking else None
+            phases.append(Phase(os.fspath(directory), info, first_step, first_step + steps, rules))
             _require_alike(phases[0], phases[-1])
             if config.eval_every is not None:
                 require_examples(info, directory, "eval")
@@ -68,6 +71,10 @@ class Plan:
     def left_at(self, step: int) -> Iterator[Phase]:
         """The phases with steps to take after `step`."""
         return (phase for phase in self.phases if phase.last_step > step)
+
+    def phase_of(self, step: int) -> Phase:
+        """The phase that a step, counted from 1, is taken in."""
+        return next(phase for phase in self.phases if step <= phase.last_step)
 
     def flops_after(self, step: int, bert: BertConfig, config: TrainConfig) -> float:
         """Floating-point operations that all the steps after `step` need."""

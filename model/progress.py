@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
 from keras import ops
@@ -56,8 +56,12 @@ class Meter:
         log: MetricsLog,
         report: Callable[[TrainProgress], None],
         peak_flops: float,
+        sums: Mapping[str, float] | None = None,
     ):
-        """`step` steps are done already; `peak_flops` floating-point operations a second is what the devices can do."""
+        """`step` steps are done already; `peak_flops` floating-point operations a second is what the devices can do.
+
+        `sums` are those that this had when the checkpoint of that step was written.
+        """
         self.config = config
         self.schedule = schedule
         self.step = step
@@ -65,7 +69,7 @@ class Meter:
         self.report = report
         self.peak_flops = peak_flops
         self.unread: list[Losses] = []
-        self.sums = dict.fromkeys(SUMS, 0.0)  # over the steps since the last line of the log
+        self.sums = {**dict.fromkeys(SUMS, 0.0), **(sums or {})}  # over the steps since the last line of the log
         self.loss_before = math.nan
 
     def begin(self, phase: Phase, flops_after: float, bert: BertConfig) -> None:

@@ -8,26 +8,35 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from model.bert import BertPretrainer
-from model.checkpoint import list_checkpoints, read_best, read_newest, restore, save_best, save_checkpoint, state_of
+from model.checkpoint import (
+    list_checkpoints,
+    read_best,
+    read_newest,
+    read_sums,
+    restore,
+    save_best,
+    save_checkpoint,
+    state_of,
+)  # fmt: skip
 from model.config import BertConfig, TrainConfig
 from model.dataset import name_examples, train_batches
 from model.distribution import Devices, find_devices
-from model.dynamic_masking import MaskingRules, remask
+from model.dynamic_masking import remask
 from model.evaluate import evaluate_split
 from model.flops import measure_peak
 from model.init_checkpoint import initialize, read_init_checkpoint, tokens_of
-from model.metrics_log import MetricsLog, draw_training
+from model.metrics_log import MetricsLog, draw_training, read_metrics
 from model.model_dir import describe_training, open_model_dir
 from model.optimization import AdamWeightDecay
 from model.phases import Phase, Plan
 from model.profiling import Profiler
 from model.progress import LossNotFiniteError, Meter, TrainProgress
-from model.step import Losses, TrainStep, eval_step, train_step
+from model.step import Batch, Losses, TrainStep, eval_step, train_step
 from pipeline.schema import VOCAB
 from pipeline.storage import is_remote, read_bytes, write_text
 from tokenizer.errors import InputError
@@ -110,13 +119,15 @@ def train(
     log = MetricsLog(folder, step, devices.writes)
     with _signals_deferred() as signals, closing(log), devices.watched():
         peak = measure_peak(config.precision) * devices.count
-        meter = Meter(config, schedule, step, log, (hooks or Hooks()).report, peak)
+        sums = read_sums(folder, step) if step else None
+        meter = Meter(config, schedule, step, log, (hooks or Hooks()).report, peak, sums)
         training = _Training(folder, config, plan, model, optimizer, devices, meter, log, hooks or Hooks(), signals)
+        training.catch_up()
         for phase in plan.left_at(step):
-            with closing(Profiler(folder, profile and devices.writes)) as profiler:
-                training.run(phase, profiler)
             if training.stops:
                 break
+            with closing(Profiler(folder, profile and devices.writes)) as profiler:
+                training.run(phase, profiler)
     if devices.writes:
         draw_training(folder)
     if training.stops and signals.got == signal.SIGINT:
@@ -143,10 +154,18 @@ class _Training:
     def __post_init__(self) -> None:
         self.run_eval = eval_step(self.model)
 
+    def catch_up(self) -> None:
+        """Makes up for an evaluation that was due, and that the run before this one did not come to."""
+        step = self.meter.step
+        if self._evaluates_at(step) and not any(
+            row["step"] == step and "eval_loss" in row for row in read_metrics(self.folder)
+        ):
+            self._evaluate(self.plan.phase_of(step))
+
     def run(self, phase: Phase, profiler: Profiler) -> None:
         """Takes the steps of a phase that are left, or those until a signal."""
         config = self.config
-        rules = MaskingRules.load(phase.info, phase.directory) if config.dynamic_masking else None
+        rules = phase.rules
         run_step = train_step(
             self.model,
             self.optimizer,
@@ -171,6 +190,7 @@ class _Training:
                     profiler.step_done(losses["loss"])
                     self._add(losses, phase)
                 self._after_step(run_step, phase)
+        run_step.sync()  # the next phase begins with what this one came to
 
     @contextmanager
     def _memory(self, phase: Phase) -> Iterator[None]:
@@ -206,35 +226,68 @@ class _Training:
             raise InputError(f"{error}; the examples of that batch are in {self.folder / BAD_BATCH}") from error
 
     def _after_step(self, run_step: TrainStep, phase: Phase) -> None:
-        """Evaluates and saves, when it is time."""
+        """Saves and evaluates, when it is time."""
         step, config = self.meter.step, self.config
-        is_last = step == config.num_train_steps
-        evaluates = config.eval_every is not None and (step % config.eval_every == 0 or is_last)
         self.stops = self.devices.any_stops(step, self.signals.got is not None)
-        saves = step % config.save_checkpoints_steps == 0 or is_last or self.stops
+        saves = step % config.save_checkpoints_steps == 0 or step == config.num_train_steps or self.stops
+        evaluates = self._evaluates_at(step)
         if not (evaluates or saves):
             return
         self._add(None, phase)  # stops at a loss that is not finite, before what it did to the weights is kept
         began = time.monotonic()
         run_step.sync()
-        if evaluates:
-            self._evaluate(phase)
         if saves:
-            with self.devices.together():
-                if self.devices.writes:
-                    save_checkpoint(self.folder, step, state_of(self.model, self.optimizer), config.keep_checkpoints)
-                    self.hooks.saved()
+            self._save()
+        if evaluates and not self.stops:
+            self._evaluate(phase)
+            if self.stops and not saves:
+                self._save()
         self.meter.leave_out(time.monotonic() - began)
 
-    def _evaluate(self, phase: Phase) -> None:
-        batch_size = EVAL_BATCH_SIZE * self.devices.count
-        metrics = evaluate_split(self.run_eval, phase.info, phase.directory, "eval", batch_size, self.devices)
-        self.log.write(self.meter.step, {f"eval_{name}": value for name, value in metrics.items()}, time.time())
-        self.hooks.evaluated(self.meter.step, metrics)
+    def _evaluates_at(self, step: int) -> bool:
+        every = self.config.eval_every
+        return every is not None and step > 0 and (step % every == 0 or step == self.config.num_train_steps)
+
+    def _save(self) -> None:
         with self.devices.together():
-            best = read_best(self.folder)
-            if self.devices.writes and metrics["loss"] < (best[1] if best else math.inf):
-                save_best(self.folder, self.model.named_weights, self.meter.step, metrics["loss"])
+            if self.devices.writes:
+                state = state_of(self.model, self.optimizer)
+                save_checkpoint(self.folder, self.meter.step, state, self.config.keep_checkpoints, self.meter.sums)
+                self.hooks.saved()
+
+    def _evaluate(self, phase: Phase) -> None:
+        """Evaluates; a signal ends that at once, for it may take longer than whoever sent the signal waits."""
+
+        def is_stopped() -> bool:
+            return self.signals.got is not None and self.devices.num_hosts == 1  # several would have to agree on where
+
+        def run_eval(features: Batch) -> Losses:
+            if is_stopped():
+                raise _EvaluationStoppedError
+            return self.run_eval(features)
+
+        batch_size = EVAL_BATCH_SIZE * self.devices.count
+        with suppress(_EvaluationStoppedError):
+            metrics = evaluate_split(run_eval, phase.info, phase.directory, "eval", batch_size, self.devices)
+            with self.devices.together():
+                self._keep(metrics, phase)
+        self.stops = is_stopped()
+
+    def _keep(self, metrics: dict[str, float], phase: Phase) -> None:
+        """Logs an evaluation, and saves the weights if they are the best."""
+        step, loss = self.meter.step, metrics["loss"]
+        best_step, best_loss = read_best(self.folder) or (0, math.inf)
+        if not phase.first_step < best_step <= phase.last_step:  # its loss is that of other documents, or lengths
+            best_loss = math.inf
+        if self.devices.writes and loss < best_loss:
+            save_best(self.folder, self.model.named_weights, step, loss)
+        # After the best checkpoint: the evaluation is made again after an end in between, until it is logged.
+        self.log.write(step, {f"eval_{name}": value for name, value in metrics.items()}, time.time())
+        self.hooks.evaluated(step, metrics)
+
+
+class _EvaluationStoppedError(Exception):
+    """A signal came while a model was evaluated."""
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -264,15 +317,18 @@ def _signals_deferred() -> Iterator[_Signals]:
     if threading.current_thread() is not threading.main_thread():  # where no signal ever arrives
         yield signals
         return
-    deferred = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    # One that is ignored, as in the background of a script, stays so.
+    deferred = [number for number, handler in before.items() if handler not in (signal.SIG_IGN, None)]
 
     def note(number: int, _frame: object) -> None:
         signals.got = signal.Signals(number)
         signal.signal(number, before[signals.got])
 
-    before = {number: signal.signal(number, note) for number in deferred}
+    for number in deferred:
+        signal.signal(number, note)
     try:
         yield signals
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number in deferred:
+            signal.signal(number, before[number])

@@ -15,9 +15,9 @@ VOCAB_TEXT = "".join(
 )
 
 
-def example(number, rng):
+def example(number, rng, max_seq_length=MAX_SEQ_LENGTH):
     """A random instance; input_ids[1] tells its number."""
-    length = int(rng.integers(8, MAX_SEQ_LENGTH + 1))
+    length = int(rng.integers(8, max_seq_length + 1))
     ids = [2, number, *rng.integers(5, VOCAB_SIZE, length - 3), 3]
     positions = sorted(rng.choice(np.arange(2, length - 1), rng.integers(1, 4), replace=False))
     values = {
@@ -30,7 +30,7 @@ def example(number, rng):
         "next_sentence_labels": [int(rng.integers(2))],
     }
     filled = {}
-    for feature in features(MAX_SEQ_LENGTH, MAX_PREDICTIONS_PER_SEQ):
+    for feature in features(max_seq_length, MAX_PREDICTIONS_PER_SEQ):
         padded = [*values[feature.name], *[0] * (feature.length - len(values[feature.name]))]
         if feature.dtype == "int64":
             filled[feature.name] = tf.train.Feature(int64_list=tf.train.Int64List(value=padded))
@@ -39,7 +39,9 @@ def example(number, rng):
     return tf.train.Example(features=tf.train.Features(feature=filled)).SerializeToString(deterministic=True)
 
 
-def write_dataset(directory: Path, sizes, split="train", gzip=False, seed=0) -> DatasetInfo:
+def write_dataset(
+    directory: Path, sizes, split="train", gzip=False, seed=0, max_seq_length=MAX_SEQ_LENGTH
+) -> DatasetInfo:
     """A dataset whose shard (copy, pool) has `sizes[copy][pool]` examples, numbered from 0 within the whole."""
     rng = np.random.default_rng(seed)
     directory.mkdir(exist_ok=True)
@@ -49,7 +51,7 @@ def write_dataset(directory: Path, sizes, split="train", gzip=False, seed=0) -> 
             path = directory / f"{split}-{copy}-{pool}.tfrecord{'.gz' if gzip else ''}"
             with tf.io.TFRecordWriter(str(path), "GZIP" if gzip else "") as writer:
                 for _ in range(examples):
-                    writer.write(example(number, rng))
+                    writer.write(example(number, rng, max_seq_length))
                     number += 1
             content = path.read_bytes()
             digest = hashlib.sha256(content).hexdigest()
@@ -57,7 +59,7 @@ def write_dataset(directory: Path, sizes, split="train", gzip=False, seed=0) -> 
     (directory / VOCAB).write_text(VOCAB_TEXT)
     info = DatasetInfo(
         config={
-            "max_seq_length": MAX_SEQ_LENGTH,
+            "max_seq_length": max_seq_length,
             "max_predictions_per_seq": MAX_PREDICTIONS_PER_SEQ,
             "masked_lm_prob": 0.15,
             "whole_word_mask": False,
