@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,9 +18,10 @@ from model.config import BertConfig, TrainConfig
 from model.dataset import name_examples, train_batches
 from model.distribution import Devices, find_devices
 from model.dynamic_masking import MaskingRules, remask
-from model.evaluate import evaluate_split
+from model.evaluate import EVAL_BATCH_SIZE, evaluate_split
 from model.flops import measure_peak
 from model.init_checkpoint import initialize, read_init_checkpoint, tokens_of
+from model.memory import want_of_memory
 from model.metrics_log import MetricsLog, draw_training
 from model.model_dir import describe_training, open_model_dir
 from model.optimization import AdamWeightDecay
@@ -33,7 +34,6 @@ from pipeline.storage import is_remote, read_bytes, write_text
 from tokenizer.errors import InputError
 
 BAD_BATCH = "bad_batch.json"
-EVAL_BATCH_SIZE = 64
 
 Datasets = str | os.PathLike[str] | Sequence[tuple[str | os.PathLike[str], int | None]]
 
@@ -45,7 +45,7 @@ class Hooks:
     """Who wants to hear of a training while it goes on."""
 
     report: Callable[[TrainProgress], None] = lambda progress: None  # about once a second
-    evaluated: Callable[[int, dict[str, float]], None] = lambda step, metrics: None
+    evaluated: Callable[[int, dict[str, float], bool], None] = lambda step, metrics, is_best: None
     saved: Callable[[], None] = lambda: None  # after each checkpoint
 
 
@@ -105,7 +105,8 @@ def train(
         meter = Meter(config, schedule, step, log, (hooks or Hooks()).report, peak)
         training = _Training(folder, config, plan, model, optimizer, devices, meter, log, hooks or Hooks(), signals)
         for phase in plan.left_at(step):
-            with closing(Profiler(folder, profile and devices.writes)) as profiler:
+            steps = phase.last_step - meter.step
+            with closing(Profiler(folder, profile and devices.writes, steps)) as profiler:
                 training.run(phase, profiler)
             if training.stops:
                 break
@@ -159,25 +160,20 @@ class _Training:
         with closing(batches):
             while self.meter.step < phase.last_step and not self.stops:
                 with self._memory(phase):
+                    profiler.step_begins()
                     losses = run_step(self.devices.place(next(batches)))
                     profiler.step_done(losses["loss"])
                     self._add(losses, phase)
                 self._after_step(run_step, phase)
 
-    @contextmanager
-    def _memory(self, phase: Phase) -> Iterator[None]:
+    def _memory(self, phase: Phase) -> AbstractContextManager[None]:
         """Within it, a want of memory comes as a sentence that tells the way out."""
-        try:
-            yield
-        except Exception as error:
-            if not _is_out_of_memory(error):
-                raise
-            more_parts = 2 * self.config.gradient_accumulation_steps
-            raise InputError(
-                f"a step on {self.config.train_batch_size} sequences of {phase.info.max_seq_length} tokens does not "
-                f"fit into memory; give --gradient-accumulation-steps {more_parts}, which changes no gradient, or a "
-                "smaller --train-batch-size"
-            ) from error
+        config = self.config
+        return want_of_memory(
+            f"a step on {config.train_batch_size:,} sequences of {phase.info.max_seq_length} tokens",
+            f"--gradient-accumulation-steps {2 * config.gradient_accumulation_steps}, which changes no gradient, or a "
+            "smaller --train-batch-size",
+        )
 
     def _add(self, losses: Losses | None, phase: Phase) -> None:
         """Tells the meter of a step, or has it read what it was told; tells of a batch whose loss is not finite."""
@@ -220,16 +216,11 @@ class _Training:
         batch_size = EVAL_BATCH_SIZE * self.devices.count
         metrics = evaluate_split(self.run_eval, phase.info, phase.directory, "eval", batch_size, self.devices)
         self.log.write(self.meter.step, {f"eval_{name}": value for name, value in metrics.items()}, time.time())
-        self.hooks.evaluated(self.meter.step, metrics)
         best = read_best(self.folder)
-        if self.devices.writes and metrics["loss"] < (best[1] if best else math.inf):
+        is_best = metrics["loss"] < (best[1] if best else math.inf)
+        if is_best and self.devices.writes:
             save_best(self.folder, self.model.named_weights, self.meter.step, metrics["loss"])
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or any(
-        name in f"{type(error).__name__}: {error}" for name in ("ResourceExhausted", "RESOURCE_EXHAUSTED")
-    )
+        self.hooks.evaluated(self.meter.step, metrics, is_best)
 
 
 def _absolute(path: str) -> str:
