@@ -110,7 +110,9 @@ def train_model(
     if curve:
         console.print(curve)
     if profile:
-        console.print(f"The trace is in {os.path.join(model_dir, PROFILE)}; see it with: tensorboard --logdir {model_dir}")
+        console.print(
+            f"The trace is in {os.path.join(model_dir, PROFILE)}; see it with: tensorboard --logdir {model_dir}"
+        )
     console.print(f"Wrote {model_dir}: {step:,} steps, in {seconds:.0f} s; the curve is in training.png")
 
 
@@ -152,11 +154,12 @@ def describe_want_of_memory(config: BertConfig, train_config: TrainConfig, longe
     from model.memory import step_bytes
 
     needed = step_bytes(config, train_config, longest.max_seq_length, longest.max_predictions_per_seq)
-    if needed < machine_memory() or not is_on_cpu():
+    memory = machine_memory()
+    if needed < memory or not is_on_cpu():
         return None
     return (
-        f"A step needs {needed / 1e9:,.0f} GB of memory or more, this machine has {machine_memory() / 1e9:,.0f} GB: the "
-        "system may kill this process. Give more --gradient-accumulation-steps, a smaller --train-batch-size, or "
+        f"A step needs {needed / 1e9:,.0f} GB of memory or more, this machine has {memory / 1e9:,.0f} GB: the system "
+        "may kill this process. Give more --gradient-accumulation-steps, a smaller --train-batch-size, or "
         "--precision bfloat16."
     )
 

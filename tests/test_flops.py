@@ -46,10 +46,8 @@ for config, seq, predictions in json.loads(sys.argv[1]):
     counts.append([sum(map(operations, products(one.jaxpr))) / batch for one in traced])
 print(json.dumps(counts))
 """
-SHAPES = [
-    ({"vocab_size": 90, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}, 16, 3),
-    ({"vocab_size": 70, "hidden_size": 12, "num_hidden_layers": 3, "num_attention_heads": 3, "intermediate_size": 20}, 9, 5),
-]  # fmt: skip
+NAMES = "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"
+SHAPES = [(dict(zip(NAMES, (90, 8, 1, 2, 24))), 16, 3), (dict(zip(NAMES, (70, 12, 3, 3, 20))), 9, 5)]
 
 
 @pytest.fixture(scope="module")

@@ -126,8 +126,9 @@ def test_a_trace_is_written_and_where_it_is_is_told(watched):
 @pytest.mark.parametrize("objective", ["mlm", "sop"])
 def test_other_objectives_are_trained_and_evaluated(folder, tmp_path, corpus_file, small_vocab_file, objective):
     run(
-        "generate", corpus_file, "--vocab-file", small_vocab_file, "--output", tmp_path / "shards", "--objective", objective,
-        "--max-seq-length", 32, "--max-predictions-per-seq", 5, "--eval-fraction", 0.2, "--dupe-factor", 1,
+        "generate", corpus_file, "--vocab-file", small_vocab_file, "--output", tmp_path / "shards",
+        "--objective", objective, "--max-seq-length", 32, "--max-predictions-per-seq", 5, "--eval-fraction", 0.2,
+        "--dupe-factor", 1,
     )  # fmt: skip
     model = ["--model-dir", tmp_path / "model"]
     command = ["train", tmp_path / "shards", *model, "--bert-config", folder / "bert.json"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import ops
-from small_dataset import VOCAB_SIZE, write_dataset
+from small_dataset import VOCAB_SIZE, write_both_splits, write_dataset
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from model.checkpoint import read_checkpoint
@@ -234,8 +234,7 @@ def test_fewer_examples_than_a_batch_are_refused(tmp_path):
 def both_dir(tmp_path_factory):
     """A dataset with both splits."""
     directory = tmp_path_factory.mktemp("both")
-    infos = [write_dataset(directory, [[30]]), write_dataset(directory, [[70]], split="eval", seed=1)]
-    dataclasses.replace(infos[0], shards=infos[0].shards + infos[1].shards).save(directory)
+    write_both_splits(directory, [[30]], [[70]])
     return directory
 
 
@@ -244,8 +243,8 @@ def evaluated(request, both_dir, tmp_path_factory):
     """A training that evaluates after steps 3, 6, 9 and 10, and gets worse on the way; and what it told of that."""
     model_dir = tmp_path_factory.mktemp("evaluated") / "model"
     config = dataclasses.replace(
-        TRAIN_CONFIG, eval_every=3, save_checkpoints_steps=3, keep_checkpoints=9, learning_rate=0.1, save_summary_steps=5,
-        precision=request.param,
+        TRAIN_CONFIG, eval_every=3, save_checkpoints_steps=3, keep_checkpoints=9, save_summary_steps=5,
+        learning_rate=0.1, precision=request.param,
     )  # fmt: skip
     told = []
     train(both_dir, model_dir, BERT_CONFIG, config, Hooks(evaluated=lambda *arguments: told.append(arguments)))
