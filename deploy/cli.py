@@ -387,12 +387,7 @@ def train(
     """Train a BERT on a dataset; the same command again goes on from the last checkpoint."""
     from deploy.models import choose_backend, train_model
 
-    if (dataset is None) == (not phases):
-        raise click.UsageError("expected a DATASET, or --phase DIR:STEPS once or more")
-    if phases and config["num_train_steps"] is not None:
-        raise click.UsageError(
-            "--num-train-steps is given beside --phase DIR:STEPS, which says the steps of each phase"
-        )
+    datasets = choose_datasets(dataset, phases, config["num_train_steps"])
     if distributed and backend != "jax":
         raise click.UsageError("--distributed is given with --backend tensorflow; expected --backend jax")
 
@@ -400,11 +395,23 @@ def train(
         raise click.UsageError("--resize-embeddings is given without --init-checkpoint, whose embeddings it resizes")
     with wrong_usage():
         train_config = TrainConfig(**config)
-    datasets = [(dataset, train_config.num_train_steps)] if dataset else list(map(parse_phase, phases))
     for directory, _ in datasets:
         DatasetInfo.load(directory)  # before the seconds that Keras takes
     choose_backend(backend, distributed)
     train_model(datasets, model_dir, bert_config, train_config, init_checkpoint, resize_embeddings, profile)
+
+
+def choose_datasets(
+    dataset: str | None, phases: tuple[str, ...], num_train_steps: int | None
+) -> list[tuple[str, int | None]]:
+    """The folders to train on, each with its steps. Raises UsageError unless there is either DATASET or --phase."""
+    if (dataset is None) == (not phases):
+        raise click.UsageError("expected a DATASET, or --phase DIR:STEPS once or more")
+    if phases and num_train_steps is not None:
+        raise click.UsageError(
+            "--num-train-steps is given beside --phase DIR:STEPS, which says the steps of each phase"
+        )
+    return [(dataset, num_train_steps)] if dataset else list(map(parse_phase, phases))
 
 
 def parse_phase(phase: str) -> tuple[str, int | None]:

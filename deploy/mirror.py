@@ -60,8 +60,9 @@ class Mirror:
         self._sent = self._states()
 
     def _states(self) -> dict[str, tuple[int, int]]:
-        files = (entry for entry in os.scandir(self.local) if entry.is_file() and not entry.name.startswith("."))
-        return {entry.name: (entry.stat().st_size, entry.stat().st_mtime_ns) for entry in files}
+        paths = (path for path in self.local.rglob("[!.]*") if path.is_file())  # a trace lies in folders
+        stats = ((path.relative_to(self.local).as_posix(), path.stat()) for path in paths)
+        return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in stats}
 
 
 @contextmanager

@@ -4,15 +4,20 @@ import math
 import os
 import shutil
 import time
+from collections.abc import Iterable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.console import RenderableType
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 from deploy.local import hold_back_stderr
+from deploy.memory import machine_memory
 from deploy.mirror import mirror
 from deploy.show import new_console
 from model.config import BERT_CONFIG, BertConfig, TrainConfig
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
     from model.progress import TrainProgress
 
 SECONDS_BETWEEN_LINES = 15  # where there is no terminal to draw a bar on
+WIDE = 120  # columns of a terminal on which nothing needs to be shortened
 
 
 def choose_backend(backend: str, distributed: bool = False) -> None:
@@ -52,6 +58,7 @@ def train_model(
 ) -> None:
     """Trains with a bar, or with a line now and then where there is no terminal; then draws the curve of the loss."""
     from model.distribution import is_first_process, leaving_alone
+    from model.profiling import PROFILE
     from model.train import Hooks, Start, train
 
     console = new_console(quiet=not is_first_process())
@@ -64,22 +71,23 @@ def train_model(
     console.print(f"Training BERT {name} ({config.num_hidden_layers} layers of {config.hidden_size})")
     for info, (directory, steps) in zip(infos, datasets):
         console.print(describe_phase(info, directory, steps, batch_size))
-    columns = BarColumn(), TaskProgressColumn(), TextColumn("{task.description}"), TimeRemainingColumn()
+    if warning := describe_want_of_memory(config, train_config, longest):
+        console.print(warning, style="yellow")
     started = last_line = time.monotonic()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with TrainingBar(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("compiling")
 
         def report(now: "TrainProgress") -> None:
             nonlocal last_line
-            bar.update(task, total=now.num_train_steps, completed=now.step, description=describe_progress(now))
+            bar.numbers = describe_progress(now, is_short=console.width < WIDE)
+            bar.update(task, total=now.num_train_steps, completed=now.step, description=describe_steps(now))
             if bar.disable and time.monotonic() - last_line >= SECONDS_BETWEEN_LINES:
                 last_line = time.monotonic()
-                left = f"{now.seconds_left / 60:.0f} min left"
-                console.print(f"step {now.step:,} of {now.num_train_steps:,}: {describe_progress(now)}, {left}")
+                console.print(f"{describe_steps(now)}: {describe_progress(now)}")
 
-        def tell_evaluation(step: int, metrics: dict[str, float]) -> None:
-            values = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-            console.print(f"step {step:,}, held-out documents: {values}")
+        def tell_evaluation(step: int, metrics: dict[str, float], is_best: bool) -> None:
+            values = ", ".join(f"{name} {value:,.4f}" for name, value in metrics.items())
+            console.print(f"step {step:,}, held-out documents: {values}{' (the best so far)' if is_best else ''}")
 
         start = Start(init_checkpoint, resize_embeddings) if init_checkpoint else None
         try:
@@ -101,6 +109,10 @@ def train_model(
         return
     if curve:
         console.print(curve)
+    if profile:
+        console.print(
+            f"The trace is in {os.path.join(model_dir, PROFILE)}; see it with: tensorboard --logdir {model_dir}"
+        )
     console.print(f"Wrote {model_dir}: {step:,} steps, in {seconds:.0f} s; the curve is in training.png")
 
 
@@ -138,13 +150,60 @@ def choose_config(
     return replace(config, vocab_size=info.vocab_size, max_position_embeddings=positions)
 
 
-def describe_progress(now: "TrainProgress") -> str:
-    """Loss, accuracies and speed in a line."""
-    pairs = f"next_sentence_accuracy {now.next_sentence_accuracy:.3f}, " if now.next_sentence_loss else ""
+def describe_want_of_memory(config: BertConfig, train_config: TrainConfig, longest: DatasetInfo) -> str | None:
+    """What to say where a step cannot fit into the memory of this machine; None where it may, or a device has its own.
+
+    Said beforehand: Linux promises more memory than there is, then kills the process without a word.
+    """
+    from model.flops import is_on_cpu
+    from model.memory import step_bytes
+
+    needed = step_bytes(config, train_config, longest.max_seq_length, longest.max_predictions_per_seq)
+    memory = machine_memory()
+    if needed < memory or not is_on_cpu():
+        return None
     return (
-        f"loss {now.loss:.3f}, masked_lm_accuracy {now.masked_lm_accuracy:.3f}, {pairs}"
-        f"{now.sequences_per_second:,.4g} sequences/s, {now.tokens_per_second:,.0f} tokens/s, MFU {now.mfu:.0%}"
+        f"A step needs {needed / 1e9:,.0f} GB of memory or more, this machine has {memory / 1e9:,.0f} GB: the system "
+        "may kill this process. Give more --gradient-accumulation-steps, a smaller --train-batch-size, or "
+        "--precision bfloat16."
     )
+
+
+class TrainingBar(Progress):
+    """A bar with the steps and the time left, and below it a line of numbers; never wider than the terminal."""
+
+    numbers = ""
+
+    @classmethod
+    def get_default_columns(cls) -> tuple[BarColumn, TaskProgressColumn, TextColumn]:
+        """What is in the first line."""
+        return BarColumn(bar_width=20), TaskProgressColumn(), TextColumn("{task.description}")
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Both lines."""
+        yield self.make_tasks_table(self.tasks)
+        if self.numbers:
+            yield Text(self.numbers, no_wrap=True, overflow="ellipsis")
+
+
+def describe_steps(now: "TrainProgress") -> str:
+    """The steps that are done, and the time that the others take."""
+    left = f", {timedelta(seconds=round(now.seconds_left))} left" if now.sequences_per_second else ""
+    return f"step {now.step:,} of {now.num_train_steps:,}{left}"
+
+
+def describe_progress(now: "TrainProgress", is_short: bool = False) -> str:
+    """Loss, accuracies and speed in a line; in short one of less than 80 characters."""
+    masked_lm, next_sentence, sequences = (
+        ("MLM", "NSP", "seq/s") if is_short else ("masked_lm_accuracy", "next_sentence_accuracy", "sequences/s")
+    )
+    said = [f"loss {now.loss:.3f}", f"{masked_lm} {now.masked_lm_accuracy:.3f}"]
+    if now.has_pairs:
+        said.append(f"{next_sentence} {now.next_sentence_accuracy:.3f}")
+    if now.sequences_per_second:
+        speed = f"{now.sequences_per_second:,.{0 if now.sequences_per_second >= 100 else 1}f}"
+        said += [f"{speed} {sequences}", f"{now.tokens_per_second:,.0f} tokens/s", f"MFU {now.mfu:.0%}"]
+    return ", ".join(said)
 
 
 def draw_curve(model_dir: Path) -> str | None:

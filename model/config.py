@@ -116,6 +116,22 @@ class BertConfig:
             known["hidden_act"] = "gelu"
         return cls(**known)
 
+    @property
+    def num_weights(self) -> int:
+        """How many numbers the model has, both heads included.
+
+        >>> BertConfig(vocab_size=30522).num_weights
+        110106428
+        """
+        hidden, intermediate = self.hidden_size, self.intermediate_size
+        norm = 2 * hidden
+        embeddings = (self.vocab_size + self.max_position_embeddings + self.type_vocab_size) * hidden + norm
+        attention = 4 * (hidden * hidden + hidden) + norm
+        feed_forward = 2 * hidden * intermediate + intermediate + hidden + norm
+        pooler = hidden * hidden + hidden
+        heads = hidden * hidden + hidden + norm + self.vocab_size + 2 * hidden + 2
+        return embeddings + self.num_hidden_layers * (attention + feed_forward) + pooler + heads
+
     def to_json(self) -> str:
         """The text of a `bert_config.json` that Google's code reads too."""
         return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"

@@ -11,6 +11,7 @@ from pathlib import Path
 from model.dataset import eval_batches, require_examples
 from model.distribution import ONE_DEVICE, Devices
 from model.heads import SUMS, metrics_of
+from model.memory import want_of_memory
 from model.model_dir import WhichCheckpoint, load_model, read_training
 from model.phases import check_fits
 from model.step import Batch, Losses, eval_step
@@ -19,13 +20,14 @@ from pipeline.storage import write_text
 from tokenizer.errors import InputError
 
 EVAL_RESULTS = "eval_results.txt"
+EVAL_BATCH_SIZE = 64  # on each device
 
 
 def evaluate(
     dataset_dir: str | os.PathLike[str],
     model_dir: str | os.PathLike[str],
     split: Split = "eval",
-    eval_batch_size: int = 32,
+    eval_batch_size: int = EVAL_BATCH_SIZE,
     checkpoint: WhichCheckpoint = "newest",
 ) -> dict[str, float]:
     """Evaluates a checkpoint -> Google's metrics and `perplexity` by name, also in `eval_results.txt` in `model_dir`.
@@ -46,10 +48,12 @@ def evaluate(
             f"{dataset_dir} has cased={info.config['cased']}, {model_dir} was trained with cased={training['cased']}; "
             "generate the dataset as the model's was"
         )
-    model, global_step = load_model(model_dir, checkpoint)
+    # Computed as the training computed it, so that both come to the same numbers.
+    model, global_step = load_model(model_dir, checkpoint, training["train_config"].get("precision", "float32"))
     check_fits(info, dataset_dir, model.config)
     replace(info, shards=tuple(info.shards_of(split))).check_files(dataset_dir)
-    metrics = evaluate_split(eval_step(model), info, dataset_dir, split, eval_batch_size)
+    with want_of_memory(f"a batch of {eval_batch_size:,} sequences", "a smaller --eval-batch-size"):
+        metrics = evaluate_split(eval_step(model), info, dataset_dir, split, eval_batch_size)
     results = {**metrics, "global_step": global_step}
     lines = [f"{name} = {value}\n" for name, value in sorted(results.items())]
     write_text(Path(model_dir) / EVAL_RESULTS, "".join(lines))

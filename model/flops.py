@@ -31,10 +31,14 @@ def train_flops(config: BertConfig, max_seq_length: int, max_predictions_per_seq
     return 3.0 * ((config.num_hidden_layers - 1) * layer(seq) + layer(places) + heads)
 
 
+def is_on_cpu() -> bool:
+    """Whether a step runs on processors, in the memory of the machine, for want of a GPU or TPU."""
+    return bool(keras.distribution.list_devices()[0].startswith("cpu"))
+
+
 def measure_peak(compute_dtype: ComputeDtype) -> float:
     """Floating-point operations a second of a large matrix product on one device, the best of a few tries."""
-    on_cpu = keras.distribution.list_devices()[0].startswith("cpu")
-    size = _SIZE_ON_CPU if on_cpu else _SIZE_ELSEWHERE
+    size = _SIZE_ON_CPU if is_on_cpu() else _SIZE_ELSEWHERE
     a = ops.cast(np.random.default_rng(0).random((size, size), np.float32), compute_dtype)
 
     def seconds() -> float:

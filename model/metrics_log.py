@@ -93,7 +93,7 @@ def draw_training(model_dir: Path) -> None:
     }
     for axes, (title, names) in zip(figure.subplots(1, 2), panels.items()):
         for name in (*names, *(f"eval_{name}" for name in names)):
-            points = [(row["step"], row[name]) for row in rows if row.get(name)]  # 0: no pairs
+            points = [(row["step"], row[name]) for row in rows if name in row]
             if points:
                 axes.plot(*zip(*points), ".--" if name.startswith("eval_") else "-", label=name)
         axes.set(xlabel="step", title=title)

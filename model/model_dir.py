@@ -12,7 +12,7 @@ import keras
 
 from model.bert import BertPretrainer
 from model.checkpoint import BEST, list_checkpoints, restore_best, restore_newest
-from model.config import BERT_CONFIG, BertConfig, TrainConfig
+from model.config import BERT_CONFIG, BertConfig, ComputeDtype, TrainConfig
 from model.phases import Plan
 from pipeline.schema import MANIFEST, VOCAB
 from pipeline.storage import read_bytes, write_text
@@ -97,14 +97,16 @@ def read_training(model_dir: Path) -> dict[str, Any]:
     return training
 
 
-def load_model(model_dir: str | os.PathLike[str], checkpoint: WhichCheckpoint = "newest") -> tuple[BertPretrainer, int]:
+def load_model(
+    model_dir: str | os.PathLike[str], checkpoint: WhichCheckpoint = "newest", compute_dtype: ComputeDtype = "float32"
+) -> tuple[BertPretrainer, int]:
     """The model in a folder, and the number of steps it was trained for.
 
     With its newest undamaged weights, or with those that did best on the held-out documents. Its `config` says its
     shape. Raises InputError when the folder holds no model or no such checkpoint.
     """
     folder = Path(model_dir)
-    model = BertPretrainer(BertConfig(**read_training(folder)["bert_config"]))
+    model = BertPretrainer(BertConfig(**read_training(folder)["bert_config"]), compute_dtype=compute_dtype)
     if checkpoint == "best":
         return model, restore_best(folder, model.named_weights)
     step = restore_newest(folder, model.named_weights)

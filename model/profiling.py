@@ -7,25 +7,33 @@ import keras
 from model.randomness import Tensor
 
 PROFILE = "profile"
-FIRST_STEP, LAST_STEP = 3, 6  # of this run: the first ones compile and warm up
+WARM_UP_STEPS, TRACED_STEPS = 3, 3  # the first ones compile
 
 
 class Profiler:
-    """Traces steps FIRST_STEP + 1 to LAST_STEP of a run into `profile` in the model folder, when wanted."""
+    """Traces TRACED_STEPS steps, after WARM_UP_STEPS, into `profile` in the model folder, when wanted.
 
-    def __init__(self, model_dir: Path, is_wanted: bool):
+    With fewer `steps` to take than that, it warms up for fewer, then traces fewer.
+    """
+
+    def __init__(self, model_dir: Path, is_wanted: bool, steps: int):
         self.folder = str(model_dir / PROFILE)
-        self.steps = 0 if is_wanted else LAST_STEP
+        self.first = max(0, min(WARM_UP_STEPS, steps - TRACED_STEPS))  # steps done when the trace begins
+        self.last = min(self.first + TRACED_STEPS, steps)
+        self.steps = 0 if is_wanted else self.last
         self.is_tracing = False
+
+    def step_begins(self) -> None:
+        """Tells that the next step is about to be taken, and those before it are done."""
+        if self.steps == self.first < self.last:
+            self._start()
 
     def step_done(self, loss: Tensor) -> None:
         """Tells of a step, by what the device gives when it has taken it."""
         self.steps += 1
-        if self.steps == FIRST_STEP:
+        if self.steps in (self.first, self.last):
             float(loss)
-            self._start()
-        elif self.steps == LAST_STEP and self.is_tracing:
-            float(loss)
+        if self.steps == self.last:
             self.close()
 
     def close(self) -> None:

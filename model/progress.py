@@ -16,7 +16,6 @@ from model.step import Losses
 from tokenizer.errors import InputError
 
 _SECONDS_BETWEEN_REPORTS = 1.0
-_NOT_LOGGED = ("step", "num_train_steps", "seconds_left")
 
 
 class LossNotFiniteError(InputError):
@@ -36,13 +35,23 @@ class TrainProgress:
     loss: float
     masked_lm_loss: float
     masked_lm_accuracy: float
-    next_sentence_loss: float  # 0 where the dataset has no pairs, and so is the accuracy
+    next_sentence_loss: float  # 0 where the examples are no pairs, and so is the accuracy
     next_sentence_accuracy: float
+    has_pairs: bool
     learning_rate: float
     sequences_per_second: float  # in this phase and run; 0 after its first step, which compiles and does not count
     tokens_per_second: float  # padding included
     mfu: float  # model FLOPs utilisation: share of what the device does in a large matrix product
     seconds_left: float  # without evaluations and checkpoints
+
+    def metrics(self) -> dict[str, float]:
+        """What is logged, by name: not what there is not, and not the speed before it is known."""
+        left_out = {"step", "num_train_steps", "has_pairs", "seconds_left"}
+        if not self.has_pairs:
+            left_out |= {"next_sentence_loss", "next_sentence_accuracy"}
+        if not self.sequences_per_second:
+            left_out |= {"sequences_per_second", "tokens_per_second", "mfu"}
+        return {name: value for name, value in asdict(self).items() if name not in left_out}
 
 
 class Meter:
@@ -90,8 +99,7 @@ class Meter:
             progress = self._progress()
             self.report(progress)
             if ends_interval:
-                metrics = {name: value for name, value in asdict(progress).items() if name not in _NOT_LOGGED}
-                self.log.write(self.step, metrics, time.time())
+                self.log.write(self.step, progress.metrics(), time.time())
                 self.sums = dict.fromkeys(SUMS, 0.0)
 
     def read(self) -> None:
@@ -121,6 +129,7 @@ class Meter:
             step=self.step,
             num_train_steps=self.schedule.num_train_steps,
             **metrics_of(self.sums),
+            has_pairs=self.sums["next_sentence_weight"] > 0,
             learning_rate=float(ops.convert_to_numpy(self.schedule.at(self.step))),
             sequences_per_second=steps_per_second * self.config.train_batch_size,
             tokens_per_second=steps_per_second * self.config.train_batch_size * self.phase.info.max_seq_length,

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,9 +27,10 @@ from model.config import BertConfig, TrainConfig
 from model.dataset import name_examples, train_batches
 from model.distribution import Devices, find_devices
 from model.dynamic_masking import remask
-from model.evaluate import evaluate_split
+from model.evaluate import EVAL_BATCH_SIZE, evaluate_split
 from model.flops import measure_peak
 from model.init_checkpoint import initialize, read_init_checkpoint, tokens_of
+from model.memory import want_of_memory
 from model.metrics_log import MetricsLog, draw_training, read_metrics
 from model.model_dir import describe_training, open_model_dir
 from model.optimization import AdamWeightDecay
@@ -42,7 +43,6 @@ from pipeline.storage import is_remote, read_bytes, write_text
 from tokenizer.errors import InputError
 
 BAD_BATCH = "bad_batch.json"
-EVAL_BATCH_SIZE = 64
 
 Datasets = str | os.PathLike[str] | Sequence[tuple[str | os.PathLike[str], int | None]]
 
@@ -54,7 +54,7 @@ class Hooks:
     """Who wants to hear of a training while it goes on."""
 
     report: Callable[[TrainProgress], None] = lambda progress: None  # about once a second
-    evaluated: Callable[[int, dict[str, float]], None] = lambda step, metrics: None
+    evaluated: Callable[[int, dict[str, float], bool], None] = lambda step, metrics, is_best: None
     saved: Callable[[], None] = lambda: None  # after each checkpoint
 
 
@@ -126,7 +126,8 @@ def train(
         for phase in plan.left_at(step):
             if training.stops:
                 break
-            with closing(Profiler(folder, profile and devices.writes)) as profiler:
+            steps = phase.last_step - meter.step
+            with closing(Profiler(folder, profile and devices.writes, steps)) as profiler:
                 training.run(phase, profiler)
     if devices.writes:
         draw_training(folder)
@@ -186,26 +187,21 @@ class _Training:
         with closing(batches):
             while self.meter.step < phase.last_step and not self.stops:
                 with self._memory(phase):
+                    profiler.step_begins()
                     losses = run_step(self.devices.place(next(batches)))
                     profiler.step_done(losses["loss"])
                     self._add(losses, phase)
                 self._after_step(run_step, phase)
         run_step.sync()  # the next phase begins with what this one came to
 
-    @contextmanager
-    def _memory(self, phase: Phase) -> Iterator[None]:
+    def _memory(self, phase: Phase) -> AbstractContextManager[None]:
         """Within it, a want of memory comes as a sentence that tells the way out."""
-        try:
-            yield
-        except Exception as error:
-            if not _is_out_of_memory(error):
-                raise
-            more_parts = 2 * self.config.gradient_accumulation_steps
-            raise InputError(
-                f"a step on {self.config.train_batch_size} sequences of {phase.info.max_seq_length} tokens does not "
-                f"fit into memory; give --gradient-accumulation-steps {more_parts}, which changes no gradient, or a "
-                "smaller --train-batch-size"
-            ) from error
+        config = self.config
+        return want_of_memory(
+            f"a step on {config.train_batch_size:,} sequences of {phase.info.max_seq_length} tokens",
+            f"--gradient-accumulation-steps {2 * config.gradient_accumulation_steps}, which changes no gradient, or a "
+            "smaller --train-batch-size",
+        )
 
     def _add(self, losses: Losses | None, phase: Phase) -> None:
         """Tells the meter of a step, or has it read what it was told; tells of a batch whose loss is not finite."""
@@ -279,21 +275,16 @@ class _Training:
         best_step, best_loss = read_best(self.folder) or (0, math.inf)
         if not phase.first_step < best_step <= phase.last_step:  # its loss is that of other documents, or lengths
             best_loss = math.inf
-        if self.devices.writes and loss < best_loss:
+        is_best = loss < best_loss
+        if is_best and self.devices.writes:
             save_best(self.folder, self.model.named_weights, step, loss)
         # After the best checkpoint: the evaluation is made again after an end in between, until it is logged.
         self.log.write(step, {f"eval_{name}": value for name, value in metrics.items()}, time.time())
-        self.hooks.evaluated(step, metrics)
+        self.hooks.evaluated(step, metrics, is_best)
 
 
 class _EvaluationStoppedError(Exception):
     """A signal came while a model was evaluated."""
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or any(
-        name in f"{type(error).__name__}: {error}" for name in ("ResourceExhausted", "RESOURCE_EXHAUSTED")
-    )
 
 
 def _absolute(path: str) -> str:

@@ -1,5 +1,6 @@
 """Small datasets of random examples, written by TensorFlow itself, for the tests of the model."""
 
+import dataclasses
 import hashlib
 from pathlib import Path
 
@@ -71,5 +72,13 @@ def write_dataset(
         shards=tuple(shards),
         maskmill_version="0",
     )
+    info.save(directory)
+    return info
+
+
+def write_both_splits(directory: Path, train_sizes, eval_sizes) -> DatasetInfo:
+    """A dataset with examples to train on, and others to evaluate on."""
+    infos = [write_dataset(directory, train_sizes), write_dataset(directory, eval_sizes, split="eval", seed=1)]
+    info = dataclasses.replace(infos[0], shards=infos[0].shards + infos[1].shards)
     info.save(directory)
     return info

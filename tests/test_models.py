@@ -1,15 +1,23 @@
 """From shards to a trained, evaluated, used and exported model, by the commands that a user types."""
 
+import io
 import json
 import os
+import resource
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from command import refuse, run
+from rich.console import Console, Group
 
-from deploy.models import encode_with_masks
+from deploy import models
+from deploy.models import describe_progress, describe_steps, describe_want_of_memory, encode_with_masks
+from model.config import BertConfig, TrainConfig
+from model.progress import TrainProgress
+from pipeline.schema import DatasetInfo
 from tokenizer.errors import InputError
 from tokenizer.vocab import Vocab
 
@@ -75,6 +83,117 @@ def test_masks_are_filled_with_words_and_probabilities(folder):
     assert everything.count("%") == len(Vocab.load(folder / "shards" / "vocab.txt"))
     assert "has no [MASK]" in refuse("fill-mask", "--model-dir", folder / "model", "the cat")
     assert "expected 32 or fewer" in refuse("fill-mask", "--model-dir", folder / "model", "[MASK] " + "cat " * 40)
+
+
+# While it trains
+
+
+@pytest.fixture(scope="module")
+def watched(folder, tmp_path_factory):
+    """A training with evaluations and a trace, and what it printed."""
+    model_dir = tmp_path_factory.mktemp("watched") / "model"
+    command = ["train", folder / "shards", "--model-dir", model_dir, "--bert-config", folder / "bert.json", *TRAIN]
+    return model_dir, run(*command, "--eval-every", 2, "--learning-rate", 0.02, "--num-warmup-steps", 5, "--profile")
+
+
+def test_evaluations_on_the_way_are_printed_and_the_best_is_used_when_asked_for(watched, folder):
+    model_dir, output = watched
+    lines = [line for line in output.splitlines() if "held-out documents" in line]
+    assert [line.split(",")[0] for line in lines] == ["step 2", "step 4", "step 6"]
+    best = [line for line in lines if line.endswith(" (the best so far)")][-1]
+    assert not lines[-1].endswith(" (the best so far)")  # or the newest would be the best
+    evaluated = run("evaluate", folder / "shards", "--model-dir", model_dir, "--checkpoint", "best")
+    for name in ("masked_lm_loss", "perplexity"):
+        (value,) = [words[3] for line in evaluated.splitlines() if (words := line.split())[1:2] == [name]]
+        assert f"{name} {value}" in best
+    assert "│ global_step            │ 6 " in run("evaluate", folder / "shards", "--model-dir", model_dir)
+    for name, *arguments in (["fill-mask", "the [MASK] sat", "--top-k", 40], ["export"]):
+        made = []
+        for checkpoint in ("newest", "best"):
+            output_dir = model_dir.parent / f"{name}-{checkpoint}"
+            more = ["--output", output_dir] if name == "export" else []
+            printed = run(name, *arguments, "--model-dir", model_dir, "--checkpoint", checkpoint, *more)
+            made.append((output_dir / "model.safetensors").read_bytes() if more else printed)
+        assert made[0] != made[1], name
+
+
+def test_a_trace_is_written_and_where_it_is_is_told(watched):
+    model_dir, output = watched
+    assert f"The trace is in {model_dir}/profile; see it with: tensorboard --logdir {model_dir}" in output
+    assert len(list(model_dir.glob("profile/plugins/profile/*/*.xplane.pb"))) == 1
+
+
+@pytest.mark.parametrize("objective", ["mlm", "sop"])
+def test_other_objectives_are_trained_and_evaluated(folder, tmp_path, corpus_file, small_vocab_file, objective):
+    run(
+        "generate", corpus_file, "--vocab-file", small_vocab_file, "--output", tmp_path / "shards",
+        "--objective", objective, "--max-seq-length", 32, "--max-predictions-per-seq", 5, "--eval-fraction", 0.2,
+        "--dupe-factor", 1,
+    )  # fmt: skip
+    model = ["--model-dir", tmp_path / "model"]
+    command = ["train", tmp_path / "shards", *model, "--bert-config", folder / "bert.json"]
+    trained = run(*command, "--train-batch-size", 8, "--num-train-steps", 20, "--eval-every", 20)
+    evaluated = run("evaluate", tmp_path / "shards", *model)
+    metrics = (tmp_path / "model" / "metrics.jsonl").read_text()
+    results = (tmp_path / "model" / "eval_results.txt").read_text()
+    for said in (trained, evaluated, metrics, results):
+        assert "masked_lm_accuracy" in said
+        assert ("next_sentence" in said) == (objective == "sop")
+    row, evaluation = map(json.loads, metrics.splitlines())
+    pairs = row["next_sentence_loss"] if objective == "sop" else 0
+    assert row["loss"] == pytest.approx(row["masked_lm_loss"] + pairs)
+    assert ("eval_next_sentence_loss" in evaluation) == (objective == "sop")
+
+
+PROGRESS = TrainProgress(
+    step=123_456, num_train_steps=1_000_000, loss=10.3333, masked_lm_loss=9.6, masked_lm_accuracy=0.0984,
+    next_sentence_loss=0.7, next_sentence_accuracy=0.5641, has_pairs=True, learning_rate=1e-4,
+    sequences_per_second=12_345.6, tokens_per_second=1_580_236.8, mfu=0.344, seconds_left=93_784.2,
+)  # fmt: skip
+
+
+def test_progress_is_told_in_full_or_in_less_than_eighty_characters():
+    assert describe_steps(PROGRESS) == "step 123,456 of 1,000,000, 1 day, 2:03:04 left"
+    assert describe_progress(PROGRESS) == (
+        "loss 10.333, masked_lm_accuracy 0.098, next_sentence_accuracy 0.564, 12,346 sequences/s, 1,580,237 tokens/s, "
+        "MFU 34%"
+    )
+    short = "loss 10.333, MLM 0.098, NSP 0.564, 12,346 seq/s, 1,580,237 tokens/s, MFU 34%"
+    assert describe_progress(PROGRESS, is_short=True) == short
+    assert len(short) < 80
+
+
+def test_what_is_not_known_is_not_told():
+    first = replace(PROGRESS, sequences_per_second=0, tokens_per_second=0, mfu=0, seconds_left=0, has_pairs=False)
+    assert describe_steps(first) == "step 123,456 of 1,000,000"
+    assert describe_progress(first) == "loss 10.333, masked_lm_accuracy 0.098"
+    assert "2.3 sequences/s" in describe_progress(replace(PROGRESS, sequences_per_second=2.345))
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_the_bar_fits_the_terminal(columns):
+    console = Console(width=columns, force_terminal=True, soft_wrap=True, file=io.StringIO(), legacy_windows=False)
+    bar = models.TrainingBar(console=console)
+    bar.add_task(describe_steps(PROGRESS), total=1_000_000, completed=123_456)
+    bar.numbers = describe_progress(PROGRESS, is_short=columns < models.WIDE)
+    lines = console.render_lines(Group(*bar.get_renderables()))
+    texts = ["".join(segment.text for segment in line) for line in lines]
+    assert len(texts) == 2
+    assert max(map(len, texts)) <= columns
+    assert ("MFU 34%" in texts[1]) == (columns >= 80)
+
+
+def test_a_step_that_cannot_fit_into_memory_is_told_beforehand(folder, monkeypatch):
+    info = DatasetInfo.load(folder / "shards")
+    bert = BertConfig.load("base", info.vocab_size)
+    config = TrainConfig(train_batch_size=4096)
+    monkeypatch.setattr(models, "machine_memory", lambda: 16e9)
+    warning = describe_want_of_memory(bert, config, info)
+    assert warning
+    assert warning.startswith("A step needs 103 GB of memory or more, this machine has 16 GB: ")
+    assert describe_want_of_memory(bert, replace(config, gradient_accumulation_steps=64), info) is None
+    monkeypatch.setattr("model.flops.is_on_cpu", lambda: False)
+    assert describe_want_of_memory(bert, config, info) is None
 
 
 def test_a_mask_in_the_text_is_the_token_and_its_neighbours_are_text(small_vocab: Vocab):
@@ -242,6 +361,40 @@ for command in json.loads(sys.argv[1]):
     names = {path.name.partition(".tfevents")[0] for path in (tmp_path / "model").iterdir()}
     assert {"training.png", "metrics.jsonl", "eval_results.txt", "events.out"} <= names
     assert (tmp_path / "huggingface" / "model.safetensors").exists()
+
+
+def test_a_full_disk_and_a_folder_without_permission_are_told(folder, tmp_path):
+    arguments = ["--bert-config", folder / "bert.json", *TRAIN]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, before[1]))  # bytes: room for the small files
+    try:
+        message = refuse("train", folder / "shards", "--model-dir", tmp_path / "full", *arguments)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "full/checkpoint-3.safetensors cannot be written (File too large); make room" in message
+    message = refuse("train", folder / "shards", "--model-dir", "/proc/model", *arguments)
+    assert "/proc/model cannot be used (" in message
+    assert message.endswith("; check the path, its permissions and the free space")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "sentence"),
+    [
+        ([], 2, "expected a DATASET, or --phase DIR:STEPS once or more"),
+        (["SHARDS", "--phase", "SHARDS:3"], 2, "expected a DATASET, or --phase DIR:STEPS once or more"),
+        (["--phase", "SHARDS"], 2, "expected DIR:STEPS, such as shards/seq128:900000"),
+        (["--phase", "SHARDS:3", "--num-train-steps", 3], 2, "which says the steps of each phase"),
+        (["nowhere"], 1, "nowhere is no dataset"),
+        (["SHARDS", "--bert-config", "huge"], 1, "bert_config huge is neither one of tiny, mini, small, medium, base"),
+        (["SHARDS", "--bert-config", "SHARDS/vocab.txt"], 1, "vocab.txt is not JSON"),
+        (["SHARDS", "--train-batch-size", 4096], 1, "train_batch_size is 4,096; expected"),
+        (["SHARDS", "--train-batch-size", 10, "--gradient-accumulation-steps", 4], 1, "expected a multiple of 4"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_and_nothing_is_made(folder, tmp_path, arguments, exit_code, sentence):
+    arguments = [str(argument).replace("SHARDS", str(folder / "shards")) for argument in arguments]
+    assert sentence in refuse("train", *arguments, "--model-dir", tmp_path / "model", exit_code=exit_code)
+    assert not (tmp_path / "model").exists()
 
 
 def test_wrong_values_are_wrong_usage(folder, tmp_path):

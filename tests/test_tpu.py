@@ -9,10 +9,10 @@ import subprocess
 import tarfile
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner
 from command import maskmill, refuse, run
+from documentation import check_maskmill, commands_in, read_page
 from fake_gcloud import Cloud, wait_for
 
 from deploy.cli import main
@@ -30,7 +30,6 @@ from deploy.tpu import (
     to_shell,
     train_command,
 )
-from deploy.tpu_cli import check_training
 from deploy.tpu_run import PATIENCE, REMEDIES, Host, Request, explain, next_action, repeat, wait_until_active
 from deploy.tpu_run import run as run_command
 from tokenizer.errors import InputError
@@ -583,23 +582,7 @@ GCLOUD = {
 
 
 def documented_commands() -> list[str]:
-    """Every command in a block of docs/tpu.md, and every one that a sentence or a table there quotes."""
-    text = (ROOT / "docs" / "tpu.md").read_text()
-    blocks = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
-    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.startswith("$ ")]
-    quoted = re.findall(r"`((?:maskmill|gcloud) [^`]*\s--[^`]*)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
-    return [line.removeprefix("$ ") for line in lines] + [words(one) for one in quoted]
-
-
-def check_maskmill(arguments: list[str]) -> None:
-    command: click.Command = main
-    context = click.Context(main, info_name="maskmill")
-    while isinstance(command, click.Group):
-        command = command.commands[arguments.pop(0)]
-    context = command.make_context(command.name, arguments, parent=context)
-    if training := context.params.get("arguments"):
-        with context:
-            check_training(list(training))
+    return commands_in(read_page("tpu.md"))
 
 
 def check_gcloud(arguments: list[str]) -> None:

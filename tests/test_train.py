@@ -1,23 +1,28 @@
 import dataclasses
+import json
 import math
 import signal
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import ops
-from small_dataset import VOCAB_SIZE, write_dataset
+from small_dataset import VOCAB_SIZE, write_both_splits, write_dataset
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from model.checkpoint import read_checkpoint
 from model.config import BertConfig, TrainConfig
-from model.dataset import eval_batches
+from model.dataset import eval_batches, train_batches
 from model.evaluate import evaluate, most_frequent_token_accuracy
 from model.metrics_log import read_metrics
 from model.model_dir import load_model
 from model.optimization import Schedule
 from model.phases import Plan
 from model.predict import predict_masked
-from model.train import Hooks, train
+from model.train import BAD_BATCH, Hooks, train
+from pipeline.decoding import ExampleDecoder
 from pipeline.schema import DatasetInfo
+from pipeline.tfrecord import read_records
 from tokenizer.errors import InputError
 
 STEPS = 10
@@ -163,6 +168,145 @@ def test_unless_given_the_steps_are_one_pass_and_a_tenth_of_it_warms_up(dataset_
     config = dataclasses.replace(TRAIN_CONFIG, train_batch_size=5, num_train_steps=None, num_warmup_steps=None)
     plan = Plan.load([(dataset_dir, None)], BERT_CONFIG, config)
     assert plan.schedule(config) == Schedule(1e-3, math.ceil(74 / 5), 1)
+
+
+def refusal_of(dataset_dir, model_dir, train_config):
+    with pytest.raises(InputError) as error:
+        train(dataset_dir, model_dir, BERT_CONFIG, train_config)
+    return str(error.value)
+
+
+def test_the_examples_of_a_batch_whose_loss_is_not_finite_are_named(dataset_dir, tmp_path):
+    config = dataclasses.replace(TRAIN_CONFIG, learning_rate=1e30, num_warmup_steps=0, precision="bfloat16")
+    sentence = refusal_of(dataset_dir, tmp_path / "model", config)
+    for said in ("at a learning rate of", "the step before", "likely causes: a learning_rate of 1e+30", "bfloat16"):
+        assert said in sentence
+    bad = json.loads((tmp_path / "model" / BAD_BATCH).read_text())
+    assert sentence.startswith(f"the loss of step {bad['step']} is ")
+    info = DatasetInfo.load(dataset_dir)
+    *_, batch = (
+        batch
+        for batch, _ in zip(train_batches(info, dataset_dir, 8, config.random_seed), range(bad["step"]), strict=False)
+    )
+    decoder = ExampleDecoder(info.features)
+    named = []
+    for name in bad["examples"]:
+        path, number = name.split(", record ")
+        named += decoder.decode([list(read_records(path))[int(number) - 1]])["input_ids"].tolist()
+    assert named == batch["input_ids"].tolist()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[9,9]"),
+        RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 9 bytes."),  # as of JAX
+        MemoryError(),
+    ],
+    ids=["tensorflow", "jax", "numpy"],
+)
+def test_a_want_of_memory_tells_the_way_out(dataset_dir, tmp_path, monkeypatch, error):
+    def step_without_memory(*_):
+        def run(_):
+            raise error
+
+        return run
+
+    monkeypatch.setattr("model.train.train_step", step_without_memory)
+    config = dataclasses.replace(TRAIN_CONFIG, gradient_accumulation_steps=2)
+    assert refusal_of(dataset_dir, tmp_path, config) == (
+        "a step on 8 sequences of 16 tokens does not fit into memory; give --gradient-accumulation-steps 4, "
+        "which changes no gradient, or a smaller --train-batch-size"
+    )
+
+
+def test_fewer_examples_than_a_batch_are_refused(tmp_path):
+    write_dataset(tmp_path / "data", [[5]])
+    sentence = refusal_of(tmp_path / "data", tmp_path / "model", TRAIN_CONFIG)
+    assert sentence.endswith("has 5 examples, train_batch_size is 8; expected 5 or less, or more documents")
+    assert not (tmp_path / "model").exists()
+
+
+# Evaluation on the way
+
+
+@pytest.fixture(scope="module")
+def both_dir(tmp_path_factory):
+    """A dataset with both splits."""
+    directory = tmp_path_factory.mktemp("both")
+    write_both_splits(directory, [[30]], [[70]])
+    return directory
+
+
+@pytest.fixture(scope="module", params=["float32", "bfloat16"])
+def evaluated(request, both_dir, tmp_path_factory):
+    """A training that evaluates after steps 3, 6, 9 and 10, and gets worse on the way; and what it told of that."""
+    model_dir = tmp_path_factory.mktemp("evaluated") / "model"
+    config = dataclasses.replace(
+        TRAIN_CONFIG, eval_every=3, save_checkpoints_steps=3, keep_checkpoints=9, save_summary_steps=5,
+        learning_rate=0.1, precision=request.param,
+    )  # fmt: skip
+    told = []
+    train(both_dir, model_dir, BERT_CONFIG, config, Hooks(evaluated=lambda *arguments: told.append(arguments)))
+    return model_dir, told
+
+
+def test_an_evaluation_on_the_way_is_what_evaluate_says_of_that_checkpoint(evaluated, both_dir):
+    model_dir, told = evaluated
+    assert [step for step, _, _ in told] == [3, 6, 9, 10]
+    for step, metrics, _ in reversed(told):
+        assert evaluate(both_dir, model_dir) == {**metrics, "global_step": step}
+        (model_dir / f"checkpoint-{step}.safetensors").rename(model_dir / f"{step}")
+    for step, _, _ in told:
+        (model_dir / f"{step}").rename(model_dir / f"checkpoint-{step}.safetensors")
+
+
+def test_the_best_checkpoint_is_kept(evaluated, both_dir):
+    model_dir, told = evaluated
+    losses = [metrics["loss"] for _, metrics, _ in told]
+    assert [is_best for _, _, is_best in told] == [loss < min([math.inf, *losses[:i]]) for i, loss in enumerate(losses)]
+    best_step = told[losses.index(min(losses))][0]
+    assert best_step < STEPS  # else the newest would be as good
+    results = evaluate(both_dir, model_dir, checkpoint="best")
+    assert results["global_step"] == best_step
+    assert results["loss"] == min(losses)
+
+
+def test_both_kinds_of_rows_are_in_the_log_and_in_tensorboards_events(evaluated):
+    model_dir, told = evaluated
+    rows = read_metrics(model_dir)
+    evaluations = [row for row in rows if "eval_loss" in row]
+    assert evaluations == [
+        {"step": step, **{f"eval_{name}": value for name, value in metrics.items()}} for step, metrics, _ in told
+    ]
+    steps = [row for row in rows if "loss" in row]
+    assert [row["step"] for row in steps] == [5, 10]
+    assert {"masked_lm_accuracy", "next_sentence_loss", "learning_rate", "tokens_per_second", "mfu"} < steps[0].keys()
+    events = EventAccumulator(str(model_dir)).Reload()
+    for kind in (evaluations, steps):
+        for name in kind[0].keys() - {"step"}:
+            scalars = events.Scalars(name)
+            assert [scalar.step for scalar in scalars] == [row["step"] for row in kind]
+            np.testing.assert_allclose([scalar.value for scalar in scalars], [row[name] for row in kind], rtol=1e-6)
+
+
+def test_evaluating_changes_no_weight(evaluated, both_dir, tmp_path):
+    config = TrainConfig(**json.loads((evaluated[0] / "training.json").read_text())["train_config"])
+    train(both_dir, tmp_path, BERT_CONFIG, dataclasses.replace(config, eval_every=None))
+    ours, theirs = (read_checkpoint(d / f"checkpoint-{STEPS}.safetensors") for d in (tmp_path, evaluated[0]))
+    for name in ours:
+        np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+
+
+def test_there_is_no_best_checkpoint_without_evaluations(trained):
+    with pytest.raises(InputError, match=r"checkpoint-best.* train with --eval-every, or use --checkpoint newest"):
+        load_model(trained[0], "best")
+
+
+def test_evaluations_without_an_eval_split_are_refused_before_anything_is_made(dataset_dir, tmp_path):
+    config = dataclasses.replace(TRAIN_CONFIG, eval_every=5)
+    assert "has no eval split; generate it with --eval-fraction" in refusal_of(dataset_dir, tmp_path / "model", config)
+    assert not (tmp_path / "model").exists()
 
 
 def log_softmax(logits):

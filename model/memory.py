@@ -1,0 +1,35 @@
+"""How much memory a training step takes, and what to say when there is too little."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from model.config import BertConfig, TrainConfig
+from tokenizer.errors import InputError
+
+_BYTES = {"float32": 4, "bfloat16": 2}
+
+
+def step_bytes(bert: BertConfig, config: TrainConfig, max_seq_length: int, max_predictions_per_seq: int) -> int:
+    """The least that a training step takes: weights, the optimizer's two means, gradients, and what backward needs.
+
+    Of each layer that is its input, the projections and again as heads, the scores and the probabilities, and what the
+    feed-forward part and both normalisations begin with; and the scores of the tokens, with their gradient. What else a
+    compiler sets aside is a sixth more (TensorFlow in float32) to nine tenths more (in bfloat16), and a gigabyte.
+    """
+    hidden = 12 * bert.hidden_size + 2 * bert.intermediate_size
+    layer = max_seq_length * (hidden + 2 * bert.num_attention_heads * max_seq_length)
+    scores = 2 * max_predictions_per_seq * bert.vocab_size
+    sequences = config.train_batch_size // config.gradient_accumulation_steps
+    return 16 * bert.num_weights + sequences * _BYTES[config.precision] * (bert.num_hidden_layers * layer + scores)
+
+
+@contextmanager
+def want_of_memory(what: str, way_out: str) -> Iterator[None]:
+    """Within it, a want of memory on any device is an InputError: `what` does not fit into memory; give `way_out`."""
+    try:
+        yield
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+        if isinstance(error, MemoryError) or "ResourceExhausted" in said or "RESOURCE_EXHAUSTED" in said:
+            raise InputError(f"{what} does not fit into memory; give {way_out}") from error
+        raise
