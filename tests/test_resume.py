@@ -106,9 +106,10 @@ def test_a_training_that_is_killed_again_and_again_ends_as_an_uninterrupted_one(
     assert [end.status for end in ends] == [status for _, status in plan], ends
     for (run, _), end in zip(plan, ends):
         if run.signal == signal.SIGTERM:
-            sentence = f"Stopped by SIGTERM after step {run.step} of {LAST}, which is saved in {model_dir}; "
+            sentence = f"Stopped after step {run.step} of {LAST}, which is saved in {model_dir}; "
             assert end.stdout.splitlines()[-1] == sentence + "the same command goes on"
-            assert end.stderr == ""
+            # TensorFlow says in a forked process that there is no GPU.
+            assert [line for line in end.stderr.splitlines() if "cuInit" not in line] == []
         if run.signal == signal.SIGINT:
             assert end.stdout.splitlines()[-1].startswith("Stopped; the same command goes on from the last checkpoint")
             assert end.stderr.strip() == "Aborted!"
