@@ -13,6 +13,7 @@ from cloud import emulator, faulty_network
 from command import SMALL, assert_refused, maskmill, refuse, run
 from google.cloud.storage import Client
 
+from deploy.mirror import mirror
 from pipeline import cloud_storage
 
 BERT = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
@@ -108,6 +109,21 @@ def test_a_bucket_that_is_not_there_is_named_before_any_work(bucket, corpus_file
     result = maskmill("vocab", corpus_file, "--output", "gs://no-such-one/vocab.txt")
     assert_refused(result, "gs://no-such-one is not there (or its bucket)")
     assert_refused(maskmill("inspect", "gs://no-such-one/out"), "gs://no-such-one/out is no dataset")
+
+
+def test_what_lies_in_folders_of_a_model_is_sent_too(bucket):
+    cloud_storage._client.cache_clear()
+    with mirror("gs://work/traced") as folder:
+        trace = folder.local / "profile" / "plugins" / "vm.xplane.pb"
+        trace.parent.mkdir(parents=True)
+        trace.write_bytes(b"a trace")
+        (folder.local / "training.json").write_bytes(b"{}")
+        (folder.local / ".unfinished.tmp").write_bytes(b"half")
+    assert objects_of(bucket, "traced") == {"profile/plugins/vm.xplane.pb": b"a trace", "training.json": b"{}"}
+    with mirror("gs://work/traced") as folder:
+        assert (folder.local / "training.json").read_bytes() == b"{}"
+    assert len(objects_of(bucket, "traced")) == 2
+    cloud_storage._client.cache_clear()
 
 
 def test_a_model_is_trained_evaluated_and_exported_there(tmp_path, bucket, corpus_file, small_vocab_file):
