@@ -104,19 +104,6 @@ class Devices:
                         "command, and datasets and model_dir that all of them see, in Cloud Storage or on a shared disk"
                     )
 
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Within it, the loss of a process comes as InputError, where JAX tells of it instead of ending this one."""
-        try:
-            yield
-        except RuntimeError as error:
-            if self.num_hosts == 1 or not _IS_LOST.search(str(error)):
-                raise
-            raise InputError(
-                f"another process of this training is gone ({first_line(error)}); see what it said, and start all of "
-                "them again: they go on from the last checkpoint"
-            ) from error
-
     def any_stops(self, step: int, stops: bool) -> bool:
         """Whether any process stops after a step, so that all do. They ask one another every few steps."""
         if self.num_hosts == 1:
@@ -176,21 +163,32 @@ def join_processes() -> None:
 
 @contextmanager
 def leaving_alone() -> Iterator[None]:
-    """Within it, an error of this process ends it without JAX's farewell.
+    """Within it, an error of this process ends it without JAX's farewell, and the loss of another comes as InputError.
 
-    There it would wait for the others to end, for minutes, and they for its part of a step.
+    In the farewell it would wait for the others, for minutes, and they for its part of a step.
     """
     try:
         yield
     except RefusedTogetherError:
         raise
-    except Exception:
-        if keras.backend.backend() == "jax":
-            import jax
+    except Exception as error:
+        if not _are_processes_joined():
+            raise
+        atexit.register(_end)  # what is registered last comes first, before JAX's
+        if isinstance(error, InputError) or not _IS_LOST.search(f"{type(error).__name__}: {error}"):
+            raise
+        raise InputError(
+            f"another process of this training is gone ({first_line(error)}); see what it said, and start all of them "
+            "again: they go on from the last checkpoint"
+        ) from error
 
-            if jax.distributed.is_initialized():
-                atexit.register(_end)  # what is registered last comes first, before JAX's
-        raise
+
+def _are_processes_joined() -> bool:
+    if keras.backend.backend() != "jax":
+        return False
+    import jax
+
+    return bool(jax.distributed.is_initialized())
 
 
 def _end() -> None:

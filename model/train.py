@@ -116,8 +116,7 @@ def train(
         restore(arrays, state_of(model, optimizer))
         del arrays
 
-    log = MetricsLog(folder, step, devices.writes)
-    with _signals_deferred() as signals, closing(log), devices.watched():
+    with _signals_deferred() as signals, closing(MetricsLog(folder, step, devices.writes)) as log:
         peak = measure_peak(config.precision) * devices.count
         sums = read_sums(folder, step) if step else None
         meter = Meter(config, schedule, step, log, (hooks or Hooks()).report, peak, sums)

@@ -255,8 +255,14 @@ def test_processes_with_different_data_are_refused(folder, tmp_path):
 @pytest.mark.parametrize(
     ("environment", "sentence"),
     [
-        ({"JOB_ADDRESSES": "127.0.0.1:PORT", "NUM_PROCESSES": "2", "PROCESS_ID": "0"}, "the other processes did not"),
-        ({"JOB_ADDRESSES": "127.0.0.1:PORT", "NUM_PROCESSES": "2", "PROCESS_ID": "1"}, "the other processes did not"),
+        (
+            {"JOB_ADDRESSES": "127.0.0.1:PORT", "NUM_PROCESSES": "2", "PROCESS_ID": "0"},
+            "the other processes did not come",
+        ),
+        (
+            {"JOB_ADDRESSES": "127.0.0.1:PORT", "NUM_PROCESSES": "2", "PROCESS_ID": "1"},
+            "the other processes did not come",
+        ),
         ({"JOB_ADDRESSES": "127.0.0.1:PORT", "NUM_PROCESSES": "2", "PROCESS_ID": "2"}, "finds no other processes"),
         ({"JOB_ADDRESSES": "127.0.0.1:PORT", "NUM_PROCESSES": "two"}, "finds no other processes (invalid literal"),
         ({}, "finds no other processes (coordinator_address should be defined"),
@@ -269,13 +275,14 @@ def test_a_process_that_never_comes_and_wrong_settings_are_told_in_time(folder, 
     told = {f"KERAS_DISTRIBUTION_{name}": value.replace("PORT", port) for name, value in environment.items()}
     join = """import sys
 import model.distribution as distribution
-distribution.SECONDS_TO_JOIN = 1.0
+distribution.SECONDS_TO_JOIN = float(sys.argv[1])
 try:
     distribution.join_processes()
 except distribution.InputError as error:
     sys.exit(f"Error: {error}")
 """
-    process = start(folder, "-c", join, **told)
+    seconds = 1 if "did not come" in sentence else LONGEST
+    process = start(folder, "-c", join, seconds, **told)
     ((_, errors),) = outputs_of([process])
     assert process.returncode == 1, errors
     assert "Traceback" not in errors
