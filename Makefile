@@ -4,7 +4,7 @@ VENV ?= .venv
 HF_VENV ?= .venv-hf
 CODE = tokenizer pipeline model deploy tests benchmarks setup.py
 
-.PHONY: demo test test-flink test-hf test-images lint types bench fuzz clean
+.PHONY: demo test test-flink test-slow test-hf test-images lint types bench fuzz clean
 
 demo: $(VENV)/train  ## all of it, on the documentation of the installed Python packages
 	$(VENV)/bin/maskmill demo --output demo
@@ -14,6 +14,9 @@ test: lint types  ## what CI runs
 
 test-flink: $(VENV)/test  ## a Flink cluster of three processes, and Prism, made and ended here; downloads 400 MB at first
 	$(VENV)/bin/pytest -m flink tests/flink
+
+test-slow: $(VENV)/test  ## trainings in several processes, stopped and killed, of which make test has a short form
+	$(VENV)/bin/pytest -n 2 --dist loadfile -m slow
 
 test-hf: $(VENV)/test $(HF_VENV)/transformers  ## equal to Hugging Face's BERT; takes 5 GB at first
 	HF_VENV=$(HF_VENV) $(VENV)/bin/pytest -m hf tests/hf

@@ -207,6 +207,7 @@ def test_the_first_of_two_processes_writes_and_prints_alone(trained_by_two, trai
     assert "Wrote" not in second
 
 
+@pytest.mark.slow
 def test_sigterm_to_one_process_stops_both_and_the_same_command_goes_on(folder, trained_by_two):
     model_dir = folder / "stopped"
     processes = start_two(folder, model_dir)
@@ -228,6 +229,7 @@ def test_sigterm_to_one_process_stops_both_and_the_same_command_goes_on(folder, 
     assert next(evaluations) == pytest.approx(next(evaluations), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed", [0, 1])
 def test_when_one_process_is_killed_the_other_ends_and_says_so(folder, tmp_path, killed):
     processes = start_two(folder, tmp_path / "model")
@@ -242,6 +244,7 @@ def test_when_one_process_is_killed_the_other_ends_and_says_so(folder, tmp_path,
     assert "Error: another process of this training is gone" in errors or by_jax in errors
 
 
+@pytest.mark.slow
 def test_processes_with_different_data_are_refused(folder, tmp_path):
     processes = start_two(folder, tmp_path / "model", ("shards", "other_shards"))
     for process, (_, errors) in zip(processes, outputs_of(processes)):

@@ -46,7 +46,7 @@ def train_command(shards, model_dir, *arguments):
     return [str(argument) for argument in (*command, *arguments)]
 
 
-@pytest.fixture(scope="module", params=["jax", "tensorflow"])
+@pytest.fixture(scope="module", params=["jax", pytest.param("tensorflow", marks=pytest.mark.slow)])
 def uninterrupted(request, shards, tmp_path_factory):
     """The backend, the folder of its compiled steps, and the folder of a model that was trained in one go."""
     folder = tmp_path_factory.mktemp(request.param)
@@ -116,6 +116,7 @@ def test_a_training_that_is_killed_again_and_again_ends_as_an_uninterrupted_one(
     assert_equal(model_dir, expected)
 
 
+@pytest.mark.slow
 def test_a_training_that_is_killed_at_any_time_ends_as_an_uninterrupted_one(uninterrupted, shards, tmp_path):
     backend, cache, expected = uninterrupted
     if backend == "tensorflow":
