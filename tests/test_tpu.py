@@ -138,7 +138,15 @@ def test_odd_names_reach_the_trainer_as_they_are(installed):
     run("tpu", "train", "bert", *WHERE, "--", ODD, "--model-dir", f"{ODD}/model")
     wait_for(lambda: len(installed.trainings()) == 2)
     for training in installed.trainings():
-        assert training["arguments"] == ["train", ODD, "--model-dir", f"{ODD}/model", "--backend", "jax", "--distributed"]
+        assert training["arguments"] == [
+            "train",
+            ODD,
+            "--model-dir",
+            f"{ODD}/model",
+            "--backend",
+            "jax",
+            "--distributed",
+        ]
 
 
 def test_logs_shows_what_a_host_wrote(installed):
