@@ -26,7 +26,8 @@ RUNTIMES = {
     **dict.fromkeys(("v4", "v3", "v2"), "tpu-ubuntu2204-base"),
 }
 PACKAGE = "maskmill.tar.gz"
-SAME_ON_EVERY_HOST = ("--backend", "jax")  # what `maskmill train` is given on a TPU beside the user's own
+# What `maskmill train` is given on a TPU beside the user's own. A single host finds that there is no other one.
+SAME_ON_EVERY_HOST = ("--backend", "jax", "--distributed")
 SECONDS_TO_STOP = 120  # for the step at hand and its checkpoint
 
 

@@ -207,7 +207,7 @@ def install(here: Here) -> None:
 def train(here: Here, arguments: tuple[str, ...]) -> None:
     """Start a training on every host and leave it there; the same again goes on from the last checkpoint.
 
-    After -- follow the arguments of maskmill train; --backend jax is added.
+    After -- follow the arguments of maskmill train; --backend jax --distributed is added.
     """
     from deploy.tpu import train_command
 

@@ -122,7 +122,7 @@ def test_install_brings_what_is_here_to_every_host(cloud):
 def test_train_starts_on_every_host_the_very_same_and_returns(installed):
     output = run("tpu", "train", "bert", *WHERE, *TRAINING, "--train-batch-size", 256)
     wait_for(lambda: len(installed.trainings()) == 2)
-    expected = ["train", *TRAINING[1:], "--train-batch-size", "256", "--backend", "jax"]
+    expected = ["train", *TRAINING[1:], "--train-batch-size", "256", "--backend", "jax", "--distributed"]
     assert [training["arguments"] for training in installed.trainings()] == [expected, expected]
     assert {training["host"] for training in installed.trainings()} == {"bert-w0", "bert-w1"}
     assert "maskmill tpu logs bert --project my-project --zone us-west4-a --follow" in output
@@ -138,7 +138,15 @@ def test_odd_names_reach_the_trainer_as_they_are(installed):
     run("tpu", "train", "bert", *WHERE, "--", ODD, "--model-dir", f"{ODD}/model")
     wait_for(lambda: len(installed.trainings()) == 2)
     for training in installed.trainings():
-        assert training["arguments"] == ["train", ODD, "--model-dir", f"{ODD}/model", "--backend", "jax"]
+        assert training["arguments"] == [
+            "train",
+            ODD,
+            "--model-dir",
+            f"{ODD}/model",
+            "--backend",
+            "jax",
+            "--distributed",
+        ]
 
 
 def test_logs_shows_what_a_host_wrote(installed):
@@ -545,7 +553,7 @@ def test_watch_prints_all_that_it_would_run(cloud):
 def test_the_command_of_a_training_quotes_twice_and_a_shell_unquotes_twice():
     (remote,) = [word for word in train_command(TPU, [ODD]) if word.startswith("--command=")]
     (line,) = [line for line in remote.splitlines() if "maskmill train" in line]
-    assert shlex.split(line.partition(">>")[0])[2:] == [ODD, "--backend", "jax"]
+    assert shlex.split(line.partition(">>")[0])[2:] == [ODD, "--backend", "jax", "--distributed"]
     typed = f"printf '%s\\0' {to_shell([remote])}"
     assert subprocess.run(["bash", "-c", typed], capture_output=True, text=True).stdout == f"{remote}\0"
 
