@@ -139,7 +139,7 @@ def choose_config(
     That of a checkpoint with as many tokens and positions as the dataset has; whether these may differ, `initialize`
     says.
     """
-    from model.init_checkpoint import config_beside
+    from model.checkpoint_formats import config_beside
 
     if bert_config or not init_checkpoint:
         return BertConfig.load(bert_config or "base", info.vocab_size)

@@ -1,91 +1,14 @@
-"""The weights that a training begins with: a checkpoint of Google's, a folder of Hugging Face's, or a model of ours."""
+"""Begins a training with the weights of another model, whose vocabulary may be another one."""
 
-import json
-import os
-import re
-import shutil
-import tempfile
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from model.bert import BertPretrainer
-from model.checkpoint import Arrays, list_checkpoints, read_checkpoint
-from model.config import BERT_CONFIG, HUGGING_FACE_CONFIG, BertConfig, read_config
+from model.checkpoint_formats import BIAS, HEADS, POSITIONS, WORDS, InitCheckpoint, shape_of
+from model.config import BertConfig
 from model.distribution import assign
-from model.interop import google_name, hugging_face_name, weight_names
-from model.model_dir import TRAINING, read_training
-from pipeline.schema import VOCAB
-from pipeline.storage import is_remote, list_names, open_file
-from tokenizer.errors import InputError, first_line
-
-WORDS, POSITIONS = "bert/embeddings/word_embeddings", "bert/embeddings/position_embeddings"
-BIAS = "masked_lm/output_bias"
-HEADS = ("bert/pooler", "masked_lm", "next_sentence")  # what the models of other tasks leave out
-KINDS = (
-    "a checkpoint of Google's (.../bert_model.ckpt), a folder of Hugging Face's (config.json and model.safetensors), "
-    "or a folder that 'maskmill train' wrote"
-)
-INDEX = "model.safetensors.index.json"
-
-# Of a folder in Cloud Storage, what is fetched.
-_WANTED = re.compile(r"(bert_)?config\.json|training\.json|vocab\.txt|.*\.safetensors(\.index\.json)?|.*\.ckpt.*")
-# What a checkpoint also holds: state of the training, buffers, and a decoder that is tied to the word embeddings.
-_NOT_WEIGHTS = re.compile(
-    r"global_step|.*/adam_[mv]|sums/.*|eval_loss|seed_generator_.*|bert\.embeddings\.(position|token_type)_ids"
-    r"|cls\.predictions\.decoder\.(weight|bias)"
-)
-
-
-@dataclass(frozen=True)
-class InitCheckpoint:
-    """Weights to begin with, and what is known of them."""
-
-    path: str
-    weights: Arrays  # float32, by our names and in our layout; those of the heads may be missing
-    config: BertConfig | None  # None where no configuration lies beside them
-    tokens: list[str] | None  # of the vocab.txt beside them
-    notes: tuple[str, ...] = ()  # what the user should know
-
-
-def read_init_checkpoint(path: str | os.PathLike[str]) -> InitCheckpoint:
-    """Reads a checkpoint of Google's (its prefix, or the folder that holds it), a Hugging Face folder, or one of ours.
-
-    Of a model folder of ours it takes the newest undamaged checkpoint; a file `checkpoint-<step>.safetensors` may be
-    given, too. Any of them may lie in Cloud Storage. Raises InputError where nothing of the kind is there, a file is
-    damaged, or the weights are not those of a BERT. Google's checkpoints need TensorFlow.
-    """
-    path = os.fspath(path)
-    if not is_remote(path):
-        return replace(_read(Path(path)), path=path)
-    folder, name = (path, "") if list_names(path) else os.path.split(path)
-    with tempfile.TemporaryDirectory(prefix="maskmill-") as local:
-        for file in filter(_WANTED.fullmatch, list_names(folder)):
-            with open_file(os.path.join(folder, file)) as source, open(os.path.join(local, file), "wb") as target:
-                shutil.copyfileobj(source, target)
-        try:
-            found = _read(Path(local, name))
-        except InputError as error:
-            raise InputError(str(error).replace(local, folder)) from error
-    return replace(found, path=path, notes=tuple(note.replace(local, folder) for note in found.notes))
-
-
-def config_beside(path: str | os.PathLike[str], vocab_size: int) -> BertConfig:
-    """The configuration that lies beside a checkpoint, or in its folder; `vocab_size` where it does not say one.
-
-    Raises InputError when there is none.
-    """
-    folder = path if list_names(path) else os.path.dirname(path)
-    if not {BERT_CONFIG, HUGGING_FACE_CONFIG} & set(list_names(folder)):
-        raise InputError(
-            f"init_checkpoint {path} has neither {BERT_CONFIG} nor {HUGGING_FACE_CONFIG} beside it, or is not there; "
-            f"give {KINDS}, and --bert-config where no configuration is beside it"
-        )
-    return BertConfig.load(folder, vocab_size)
+from tokenizer.errors import InputError
 
 
 def initialize(
@@ -140,25 +63,12 @@ def initialize(
 def _check_shape(checkpoint: InitCheckpoint, config: BertConfig) -> None:
     """Raises InputError naming the first value in which two models differ, but for the sizes that can be changed."""
     for name in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "type_vocab_size"):
-        known = _shape_of(checkpoint.weights) | (asdict(checkpoint.config) if checkpoint.config else {})
+        known = shape_of(checkpoint.weights) | (asdict(checkpoint.config) if checkpoint.config else {})
         if known.get(name, getattr(config, name)) != getattr(config, name):
             raise InputError(
                 f"{checkpoint.path} has {name} {known[name]}, bert_config has {getattr(config, name)}; set it to "
                 f"{known[name]}, or leave out --bert-config where the checkpoint has its configuration beside it"
             )
-
-
-def _shape_of(weights: Arrays) -> dict[str, int]:
-    """What the shapes of weights say of a configuration: all but the number of heads."""
-    vocab_size, hidden_size = weights[WORDS].shape
-    return {
-        "vocab_size": vocab_size,
-        "hidden_size": hidden_size,
-        "num_hidden_layers": sum(name.endswith("/query/kernel") for name in weights),
-        "intermediate_size": weights["bert/layer_0/intermediate/kernel"].shape[1],
-        "max_position_embeddings": len(weights[POSITIONS]),
-        "type_vocab_size": len(weights["bert/embeddings/token_type_embeddings"]),
-    }
 
 
 def _differs(before: list[str] | None, rows: int, after: list[str] | None, vocab_size: int) -> bool:
@@ -203,166 +113,3 @@ def _with_rows(fresh: np.ndarray, old: np.ndarray, kept: tuple[np.ndarray, np.nd
     table = fresh.copy()
     table[kept[0]] = old[kept[1]]
     return table
-
-
-def _read(path: Path) -> InitCheckpoint:
-    """What lies at a path on this machine."""
-    names = list_names(path if path.is_dir() else path.parent)
-    if path.is_dir():
-        if TRAINING in names:
-            return _read_ours(path, [checkpoint for _, checkpoint in list_checkpoints(path)])
-        if INDEX in names or "model.safetensors" in names:
-            return _read_hugging_face(path)
-        prefixes = [name.removesuffix(".index") for name in names if name.endswith(".index")]
-        if len(prefixes) == 1:
-            return _read_google(path / prefixes[0])
-        if prefixes:
-            raise InputError(
-                f"{path} holds {len(prefixes)} checkpoints; give one of them, such as {path / prefixes[-1]}"
-            )
-        if "pytorch_model.bin" in names:
-            raise InputError(
-                f"{path} holds pytorch_model.bin, which is not read; write it as model.safetensors, which the "
-                "save_pretrained of transformers does"
-            )
-        raise InputError(f"{path} holds no checkpoint; give {KINDS}")
-    if path.name in names and path.suffix == ".safetensors":
-        return _read_ours(path.parent, [path]) if TRAINING in names else _read_hugging_face(path.parent)
-    prefix = path.with_name(re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path.name))
-    if f"{prefix.name}.index" in names:
-        return _read_google(prefix)
-    raise InputError(f"{path} is no checkpoint, or is not there; give {KINDS}")
-
-
-def _read_ours(folder: Path, checkpoints: list[Path]) -> InitCheckpoint:
-    training = read_training(folder)
-    if not checkpoints:
-        raise InputError(f"{folder} has no checkpoint yet; run 'maskmill train' until it has written one")
-    damage: list[str] = []
-    for path in checkpoints:
-        try:
-            arrays = read_checkpoint(path)
-        except ValueError as error:
-            damage.append(f"{error}; the one before it is taken")
-            continue
-        weights, left = _by_our_names(arrays, r"bert/layer_(\d+)/", lambda name: name)
-        config = BertConfig.from_dict(training["bert_config"])
-        return InitCheckpoint(str(folder), weights, config, _tokens(folder), (*damage, *left))
-    raise InputError(f"every checkpoint in {folder} is damaged; give another one")
-
-
-def _read_google(prefix: Path) -> InitCheckpoint:
-    import tensorflow as tf
-
-    try:
-        reader = tf.train.load_checkpoint(str(prefix))
-        names = [name for name in reader.get_variable_to_shape_map() if not _NOT_WEIGHTS.fullmatch(name)]
-        arrays = {name: reader.get_tensor(name) for name in names}
-    except (tf.errors.OpError, ValueError, IndexError, RuntimeError) as error:  # whichever TensorFlow makes of it
-        raise InputError(f"{prefix} is damaged ({first_line(error)}); copy its files again") from error
-    weights, left = _by_our_names(arrays, r"bert/encoder/layer_(\d+)/", google_name)
-    if "next_sentence/kernel" in weights:
-        weights["next_sentence/kernel"] = np.ascontiguousarray(weights["next_sentence/kernel"].T)
-    config_file = prefix.with_name(BERT_CONFIG)
-    config = _config_that_fits(config_file, weights) if config_file.exists() else None
-    return InitCheckpoint(str(prefix), weights, config, _tokens(prefix.parent), tuple(left))
-
-
-def _read_hugging_face(folder: Path) -> InitCheckpoint:
-    if not (folder / HUGGING_FACE_CONFIG).exists():
-        raise InputError(f"{folder} has no {HUGGING_FACE_CONFIG} beside its weights; copy it there, too")
-    values = read_config(folder / HUGGING_FACE_CONFIG)
-    arrays: Arrays = {}
-    for path in _shards(folder):
-        try:
-            arrays |= load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise InputError(f"{path} is damaged ({first_line(error)}); copy it again") from error
-    arrays = {_hugging_face_form(name): array for name, array in arrays.items()}
-    if "cls.predictions.decoder.bias" in arrays:
-        arrays.setdefault("cls.predictions.bias", arrays["cls.predictions.decoder.bias"])
-    weights, notes = _by_our_names(arrays, r"bert\.encoder\.layer\.(\d+)\.", hugging_face_name)
-    weights = {
-        name: np.ascontiguousarray(array.T) if name.endswith("/kernel") else array for name, array in weights.items()
-    }
-    if values.get("hidden_act", "gelu") == "gelu":
-        notes.append(
-            f"{folder} was trained with the erf form of gelu; here it goes on with the tanh form of Google's code, "
-            "whose values differ from that by 0.0005 at the most"
-        )
-    config = _config_that_fits(folder / HUGGING_FACE_CONFIG, weights)
-    return InitCheckpoint(str(folder), weights, config, _tokens(folder), tuple(notes))
-
-
-def _shards(folder: Path) -> Iterable[Path]:
-    """The files of weights in a Hugging Face folder."""
-    if not (folder / INDEX).exists():
-        return [folder / "model.safetensors"]
-    try:
-        shards = sorted(set(json.loads((folder / INDEX).read_bytes())["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{folder / INDEX} is damaged (it has no weight_map); copy it again") from error
-    for name in shards:
-        if not (folder / name).is_file():
-            raise InputError(f"{folder} has no {name}, which {INDEX} names; copy it there")
-    return [folder / name for name in shards]
-
-
-def _hugging_face_form(name: str) -> str:
-    """A name as in today's `BertForPreTraining`, of one in an older file or in a `BertModel`.
-
-    >>> _hugging_face_form("embeddings.LayerNorm.gamma")
-    'bert.embeddings.LayerNorm.weight'
-    """
-    name = re.sub(r"^(?=(embeddings|encoder|pooler)\.)", "bert.", name)
-    return re.sub(r"\.beta$", ".bias", re.sub(r"\.gamma$", ".weight", name))
-
-
-def _by_our_names(arrays: Arrays, layer: str, name_of: Callable[[str], str]) -> tuple[Arrays, list[str]]:
-    """Arrays under other names -> those that a BERT has, float32 by our names; and a sentence about the others.
-
-    `layer` matches the names in a layer, up to its number; `name_of` gives the other name of ours. Raises InputError
-    when a weight of the encoder is missing.
-    """
-    layers = [int(match[1]) for match in map(re.compile(layer).match, arrays) if match]
-    names = {name: name_of(name) for name in weight_names(max(layers, default=0) + 1)}
-    for name, other in names.items():
-        if other not in arrays and not name.startswith(HEADS):
-            raise InputError(f"the checkpoint has no {other}, so it is not Google's BERT; give {KINDS}")
-    weights = {name: np.asarray(arrays[other], np.float32) for name, other in names.items() if other in arrays}
-    if (scores := len(weights.get(BIAS, weights[WORDS]))) != len(weights[WORDS]):
-        raise InputError(
-            f"{names[BIAS]} in the checkpoint has {scores} rows, {names[WORDS]} has {len(weights[WORDS])}; "
-            "expected one for each token, copy the checkpoint again"
-        )
-    left = sorted(name for name in arrays.keys() - set(names.values()) if not _NOT_WEIGHTS.fullmatch(name))
-    return weights, [f"left aside: {', '.join(left)}"] if left else []
-
-
-def _config_that_fits(path: Path, weights: Arrays) -> BertConfig:
-    """The configuration in a file. Raises InputError when the weights beside it have other shapes."""
-    shape = _shape_of(weights)
-    config = BertConfig.load(path, shape["vocab_size"])
-    for name, value in shape.items():
-        if getattr(config, name) != value:
-            raise InputError(
-                f"{path} has {name} {getattr(config, name)}, the weights beside it have {value}; "
-                "put them beside their own configuration"
-            )
-    return config
-
-
-def _tokens(folder: Path) -> list[str] | None:
-    """The tokens of the vocab.txt in a folder; None where there is none."""
-    path = folder / VOCAB
-    if not path.exists():
-        return None
-    try:
-        return tokens_of(path.read_text(encoding="utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text; give a {VOCAB} with one token a line, or remove it") from error
-
-
-def tokens_of(vocab_text: str) -> list[str]:
-    """The tokens in the text of a vocabulary file, in the order of their ids."""
-    return [line.strip() for line in vocab_text.removesuffix("\n").split("\n")]

@@ -5,10 +5,9 @@ import logging
 import math
 import os
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,13 +22,14 @@ from model.checkpoint import (
     save_checkpoint,
     state_of,
 )  # fmt: skip
+from model.checkpoint_formats import read_init_checkpoint, tokens_of
 from model.config import BertConfig, TrainConfig
 from model.dataset import name_examples, train_batches
 from model.distribution import Devices, find_devices
 from model.dynamic_masking import remask
 from model.evaluate import EVAL_BATCH_SIZE, evaluate_split
 from model.flops import measure_peak
-from model.init_checkpoint import initialize, read_init_checkpoint, tokens_of
+from model.init_checkpoint import initialize
 from model.memory import want_of_memory
 from model.metrics_log import MetricsLog, draw_training, read_metrics
 from model.model_dir import describe_training, open_model_dir
@@ -37,6 +37,7 @@ from model.optimization import AdamWeightDecay
 from model.phases import Phase, Plan
 from model.profiling import Profiler
 from model.progress import LossNotFiniteError, Meter, TrainProgress
+from model.signals import Signals, signals_deferred
 from model.step import Batch, Losses, TrainStep, eval_step, train_step
 from pipeline.schema import VOCAB
 from pipeline.storage import is_remote, read_bytes, write_text
@@ -116,7 +117,7 @@ def train(
         restore(arrays, state_of(model, optimizer))
         del arrays
 
-    with _signals_deferred() as signals, closing(MetricsLog(folder, step, devices.writes)) as log:
+    with signals_deferred() as signals, closing(MetricsLog(folder, step, devices.writes)) as log:
         peak = measure_peak(config.precision) * devices.count
         sums = read_sums(folder, step) if step else None
         meter = Meter(config, schedule, step, log, (hooks or Hooks()).report, peak, sums)
@@ -148,7 +149,7 @@ class _Training:
     meter: Meter
     log: MetricsLog
     hooks: Hooks
-    signals: "_Signals"
+    signals: Signals
     stops: bool = False
 
     def __post_init__(self) -> None:
@@ -288,37 +289,3 @@ class _EvaluationStoppedError(Exception):
 
 def _absolute(path: str) -> str:
     return path if is_remote(path) else os.path.abspath(path)
-
-
-@dataclass
-class _Signals:
-    """The signal that has come, if one has."""
-
-    got: signal.Signals | None = None
-
-
-@contextmanager
-def _signals_deferred() -> Iterator[_Signals]:
-    """Within it, Ctrl-C and SIGTERM are only noted: in the middle of a step, half of the state would be new.
-
-    A second Ctrl-C, or SIGTERM, acts as ever.
-    """
-    signals = _Signals()
-    if threading.current_thread() is not threading.main_thread():  # where no signal ever arrives
-        yield signals
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    # One that is ignored, as in the background of a script, stays so.
-    deferred = [number for number, handler in before.items() if handler not in (signal.SIG_IGN, None)]
-
-    def note(number: int, _frame: object) -> None:
-        signals.got = signal.Signals(number)
-        signal.signal(number, before[signals.got])
-
-    for number in deferred:
-        signal.signal(number, note)
-    try:
-        yield signals
-    finally:
-        for number in deferred:
-            signal.signal(number, before[number])

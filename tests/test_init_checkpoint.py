@@ -13,8 +13,9 @@ from safetensors.numpy import save_file
 
 from model.bert import BertPretrainer
 from model.checkpoint import save_checkpoint
+from model.checkpoint_formats import read_init_checkpoint
 from model.config import BertConfig
-from model.init_checkpoint import initialize, read_init_checkpoint
+from model.init_checkpoint import initialize
 from model.interop import google_name, hugging_face_weights, weight_names
 from pipeline import cloud_storage
 from tokenizer.errors import InputError

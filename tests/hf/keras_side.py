@@ -9,7 +9,8 @@ import keras
 import numpy as np
 
 from model.bert import BertPretrainer
-from model.init_checkpoint import initialize, read_init_checkpoint
+from model.checkpoint_formats import read_init_checkpoint
+from model.init_checkpoint import initialize
 
 
 def main(init_checkpoint: str, inputs: str, outputs: str) -> None:
