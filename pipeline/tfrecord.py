@@ -117,6 +117,19 @@ class _Gzip:
         self.store(self.compressor.flush())
 
 
+def is_tfrecord(path: AnyPath) -> bool:
+    """Whether a file begins like a TFRecord file with records, plain or gzip."""
+    with open_file(path) as stored:
+        head = stored.read(HEADER.size)
+        if head.startswith(GZIP_START):
+            stored.seek(0)
+            try:
+                head = igzip.open(stored).read(HEADER.size)
+            except (EOFError, gzip.BadGzipFile, igzip_lib.IsalError):  # type: ignore[misc]
+                return False
+    return len(head) == HEADER.size and head == _header(HEADER.unpack(head)[0])
+
+
 def read_records(path: AnyPath) -> Iterator[bytes]:
     """The records of a file, plain or gzip whatever its name, each checked against its checksums.
 
