@@ -11,7 +11,7 @@ import click
 
 from deploy.cli_types import Bytes, Place, wrong_usage
 from deploy.engine_options import DATAFLOW, Engine, engine_options
-from deploy.look_cli import inspect
+from deploy.look_cli import compare, inspect
 from deploy.tpu_cli import tpu_commands
 from model.config import ComputeDtype, Optimizer, TrainConfig
 from pipeline.config import InstanceConfig, Objective
@@ -27,6 +27,7 @@ MODULES_OF_EXTRAS = {
         ("keras", "tensorboard", "safetensors", "matplotlib", "uniplot"), "'.[train]', or '.[jax]' to run on JAX"
     ),
     "tensorflow": "'.[train]'",
+    "scipy": "'.[compare]'",
     "jax": "'.[jax]'",
 }
 
@@ -287,6 +288,7 @@ def generate(
 
 
 main.add_command(inspect)
+main.add_command(compare)
 
 
 def default_backend() -> str:
