@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import asdict
 from pathlib import Path
+from types import UnionType
 from typing import Any, Literal
 
 import keras
@@ -17,14 +18,16 @@ from model.phases import Plan
 from pipeline.schema import MANIFEST, VOCAB
 from pipeline.storage import read_bytes, write_text
 from tokenizer.errors import InputError
+from tokenizer.vocab import Vocab
 
 TRAINING = "training.json"
 
 WhichCheckpoint = Literal["newest", "best"]
 
 # What `describe_training` writes.
-_KEYS = {
-    "backend", "bert_config", "train_config", "phases", "vocab_sha256", "cased", "init_checkpoint",
+_KINDS: dict[str, type | UnionType] = {
+    "backend": str, "bert_config": dict, "train_config": dict, "phases": list, "vocab_sha256": str, "cased": bool,
+    "init_checkpoint": str | None,
 }  # fmt: skip
 
 # What a process leaves that is killed while it writes a file: `pipeline.storage.create_file` names it so.
@@ -91,10 +94,26 @@ def read_training(model_dir: Path) -> dict[str, Any]:
         raise InputError(
             f"{model_dir} holds no model: {TRAINING} cannot be read; train one with 'maskmill train'"
         ) from error
-    missing = _KEYS - training.keys() if isinstance(training, dict) else _KEYS
+    way_out = "restore it, or train into a new folder"
+    missing = _KINDS.keys() - training.keys() if isinstance(training, dict) else _KINDS.keys()
     if missing:
-        raise InputError(f"{model_dir / TRAINING} has no {min(missing)}; restore it, or train into a new folder")
+        raise InputError(f"{model_dir / TRAINING} has no {min(missing)}; {way_out}")
+    for name, kind in _KINDS.items():
+        if not isinstance(training[name], kind):
+            raise InputError(f"{model_dir / TRAINING} has {name} {training[name]!r}, which is damaged; {way_out}")
     return training
+
+
+def read_vocab(model_dir: Path) -> Vocab:
+    """The vocabulary that a model was trained with. Raises InputError when it is not there, or is another one."""
+    path = model_dir / VOCAB
+    expected, content = read_training(model_dir)["vocab_sha256"], read_bytes(path)
+    if (actual := hashlib.sha256(content).hexdigest()) != expected:
+        raise InputError(
+            f"{path} has sha256 {actual[:12]}..., {TRAINING} says {expected[:12]}...; "
+            f"copy the {VOCAB} of the dataset there that the model was trained on"
+        )
+    return Vocab.parse(content, str(path))
 
 
 def load_model(
@@ -106,7 +125,7 @@ def load_model(
     shape. Raises InputError when the folder holds no model or no such checkpoint.
     """
     folder = Path(model_dir)
-    model = BertPretrainer(BertConfig(**read_training(folder)["bert_config"]), compute_dtype=compute_dtype)
+    model = BertPretrainer(BertConfig.from_dict(read_training(folder)["bert_config"]), compute_dtype=compute_dtype)
     if checkpoint == "best":
         return model, restore_best(folder, model.named_weights)
     step = restore_newest(folder, model.named_weights)
