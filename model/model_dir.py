@@ -1,9 +1,12 @@
 """The folder of a model: what it was trained on, its configuration, its vocabulary, its newest weights."""
 
+import fcntl
 import hashlib
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import UnionType
@@ -61,12 +64,13 @@ def describe_training(
     }
 
 
-def open_model_dir(model_dir: Path, training: dict[str, Any], vocab_text: str) -> None:
-    """Makes the folder of a new training, or checks that this one is the training it holds.
+@contextmanager
+def open_model_dir(model_dir: Path, training: dict[str, Any], vocab_text: str) -> Iterator[None]:
+    """Makes the folder of a new training, or checks that this one is the training it holds; keeps others out meanwhile.
 
     A training that ended before its first checkpoint, as for want of memory, may be begun anew in another way.
     Removes what a killed process left half-written. Raises InputError when the folder holds another training, or
-    something else.
+    something else, or when another process trains into it.
     """
     unfinished = [path for path in model_dir.glob(".*") if _UNFINISHED.fullmatch(path.name)]
     checkpoints = list_checkpoints(model_dir)
@@ -75,11 +79,30 @@ def open_model_dir(model_dir: Path, training: dict[str, Any], vocab_text: str) -
     elif model_dir.exists() and not (model_dir / TRAINING).exists() and _has_more_than(unfinished, model_dir):
         raise InputError(f"model_dir {model_dir} holds something else than a training; give a new or an empty folder")
     model_dir.mkdir(parents=True, exist_ok=True)
-    for path in [*unfinished, *([] if checkpoints else [model_dir / BEST])]:
-        path.unlink(missing_ok=True)
-    write_text(model_dir / TRAINING, json.dumps(training, indent=1) + "\n")
-    write_text(model_dir / BERT_CONFIG, BertConfig(**training["bert_config"]).to_json())
-    write_text(model_dir / VOCAB, vocab_text)
+    with _locked(model_dir):
+        for path in [*unfinished, *([] if checkpoints else [model_dir / BEST])]:
+            path.unlink(missing_ok=True)
+        write_text(model_dir / TRAINING, json.dumps(training, indent=1) + "\n")
+        write_text(model_dir / BERT_CONFIG, BertConfig(**training["bert_config"]).to_json())
+        write_text(model_dir / VOCAB, vocab_text)
+        yield
+
+
+@contextmanager
+def _locked(model_dir: Path) -> Iterator[None]:
+    """Keeps other processes out of a folder, where its file system can; the lock ends with the process."""
+    folder = os.open(model_dir, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # as of some network disks
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise InputError(
+                    f"another process trains into {model_dir}; wait for its end, or give another model_dir"
+                ) from error
+        yield
+    finally:
+        os.close(folder)
 
 
 def _has_more_than(files: list[Path], folder: Path) -> bool:
@@ -139,7 +162,8 @@ def _require_same(model_dir: Path, before: dict[str, Any], now: dict[str, Any]) 
     for name, value in now.items():
         if isinstance(value, dict):
             _require_same(model_dir, before.get(name, {}), value)
-        elif name == "phases" and len(value) == len(before[name]):
+        elif name == "phases":
+            _require_same(model_dir, {"the number of phases": len(before[name])}, {"the number of phases": len(value)})
             for phase_before, phase in zip(before[name], value):
                 _require_same(model_dir, phase_before, phase)
         elif name not in _FREE and before.get(name) != value:
