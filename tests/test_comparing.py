@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from look import MODEL_GARDEN, random_examples, write_shard
 
+from pipeline import cloud_storage
 from pipeline.comparing import Content, compare_datasets, digest_examples
 from pipeline.config import InstanceConfig
 from pipeline.likeness import SPECIAL
@@ -299,6 +300,7 @@ def test_json_tells_programs_all_of_it(make, google):
 def test_a_dataset_in_cloud_storage_is_compared_alike(make, monkeypatch):
     with emulator() as url:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+        cloud_storage._client.cache_clear()  # of another test's emulator
         bucket = Client().bucket("comparing")
         bucket.create()
         for path in make().iterdir():

@@ -7,6 +7,7 @@ from command import SMALL, run
 from google.cloud.storage import Client
 from look import MODEL_GARDEN, random_examples, serialise, write_shard
 
+from pipeline import cloud_storage
 from pipeline.examples import decode_example
 from pipeline.measuring import measure_dataset
 from pipeline.opening import open_dataset
@@ -139,6 +140,7 @@ def test_datasets_in_cloud_storage_are_opened_alike(tmp_path, monkeypatch, datas
     write_shard(tmp_path / "a.tfrecord", random_examples(1, 9), MODEL_GARDEN)
     with emulator() as url:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+        cloud_storage._client.cache_clear()  # of another test's emulator
         bucket = Client().bucket("opening")
         bucket.create()
         for path in [*dataset.iterdir(), tmp_path / "a.tfrecord"]:
