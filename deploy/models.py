@@ -160,16 +160,18 @@ def describe_want_of_memory(config: BertConfig, train_config: TrainConfig, longe
     Said beforehand: Linux promises more memory than there is, then kills the process without a word.
     """
     from model.flops import is_on_cpu
-    from model.memory import step_bytes
+    from model.memory import state_bytes, step_bytes
 
     needed = step_bytes(config, train_config, longest.max_seq_length, longest.max_predictions_per_seq)
     memory = machine_memory()
     if needed < memory or not is_on_cpu():
         return None
+    way_out = "more --gradient-accumulation-steps, a smaller --train-batch-size, or --precision bfloat16"
+    if state_bytes(config) >= memory:
+        way_out = "a smaller --bert-config"
     return (
         f"A step needs {needed / 1e9:,.0f} GB of memory or more, this machine has {memory / 1e9:,.0f} GB: the system "
-        "may kill this process. Give more --gradient-accumulation-steps, a smaller --train-batch-size, or "
-        "--precision bfloat16."
+        f"may kill this process. Give {way_out}."
     )
 
 

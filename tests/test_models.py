@@ -192,7 +192,15 @@ def test_a_step_that_cannot_fit_into_memory_is_told_beforehand(folder, monkeypat
     warning = describe_want_of_memory(bert, config, info)
     assert warning
     assert warning.startswith("A step needs 103 GB of memory or more, this machine has 16 GB: ")
+    assert warning.endswith(
+        "Give more --gradient-accumulation-steps, a smaller --train-batch-size, or --precision bfloat16."
+    )
     assert describe_want_of_memory(bert, replace(config, gradient_accumulation_steps=64), info) is None
+    monkeypatch.setattr(models, "machine_memory", lambda: 1e9)  # which no batch is small enough for
+    warning = describe_want_of_memory(bert, replace(config, gradient_accumulation_steps=4096), info)
+    assert warning
+    assert warning.endswith("Give a smaller --bert-config.")
+    monkeypatch.setattr(models, "machine_memory", lambda: 16e9)
     monkeypatch.setattr("model.flops.is_on_cpu", lambda: False)
     assert describe_want_of_memory(bert, config, info) is None
 
