@@ -21,6 +21,7 @@ from deploy.memory import machine_memory
 from deploy.mirror import mirror
 from deploy.show import new_console
 from model.config import BERT_CONFIG, BertConfig, TrainConfig
+from model.signals import ctrl_c_ends_at_once
 from pipeline.schema import VOCAB, DatasetInfo, Split
 from pipeline.storage import is_remote, list_names, write_text
 from tokenizer.errors import InputError
@@ -40,7 +41,7 @@ def choose_backend(backend: str, distributed: bool = False) -> None:
     """Imports Keras on a backend, TensorFlow or JAX, and joins the other processes where there are some."""
     os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with hold_back_stderr():  # TensorFlow greets every user with notes on GPUs and rounding
+    with ctrl_c_ends_at_once(), hold_back_stderr():  # TensorFlow greets every user with notes on GPUs and rounding
         import model.bert  # noqa: F401
         from model.distribution import join_processes
     if distributed:

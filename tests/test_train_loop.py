@@ -1,12 +1,15 @@
 """What a training does between its steps, with a step and an evaluation that compute nothing."""
 
 import dataclasses
+import errno
 import itertools
 import json
 import logging
 import resource
 import signal
-from contextlib import closing
+import subprocess
+import sys
+from contextlib import closing, suppress
 
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ from model.dataset import train_batches
 from model.heads import SUMS
 from model.metrics_log import read_metrics
 from model.optimization import Schedule
+from model.signals import ctrl_c_ends_at_once
 from model.train import train
 from pipeline.schema import DatasetInfo
 from tokenizer.errors import InputError
@@ -369,7 +373,7 @@ def test_phases_of_different_vocabularies_are_refused(steps, datasets, tmp_path)
         learn([datasets[0], (tmp_path / "other", 3)], tmp_path / "model")
 
 
-@pytest.fixture(params=[signal.SIGINT, signal.SIGTERM])
+@pytest.fixture(params=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def each_signal(request):
     before = signal.getsignal(request.param)
     yield request.param
@@ -394,6 +398,51 @@ def test_an_ignored_signal_is_ignored(steps, datasets, tmp_path, each_signal):
     signal.signal(each_signal, signal.SIG_IGN)  # as of Ctrl-C in the background of a script
     steps.in_step = at(2, lambda: signal.raise_signal(each_signal))
     assert learn(datasets, tmp_path) == LAST
+
+
+def test_a_signal_is_answered_at_once_even_if_the_step_is_long(steps, datasets, tmp_path, each_signal, capfd):
+    told = []
+
+    def stop():
+        signal.raise_signal(each_signal)
+        told.append(capfd.readouterr().err)
+
+    steps.in_step = at(2, stop)
+    with suppress(KeyboardInterrupt):
+        learn(datasets, tmp_path)
+    assert f"{each_signal.name}: stopping after the step at hand" in told[0]
+    assert [step for step, _ in list_checkpoints(tmp_path)] == [2]
+
+
+def test_a_terminal_that_is_gone_does_not_keep_a_training_from_its_checkpoint(steps, datasets, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("model.signals.os.write", fail)
+    steps.in_step = at(2, lambda: signal.raise_signal(signal.SIGHUP))
+    assert learn(datasets, tmp_path) == 2
+    assert [step for step, _ in list_checkpoints(tmp_path)] == [2]
+
+
+def test_ctrl_c_during_an_import_ends_the_process_whatever_catches_errors():
+    code = """
+import signal
+from model.signals import ctrl_c_ends_at_once
+with ctrl_c_ends_at_once():
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except BaseException:
+        print("lost")
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (-signal.SIGINT, "")
+
+
+def test_after_an_import_ctrl_c_acts_as_before():
+    before = signal.getsignal(signal.SIGINT)
+    with ctrl_c_ends_at_once():
+        pass
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_ctrl_c_ends_a_training_after_a_checkpoint(steps, datasets, tmp_path):
