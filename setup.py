@@ -45,7 +45,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     package_data={"tokenizer": ["unicode_14.txt"], "deploy": ["prices.json"]},
-    packages=["tokenizer", "pipeline", "model", "deploy", "deploy.doctor"],
+    packages=["tokenizer", "pipeline", "pipeline.validation", "model", "deploy", "deploy.doctor"],
     install_requires=CORE,
     extras_require={
         "train": [*KERAS, *TENSORFLOW],
