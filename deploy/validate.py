@@ -17,7 +17,7 @@ from pipeline.schema import VOCAB, DatasetInfo
 from pipeline.validation.dataset import Validation, validate_dataset
 from pipeline.validation.workers import Tell, shard_reader
 
-SHOWN = 20  # problems that are named, of all kinds
+SHOWN = 5  # problems of each kind that are named
 
 
 def validate_datasets(directories: Sequence[str], num_workers: int | None, as_json: bool) -> bool:
@@ -60,14 +60,11 @@ def _progress(console: Console, info: DatasetInfo, quiet: bool) -> Iterator[Tell
 
 def _show(console: Console, directory: str, info: DatasetInfo, validation: Validation, seconds: float) -> None:
     problems = validation.problems
-    for problem in problems.named[:SHOWN]:
-        console.print(str(problem), style="red")
-    if problems.counts.total() > SHOWN:
-        table = Table("what is wrong", "times")
-        table.columns[1].justify = "right"
-        for kind, times in problems.counts.most_common():
-            table.add_row(kind, f"{times:,}")
-        console.print(table)
+    for kind, times in problems.counts.items():
+        for problem in [problem for problem in problems.named if problem.kind == kind][:SHOWN]:
+            console.print(str(problem), style="red")
+        if times > SHOWN:
+            console.print(f"... and {times - SHOWN:,} more of this kind, {kind}", style="red")
     if not problems:
         console.print(_proof(info, validation))
     for note in validation.notes:

@@ -1,6 +1,5 @@
 """A whole dataset: its files, its shards, and what only all of them together show."""
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from pipeline.validation.files import (
     read_config,
 )
 from pipeline.validation.problems import NAMED, Problem, Problems
-from pipeline.validation.repeats import Repeats, find_repeats
+from pipeline.validation.repeats import Repeat, Repeats, find_repeats
 from pipeline.validation.rules import RULES, rules_for
 from pipeline.validation.shards import ShardResult
 from pipeline.validation.shares import check_labels, check_masking
@@ -191,21 +190,17 @@ def _check_repeats(validation: Validation, shards: Sequence[ShardInfo], keys: Se
     repeats = find_repeats(keys, [shard.split == "eval" for shard in shards], NAMED)
     validation.repeats = repeats
     problems, notes = validation.problems, validation.notes
-    for repeat in repeats.errors:
+
+    def same(repeat: Repeat, why: str) -> Problem:
         (first, first_record), (second, record) = repeat.first, repeat.second
-        problems.add(
-            Problem(
-                "repeated",
-                shards[second].path,
-                f"it is the same, masks and all, as record {first_record:,} of {shards[first].path}, "
-                "which chance does not make",
-                record,
-            )
-        )
+        says = f"it is the same, masks and all, as record {first_record:,} of {shards[first].path}, {why}"
+        return Problem("repeated", shards[second].path, says, record)
+
+    problems.add_all(same(repeat, "which chance does not make") for repeat in repeats.errors)
     problems.add_unnamed("repeated", repeats.num_errors - len(repeats.errors))
-    if repeats.too_many:
-        says = f"{repeats.by_chance:,} pairs of equal examples, and chance would make about {repeats.expected:,.1f}"
-        problems.add(Problem("repeated", os.curdir, says))
+    if repeats.too_many and repeats.first_by_chance:
+        why = f"one of {repeats.by_chance:,} such pairs, of which chance makes about {repeats.expected:,.1f}"
+        problems.add(same(repeats.first_by_chance, why))
     elif repeats.by_chance:
         notes.append(
             f"{repeats.by_chance:,} pairs of equal examples, as short texts that come again make "

@@ -41,7 +41,8 @@ class Repeats:
 
     errors: list[Repeat] = field(default_factory=list)  # the first that chance cannot have made
     num_errors: int = 0
-    by_chance: int = 0  # pairs of equal examples that chance may have made
+    by_chance: int = 0  # pairs of equal examples that chance may have made, each by itself
+    first_by_chance: Repeat | None = None
     expected: float = 0.0  # as many as those it was to make, on average
     held_out: int = 0  # examples to evaluate on whose text, but for the masks, is that of one to train on
 
@@ -164,6 +165,9 @@ def _find_in_range(
     run_sizes = np.diff(np.append(run_starts, len(keys)))
     of_chance = ~is_surprising[group[run_starts]]
     repeats.by_chance += int((run_sizes * (run_sizes - 1) // 2)[of_chance].sum())
+    for start in run_starts[of_chance & (run_sizes > 1)][:1].tolist():
+        pair = Repeat(_place(keys, shards, start), _place(keys, shards, start + 1))
+        repeats.first_by_chance = repeats.first_by_chance or pair
     for start, size in zip(run_starts[~of_chance].tolist(), run_sizes[~of_chance].tolist()):
         repeats.num_errors += size - 1
         for second in range(start + 1, start + size):

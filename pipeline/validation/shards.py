@@ -144,7 +144,11 @@ class _Digested(io.RawIOBase):
         return True
 
     def seekable(self) -> bool:
-        return True  # within what is buffered before it
+        return True  # that is, in what is buffered of it
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        assert (offset, whence) == (self.size, io.SEEK_SET), "it is read from its beginning to its end"
+        return offset
 
     def tell(self) -> int:
         return self.size
