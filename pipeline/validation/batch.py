@@ -36,19 +36,24 @@ class Batch:
         return Batch({name: array[rows] for name, array in self.arrays.items()}, self.standard)
 
     @cached_property
-    def lengths(self) -> NDArray[np.int64]:
+    def lengths(self) -> NDArray[np.int32]:
         """Tokens, special ones included: [n]."""
-        return np.count_nonzero(self.arrays["input_mask"], axis=1)
+        return np.count_nonzero(self.arrays["input_mask"], axis=1).astype(np.int32)  # compared faster with int32
 
     @cached_property
-    def counts(self) -> NDArray[np.int64]:
+    def is_token(self) -> Facts:
+        """True at tokens, False at padding: [n, max_seq_length]."""
+        return self.columns < self.lengths[:, None]
+
+    @cached_property
+    def counts(self) -> NDArray[np.int32]:
         """Predictions: [n]."""
-        return np.count_nonzero(self.arrays["masked_lm_weights"], axis=1)
+        return np.count_nonzero(self.arrays["masked_lm_weights"], axis=1).astype(np.int32)
 
     @cached_property
     def is_given(self) -> Facts:
         """True at predictions, False at their padding: [n, max_predictions_per_seq]."""
-        return np.arange(self.arrays["masked_lm_weights"].shape[1]) < self.counts[:, None]
+        return np.arange(self.positions.shape[1], dtype=np.int32) < self.counts[:, None]
 
     @cached_property
     def places(self) -> NDArray[np.int64]:
@@ -83,15 +88,16 @@ class Batch:
         return self.original == self.standard.sep_id
 
     @cached_property
-    def first_sep(self) -> NDArray[np.int64]:
+    def first_sep(self) -> NDArray[np.int32]:
         """Where the first [SEP] stands: [n]."""
-        return self.is_sep.argmax(axis=1)
+        return self.is_sep.argmax(axis=1).astype(np.int32)
 
     @cached_property
     def candidates(self) -> Facts:
         """True at the tokens of A and B: [n, max_seq_length]."""
-        inside = (self.columns > 0) & (self.columns < self.lengths[:, None])
-        return inside & ~self.is_sep
+        candidates = self.is_token & ~self.is_sep
+        candidates[:, 0] = False
+        return candidates
 
     @cached_property
     def is_chosen(self) -> Facts:

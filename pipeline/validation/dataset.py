@@ -16,7 +16,7 @@ from pipeline.validation.files import (
     read_config,
 )
 from pipeline.validation.problems import NAMED, Problem, Problems
-from pipeline.validation.repeats import Repeat, Repeats, find_repeats
+from pipeline.validation.repeats import EVAL, Repeat, Repeats, find_repeats
 from pipeline.validation.rules import RULES, rules_for
 from pipeline.validation.shards import ShardResult
 from pipeline.validation.shares import check_labels, check_masking
@@ -24,6 +24,7 @@ from pipeline.validation.standard import Standard
 
 MOST_HELD_OUT = 0.5  # share of the examples to evaluate on that may have the text of one to train on
 FEWEST_HELD_OUT = 100  # of them, from which on that is looked at
+MOST_TIMES_USUAL = 4  # as much as what documents to train on share among themselves
 MOST_RANDOM_NEXT = 0.9  # from here on the label is all but constant
 SPLITS: tuple[Split, ...] = ("train", "eval")
 
@@ -187,7 +188,7 @@ def _check_lonely(
 
 def _check_repeats(validation: Validation, shards: Sequence[ShardInfo], keys: Sequence[str | None]) -> None:
     """Looks for examples that occur twice, and for text to evaluate on that is trained on."""
-    repeats = find_repeats(keys, [shard.split == "eval" for shard in shards], NAMED)
+    repeats = find_repeats(keys, [EVAL if shard.split == "eval" else shard.copy for shard in shards], NAMED)
     validation.repeats = repeats
     problems, notes = validation.problems, validation.notes
 
@@ -206,14 +207,24 @@ def _check_repeats(validation: Validation, shards: Sequence[ShardInfo], keys: Se
             f"{repeats.by_chance:,} pairs of equal examples, as short texts that come again make "
             f"(about {repeats.expected:,.1f} by chance)."
         )
+    problems.add_all(_check_held_out(validation, repeats, max((shard.copy for shard in shards), default=0) + 1))
+
+
+def _check_held_out(validation: Validation, repeats: Repeats, copies: int) -> Iterator[Problem]:
+    """Judges how much of the text to evaluate on is trained on.
+
+    Different documents may well share text. Which of them are held out is drawn by their content, so those share with
+    the others what the others share among themselves, in as many copies as there are: what is much more was not held
+    out.
+    """
     held_out = validation.counts["eval/instances"]
     share = repeats.held_out / max(1, held_out)
-    if share > MOST_HELD_OUT and held_out >= FEWEST_HELD_OUT:
-        problems.add(
-            Problem("held_out", "eval", f"{share:.0%} of its examples have the text of one to train on: not held out")
-        )
+    usual = copies * repeats.shared / max(1, validation.counts["train/instances"])
+    if held_out >= FEWEST_HELD_OUT and share > max(MOST_HELD_OUT, MOST_TIMES_USUAL * usual):
+        says = f"{share:.0%} of its examples have the text of one to train on: its documents are not held out"
+        yield Problem("held_out", "eval", says)
     elif repeats.held_out:
-        notes.append(
+        validation.notes.append(
             f"{repeats.held_out:,} of {held_out:,} examples to evaluate on ({share:.1%}) have the text of one to train "
-            "on, as documents have that share text."
+            "on, as different documents that share text have."
         )

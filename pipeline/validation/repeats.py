@@ -12,6 +12,7 @@ made it, as an example that was written twice is; else it is only counted.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from pipeline.validation.batch import Batch
 # Of equal examples, one in e^30 times is made by chance.
 ALARM = 30.0  # nats
 KINDS_BITS = 0.5  # a masked token is shown in the same way twice with a chance of 0.65, which is 0.6 bits
+EVAL = -1  # in place of a copy
 RANGE_EXAMPLES = 1 << 21  # merged at a time: 100 MB
 KEY = np.dtype([("text", "<u8"), ("masks", "<u8"), ("record", "<u4"), ("bits", "<f4")])
 
@@ -45,6 +47,7 @@ class Repeats:
     first_by_chance: Repeat | None = None
     expected: float = 0.0  # as many as those it was to make, on average
     held_out: int = 0  # examples to evaluate on whose text, but for the masks, is that of one to train on
+    shared: int = 0  # examples to train on whose text is that of another one in the same copy
 
     @property
     def too_many(self) -> bool:
@@ -54,12 +57,13 @@ class Repeats:
         return pairs > mean and (pairs * math.log(pairs / mean) - pairs + mean if mean else math.inf) > ALARM
 
 
-def make_keys(batch: Batch, numbers: NDArray[np.uint32]) -> Keys:
+def make_keys(batch: Batch, numbers: NDArray[np.int64]) -> Keys:
     """What is kept of examples that keep all rules, which are the records of these numbers: [n]."""
     keys = np.zeros(len(batch), KEY)
     label = batch.arrays["next_sentence_labels"][:, 0].astype(np.uint64)
     keys["text"] = _mix(_hash(batch.original, 0) + label)
-    keys["masks"] = _mix(_hash(batch.input_ids, 1) + _hash(batch.positions, 2))
+    shown = np.take_along_axis(batch.input_ids, batch.positions, axis=1)  # [CLS] where there is no prediction
+    keys["masks"] = _mix(_hash(shown, 1) + _hash(batch.positions, 2))
     keys["record"] = numbers
     keys["bits"] = _count_bits(batch)
     return keys
@@ -84,9 +88,14 @@ def _count_bits(batch: Batch) -> NDArray[np.float32]:
 
 def _hash(values: NDArray[np.generic], salt: int) -> NDArray[np.uint64]:
     """A number for each row; different rows have the same with a chance of about 2^-60: [n]."""
-    weights = np.random.PCG64(salt).random_raw(values.shape[1]) | np.uint64(1)
-    hashed: NDArray[np.uint64] = (values.astype(np.uint64)) @ weights
+    hashed: NDArray[np.uint64] = values.astype(np.uint64) @ _weights(salt, values.shape[1])
     return hashed
+
+
+@cache
+def _weights(salt: int, number: int) -> NDArray[np.uint64]:
+    weights: NDArray[np.uint64] = np.random.PCG64(salt).random_raw(number) | np.uint64(1)
+    return weights
 
 
 def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -102,18 +111,18 @@ def save_keys(path: str, keys: Sequence[Keys]) -> None:
     np.save(path, together[np.argsort(together["text"], kind="stable")])
 
 
-def find_repeats(paths: Sequence[str | None], is_eval: Sequence[bool], most: int) -> Repeats:
+def find_repeats(paths: Sequence[str | None], copies: Sequence[int], most: int) -> Repeats:
     """The examples that occur more than once in shards.
 
     Args:
         paths: for each shard what `save_keys` wrote; None where there is nothing.
-        is_eval: for each shard, whether it is one to evaluate on.
+        copies: for each shard its copy; EVAL where it is one to evaluate on.
         most: errors that are named.
     """
     repeats = Repeats()
     total = sum(len(np.load(path, mmap_mode="r")) for path in paths if path)
     for keys, shards in _merge(paths, -(-total // RANGE_EXAMPLES)):
-        _find_in_range(keys, shards, np.array(is_eval), most, repeats)
+        _find_in_range(keys, shards, np.array(copies), most, repeats)
     return repeats
 
 
@@ -135,7 +144,7 @@ def _merge(paths: Sequence[str | None], ranges: int) -> Iterator[tuple[Keys, NDA
 
 
 def _find_in_range(
-    keys: Keys, shards: NDArray[np.int32], is_eval: NDArray[np.bool_], most: int, repeats: Repeats
+    keys: Keys, shards: NDArray[np.int32], copies: NDArray[np.int64], most: int, repeats: Repeats
 ) -> None:
     text = keys["text"]
     is_repeated = np.zeros(len(keys), np.bool_)  # its text, that is
@@ -149,8 +158,11 @@ def _find_in_range(
     keys, shards = keys[places], shards[places]
     _, group = np.unique(keys["text"], return_inverse=True)
     sizes = np.bincount(group)
-    in_eval = np.bincount(group, weights=is_eval[shards])
+    copy = copies[shards]
+    in_eval = np.bincount(group, copy == EVAL)
     repeats.held_out += int(in_eval[in_eval < sizes].sum())
+    _, in_copy = np.unique(np.stack([group, copy])[:, copy != EVAL], axis=1, return_counts=True)
+    repeats.shared += int(in_copy[in_copy > 1].sum())
 
     pairs = sizes * (sizes - 1) / 2
     bits = np.full(len(sizes), np.inf)

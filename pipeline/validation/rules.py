@@ -49,8 +49,9 @@ def rule(
 @rule("input_mask")
 def tokens_come_first(batch: Batch) -> Facts:
     """It is 1 at the tokens, which come first and are enough for the segments, and 0 at padding."""
-    lengths = np.maximum(batch.lengths, batch.standard.shortest)
-    return batch.arrays["input_mask"] != (batch.columns < lengths[:, None])
+    expected = batch.is_token.copy()
+    expected[:, : batch.standard.shortest] = True
+    return batch.arrays["input_mask"] != expected
 
 
 @rule("input_ids")
@@ -68,7 +69,7 @@ def labels_are_in_vocabulary(batch: Batch) -> Facts:
 @rule("input_ids")
 def padding_is_zero(batch: Batch) -> Facts:
     """Padding is 0."""
-    return (batch.input_ids != 0) & (batch.arrays["input_mask"] == 0)
+    return (batch.input_ids != 0) & ~batch.is_token
 
 
 @rule("masked_lm_weights")
@@ -100,7 +101,9 @@ def positions_ascend_in_text(batch: Batch) -> Facts:
 @rule("input_ids", needs_vocab=True)
 def cls_opens(batch: Batch) -> Facts:
     """[CLS] opens the example."""
-    return (batch.original != batch.standard.cls_id) & (batch.columns == 0)
+    broken = np.zeros(batch.original.shape, np.bool_)
+    broken[:, 0] = batch.original[:, 0] != batch.standard.cls_id
+    return broken
 
 
 @rule("input_ids", needs_vocab=True)
@@ -141,7 +144,7 @@ def pieces_continue_words(batch: Batch) -> Facts:
 @rule("segment_ids", needs_vocab=True)
 def segments_end_at_sep(batch: Batch) -> Facts:
     """It is 0 up to the first [SEP], 1 to the second, and 0 at padding."""
-    in_b = (batch.columns > batch.first_sep[:, None]) & (batch.columns < batch.lengths[:, None])
+    in_b = (batch.columns > batch.first_sep[:, None]) & batch.is_token
     return batch.arrays["segment_ids"] != in_b
 
 

@@ -4,11 +4,13 @@ import hashlib
 import io
 import os
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import compress, islice
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.decoding import Arrays, ExampleDecoder
 from pipeline.schema import MANIFEST, ShardInfo, Split, features
@@ -24,8 +26,6 @@ from tokenizer.errors import InputError
 
 BATCH_RECORDS = 1024  # its arrays stay within the processor's cache
 READ_BYTES = 1 << 18
-
-Records = list[tuple[int, bytes]]  # their numbers, from 1, and what they hold
 
 
 @dataclass
@@ -88,48 +88,47 @@ class _Reading:
         is_whole = True
         scanned = scan_records(file)
         while records := list(islice(scanned, BATCH_RECORDS)):
-            before, self.result.examples = self.result.examples, self.result.examples + len(records)
-            sound: Records = []
-            for number, record in enumerate(records, before + 1):
-                if isinstance(record, Damage):
-                    is_whole = not record.is_last
-                    rest = "" if is_whole else ", and what follows cannot be read"
-                    self.found("record", f"{record.what}{rest}", number)
-                else:
-                    sound.append((number, record))
-            self.examine(*self.decode(sound))
+            numbers = self.result.examples + 1 + np.arange(len(records))
+            self.result.examples += len(records)
+            if Damage in set(map(type, records)):
+                for number, record in zip(numbers.tolist(), records):
+                    if isinstance(record, Damage):
+                        is_whole = not record.is_last
+                        rest = "" if is_whole else ", and what follows cannot be read"
+                        self.found("record", f"{record.what}{rest}", number)
+                numbers = numbers[[isinstance(record, bytes) for record in records]]
+            self.examine(*self.decode(numbers, [record for record in records if isinstance(record, bytes)]))
         return is_whole
 
-    def decode(self, records: Records) -> tuple[list[int], Arrays]:
+    def decode(self, numbers: NDArray[np.int64], records: list[bytes]) -> tuple[NDArray[np.int64], Arrays]:
         """The examples of records, and the numbers of those."""
-        try:
-            return [number for number, _ in records], self.decoder.decode([record for _, record in records])
-        except InputError:
-            pass
-        fitting: Records = []
-        for number, record in records:
+        with suppress(InputError):
+            return numbers, self.decoder.decode(records)
+        fits = []
+        for number, record in zip(numbers.tolist(), records):
             try:
                 self.decoder.decode([record])
-                fitting.append((number, record))
+                fits.append(True)
             except InputError as error:
+                fits.append(False)
                 says = str(error).removeprefix("record 1: ").partition("; ")[0]
                 self.found("features", says, number)
-        return self.decode(fitting)
+        return numbers[fits], self.decoder.decode(list(compress(records, fits)))
 
-    def examine(self, numbers: list[int], arrays: Arrays) -> None:
+    def examine(self, numbers: NDArray[np.int64], arrays: Arrays) -> None:
         """Puts examples, which are the records of these numbers, to the rules; counts those that keep them."""
         batch = Batch(arrays, self.standard)
         keeps_rules = np.ones(len(batch), np.bool_)
         for rule, rows, broken_batch, broken in find_broken(batch):
             keeps_rules[rows] = False
             for place, row in enumerate(rows[:NAMED].tolist()):
-                self.found(rule.name, describe(rule, broken_batch, broken, place), numbers[row])
+                self.found(rule.name, describe(rule, broken_batch, broken, place), int(numbers[row]))
             self.result.problems.add_unnamed(rule.name, len(rows) - NAMED)
         if not keeps_rules.all():
             batch = batch.take(keeps_rules)
         self.result.counts.update(count_batch(batch, self.split))
         if self.standard.vocab:
-            self.keys.append(make_keys(batch, np.array(numbers, np.uint32)[keeps_rules]))
+            self.keys.append(make_keys(batch, numbers[keeps_rules]))
 
 
 class _Digested(io.RawIOBase):

@@ -73,9 +73,10 @@ class Standard:
         assert self.vocab, "rules that need the vocabulary are left out without it"
         return self.vocab
 
-    def count_wanted(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    def count_wanted(self, lengths: NDArray[np.integer]) -> NDArray[np.int64]:
         """How many tokens the masking rule asks to predict in examples of so many tokens: [n]."""
-        return np.minimum(count_predictions(lengths, self.config), lengths - self.num_specials)
+        wanted: NDArray[np.int64] = np.minimum(count_predictions(lengths, self.config), lengths - self.num_specials)
+        return wanted
 
 
 def find_kinds(vocab: Vocab, cased: bool) -> NDArray[np.uint8]:
