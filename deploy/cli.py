@@ -11,7 +11,7 @@ import click
 
 from deploy.cli_types import Bytes, Place, wrong_usage
 from deploy.engine_options import DATAFLOW, Engine, engine_options
-from deploy.look_cli import compare, inspect
+from deploy.look_cli import compare, inspect, validate
 from deploy.tpu_cli import tpu_commands
 from model.config import ComputeDtype, Optimizer, TrainConfig
 from pipeline.config import InstanceConfig, Objective
@@ -288,22 +288,8 @@ def generate(
 
 
 main.add_command(inspect)
+main.add_command(validate)
 main.add_command(compare)
-
-
-@main.command()
-@click.argument("datasets", nargs=-1, required=True, type=Place(), metavar="DATASET...")
-@click.option("--num-workers", type=click.IntRange(1), help="Processes. [default: by the size of the shards]")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead, an object for each DATASET.")
-def validate(datasets: tuple[str, ...], num_workers: int | None, as_json: bool) -> None:
-    """Read everything in a dataset and prove it: files, checksums, each example, shares and repeats.
-
-    Names what is wrong by shard and record. Exit code 1 when something is.
-    """
-    from deploy.validate import validate_datasets
-
-    if not validate_datasets(datasets, num_workers, as_json):
-        raise click.exceptions.Exit(1)
 
 
 def default_backend() -> str:

@@ -34,6 +34,21 @@ def inspect(
 
 
 @click.command()
+@click.argument("datasets", nargs=-1, required=True, type=Place(), metavar="DATASET...")
+@click.option("--num-workers", type=click.IntRange(1), help="Processes. [default: by the size of the shards]")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead, an object for each DATASET.")
+def validate(datasets: tuple[str, ...], num_workers: int | None, as_json: bool) -> None:
+    """Read everything in a dataset and prove it: files, checksums, each example, shares and repeats.
+
+    Names what is wrong by shard and record. Exit code 1 when something is.
+    """
+    from deploy.validate import validate_datasets
+
+    if not validate_datasets(datasets, num_workers, as_json):
+        raise click.exceptions.Exit(1)
+
+
+@click.command()
 @click.argument("a", type=Place())
 @click.argument("b", type=Place())
 @click.option("--vocab-file", type=Place(), help="Vocabulary of both. [default: the vocab.txt beside the shards]")
