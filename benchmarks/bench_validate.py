@@ -90,7 +90,7 @@ def measure(made: Path, keys: Path) -> dict[str, str]:
     systems: dict[str, Callable[[], None]] = {
         "`read_records` and `ExampleDecoder` alone": read,
         "`validate_shard`": validate,
-        "all of `validate`, the start aside": validate_all,
+        "all of `validate`": validate_all,
     }
     speeds: dict[str, list[float]] = {name: [] for name in systems}
     for _ in range(ROUNDS):

@@ -17,7 +17,7 @@ from pipeline.schema import VOCAB, DatasetInfo
 from pipeline.validation.dataset import Validation, validate_dataset
 from pipeline.validation.workers import Tell, shard_reader
 
-SHOWN = 5  # problems of each kind that are named
+FILES_SHOWN = 3  # that have more problems of a kind than are named
 
 
 def validate_datasets(directories: Sequence[str], num_workers: int | None, as_json: bool) -> bool:
@@ -61,10 +61,15 @@ def _progress(console: Console, info: DatasetInfo, quiet: bool) -> Iterator[Tell
 def _show(console: Console, directory: str, info: DatasetInfo, validation: Validation, seconds: float) -> None:
     problems = validation.problems
     for kind, times in problems.counts.items():
-        for problem in [problem for problem in problems.named if problem.kind == kind][:SHOWN]:
+        named = [problem for problem in problems.named if problem.kind == kind]
+        for problem in named:
             console.print(str(problem), style="red")
-        if times > SHOWN:
-            console.print(f"... and {times - SHOWN:,} more of this kind, {kind}", style="red")
+        if times > len(named):
+            files = problems.files_of(kind).most_common()
+            where = [f"{number:,} in {file}" for file, number in files[:FILES_SHOWN]]
+            if len(files) > FILES_SHOWN:
+                where.append(f"the others in {count(len(files) - FILES_SHOWN, 'more file')}")
+            console.print(f"... {times:,} of this kind ({kind}): {', '.join(where)}", style="red")
     if not problems:
         console.print(_proof(info, validation))
     for note in validation.notes:
@@ -112,7 +117,7 @@ def _to_json(directory: str, validation: Validation) -> dict[str, object]:
         "dataset": directory,
         "is_valid": not validation.problems,
         "problems": [asdict(problem) for problem in validation.problems.named],
-        "problem_counts": dict(validation.problems.counts),
+        "problem_counts": {kind: validation.problems.files_of(kind) for kind in validation.problems.counts},
         "notes": validation.notes,
         "shards": validation.shards,
         "bytes": validation.bytes,

@@ -198,7 +198,8 @@ def _check_repeats(validation: Validation, shards: Sequence[ShardInfo], keys: Se
         return Problem("repeated", shards[second].path, says, record)
 
     problems.add_all(same(repeat, "which chance does not make") for repeat in repeats.errors)
-    problems.add_unnamed("repeated", repeats.num_errors - len(repeats.errors))
+    for number, unnamed in repeats.unnamed.items():
+        problems.add_unnamed("repeated", shards[number].path, unnamed)
     if repeats.too_many and repeats.first_by_chance:
         why = f"one of {repeats.by_chance:,} such pairs, of which chance makes about {repeats.expected:,.1f}"
         problems.add(same(repeats.first_by_chance, why))

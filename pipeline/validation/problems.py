@@ -26,18 +26,26 @@ class Problems:
     """Problems in the order in which they were found; of many of one kind, the first and their number."""
 
     named: list[Problem] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)  # kind -> problems
+    in_files: Counter[tuple[str, str]] = field(default_factory=Counter)  # kind, file -> problems
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Problems by kind."""
+        counts = Counter[str]()
+        for (kind, _), number in self.in_files.items():
+            counts[kind] += number
+        return counts
 
     def add(self, problem: Problem) -> None:
         """Counts a problem, and names it if few of its kind came before."""
         if self.counts[problem.kind] < NAMED:
             self.named.append(problem)
-        self.counts[problem.kind] += 1
+        self.in_files[problem.kind, problem.file] += 1
 
-    def add_unnamed(self, kind: str, number: int) -> None:
+    def add_unnamed(self, kind: str, file: str, number: int) -> None:
         """Counts problems of which enough were named."""
         if number > 0:
-            self.counts[kind] += number
+            self.in_files[kind, file] += number
 
     def add_all(self, problems: Iterable[Problem]) -> None:
         """Adds several."""
@@ -46,10 +54,15 @@ class Problems:
 
     def merge(self, others: "Problems") -> None:
         """Adds those that were found elsewhere."""
-        for kind, count in others.counts.items():
+        counts = self.counts
+        for kind in others.counts:
             named = [problem for problem in others.named if problem.kind == kind]
-            self.named += named[: max(0, NAMED - self.counts[kind])]
-            self.counts[kind] += count
+            self.named += named[: max(0, NAMED - counts[kind])]
+        self.in_files.update(others.in_files)
+
+    def files_of(self, kind: str) -> Counter[str]:
+        """Problems of a kind by file."""
+        return Counter({file: number for (one, file), number in self.in_files.items() if one == kind})
 
     def __bool__(self) -> bool:
-        return bool(self.counts)
+        return bool(self.in_files)

@@ -10,6 +10,7 @@ made it, as an example that was written twice is; else it is only counted.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -42,7 +43,7 @@ class Repeats:
     """What occurs more than once."""
 
     errors: list[Repeat] = field(default_factory=list)  # the first that chance cannot have made
-    num_errors: int = 0
+    unnamed: Counter[int] = field(default_factory=Counter)  # number of the shard -> errors that are not among those
     by_chance: int = 0  # pairs of equal examples that chance may have made, each by itself
     first_by_chance: Repeat | None = None
     expected: float = 0.0  # as many as those it was to make, on average
@@ -181,10 +182,11 @@ def _find_in_range(
         pair = Repeat(_place(keys, shards, start), _place(keys, shards, start + 1))
         repeats.first_by_chance = repeats.first_by_chance or pair
     for start, size in zip(run_starts[~of_chance].tolist(), run_sizes[~of_chance].tolist()):
-        repeats.num_errors += size - 1
         for second in range(start + 1, start + size):
             if len(repeats.errors) < most:
                 repeats.errors.append(Repeat(_place(keys, shards, start), _place(keys, shards, second)))
+            else:
+                repeats.unnamed[int(shards[second])] += 1
 
 
 def _place(keys: Keys, shards: NDArray[np.int32], at: int) -> tuple[int, int]:

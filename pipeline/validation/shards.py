@@ -123,7 +123,7 @@ class _Reading:
             keeps_rules[rows] = False
             for place, row in enumerate(rows[:NAMED].tolist()):
                 self.found(rule.name, describe(rule, broken_batch, broken, place), int(numbers[row]))
-            self.result.problems.add_unnamed(rule.name, len(rows) - NAMED)
+            self.result.problems.add_unnamed(rule.name, self.name, len(rows) - NAMED)
         if not keeps_rules.all():
             batch = batch.take(keeps_rules)
         self.result.counts.update(count_batch(batch, self.split))
