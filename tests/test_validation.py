@@ -100,7 +100,7 @@ def test_every_flipped_bit_is_found(made, tmp_path):
     rng = random.Random(1)
     for path in sorted(origin.iterdir()):
         content = path.read_bytes()
-        for _ in range(8 if path.suffix == ".tfrecord" else 24):
+        for _ in range(6 if path.suffix == ".tfrecord" else 12):
             place, bit = rng.randrange(len(content)), rng.randrange(8)
             damaged = bytearray(content)
             damaged[place] ^= 1 << bit
@@ -123,14 +123,14 @@ def test_every_flipped_bit_of_a_gzip_shard_is_found(tmp_path, corpus_lines, smal
     path = folder / f"{FIRST}.gz"
     content, rng = path.read_bytes(), random.Random(2)
     named = 0
-    for _ in range(24):
+    for _ in range(12):
         damaged = bytearray(content)
         damaged[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
         path.write_bytes(damaged)
         found = said(validate(folder))
         assert any(problem.startswith(f"{path.name}: it has sha256") for problem in found)
         named += any(problem.startswith(f"{path.name}, record ") for problem in found)
-    assert named > 20  # a few bits of the head of a gzip file change no record
+    assert named > 8  # a few bits of the head of a gzip file change no record
 
 
 def test_after_a_damaged_record_the_others_are_read_and_judged(folder):
