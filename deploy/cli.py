@@ -329,6 +329,8 @@ backend_option = click.option(
 @model_dir_option
 @click.option(
     "--bert-config",
+    type=Place(),
+    metavar="NAME|PATH",
     help="tiny, mini, small, medium, base, large, a bert_config.json, or Hugging Face's config.json. [default: that "
     "of --init-checkpoint, else base]",
 )
@@ -408,7 +410,7 @@ def choose_datasets(
         raise click.UsageError(
             "--num-train-steps is given beside --phase DIR:STEPS, which says the steps of each phase"
         )
-    return [(dataset, num_train_steps)] if dataset else list(map(parse_phase, phases))
+    return [(dataset, num_train_steps)] if dataset is not None else list(map(parse_phase, phases))
 
 
 def parse_phase(phase: str) -> tuple[str, int | None]:

@@ -58,7 +58,7 @@ def compare(a: str, b: str, vocab_file: str | None, num_workers: int | None, as_
     """Say whether datasets A and B are the same in bytes or in content, or agree in distribution.
 
     A and B are folders that generate wrote, or TFRecords that google-research/bert or TF Model Garden made. Exit code 0
-    when they are the same or agree, 1 when they differ. docs/compare.md says how it is judged.
+    when they are the same or agree, 1 when they differ. docs/looking.md says how it is judged.
     """
     from deploy.comparison import show_comparison
 

@@ -56,8 +56,8 @@ def compare_datasets(a: OpenedDataset, b: OpenedDataset, num_workers: int | None
     Raises InputError naming the shard and the record that is damaged.
     """
     configuration = _compare_configurations(a, b)
-    if reasons := _find_obstacles(a, b):
-        return Comparison("differ", reasons, configuration, {}, ())
+    if obstacles := _find_obstacles(a, b):
+        return Comparison("differ", obstacles, configuration, {}, ())
     if _have_same_bytes(a, b):
         return Comparison("same bytes", (), configuration, {}, ())
     contents, portraits = zip(*(_read(dataset, num_workers) for dataset in (a, b)))
@@ -68,15 +68,22 @@ def compare_datasets(a: OpenedDataset, b: OpenedDataset, num_workers: int | None
     }
     if all(mine == others for mine, others in content.values()):
         return Comparison("same content", (), configuration, content, ())
-    if not all(portrait.stats.examples for portrait in portraits):
-        return Comparison("differ", ("one of them has no examples to train on",), configuration, content, ())
+    for name, portrait in zip("AB", portraits):
+        if not portrait.stats.examples:
+            return Comparison("differ", (f"{name} has no examples to train on",), configuration, content, ())
+    predictions = a.max_predictions_per_seq, b.max_predictions_per_seq
+    reasons = (
+        ()
+        if predictions[0] == predictions[1]
+        else ("max_predictions_per_seq is {} in A and {} in B".format(*predictions),)
+    )
     rows = tuple(compare_portraits(portraits[0], portraits[1], a.vocab or b.vocab))
     spread_from = tuple(name for name, portrait in zip("AB", portraits) if portrait.tells_spread)
     verdicts = {row.verdict for row in rows}
     outcome: Outcome = (
         "differ" if "differs" in verdicts else "agree but for repairs" if "repair" in verdicts else "agree"
     )
-    return Comparison(outcome, (), configuration, content, rows, spread_from)
+    return Comparison(outcome, reasons, configuration, content, rows, spread_from)
 
 
 def digest_examples(arrays: Arrays) -> Content:
@@ -93,7 +100,6 @@ def _find_obstacles(a: OpenedDataset, b: OpenedDataset) -> tuple[str, ...]:
         f"{name} is {mine} in A and {others} in B"
         for name, mine, others in (
             ("max_seq_length", a.max_seq_length, b.max_seq_length),
-            ("max_predictions_per_seq", a.max_predictions_per_seq, b.max_predictions_per_seq),
             ("the objective", a.objective, b.objective),
         )
         if mine != others

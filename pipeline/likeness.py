@@ -81,11 +81,11 @@ def list_statistics(a: DatasetStats, b: DatasetStats, vocab: Vocab | None) -> li
     """What is compared: of each example, of masking, of the words. What needs a vocabulary is left out without one."""
     statistics = [
         Statistic("random next", lambda stats: stats.labels.astype(float), lambda stats: _share(stats.labels, 1)),
-        _histogram("tokens an example", "lengths"),
-        _histogram("tokens of segment A", "lengths_a"),
-        _histogram("tokens of segment B", "lengths_b"),
-        _histogram("predictions an example", "predictions"),
-        _histogram("masked positions", "positions"),
+        _histogram("tokens an example", "lengths", a, b),
+        _histogram("tokens of segment A", "lengths_a", a, b),
+        _histogram("tokens of segment B", "lengths_b", a, b),
+        _histogram("predictions an example", "predictions", a, b),
+        _histogram("masked positions", "positions", a, b),
         Statistic("masking kinds", lambda stats: stats.kinds.astype(float), _describe_kinds, is_drawn_alone=True),
         _words(a, b),
     ]
@@ -169,11 +169,12 @@ def _is_repair(counts_a: Categories, counts_b: Categories, vocab: Vocab) -> bool
     return bool(abs(drawn[1] - expected) <= 4 * np.sqrt(expected * (1 - share)))
 
 
-def _histogram(name: str, field: str) -> Statistic:
+def _histogram(name: str, field: str, a: DatasetStats, b: DatasetStats) -> Statistic:
     """Of a histogram of numbers: in bins, the largest number by itself, as it is what most examples have."""
+    size = max(len(getattr(a, field)), len(getattr(b, field)))
 
     def count(stats: DatasetStats) -> Categories:
-        numbers: Categories = getattr(stats, field).astype(float)
+        numbers: Categories = _pad(getattr(stats, field), size).astype(float)
         if len(numbers) <= 2 * BINS:
             return numbers
         edges = np.linspace(0, len(numbers) - 1, BINS, endpoint=False).astype(int)
