@@ -23,9 +23,11 @@ KERAS = [  # what the model needs on either backend
     "tensorboard>=2.19",
     "uniplot>=0.20",
 ]
+COMPARE = ["scipy>=1.11"]  # not in the core: workers would install its 110 MB
 TENSORFLOW = ["tensorflow>=2.19,<3"]
 JAX = ["jax>=0.6"]
 TEST = [
+    *COMPARE,
     *TENSORFLOW,  # an oracle of records and batches
     "build>=1.2",
     "gcp-storage-emulator>=2024.8",
@@ -45,11 +47,12 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     package_data={"tokenizer": ["unicode_14.txt"], "deploy": ["prices.json"]},
-    packages=["tokenizer", "pipeline", "model", "deploy", "deploy.doctor"],
+    packages=["tokenizer", "pipeline", "pipeline.validation", "model", "deploy", "deploy.doctor"],
     install_requires=CORE,
     extras_require={
-        "train": [*KERAS, *TENSORFLOW],
-        "jax": [*KERAS, *JAX],
+        "compare": COMPARE,
+        "train": [*KERAS, *COMPARE, *TENSORFLOW],
+        "jax": [*KERAS, *COMPARE, *JAX],
         "tpu": [*KERAS, "jax[tpu]>=0.6"],
         "test": TEST,
     },

@@ -11,6 +11,7 @@ import click
 
 from deploy.cli_types import Bytes, Place, wrong_usage
 from deploy.engine_options import DATAFLOW, Engine, engine_options
+from deploy.look_cli import compare, inspect, validate
 from deploy.tpu_cli import tpu_commands
 from model.config import ComputeDtype, Optimizer, TrainConfig
 from pipeline.config import InstanceConfig, Objective
@@ -26,6 +27,7 @@ MODULES_OF_EXTRAS = {
         ("keras", "tensorboard", "safetensors", "matplotlib", "uniplot"), "'.[train]', or '.[jax]' to run on JAX"
     ),
     "tensorflow": "'.[train]'",
+    "scipy": "'.[compare]'",
     "jax": "'.[jax]'",
 }
 
@@ -285,14 +287,9 @@ def generate(
     generate_datasets(files, vocab_file, targets, reading, options)
 
 
-@main.command()
-@click.argument("dataset", type=Place())
-@click.option("-n", "examples", default=3, type=click.IntRange(0), help="Decoded examples to show.")
-def inspect(dataset: str, examples: int) -> None:
-    """Show what is in a dataset: its manifest as a table, and decoded examples."""
-    from deploy.show import show_dataset
-
-    show_dataset(dataset, examples)
+main.add_command(inspect)
+main.add_command(validate)
+main.add_command(compare)
 
 
 def default_backend() -> str:
