@@ -1,0 +1,238 @@
+"""Datasets to an HTML page that needs nothing else: figures, findings and examples, in a template of jinja2."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup
+
+from deploy.report import dataset_figures, sequence_figures
+from deploy.report.charts import short
+from deploy.report.figures import Figure, Table, called
+from deploy.report.findings import list_findings
+from deploy.report.measures import kinds_of_tokens, mean_of, share
+from deploy.report.subject import Subject, load_subject, name_subjects
+from deploy.report.svg import in_style
+from deploy.show import LABELLED_1, new_console
+from pipeline.opening import open_dataset
+from pipeline.storage import exists, write_text
+from tokenizer.errors import InputError
+
+MOST_DATASETS = 2
+SHOWN_UNUSED = 12  # tokens of each kind that never occur
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A headline figure, with a value and a note for each dataset."""
+
+    label: str
+    values: Sequence[str]
+    notes: Sequence[str]
+
+
+@dataclass(frozen=True)
+class UnusedTokens:
+    """Tokens of a kind that never occur."""
+
+    kind: str
+    tokens: int  # of the vocabulary
+    unused: int
+    examples: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page: figures, and for each dataset whose vocabulary is known the tokens that never occur."""
+
+    name: str
+    title: str
+    figures: Sequence[Figure]
+    unused: Sequence[tuple[Subject, Sequence[UnusedTokens]]] = ()
+    note: str = ""
+
+
+def write_report(
+    datasets: Sequence[str],
+    output: str,
+    *,
+    vocab_file: str | None = None,
+    num_workers: int | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Reads one dataset or two and writes the page, whole or not at all.
+
+    Args:
+        datasets: what `open_dataset` opens.
+        output: the HTML file, here or in Cloud Storage.
+        vocab_file: for TFRecords without a manifest: their vocabulary.
+        num_workers: processes that read; None: by the size of the datasets.
+        overwrite: whether a file of that name may be replaced.
+
+    Raises:
+        InputError: before anything is read where the output exists, and where a dataset cannot be read.
+    """
+    console = new_console()
+    if not overwrite and exists(output):
+        raise InputError(f"output {output} exists; give another name, or --overwrite to replace it")
+    opened = [open_dataset(dataset, vocab_file) for dataset in datasets]
+    with console.status("Reading"):
+        subjects = [
+            load_subject(one, number, name, num_workers)
+            for number, (one, name) in enumerate(zip(opened, name_subjects(datasets)), 1)
+        ]
+    page = render(subjects)
+    write_text(output, page)
+    console.print(f"Wrote {output}: {len(page.encode()) / 1e3:,.0f} kB on {describe(subjects)}")
+    for subject in subjects:
+        for sentence in list_findings(subject):
+            console.print(called(subject, subjects, sentence), style="yellow")
+
+
+def describe(subjects: Sequence[Subject]) -> str:
+    """How many sequences were read."""
+    return " and ".join(
+        f"{sum(one.examples for one in subject.measure.shards):,} sequences of {subject.opened.directory}"
+        for subject in subjects
+    )
+
+
+def render(subjects: Sequence[Subject]) -> str:
+    """The page. The same subjects give the same text."""
+    with in_style():
+        sections = list_sections(subjects)
+    page = load_template().render(
+        subjects=subjects,
+        style=Markup(files(__package__).joinpath("style.css").read_text(encoding="utf-8")),
+        tiles=list_tiles(subjects),
+        findings=[(subject, list_findings(subject)) for subject in subjects],
+        sections=sections,
+        config=list_config(subjects),
+    )
+    return page.encode(errors="replace").decode()  # the name of a folder may be no text
+
+
+@cache
+def load_template() -> Template:
+    """The page's template, which escapes whatever comes from a dataset."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    return environment.from_string(files(__package__).joinpath("template.html.j2").read_text(encoding="utf-8"))
+
+
+def list_tiles(subjects: Sequence[Subject]) -> list[Tile]:
+    """The headline figures."""
+
+    def tile(label: str, *pairs: tuple[str, str]) -> Tile:
+        return Tile(label, [value for value, _ in pairs], [note for _, note in pairs])
+
+    tiles = [
+        tile("sequences", *map(_sequences, subjects)),
+        tile("tokens", *((short(one.stats.tokens), f"{_mean_length(one):,.1f} a sequence") for one in subjects)),
+        tile("padding", *((f"{_padding(one):.1%}", "of all positions") for one in subjects)),
+        tile(
+            "predictions",
+            *(
+                (f"{mean_of(one.stats.predictions):,.1f}", f"a sequence, {share(one.stats.masked, one.stats.tokens):.1%} of tokens")
+                for one in subjects
+            ),
+        ),
+    ]
+    if {one.opened.objective for one in subjects} <= set(LABELLED_1):
+        label = " / ".join(dict.fromkeys(LABELLED_1[one.opened.objective] for one in subjects))
+        tiles.append(
+            tile(label, *((f"{share(int(one.stats.labels[1]), one.stats.examples):.1%}", "of the pairs") for one in subjects))
+        )
+    tiles += [
+        tile("vocabulary in use", *map(_used, subjects)),
+        tile("[UNK]", *map(_unknown, subjects)),
+        tile("on disk", *map(_size, subjects)),
+    ]
+    return tiles
+
+
+def _sequences(subject: Subject) -> tuple[str, str]:
+    others = [f"{stats.examples:,} for {split}" for split, stats in subject.measure.stats.items() if split != subject.split]
+    return f"{subject.stats.examples:,}", " and ".join([f"of {subject.opened.max_seq_length} positions", *others])
+
+
+def _mean_length(subject: Subject) -> float:
+    return share(subject.stats.tokens, subject.stats.examples)
+
+
+def _padding(subject: Subject) -> float:
+    return share(subject.stats.padding, subject.stats.examples * subject.opened.max_seq_length)
+
+
+def _used(subject: Subject) -> tuple[str, str]:
+    if not subject.opened.vocab:
+        return "?", "give --vocab-file"
+    counts = subject.stats.token_counts
+    return f"{share(int((counts > 0).sum()), len(counts)):.1%}", f"of {len(counts):,} tokens"
+
+
+def _unknown(subject: Subject) -> tuple[str, str]:
+    if subject.unknown_tokens is None:
+        return "?", "give --vocab-file"
+    return f"{share(subject.unknown_tokens, subject.stats.tokens):.2%}", "of the tokens"
+
+
+def _size(subject: Subject) -> tuple[str, str]:
+    shards = subject.opened.shards
+    size = sum(shard.bytes for shard in shards)
+    value = f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
+    return value, f"in {len(shards):,} shard{'s' if len(shards) > 1 else ''}"
+
+
+def list_sections(subjects: Sequence[Subject]) -> list[Section]:
+    """The parts of the page that have figures."""
+    documents = list(dataset_figures.draw_documents(subjects))
+    unknown = list(dataset_figures.draw_unknown(subjects))
+    missing = [called(one, subjects, one.unknown.missing) for one in subjects if one.unknown.missing and one.unknown_tokens]
+    used = "" if documents else "Every document was used as it was."
+    if not any(subject.counts for subject in subjects):
+        used = "There is no manifest, so nobody knows what was set aside."
+    return [
+        Section("sequences", "Sequences", list(sequence_figures.draw_sequences(subjects))),
+        Section("masking", "Masking", list(sequence_figures.draw_masking(subjects))),
+        Section("shards", "Shards", list(dataset_figures.draw_shards(subjects))),
+        Section(
+            "vocabulary",
+            "Vocabulary",
+            [*dataset_figures.draw_tokens(subjects), *unknown],
+            [(subject, list_unused(subject)) for subject in subjects if subject.opened.vocab],
+            " ".join(missing),
+        ),
+        Section("documents", "Documents", documents, note=used),
+    ]
+
+
+def list_unused(subject: Subject) -> list[UnusedTokens]:
+    """The tokens that never occur, by kind. None where the vocabulary is not known."""
+    vocab = subject.opened.vocab
+    if vocab is None:
+        return []
+    found = []
+    for kind, ids in kinds_of_tokens(vocab).items():
+        unused = [id for id in ids if not subject.stats.token_counts[id]]
+        step = max(1, len(unused) // SHOWN_UNUSED)
+        found.append(UnusedTokens(kind, len(ids), len(unused), [vocab.tokens[id] for id in unused[::step]][:SHOWN_UNUSED]))
+    return found
+
+
+def list_config(subjects: Sequence[Subject]) -> Table:
+    """What the datasets were made with, option by option."""
+    columns: list[dict[str, Any]] = []
+    for subject in subjects:
+        info, vocab = subject.opened.info, subject.opened.vocab
+        known: dict[str, Any] = dict(subject.config)
+        known["vocabulary"] = f"{len(vocab):,} tokens, sha256 {vocab.sha256[:12]}" if vocab else "not known"
+        known["maskmill"] = info.maskmill_version if info else "made by another program"
+        columns.append(known)
+    names = list(dict.fromkeys(name for column in columns for name in column))
+    rows = [[name, *(str(column.get(name, "not known")) for column in columns)] for name in names]
+    return Table(["option", *(subject.name if len(subjects) > 1 else "value" for subject in subjects)], rows)
