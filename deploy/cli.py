@@ -22,9 +22,7 @@ from tokenizer.errors import InputError
 
 # By module: what pip is to install.
 MODULES_OF_EXTRAS = {
-    **dict.fromkeys(
-        ("keras", "tensorboard", "safetensors", "uniplot"), "'.[train]', or '.[jax]' to run on JAX"
-    ),
+    **dict.fromkeys(("keras", "tensorboard", "safetensors", "uniplot"), "'.[train]', or '.[jax]' to run on JAX"),
     **dict.fromkeys(("matplotlib", "jinja2"), "'.[report]'"),
     "tensorflow": "'.[train]'",
     "jax": "'.[jax]'",
@@ -299,7 +297,9 @@ def inspect(dataset: str, examples: int) -> None:
 @main.command()
 @click.argument("datasets", nargs=-1, required=True, type=Place(), metavar="DATASET [DATASET]")
 @click.option("--output", required=True, type=Place(dir_okay=False), help="HTML file to write, such as report.html.")
-@click.option("--vocab-file", type=Place(dir_okay=False), help="The vocabulary of TFRecords that have none beside them.")
+@click.option(
+    "--vocab-file", type=Place(dir_okay=False), help="The vocabulary of TFRecords that have none beside them."
+)
 @click.option("--num-workers", type=click.IntRange(1), help="Processes. [default: by the size of the datasets]")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 def report(

@@ -40,7 +40,9 @@ def install_browser() -> str:
     if path := find_browser():
         return f"The tests of reports use {path}."
     if os.geteuid() or not shutil.which("apt-get"):
-        return f"There is no Chromium, and only root can install {PACKAGE} with apt-get: the tests of reports are skipped."
+        return (
+            f"There is no Chromium, and only root can install {PACKAGE} with apt-get: the tests of reports are skipped."
+        )
     for command in (["update"], ["install", "--yes", "--no-install-recommends", PACKAGE]):
         done = subprocess.run(
             ["apt-get", "-qq", *command],

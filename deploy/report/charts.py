@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from deploy.report.svg import FIRST, HEIGHT, INK, MUTED, PAPER, SECOND, TEXT, new_figure
 
-Numbers = NDArray[np.float64]
+Numbers = NDArray[np.floating[Any]]
 
 FILL, FILL_UNDER = 0.85, 0.4  # opacity of the first dataset's bars, alone and with the line of a second over them
 ROW_HEIGHT = 22  # of a bar chart of rows
@@ -120,7 +120,7 @@ def plot_dots(
 
 def plot_rows(
     names: Sequence[str],
-    values: Sequence[Sequence[float]],
+    values: Sequence[Sequence[float] | NDArray[np.int64]],
     x: Axis,
     write: Callable[[float], str],
     *,
@@ -164,7 +164,9 @@ def plot_rows(
     if names_above:
         axes.set_yticks([])
         for place, name in enumerate(names):
-            axes.text(0, place - 0.5 + 8 * unit, name, va="center_baseline", color=INK, transform=axes.get_yaxis_transform())
+            axes.text(
+                0, place - 0.5 + 8 * unit, name, va="center_baseline", color=INK, transform=axes.get_yaxis_transform()
+            )
     else:
         axes.set_yticks(np.arange(rows), names)
         axes.tick_params(axis="y", colors=INK)

@@ -29,7 +29,13 @@ def _draw_labels(subjects: Sequence[Subject], what: str) -> Figure:
     shares = [one / np.maximum(of, 1) for one, (of, _) in zip(ones, groups)]
     wholes = [share(one.sum(), of.sum()) for one, (of, _) in zip(ones, groups)]
     margins = [chance_of_share(whole, of) for whole, (of, _) in zip(wholes, groups)]
-    plot = charts.plot_dots(shares, wholes, margins, Axis(_shard_axis([size for _, size in groups])), Axis(f"{what}, share of the pairs", percent))
+    plot = charts.plot_dots(
+        shares,
+        wholes,
+        margins,
+        Axis(_shard_axis([size for _, size in groups])),
+        Axis(f"{what}, share of the pairs", percent),
+    )
     rows = [
         [f"{place + 1:,}", *(f"{one[place]:.2%}" if place < len(one) else "" for one in shares)]
         for place in range(max(map(len, shares)))
@@ -46,7 +52,15 @@ def _draw_labels(subjects: Sequence[Subject], what: str) -> Figure:
 
     table = Table([_shard_axis([size for _, size in groups]), *(called(one, subjects, what) for one in subjects)], rows)
     title = what[0].upper() + what[1:]
-    return finish(plot, "labels", f"{title}, shard by shard", subjects, say, table, "Chance alone leaves the band once in 100 times.")
+    return finish(
+        plot,
+        "labels",
+        f"{title}, shard by shard",
+        subjects,
+        say,
+        table,
+        "Chance alone leaves the band once in 100 times.",
+    )
 
 
 def _draw_sizes(subjects: Sequence[Subject]) -> Figure:
@@ -96,7 +110,9 @@ def draw_tokens(subjects: Sequence[Subject]) -> Iterator[Figure]:
     note = "Masked tokens count as what they were, special ones too. The dotted line has the slope of Zipf's law."
     yield finish(plot, "zipf", "Tokens by frequency", subjects, say, _top_tokens(subjects), note)
     classes = [count_classes(subject.stats.token_counts) for subject in subjects]
-    plot = charts.plot_rows(name_classes(), classes, Axis("tokens of the vocabulary", short), lambda value: f"{value:,.0f}")
+    plot = charts.plot_rows(
+        name_classes(), classes, Axis("tokens of the vocabulary", short), lambda value: f"{value:,.0f}"
+    )
 
     def say_used(subject: Subject) -> str:
         size = len(subject.stats.token_counts)
@@ -123,7 +139,11 @@ def _top_tokens(subjects: Sequence[Subject]) -> Table:
     rows = [
         [
             f"{rank + 1}",
-            *(cell for column in columns for cell in ((column[rank][0], f"{column[rank][1]:,}") if rank < len(column) else ("", ""))),
+            *(
+                cell
+                for column in columns
+                for cell in ((column[rank][0], f"{column[rank][1]:,}") if rank < len(column) else ("", ""))
+            ),
         ]
         for rank in range(max(map(len, columns)))
     ]
@@ -141,7 +161,11 @@ def draw_unknown(subjects: Sequence[Subject]) -> Iterator[Figure]:
         shown = most[:TOP_UNKNOWN]
         names = [name_character(text) if what == "characters" else text for text, _ in shown]
         plot = charts.plot_rows(
-            names, [[count for _, count in shown]], Axis("occurrences in the sample", short), lambda count: f"{count:,.0f}", first=number
+            names,
+            [[count for _, count in shown]],
+            Axis("occurrences in the sample", short),
+            lambda count: f"{count:,.0f}",
+            first=number,
         )
         rest = f" and {len(most) - len(shown):,} more" if len(most) > len(shown) else ""
 
@@ -189,7 +213,7 @@ def draw_documents(subjects: Sequence[Subject]) -> Iterator[Figure]:
         read = subject.counts.get("documents", {}).get("read", 0)
         if not subject.counts:
             return "Without a manifest nobody knows."
-        return f"{aside:,} of {read:,} documents were set aside{', ' + format(share(aside, read), '.2%') if aside else ''}."
+        return f"{aside:,} of {read:,} documents were set aside, {share(aside, read):.2%}."
 
     rows = [[reason, *(f"{one[place]:,}" for one in values)] for place, reason in enumerate(reasons)]
     table = Table(["what and why", *(called(subject, subjects, "number") for subject in subjects)], rows)

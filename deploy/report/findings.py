@@ -54,7 +54,7 @@ def _about_text(subject: Subject) -> Iterator[str]:
     stats = subject.stats
     unknown = share(subject.unknown_tokens or 0, stats.tokens)
     if unknown > MOST_UNKNOWN:
-        yield f"{unknown:.1%} of the tokens are [UNK]: another vocabulary, see maskmill vocab, would keep what they say."
+        yield f"{unknown:.1%} of the tokens are [UNK]: a vocabulary of this text, by maskmill vocab, loses less."
     unused = share(int((stats.token_counts == 0).sum()), len(stats.token_counts))
     if subject.opened.vocab and unused > MOST_UNUSED:
         yield (

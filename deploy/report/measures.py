@@ -1,6 +1,8 @@
 """What the charts show, as numbers: pure functions of a dataset's statistics."""
 
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +10,7 @@ from numpy.typing import NDArray
 from tokenizer.vocab import Vocab
 
 Counts = NDArray[np.int64]
-Numbers = NDArray[np.float64]
+Numbers = NDArray[np.floating[Any]]
 
 CHANCE = 2.576  # standard deviations within which chance leaves 99 of 100
 CLASSES = (0, 1, 2, 10, 100, 1_000, 10_000)  # of tokens by occurrences, each from its number on
@@ -39,7 +41,7 @@ def attention_on_padding(lengths: Counts) -> float:
     0.375
     """
     longest = len(lengths) - 1
-    pairs = lengths @ np.arange(len(lengths), dtype=np.float64) ** 2
+    pairs = float(lengths @ np.arange(len(lengths), dtype=np.float64) ** 2)
     return 1 - share(pairs, int(lengths.sum()) * longest**2)
 
 
@@ -62,7 +64,7 @@ def predicted_by_position(positions: Counts, lengths: Counts, width: int) -> Num
 
 
 def rank_tokens(token_counts: Counts, most: int = 160) -> tuple[Numbers, Numbers]:
-    """Occurrences by rank, the most frequent token first, at `most` ranks or fewer that are evenly apart on a log scale.
+    """Occurrences by rank, from the most frequent token on, at `most` ranks or fewer, even on a logarithmic scale.
 
     >>> rank_tokens(np.array([3, 0, 7]))
     (array([1., 2.]), array([7., 3.]))
@@ -90,7 +92,7 @@ def name_classes() -> list[str]:
     >>> name_classes()[:4]
     ['never', 'once', '2–9 times', '10–99 times']
     """
-    ends = [f"{first:,}–{after - 1:,} times" for first, after in zip(CLASSES[2:], CLASSES[3:])]
+    ends = [f"{first:,}–{after - 1:,} times" for first, after in pairwise(CLASSES[2:])]
     return ["never", "once", *ends, f"{CLASSES[-1]:,} or more"]
 
 

@@ -10,28 +10,19 @@ from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from deploy.report import dataset_figures, sequence_figures
-from deploy.report.charts import short
 from deploy.report.figures import Figure, Table, called
 from deploy.report.findings import list_findings
-from deploy.report.measures import kinds_of_tokens, mean_of, share
+from deploy.report.headline import list_tiles
+from deploy.report.measures import kinds_of_tokens
 from deploy.report.subject import Subject, load_subject, name_subjects
 from deploy.report.svg import in_style
-from deploy.show import LABELLED_1, new_console
+from deploy.show import new_console
 from pipeline.opening import open_dataset
 from pipeline.storage import exists, write_text
 from tokenizer.errors import InputError
 
 MOST_DATASETS = 2
 SHOWN_UNUSED = 12  # tokens of each kind that never occur
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A headline figure, with a value and a note for each dataset."""
-
-    label: str
-    values: Sequence[str]
-    notes: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -124,75 +115,13 @@ def load_template() -> Template:
     return environment.from_string(files(__package__).joinpath("template.html.j2").read_text(encoding="utf-8"))
 
 
-def list_tiles(subjects: Sequence[Subject]) -> list[Tile]:
-    """The headline figures."""
-
-    def tile(label: str, *pairs: tuple[str, str]) -> Tile:
-        return Tile(label, [value for value, _ in pairs], [note for _, note in pairs])
-
-    tiles = [
-        tile("sequences", *map(_sequences, subjects)),
-        tile("tokens", *((short(one.stats.tokens), f"{_mean_length(one):,.1f} a sequence") for one in subjects)),
-        tile("padding", *((f"{_padding(one):.1%}", "of all positions") for one in subjects)),
-        tile(
-            "predictions",
-            *(
-                (f"{mean_of(one.stats.predictions):,.1f}", f"a sequence, {share(one.stats.masked, one.stats.tokens):.1%} of tokens")
-                for one in subjects
-            ),
-        ),
-    ]
-    if {one.opened.objective for one in subjects} <= set(LABELLED_1):
-        label = " / ".join(dict.fromkeys(LABELLED_1[one.opened.objective] for one in subjects))
-        tiles.append(
-            tile(label, *((f"{share(int(one.stats.labels[1]), one.stats.examples):.1%}", "of the pairs") for one in subjects))
-        )
-    tiles += [
-        tile("vocabulary in use", *map(_used, subjects)),
-        tile("[UNK]", *map(_unknown, subjects)),
-        tile("on disk", *map(_size, subjects)),
-    ]
-    return tiles
-
-
-def _sequences(subject: Subject) -> tuple[str, str]:
-    others = [f"{stats.examples:,} for {split}" for split, stats in subject.measure.stats.items() if split != subject.split]
-    return f"{subject.stats.examples:,}", " and ".join([f"of {subject.opened.max_seq_length} positions", *others])
-
-
-def _mean_length(subject: Subject) -> float:
-    return share(subject.stats.tokens, subject.stats.examples)
-
-
-def _padding(subject: Subject) -> float:
-    return share(subject.stats.padding, subject.stats.examples * subject.opened.max_seq_length)
-
-
-def _used(subject: Subject) -> tuple[str, str]:
-    if not subject.opened.vocab:
-        return "?", "give --vocab-file"
-    counts = subject.stats.token_counts
-    return f"{share(int((counts > 0).sum()), len(counts)):.1%}", f"of {len(counts):,} tokens"
-
-
-def _unknown(subject: Subject) -> tuple[str, str]:
-    if subject.unknown_tokens is None:
-        return "?", "give --vocab-file"
-    return f"{share(subject.unknown_tokens, subject.stats.tokens):.2%}", "of the tokens"
-
-
-def _size(subject: Subject) -> tuple[str, str]:
-    shards = subject.opened.shards
-    size = sum(shard.bytes for shard in shards)
-    value = f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
-    return value, f"in {len(shards):,} shard{'s' if len(shards) > 1 else ''}"
-
-
 def list_sections(subjects: Sequence[Subject]) -> list[Section]:
     """The parts of the page that have figures."""
     documents = list(dataset_figures.draw_documents(subjects))
     unknown = list(dataset_figures.draw_unknown(subjects))
-    missing = [called(one, subjects, one.unknown.missing) for one in subjects if one.unknown.missing and one.unknown_tokens]
+    missing = [
+        called(one, subjects, one.unknown.missing) for one in subjects if one.unknown.missing and one.unknown_tokens
+    ]
     used = "" if documents else "Every document was used as it was."
     if not any(subject.counts for subject in subjects):
         used = "There is no manifest, so nobody knows what was set aside."
@@ -212,15 +141,14 @@ def list_sections(subjects: Sequence[Subject]) -> list[Section]:
 
 
 def list_unused(subject: Subject) -> list[UnusedTokens]:
-    """The tokens that never occur, by kind. None where the vocabulary is not known."""
+    """The tokens that never occur, by kind, of which the first are shown. None where the vocabulary is not known."""
     vocab = subject.opened.vocab
     if vocab is None:
         return []
     found = []
     for kind, ids in kinds_of_tokens(vocab).items():
         unused = [id for id in ids if not subject.stats.token_counts[id]]
-        step = max(1, len(unused) // SHOWN_UNUSED)
-        found.append(UnusedTokens(kind, len(ids), len(unused), [vocab.tokens[id] for id in unused[::step]][:SHOWN_UNUSED]))
+        found.append(UnusedTokens(kind, len(ids), len(unused), [vocab.tokens[id] for id in unused[:SHOWN_UNUSED]]))
     return found
 
 

@@ -56,8 +56,8 @@ def _say_lengths(subject: Subject) -> str:
     stats, longest = subject.stats, subject.opened.max_seq_length
     padding = share(stats.padding, stats.examples * longest)
     return (
-        f"{share(stats.lengths[-1], stats.examples):.1%} are full, with {longest} tokens; {padding:.1%} of all positions "
-        f"are padding, and {attention_on_padding(stats.lengths):.1%} of the pairs of positions that attention computes."
+        f"{share(stats.lengths[-1], stats.examples):.1%} are full, with {longest} tokens. {padding:.1%} of all positions "
+        f"are padding, and so are {attention_on_padding(stats.lengths):.1%} of the pairs that attention compares."
     )
 
 
@@ -77,7 +77,9 @@ def _draw_lengths(
     shares = [one / max(one.sum(), 1) for one in bins]
     ticks = [longest * quarter / 4 for quarter in range(5)]
     plot = charts.plot_histogram(edges, shares, Axis(of, ticks=ticks), Axis("share of the sequences", percent))
-    names = [f"{place * width + 1:,}–{(place + 1) * width:,}" if width > 1 else f"{place + 1:,}" for place in range(BINS)]
+    names = [
+        f"{place * width + 1:,}–{(place + 1) * width:,}" if width > 1 else f"{place + 1:,}" for place in range(BINS)
+    ]
     names[0] = f"0{names[0][1:]}" if take(subjects[0])[0] else names[0]
     rows = [
         [names[place], *cells([one[place] if place < len(one) else 0 for one in bins], [one.sum() for one in bins])]
@@ -100,8 +102,12 @@ def _draw_predictions(subjects: Sequence[Subject]) -> Figure:
     bins = [np.add.reduceat(one, np.arange(0, len(one), width)) for one in histograms]
     edges = [np.arange(len(one) + 1) * width - 0.5 for one in bins]
     shares = [one / max(one.sum(), 1) for one in bins]
-    plot = charts.plot_histogram(edges, shares, Axis("masked positions in a sequence"), Axis("share of the sequences", percent))
-    names = [f"{place * width:,}–{(place + 1) * width - 1:,}" if width > 1 else f"{place:,}" for place in range(most + 1)]
+    plot = charts.plot_histogram(
+        edges, shares, Axis("masked positions in a sequence"), Axis("share of the sequences", percent)
+    )
+    names = [
+        f"{place * width:,}–{(place + 1) * width - 1:,}" if width > 1 else f"{place:,}" for place in range(most + 1)
+    ]
     rows = [
         [names[place], *cells([one[place] if place < len(one) else 0 for one in bins], [one.sum() for one in bins])]
         for place in range(max(map(len, bins)))
@@ -116,7 +122,9 @@ def _draw_predictions(subjects: Sequence[Subject]) -> Figure:
             f"{allowed} are allowed."
         )
 
-    return finish(plot, "predictions", "Predictions per sequence", subjects, say, Table(heads("predictions", subjects), rows))
+    return finish(
+        plot, "predictions", "Predictions per sequence", subjects, say, Table(heads("predictions", subjects), rows)
+    )
 
 
 def _draw_positions(subjects: Sequence[Subject]) -> Figure:
@@ -149,14 +157,26 @@ def _draw_positions(subjects: Sequence[Subject]) -> Figure:
         )
 
     head = ["positions", *(called(subject, subjects, "predicted") for subject in subjects)]
-    return finish(plot, "positions", "Masked positions along the sequence", subjects, say, Table(head, rows), "[CLS], at 0, and [SEP] are never predicted.")
+    return finish(
+        plot,
+        "positions",
+        "Masked positions along the sequence",
+        subjects,
+        say,
+        Table(head, rows),
+        "[CLS], at 0, and [SEP] are never predicted.",
+    )
 
 
 def _draw_kinds(subjects: Sequence[Subject]) -> Figure:
     shares = [[share(count, subject.stats.masked) for count in subject.stats.kinds] for subject in subjects]
     names = [KINDS_IN_WORDS[kind] for kind in KINDS]
     plot = charts.plot_rows(
-        names, shares, Axis("share of the masked positions", percent), lambda value: f"{value:.2%}", expected=EXPECTED_KINDS
+        names,
+        shares,
+        Axis("share of the masked positions", percent),
+        lambda value: f"{value:.2%}",
+        expected=EXPECTED_KINDS,
     )
     rows = [
         [name, *cells([int(one.stats.kinds[place]) for one in subjects], [one.stats.masked for one in subjects])]
@@ -168,4 +188,6 @@ def _draw_kinds(subjects: Sequence[Subject]) -> Figure:
         return f"{mask:.2f} / {same:.2f} / {random:.2f} of 100."
 
     table = Table(heads("what stands there", subjects), rows)
-    return finish(plot, "kinds", "What stands at masked positions", subjects, say, table, "The marks are at BERT's 80 / 10 / 10.")
+    return finish(
+        plot, "kinds", "What stands at masked positions", subjects, say, table, "The marks are at BERT's 80 / 10 / 10."
+    )

@@ -8,6 +8,8 @@ import io
 import re
 import warnings
 import xml.etree.ElementTree as ET
+from contextlib import AbstractContextManager
+from typing import Any
 
 import matplotlib
 from markupsafe import Markup
@@ -24,7 +26,7 @@ VARIABLES = dict(zip(COLOURS, ("--ink", "--muted", "--grid", "--card", "--first"
 TEXT = 12
 WIDTH, HEIGHT = 360, 240  # of a chart, in the units of its text, which has TEXT of them
 
-STYLE = {
+STYLE: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text: the reader's own font, to be searched and read out
     "svg.hashsalt": "maskmill",  # else its ids are drawn at random
     "figure.dpi": 72,  # so that a point is a unit
@@ -54,7 +56,7 @@ STYLE = {
 
 
 def new_figure(height: float = HEIGHT) -> Figure:
-    """An empty chart, to be filled within `matplotlib.rc_context(STYLE)`."""
+    """An empty chart, to be filled and turned into SVG within `in_style()`."""
     return Figure(figsize=(WIDTH / 72, height / 72), layout="constrained")
 
 
@@ -104,7 +106,9 @@ def _restyle(element: ET.Element) -> None:
 def _rename_ids(root: ET.Element, name: str) -> None:
     """Puts the chart's name before the ids that are referred to, and takes the others away."""
     attributes = ("clip-path", "style", f"{{{XLINK}}}href", "href")
-    used = {id for element in root.iter() for key in attributes for id in re.findall(r"#([\w-]+)", element.get(key, ""))}
+    used = {
+        id for element in root.iter() for key in attributes for id in re.findall(r"#([\w-]+)", element.get(key, ""))
+    }
     for element in root.iter():
         if element.get("id") in used:
             element.set("id", f"{name}-{element.get('id')}")
@@ -134,6 +138,6 @@ def _shorten(number: re.Match[str]) -> str:
     return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")
 
 
-def in_style() -> "matplotlib.RcParams":
-    """Matplotlib as it came, whatever the user has set, and our style."""
-    return matplotlib.rc_context({**matplotlib.rcParamsDefault, **STYLE})
+def in_style() -> AbstractContextManager[None]:
+    """Our style over matplotlib as it came, whatever the user has set."""
+    return matplotlib.rc_context({**matplotlib.rcParamsDefault, **STYLE})  # type: ignore[dict-item]
