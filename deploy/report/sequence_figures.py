@@ -56,7 +56,7 @@ def _say_lengths(subject: Subject) -> str:
     stats, longest = subject.stats, subject.opened.max_seq_length
     padding = share(stats.padding, stats.examples * longest)
     return (
-        f"{share(stats.lengths[-1], stats.examples):.1%} are full, with {longest} tokens. {padding:.1%} of all positions "
+        f"{share(stats.lengths[-1], stats.examples):.1%} are full, with {longest} tokens. {padding:.1%} of the positions "
         f"are padding, and so are {attention_on_padding(stats.lengths):.1%} of the pairs that attention compares."
     )
 
