@@ -11,6 +11,7 @@ import click
 
 from deploy.cli_types import Bytes, Place, wrong_usage
 from deploy.engine_options import DATAFLOW, Engine, engine_options
+from deploy.look_cli import inspect
 from deploy.tpu_cli import tpu_commands
 from model.config import ComputeDtype, Optimizer, TrainConfig
 from pipeline.config import InstanceConfig, Objective
@@ -284,14 +285,7 @@ def generate(
     generate_datasets(files, vocab_file, targets, reading, options)
 
 
-@main.command()
-@click.argument("dataset", type=Place())
-@click.option("-n", "examples", default=3, type=click.IntRange(0), help="Decoded examples to show.")
-def inspect(dataset: str, examples: int) -> None:
-    """Show what is in a dataset: its manifest as a table, and decoded examples."""
-    from deploy.show import show_dataset
-
-    show_dataset(dataset, examples)
+main.add_command(inspect)
 
 
 @main.command()

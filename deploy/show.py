@@ -1,37 +1,47 @@
-"""A dataset on the terminal: its summary, and decoded examples."""
+"""A dataset on the terminal: what a run made. And what all commands print tables with."""
 
-import os
-from itertools import islice
+import io
+import sys
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from deploy.inputs import load_vocab
-from pipeline.examples import decode_example
-from pipeline.schema import VOCAB, DatasetInfo, Split
-from pipeline.tfrecord import read_records
-from tokenizer.vocab import Vocab
+from pipeline.schema import DatasetInfo, Split
+from pipeline.stats import KINDS
 
-# What the labels 0 and 1 of the objectives say, and what a table calls those that are 1.
-LABELS = {
-    "nsp": ("B is the actual next", "B is a random next"),
-    "sop": ("B follows A", "B comes before A"),
-    "mlm": ("one segment", "one segment"),
-}
-LABELLED_1 = {"nsp": "random next", "sop": "swapped"}
+LABELLED_1 = {"nsp": "random next", "sop": "swapped"}  # what a table calls the examples whose label is 1
 MOST_UNKNOWN = 0.05  # share of [UNK] tokens above which a vocabulary is taken for the wrong one
+WIDE = 10_000  # columns: enough for any row
 
 
-def new_console(quiet: bool = False) -> Console:
-    """A console that prints text as it is: names of files and tokens may hold rich's markup."""
-    return Console(highlight=False, soft_wrap=True, markup=False, quiet=quiet)
+def new_console(quiet: bool = False, unfolded: bool = False) -> Console:
+    """A console that prints text as it is: names of files and tokens may hold rich's markup.
+
+    A character that the terminal's encoding lacks is shown as a question mark. `unfolded`: into a file or a pipe, it
+    prints tables as wide as they are.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    console = Console(highlight=False, soft_wrap=True, markup=False, quiet=quiet)
+    if unfolded and not console.is_terminal:
+        console.width = WIDE
+    return console
+
+
+def new_table(*columns: str, title: str | None = None, numbers_from: int | None = None) -> Table:
+    """A table that cuts nothing off; from the column `numbers_from` on it holds numbers."""
+    table = Table(*columns, title=title, title_justify="left")
+    for place, column in enumerate(table.columns):
+        column.overflow = "fold"
+        if numbers_from is not None and place >= numbers_from:
+            column.justify = "right"
+    return table
 
 
 def show_summary(console: Console, output: str, info: DatasetInfo, seconds: float) -> None:
     """Prints what a run made, and what about it looks wrong."""
     size = sum(shard.bytes for shard in info.shards) / 1e6
-    console.print(_count_table(info))
+    console.print(count_table(info))
     train = info.counts.get("train", {})
     unknown = train.get("unk_tokens", 0) / max(train.get("tokens", 0), 1)
     if unknown > MOST_UNKNOWN:
@@ -54,92 +64,22 @@ def show_summary(console: Console, output: str, info: DatasetInfo, seconds: floa
     console.print(f"Wrote {output}: {len(info.shards)} shards, {size:,.1f} MB, in {seconds:.1f} s")
 
 
-def show_dataset(directory: str, examples: int) -> None:
-    """Prints a dataset's manifest as tables, and its first decoded examples."""
-    console = new_console()
-    info = DatasetInfo.load(directory)
-    vocab = load_vocab(os.path.join(directory, VOCAB))
-    console.print(_config_table(info))
-    console.print(_count_table(info))
-    for section, said in (
-        ("set_aside", "documents set aside"),
-        ("repaired", "documents repaired"),
-        ("filtered", "left out"),
-    ):
-        for reason, count in info.counts.get(section, {}).items():
-            console.print(f"{count:,} {said}: {reason}", style="yellow")
-    console.print(_shard_table(info))
-    records = (record for shard in info.shards for record in read_records(os.path.join(directory, shard.path)))
-    for number, record in enumerate(islice(records, examples), 1):
-        console.print(f"\nExample {number} of {info.examples_of('train'):,}", style="bold")
-        console.print(describe_example(record, vocab, info.config.get("objective", "nsp")), markup=True)
-
-
-def describe_example(record: bytes, vocab: Vocab, objective: str = "nsp") -> str:
-    """A serialised example as text, in rich's markup: segment A in cyan, B in green, predictions as `[MASK→word]`."""
-    example = {name: [int(value) for value in values] for name, values in decode_example(record).items()}
-    length = sum(example["input_mask"])
-    weights = example["masked_lm_weights"]
-    labels = {
-        position: id
-        for position, id, weight in zip(example["masked_lm_positions"], example["masked_lm_ids"], weights)
-        if weight
-    }
-    words = []
-    for position in range(length):
-        token = vocab.tokens[example["input_ids"][position]]
-        if position in labels:
-            label = vocab.tokens[labels[position]]
-            shown = "MASK" if token == "[MASK]" else "keep" if token == label else token
-            words.append(f"[bold magenta]{escape(f'[{shown}→{label}]')}[/]")
-        else:
-            colour = "green" if example["segment_ids"][position] else "cyan"
-            words.append(f"[{colour}]{escape(token)}[/]")
-    kind = LABELS[objective][example["next_sentence_labels"][0]]
-    return f"{kind}, {length} tokens, {len(labels)} to predict\n{' '.join(words)}"
-
-
-def _config_table(info: DatasetInfo) -> Table:
-    table = Table("configuration", "", title="Dataset", title_justify="left")
-    for name, value in info.config.items():
-        table.add_row(name, str(value))
-    table.add_row("vocabulary", f"{info.vocab_size:,} tokens, sha256 {info.vocab_sha256[:12]}")
-    table.add_row("maskmill", info.maskmill_version)
-    return table
-
-
-def _count_table(info: DatasetInfo) -> Table:
+def count_table(info: DatasetInfo) -> Table:
+    """What is in the splits."""
     splits: list[Split] = [split for split in ("train", "eval") if info.shards_of(split)]
-    table = Table("", *splits)
-    for column in table.columns[1:]:
-        column.justify = "right"
-
-    def add(name: str, *values: str) -> None:
-        table.add_row(name, *values)
-
+    table = new_table("", *splits, numbers_from=1)
     counts = [info.counts.get(split, {}) for split in splits]
     for name in ("documents", "sentences", "tokens", "instances"):
-        add(name, *(f"{count.get(name, 0):,}" for count in counts))
-    add("duplicate documents", *(f"{count.get('duplicate_documents', 0):,}" for count in counts))
-    add("[UNK] tokens", *(_share(count, "unk_tokens", "tokens") for count in counts))
+        table.add_row(name, *(f"{count.get(name, 0):,}" for count in counts))
+    table.add_row("duplicate documents", *(f"{count.get('duplicate_documents', 0):,}" for count in counts))
+    table.add_row("[UNK] tokens", *(_share(count, "unk_tokens", "tokens") for count in counts))
     if label := LABELLED_1.get(info.config.get("objective", "nsp")):
-        add(label, *(_share(count, "random_next", "instances") for count in counts))
-    add("tokens an instance", *(_mean(count, "instance_tokens", "instances") for count in counts))
-    add("truncated tokens", *(_truncated_share(count) for count in counts))
-    add("predictions an instance", *(_mean(count, "masked_tokens", "instances") for count in counts))
-    for kind in ("mask", "same", "random"):
-        add(f"  shown as {kind}", *(_share(count, f"masked_as_{kind}", "masked_tokens") for count in counts))
-    return table
-
-
-def _shard_table(info: DatasetInfo, most: int = 6) -> Table:
-    table = Table("shard", "copy", "pool", "examples", "bytes")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for shard in info.shards[:most]:
-        table.add_row(shard.path, str(shard.copy), str(shard.pool), f"{shard.examples:,}", f"{shard.bytes:,}")
-    if len(info.shards) > most:
-        table.add_row(f"... and {len(info.shards) - most} more")
+        table.add_row(label, *(_share(count, "random_next", "instances") for count in counts))
+    table.add_row("tokens an instance", *(_mean(count, "instance_tokens", "instances") for count in counts))
+    table.add_row("truncated tokens", *(_truncated_share(count) for count in counts))
+    table.add_row("predictions an instance", *(_mean(count, "masked_tokens", "instances") for count in counts))
+    for kind in KINDS:
+        table.add_row(f"  shown as {kind}", *(_share(count, f"masked_as_{kind}", "masked_tokens") for count in counts))
     return table
 
 

@@ -5,7 +5,7 @@ differently. Whoever wrote them, what is read has our names.
 """
 
 import os
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -69,12 +69,21 @@ class OpenedDataset:
         Raises:
             InputError: naming the shard and the record that is damaged, or is no example of this dataset.
         """
-        stored = [Feature(self.stored_names[one.name], one.dtype, one.length) for one in self.features]
-        decoder, records, before = ExampleDecoder(stored), read_records(shard.path), 0
+        decoder, records, before = self._decoder(), read_records(shard.path), 0
         while some := list(islice(records, size)):
-            decoded = decoder.decode(some, lambda row: f"{shard.path}, record {before + row + 1}")  # noqa: B023, at once
-            yield {ours: decoded[name] for ours, name in self.stored_names.items()}
+            yield self._decode(decoder, some, shard, before)
             before += len(some)
+
+    def decode(self, records: Sequence[bytes], shard: OpenedShard, before: int = 0) -> Arrays:
+        """The examples of some records of a shard, the first of which has so many before it. As `read_batches`."""
+        return self._decode(self._decoder(), records, shard, before)
+
+    def _decoder(self) -> ExampleDecoder:
+        return ExampleDecoder(Feature(self.stored_names[one.name], one.dtype, one.length) for one in self.features)
+
+    def _decode(self, decoder: ExampleDecoder, records: Sequence[bytes], shard: OpenedShard, before: int) -> Arrays:
+        decoded = decoder.decode(records, lambda row: f"{shard.path}, record {before + row + 1}")
+        return {ours: decoded[name] for ours, name in self.stored_names.items()}
 
 
 def open_dataset(directory: str | os.PathLike[str], vocab_file: str | None = None) -> OpenedDataset:

@@ -141,7 +141,7 @@ def test_set_aside_documents_are_counted_and_listed(tmp_path, small_vocab_file):
     assert result.returncode == 0, result.stderr
     assert "Set aside: 1 malformed JSON" in result.stdout
     assert "Repaired: 1 NUL characters removed" in result.stdout
-    assert "1 documents set aside: malformed JSON" in maskmill("inspect", tmp_path / "out").stdout
+    assert "set aside │ malformed JSON" in maskmill("inspect", tmp_path / "out").stdout
     counts = DatasetInfo.load(tmp_path / "out").counts
     assert counts["set_aside"] == {"malformed JSON": 1}
     assert counts["repaired"] == {"NUL characters removed": 1}

@@ -74,7 +74,7 @@ def test_vocab_and_generate_write_there_what_they_write_here(tmp_path, bucket, c
     }  # fmt: skip
     printed = maskmill("inspect", "gs://work/there/out")
     assert printed.returncode == 0, printed.stderr
-    assert "Example 3 of" in printed.stdout
+    assert "record 3\n" in printed.stdout
     again = maskmill("generate", "gs://work/in", "--vocab-file", "gs://work/there/vocab.txt", "--output",
                      "gs://work/there/out", *options)  # fmt: skip
     assert_refused(again, "output gs://work/there/out holds a dataset; give another folder, or --overwrite")

@@ -1,0 +1,33 @@
+"""The commands that look at datasets: they read them and change nothing."""
+
+import click
+
+from deploy.cli_types import Place
+
+
+@click.command()
+@click.argument("dataset", type=Place())
+@click.option("-n", "count", default=3, type=click.IntRange(0), help="Decoded examples to show.")
+@click.option("--shard", metavar="NAME", help="Only this shard, and examples of it. [default: examples to train on]")
+@click.option("--random-seed", type=click.IntRange(0), help="Draw the examples uniformly, instead of the first ones.")
+@click.option("--grep", metavar="WORD", help="Only examples that hold the word, masked or not.")
+@click.option("--vocab-file", type=Place(), help="Vocabulary. [default: the vocab.txt beside the shards]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: the manifest, all shards, and the examples.")
+def inspect(
+    dataset: str,
+    count: int,
+    shard: str | None,
+    random_seed: int | None,
+    grep: str | None,
+    vocab_file: str | None,
+    as_json: bool,
+) -> None:
+    """Show what is in a dataset: its manifest as tables, and decoded examples.
+
+    DATASET is a folder that generate wrote; or a folder, a file or a pattern of TFRecords that google-research/bert or
+    TF Model Garden made. In an example [MASK→word] is to be predicted from a mask, [keep→word] from the word itself,
+    [other→word] from a random word.
+    """
+    from deploy.inspection import inspect_dataset
+
+    inspect_dataset(dataset, count, shard, random_seed, grep, vocab_file, as_json)
