@@ -11,7 +11,7 @@ import click
 
 from deploy.cli_types import Bytes, Place, wrong_usage
 from deploy.engine_options import DATAFLOW, Engine, engine_options
-from deploy.look_cli import inspect
+from deploy.look_cli import inspect, report
 from deploy.tpu_cli import tpu_commands
 from model.config import ComputeDtype, Optimizer, TrainConfig
 from pipeline.config import InstanceConfig, Objective
@@ -286,28 +286,7 @@ def generate(
 
 
 main.add_command(inspect)
-
-
-@main.command()
-@click.argument("datasets", nargs=-1, required=True, type=Place(), metavar="DATASET [DATASET]")
-@click.option("--output", required=True, type=Place(dir_okay=False), help="HTML file to write, such as report.html.")
-@click.option(
-    "--vocab-file", type=Place(dir_okay=False), help="The vocabulary of TFRecords that have none beside them."
-)
-@click.option("--num-workers", type=click.IntRange(1), help="Processes. [default: by the size of the datasets]")
-@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
-def report(
-    datasets: tuple[str, ...], output: str, vocab_file: str | None, num_workers: int | None, overwrite: bool
-) -> None:
-    """Write what a dataset looks like into one HTML file: charts, what stands out, decoded examples.
-
-    Give two datasets to see them over each other. TFRecords that other programs made are read, too.
-    """
-    from deploy.report.page import MOST_DATASETS, write_report
-
-    if len(datasets) > MOST_DATASETS:
-        raise click.UsageError(f"{len(datasets)} datasets are given; a report shows one, or two over each other")
-    write_report(datasets, output, vocab_file=vocab_file, num_workers=num_workers, overwrite=overwrite)
+main.add_command(report)
 
 
 def default_backend() -> str:

@@ -2,10 +2,12 @@
 
 import json
 import re
+from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 from cloud import emulator
@@ -15,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from look import MODEL_GARDEN, random_examples, write_shard
 
-from deploy.report import charts
+from deploy.cli import find_sentence
+from deploy.report import charts, page, subject
 from deploy.report.charts import Axis
 from deploy.report.measures import attention_on_padding, group_shards, into_bins, rank_tokens
 from deploy.report.svg import VARIABLES, in_style, new_figure, to_svg
@@ -181,6 +184,13 @@ def test_two_datasets_stand_side_by_side(dataset, others, tmp_path):
     assert "<td>made by another program</td>" in html
 
 
+def test_a_vocabulary_that_is_given_is_for_the_one_of_two_that_has_none(dataset, others, tmp_path, bert_vocab):
+    (tmp_path / "vocab.txt").write_text(bert_vocab.to_text())
+    run("report", dataset, others, "--output", tmp_path / "r.html", "--vocab-file", tmp_path / "vocab.txt")
+    shown = re.findall(r"of ([\d,]+) tokens<", (tmp_path / "r.html").read_text())
+    assert shown == [f"{DatasetInfo.load(dataset).vocab_size:,}", "30,522"]
+
+
 def test_of_tfrecords_without_a_vocabulary_the_report_says_what_it_cannot_know(others, tmp_path):
     run("report", others, "--output", tmp_path / "others.html")
     html = (tmp_path / "others.html").read_text()
@@ -199,10 +209,6 @@ def test_single_segments_have_no_labels_and_no_segment_b(tmp_path, corpus_file, 
 
 
 def test_a_report_of_many_shards_of_long_sequences_stays_small(others, monkeypatch, tmp_path):
-    from dataclasses import replace
-
-    from deploy.report import page, subject
-
     def measure_many(opened, num_workers):
         measure = real(opened, num_workers)
         return replace(measure, shards=measure.shards * 5000)
@@ -260,6 +266,10 @@ def test_of_a_damaged_dataset_nothing_is_written(dataset, tmp_path):
 
 
 def test_wrong_usage_is_told(dataset, tmp_path):
+    (tmp_path / "file").touch()
+    assert "file" in refuse("report", dataset, "--output", tmp_path / "file" / "r.html")
+    missing = find_sentence(ModuleNotFoundError("No module named 'jinja2'", name="jinja2"))
+    assert missing == "this command needs jinja2, not installed here; in maskmill's folder run: pip install '.[report]'"
     assert "3 datasets are given" in refuse("report", *[dataset] * 3, "--output", tmp_path / "r.html", exit_code=2)
     assert "is no dataset" in refuse("report", tmp_path, "--output", tmp_path / "r.html")
 
@@ -329,8 +339,6 @@ def test_charts_have_no_ids_in_common():
 
 
 def test_a_users_own_settings_of_matplotlib_change_nothing(monkeypatch):
-    import matplotlib
-
     first = draw()
     with matplotlib.rc_context({"axes.titlesize": 40, "lines.linewidth": 9, "axes.spines.top": True}):
         assert draw() == first

@@ -10,6 +10,7 @@ from deploy.report.figures import Figure, Table, called, cells, finish, heads
 from deploy.report.measures import chance_of_share, count_classes, group_shards, name_classes, rank_tokens, share
 from deploy.report.subject import Subject
 from deploy.show import LABELLED_1
+from pipeline.readable import name_token
 
 TOP_TOKENS = 20  # in the table of the most frequent
 TOP_UNKNOWN = 12  # characters, and words, behind [UNK]
@@ -133,8 +134,7 @@ def _top_tokens(subjects: Sequence[Subject]) -> Table:
     for subject in subjects:
         counts = subject.stats.token_counts
         ids = np.argsort(-counts, kind="stable")[:TOP_TOKENS].tolist()
-        vocab = subject.opened.vocab
-        columns.append([(vocab.tokens[id] if vocab and id < len(vocab) else f"id {id}", int(counts[id])) for id in ids])
+        columns.append([(name_token(subject.opened, id), int(counts[id])) for id in ids])
     head = ["rank", *(called(subject, subjects, name) for subject in subjects for name in ("token", "occurrences"))]
     rows = [
         [

@@ -1,5 +1,6 @@
 """Datasets to an HTML page that needs nothing else: figures, findings and examples, in a template of jinja2."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -10,6 +11,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from deploy.report import dataset_figures, sequence_figures
+from deploy.report.examples import show_token
 from deploy.report.figures import Figure, Table, called
 from deploy.report.findings import list_findings
 from deploy.report.headline import list_tiles
@@ -18,7 +20,8 @@ from deploy.report.subject import Subject, load_subject, name_subjects
 from deploy.report.svg import in_style
 from deploy.show import new_console
 from pipeline.opening import open_dataset
-from pipeline.storage import exists, write_text
+from pipeline.schema import MANIFEST
+from pipeline.storage import check_writable, exists, make_folder, write_text
 from tokenizer.errors import InputError
 
 MOST_DATASETS = 2
@@ -59,7 +62,7 @@ def write_report(
     Args:
         datasets: what `open_dataset` opens.
         output: the HTML file, here or in Cloud Storage.
-        vocab_file: for TFRecords without a manifest: their vocabulary.
+        vocab_file: as for `open_dataset`; of two datasets, for those that have no manifest.
         num_workers: processes that read; None: by the size of the datasets.
         overwrite: whether a file of that name may be replaced.
 
@@ -67,20 +70,29 @@ def write_report(
         InputError: before anything is read where the output exists, and where a dataset cannot be read.
     """
     console = new_console()
+    folder = os.path.dirname(output) or "."
     if not overwrite and exists(output):
         raise InputError(f"output {output} exists; give another name, or --overwrite to replace it")
-    opened = [open_dataset(dataset, vocab_file) for dataset in datasets]
+    check_writable(folder)
+    opened = [open_dataset(dataset, choose_vocab(dataset, datasets, vocab_file)) for dataset in datasets]
     with console.status("Reading"):
         subjects = [
             load_subject(one, number, name, num_workers)
             for number, (one, name) in enumerate(zip(opened, name_subjects(datasets)), 1)
         ]
     page = render(subjects)
+    make_folder(folder)
     write_text(output, page)
     console.print(f"Wrote {output}: {len(page.encode()) / 1e3:,.0f} kB on {describe(subjects)}")
     for subject in subjects:
         for sentence in list_findings(subject):
             console.print(called(subject, subjects, sentence), style="yellow")
+
+
+def choose_vocab(dataset: str, datasets: Sequence[str], vocab_file: str | None) -> str | None:
+    """The vocabulary file that is given for a dataset: beside one of others, ours keeps its own."""
+    has_own = len(datasets) > 1 and exists(os.path.join(dataset, MANIFEST))
+    return None if has_own else vocab_file
 
 
 def describe(subjects: Sequence[Subject]) -> str:
@@ -102,6 +114,7 @@ def render(subjects: Sequence[Subject]) -> str:
         findings=[(subject, list_findings(subject)) for subject in subjects],
         sections=sections,
         config=list_config(subjects),
+        show_token=show_token,
     )
     return page.encode(errors="replace").decode()  # the name of a folder may be no text
 

@@ -55,9 +55,10 @@ def draw_sequences(subjects: Sequence[Subject]) -> Iterator[Figure]:
 def _say_lengths(subject: Subject) -> str:
     stats, longest = subject.stats, subject.opened.max_seq_length
     padding = share(stats.padding, stats.examples * longest)
+    full, attention = share(stats.lengths[-1], stats.examples), attention_on_padding(stats.lengths)
     return (
-        f"{share(stats.lengths[-1], stats.examples):.1%} are full, with {longest} tokens. {padding:.1%} of the positions "
-        f"are padding, and so are {attention_on_padding(stats.lengths):.1%} of the pairs that attention compares."
+        f"{full:.1%} are full, with {longest} tokens. {padding:.1%} of the positions are padding, and so are "
+        f"{attention:.1%} of the pairs that attention compares."
     )
 
 

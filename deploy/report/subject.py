@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from deploy.report.examples import DecodedExample, choose_examples
+from deploy.report.examples import ShownExample, show_examples
 from deploy.report.unknown import UnknownWords, find_unknown_words
 from pipeline.measuring import DatasetMeasure, ShardSummary, measure_dataset
 from pipeline.opening import OpenedDataset
@@ -25,7 +25,7 @@ class Subject:
     opened: OpenedDataset
     measure: DatasetMeasure
     unknown: UnknownWords
-    examples: list[DecodedExample]
+    examples: list[ShownExample]
 
     @property
     def split(self) -> Split:
@@ -70,7 +70,7 @@ def load_subject(opened: OpenedDataset, number: int, name: str, num_workers: int
     if not any(stats.examples for stats in measure.stats.values()):
         raise InputError(f"{opened.directory} holds no example; generate it from more documents")
     subject = Subject(number, name, opened, measure, find_unknown_words(opened), [])
-    return replace(subject, examples=choose_examples(opened, [one.shard for one in subject.shards if one.examples]))
+    return replace(subject, examples=show_examples(opened, [one.shard for one in subject.shards if one.examples]))
 
 
 def name_subjects(directories: Sequence[str]) -> list[str]:
