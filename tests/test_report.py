@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from cloud import emulator
 from command import SMALL, refuse, run
+from documentation import check_maskmill, commands_in, read_page
 from google.cloud.storage import Client
 from hypothesis import given
 from hypothesis import strategies as st
@@ -182,6 +184,8 @@ def test_two_datasets_stand_side_by_side(dataset, others, tmp_path):
     assert f'<th scope="col">{others.name}: share</th>' in html
     assert html.count('<ol class="examples">') == 2
     assert "<td>made by another program</td>" in html
+    assert f"<b>{others.name}</b> Without a manifest nobody knows." in html
+    assert '<th scope="col">ours: number</th></tr></thead>' in html  # what was set aside: of the one that tells
 
 
 def test_a_vocabulary_that_is_given_is_for_the_one_of_two_that_has_none(dataset, others, tmp_path, bert_vocab):
@@ -195,7 +199,7 @@ def test_of_tfrecords_without_a_vocabulary_the_report_says_what_it_cannot_know(o
     run("report", others, "--output", tmp_path / "others.html")
     html = (tmp_path / "others.html").read_text()
     assert tiles_of(html)["[UNK]"] == "?"
-    assert "There is no manifest, so nobody knows what was set aside." in html
+    assert "Without a manifest nobody knows what was set aside." in html
     assert "Never used" not in html
 
 
@@ -284,6 +288,13 @@ def test_datasets_and_reports_may_lie_in_cloud_storage(dataset, html, tmp_path, 
         there = bucket.blob("out/report.html").download_as_text()
         assert there == html.replace(str(dataset), "gs://work/ours")
         assert "exists" in refuse("report", "gs://work/ours", "--output", "gs://work/out/report.html")
+
+
+@pytest.mark.parametrize("command", commands_in(read_page("report.md")))
+def test_every_documented_command_is_one_that_exists(command):
+    program, *arguments = shlex.split(command)
+    assert program == "maskmill"
+    check_maskmill(arguments)
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=80), st.integers(1, 9))

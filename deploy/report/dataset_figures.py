@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from deploy.report import charts
-from deploy.report.charts import Axis, percent, short
+from deploy.report.charts import Axis, in_bytes, percent, short
 from deploy.report.figures import Figure, Table, called, cells, finish, heads
 from deploy.report.measures import chance_of_share, count_classes, group_shards, name_classes, rank_tokens, share
 from deploy.report.subject import Subject
@@ -45,10 +45,11 @@ def _draw_labels(subjects: Sequence[Subject], what: str) -> Figure:
     def say(subject: Subject) -> str:
         number = list(subjects).index(subject)
         inside = int((np.abs(shares[number] - wholes[number]) <= margins[number]).sum())
-        sets = "shards" if groups[number][1] == 1 else f"groups of {groups[number][1]} shards"
+        size = groups[number][1]
+        one, several = ("shard", "shards") if size == 1 else ("group", f"groups of {size} shards")
         return (
-            f"{wholes[number]:.2%} of the pairs, {shares[number].min():.2%} to {shares[number].max():.2%} by shard; "
-            f"within the band: {inside} of {len(shares[number])} {sets}."
+            f"{wholes[number]:.2%} of the pairs, {shares[number].min():.2%} to {shares[number].max():.2%} by {one}; "
+            f"within the band: {inside} of {len(shares[number])} {several}."
         )
 
     table = Table([_shard_axis([size for _, size in groups]), *(called(one, subjects, what) for one in subjects)], rows)
@@ -76,13 +77,13 @@ def _draw_sizes(subjects: Sequence[Subject]) -> Figure:
     ]
 
     def say(subject: Subject) -> str:
-        sizes = [one.shard.bytes / 1e6 for one in subject.shards]
+        sizes = [one.shard.bytes for one in subject.shards]
         examples = [one.examples for one in subject.shards]
         if len(sizes) == 1:
-            return f"One shard of {sizes[0]:,.1f} MB and {examples[0]:,} sequences."
+            return f"One shard of {in_bytes(sizes[0])}, with {examples[0]:,} sequences."
         return (
-            f"{len(sizes):,} shards of {min(sizes):,.1f} to {max(sizes):,.1f} MB, "
-            f"with {min(examples):,} to {max(examples):,} sequences each."
+            f"{len(sizes):,} shards of {in_bytes(min(sizes))} to {in_bytes(max(sizes))}, with {min(examples):,} to "
+            f"{max(examples):,} sequences each."
         )
 
     table = Table([axis.title, *(called(one, subjects, "MB") for one in subjects)], rows)
@@ -201,22 +202,25 @@ def name_character(character: str) -> str:
 
 def draw_documents(subjects: Sequence[Subject]) -> Iterator[Figure]:
     """What became of the documents that were not used as they were; no figure where there are none."""
-    lists = [list_unused(subject.counts) for subject in subjects]
+    known = [subject for subject in subjects if subject.counts]
+    lists = [list_unused(subject.counts) for subject in known]
     reasons = list(dict.fromkeys(reason for one in lists for reason in one))
     if not reasons:
         return
     values = [[one.get(reason, 0) for reason in reasons] for one in lists]
-    plot = charts.plot_rows(reasons, values, Axis("number", short), lambda count: f"{count:,.0f}", names_above=True)
+    first = subjects.index(known[0])
+    axis = Axis("number", short)
+    plot = charts.plot_rows(reasons, values, axis, lambda count: f"{count:,.0f}", names_above=True, first=first)
 
     def say(subject: Subject) -> str:
-        aside = sum(subject.counts.get("set_aside", {}).values())
-        read = subject.counts.get("documents", {}).get("read", 0)
         if not subject.counts:
             return "Without a manifest nobody knows."
+        aside = sum(subject.counts.get("set_aside", {}).values())
+        read = subject.counts.get("documents", {}).get("read", 0)
         return f"{aside:,} of {read:,} documents were set aside, {share(aside, read):.2%}."
 
     rows = [[reason, *(f"{one[place]:,}" for one in values)] for place, reason in enumerate(reasons)]
-    table = Table(["what and why", *(called(subject, subjects, "number") for subject in subjects)], rows)
+    table = Table(["what and why", *(called(subject, subjects, "number") for subject in known)], rows)
     yield finish(plot, "documents", "Set aside, repaired, left out", subjects, say, table)
 
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 
-from deploy.report.measures import CHANCE, share
+import numpy as np
+
+from deploy.report.measures import chance_of_share, share
 from deploy.report.sequence_figures import EXPECTED_KINDS, KINDS_IN_WORDS
 from deploy.report.subject import Subject
 from pipeline.stats import KINDS
@@ -32,7 +34,8 @@ def _about_sequences(subject: Subject) -> Iterator[str]:
     if opened.objective == "nsp":
         random_next = share(int(stats.labels[1]), stats.examples)
         low, high = RANDOM_NEXT
-        if not low <= random_next <= high:
+        chance = chance_of_share(random_next, np.array([stats.examples]))[0]
+        if not low - chance <= random_next <= high + chance:
             yield f"{random_next:.1%} of the pairs are a random next; expected are {low:.0%} to {high:.0%}."
     sizes = [one.examples for one in subject.shards]
     if max(sizes) > UNEVEN * min(sizes):
@@ -42,7 +45,7 @@ def _about_sequences(subject: Subject) -> Iterator[str]:
 def _about_masking(subject: Subject) -> Iterator[str]:
     stats = subject.stats
     for kind, count, expected in zip(KINDS, stats.kinds.tolist(), EXPECTED_KINDS):
-        chance = CHANCE * (expected * (1 - expected) / max(stats.masked, 1)) ** 0.5
+        chance = chance_of_share(expected, np.array([stats.masked]))[0]
         if abs(share(count, stats.masked) - expected) > KINDS_OFF + chance:
             yield (
                 f"At {share(count, stats.masked):.1%} of the masked positions stands {KINDS_IN_WORDS[kind]}; BERT's "

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deploy.report.charts import short
+from deploy.report.charts import in_bytes, short
 from deploy.report.measures import mean_of, share
 from deploy.report.subject import Subject
 from deploy.show import LABELLED_1
@@ -90,5 +90,4 @@ def _unknown(subject: Subject) -> tuple[str, str]:
 def _size(subject: Subject) -> tuple[str, str]:
     shards = subject.opened.shards
     size = sum(shard.bytes for shard in shards)
-    value = f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
-    return value, f"in {len(shards):,} shard{'s' if len(shards) > 1 else ''}"
+    return in_bytes(size), f"in {len(shards):,} shard{'s' if len(shards) > 1 else ''}"

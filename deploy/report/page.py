@@ -97,9 +97,10 @@ def choose_vocab(dataset: str, datasets: Sequence[str], vocab_file: str | None) 
 
 def describe(subjects: Sequence[Subject]) -> str:
     """How many sequences were read."""
+    numbers = [sum(shard.examples for shard in subject.measure.shards) for subject in subjects]
     return " and ".join(
-        f"{sum(one.examples for one in subject.measure.shards):,} sequences of {subject.opened.directory}"
-        for subject in subjects
+        f"{number:,} sequence{'' if number == 1 else 's'} of {subject.opened.directory}"
+        for number, subject in zip(numbers, subjects)
     )
 
 
@@ -135,9 +136,7 @@ def list_sections(subjects: Sequence[Subject]) -> list[Section]:
     missing = [
         called(one, subjects, one.unknown.missing) for one in subjects if one.unknown.missing and one.unknown_tokens
     ]
-    used = "" if documents else "Every document was used as it was."
-    if not any(subject.counts for subject in subjects):
-        used = "There is no manifest, so nobody knows what was set aside."
+    used = [] if documents else [called(subject, subjects, _say_unused(subject)) for subject in subjects]
     return [
         Section("sequences", "Sequences", list(sequence_figures.draw_sequences(subjects))),
         Section("masking", "Masking", list(sequence_figures.draw_masking(subjects))),
@@ -149,8 +148,16 @@ def list_sections(subjects: Sequence[Subject]) -> list[Section]:
             [(subject, list_unused(subject)) for subject in subjects if subject.opened.vocab],
             " ".join(missing),
         ),
-        Section("documents", "Documents", documents, note=used),
+        Section("documents", "Documents", documents, note=" ".join(used)),
     ]
+
+
+def _say_unused(subject: Subject) -> str:
+    return (
+        "Every document was used as it was."
+        if subject.counts
+        else "Without a manifest nobody knows what was set aside."
+    )
 
 
 def list_unused(subject: Subject) -> list[UnusedTokens]:
