@@ -27,9 +27,11 @@ KERAS = [  # what the model needs on either backend, and what one looks at its d
     "tensorboard>=2.19",
     "uniplot>=0.20",
 ]
+COMPARE = ["scipy>=1.11"]  # not in the core: workers would install its 110 MB
 TENSORFLOW = ["tensorflow>=2.19,<3"]
 JAX = ["jax>=0.6"]
 TEST = [
+    *COMPARE,
     *TENSORFLOW,  # an oracle of records and batches
     "build>=1.2",
     "gcp-storage-emulator>=2024.8",
@@ -58,8 +60,9 @@ setup(
     install_requires=CORE,
     extras_require={
         "report": REPORT,
-        "train": [*KERAS, *TENSORFLOW],
-        "jax": [*KERAS, *JAX],
+        "compare": COMPARE,
+        "train": [*KERAS, *COMPARE, *TENSORFLOW],
+        "jax": [*KERAS, *COMPARE, *JAX],
         "tpu": [*KERAS, "jax[tpu]>=0.6"],
         "test": TEST,
     },

@@ -11,7 +11,7 @@ import click
 
 from deploy.cli_types import Bytes, Place, wrong_usage
 from deploy.engine_options import DATAFLOW, Engine, engine_options
-from deploy.look_cli import inspect, report
+from deploy.look_cli import compare, inspect, report
 from deploy.tpu_cli import tpu_commands
 from model.config import ComputeDtype, Optimizer, TrainConfig
 from pipeline.config import InstanceConfig, Objective
@@ -26,6 +26,7 @@ MODULES_OF_EXTRAS = {
     **dict.fromkeys(("keras", "tensorboard", "safetensors", "uniplot"), "'.[train]', or '.[jax]' to run on JAX"),
     **dict.fromkeys(("matplotlib", "jinja2"), "'.[report]'"),
     "tensorflow": "'.[train]'",
+    "scipy": "'.[compare]'",
     "jax": "'.[jax]'",
 }
 
@@ -287,6 +288,7 @@ def generate(
 
 main.add_command(inspect)
 main.add_command(report)
+main.add_command(compare)
 
 
 def default_backend() -> str:
@@ -326,6 +328,8 @@ backend_option = click.option(
 @model_dir_option
 @click.option(
     "--bert-config",
+    type=Place(),
+    metavar="NAME|PATH",
     help="tiny, mini, small, medium, base, large, a bert_config.json, or Hugging Face's config.json. [default: that "
     "of --init-checkpoint, else base]",
 )
@@ -405,7 +409,7 @@ def choose_datasets(
         raise click.UsageError(
             "--num-train-steps is given beside --phase DIR:STEPS, which says the steps of each phase"
         )
-    return [(dataset, num_train_steps)] if dataset else list(map(parse_phase, phases))
+    return [(dataset, num_train_steps)] if dataset is not None else list(map(parse_phase, phases))
 
 
 def parse_phase(phase: str) -> tuple[str, int | None]:

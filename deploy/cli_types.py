@@ -14,7 +14,9 @@ class Place(click.Path):
     """A path on this machine, or one in Cloud Storage (`gs://bucket/name`), as a string."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Checks what can be checked here, and refuses other URLs."""
+        """Checks what can be checked here, and refuses other URLs, and nothing (that of a variable that is not set)."""
+        if not str(value):
+            self.fail("it is empty; expected a path.", param, ctx)
         if str(value).startswith("gs://"):
             if not str(value).removeprefix("gs://").strip("/"):
                 self.fail(f"{value} names no bucket; expected gs://BUCKET/NAME.", param, ctx)

@@ -51,3 +51,21 @@ def report(
     if len(datasets) > MOST_DATASETS:
         raise click.UsageError(f"{len(datasets)} datasets are given; a report shows one, or two over each other")
     write_report(datasets, output, vocab_file=vocab_file, num_workers=num_workers, overwrite=overwrite)
+
+
+@click.command()
+@click.argument("a", type=Place())
+@click.argument("b", type=Place())
+@click.option("--vocab-file", type=Place(), help="Vocabulary of both. [default: the vocab.txt beside the shards]")
+@click.option("--num-workers", type=click.IntRange(1), help="Processes. [default: by the size of the datasets]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def compare(a: str, b: str, vocab_file: str | None, num_workers: int | None, as_json: bool) -> None:
+    """Say whether datasets A and B are the same in bytes or in content, or agree in distribution.
+
+    A and B are folders that generate wrote, or TFRecords that google-research/bert or TF Model Garden made. Exit code 0
+    when they are the same or agree, 1 when they differ. docs/looking.md says how it is judged.
+    """
+    from deploy.comparison import show_comparison
+
+    if not show_comparison(a, b, vocab_file, num_workers, as_json):
+        raise click.exceptions.Exit(1)

@@ -22,7 +22,7 @@ from deploy.mirror import mirror
 from deploy.show import new_console
 from model.config import BERT_CONFIG, BertConfig, TrainConfig
 from pipeline.schema import VOCAB, DatasetInfo, Split
-from pipeline.storage import exists, is_remote, list_names, write_text
+from pipeline.storage import is_remote, list_names, write_text
 from tokenizer.errors import InputError
 from tokenizer.huggingface import to_tokenizer_json
 from tokenizer.vocab import CLS, MASK, SEP, Vocab
@@ -57,6 +57,7 @@ def train_model(
     profile: bool = False,
 ) -> None:
     """Trains with a bar, or with a line now and then where there is no terminal; then draws the curve of the loss."""
+    from model.dataset import require_examples
     from model.distribution import is_first_process, leaving_alone
     from model.profiling import PROFILE
     from model.train import Hooks, Start, train
@@ -64,6 +65,8 @@ def train_model(
     console = new_console(quiet=not is_first_process())
     infos = [DatasetInfo.load(directory) for directory, _ in datasets]
     batch_size = train_config.train_batch_size
+    for info, (directory, _) in zip(infos, datasets):
+        require_examples(info, directory, "train", batch_size)
     num_train_steps = sum(phase_steps(info, steps, batch_size) for info, (_, steps) in zip(infos, datasets))
     longest = max(infos, key=lambda info: info.max_seq_length)
     config = choose_config(longest, model_dir, bert_config, init_checkpoint)
@@ -139,11 +142,12 @@ def choose_config(
     That of a checkpoint with as many tokens and positions as the dataset has; whether these may differ, `initialize`
     says.
     """
+    from model.checkpoint import step_of
     from model.checkpoint_formats import config_beside
 
     if bert_config or not init_checkpoint:
         return BertConfig.load(bert_config or "base", info.vocab_size)
-    if exists(os.path.join(model_dir, BERT_CONFIG)):  # a training that goes on, where the checkpoint may be gone
+    if any(map(step_of, list_names(model_dir))):  # a training that goes on, where the checkpoint may be gone
         return BertConfig.load(os.path.join(model_dir, BERT_CONFIG), info.vocab_size)
     config = config_beside(init_checkpoint, info.vocab_size)
     positions = max(config.max_position_embeddings, info.max_seq_length)
@@ -229,7 +233,7 @@ def evaluate_model(
     with mirror(model_dir) as folder:
         results = evaluate(dataset, folder.local, split, eval_batch_size, checkpoint)
     info = DatasetInfo.load(dataset)
-    random_next = info.counts[split].get("random_next", 0) / info.examples_of(split)
+    random_next = info.counts.get(split, {}).get("random_next", 0) / info.examples_of(split)
     guesses = {
         "masked_lm_accuracy": (most_frequent_token_accuracy(dataset, split), "always the most frequent token"),
         "next_sentence_accuracy": (max(random_next, 1 - random_next), "always the more frequent label"),
@@ -246,13 +250,13 @@ def evaluate_model(
 
 def fill_masks(model_dir: str, texts: tuple[str, ...], top_k: int, checkpoint: "WhichCheckpoint") -> None:
     """Prints the likeliest words for each `[MASK]` in the texts."""
-    from model.model_dir import load_model, read_training
+    from model.model_dir import load_model, read_training, read_vocab
     from model.predict import predict_masked
 
     console = new_console()
     with mirror(model_dir) as folder:
         training = read_training(folder.local)
-        vocab = Vocab.load(folder.local / VOCAB)
+        vocab = read_vocab(folder.local)
         encoded = [encode_with_masks(text, vocab, training["cased"]) for text in texts]
         model, _ = load_model(folder.local, checkpoint)
     longest = model.config.max_position_embeddings
@@ -293,10 +297,13 @@ def export_model(model_dir: str, output: str, checkpoint: "WhichCheckpoint") -> 
         raise InputError(f"output {output} is not empty; give a new or an empty folder")
     with mirror(model_dir) as source, mirror(output) as target:
         unfinished = target.local.with_name(f".{target.local.name}.unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        export(source.local, unfinished, checkpoint)
-        vocab = Vocab.load(unfinished / VOCAB)
-        cased = read_training(source.local)["cased"]
-        write_text(unfinished / "tokenizer.json", to_tokenizer_json(vocab, cased))
-        unfinished.replace(target.local)
+        shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
+        try:
+            export(source.local, unfinished, checkpoint)
+            vocab = Vocab.load(unfinished / VOCAB)
+            cased = read_training(source.local)["cased"]
+            write_text(unfinished / "tokenizer.json", to_tokenizer_json(vocab, cased))
+            unfinished.replace(target.local)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
     new_console().print(f"Wrote {output}: {', '.join(list_names(output))}")

@@ -82,10 +82,14 @@ def restore_best(model_dir: Path, weights: Variables) -> int:
 
 def list_checkpoints(model_dir: Path) -> list[tuple[int, Path]]:
     """Steps and paths of the checkpoints in a folder, the newest first."""
-    found = (
-        (re.fullmatch(r"checkpoint-(\d+)\.safetensors", path.name), path) for path in model_dir.glob("checkpoint-*")
-    )
-    return sorted(((int(match[1]), path) for match, path in found if match), reverse=True)
+    found = ((step_of(path.name), path) for path in model_dir.glob("checkpoint-*"))
+    return sorted(((step, path) for step, path in found if step), reverse=True)
+
+
+def step_of(name: str) -> int | None:
+    """The step of a checkpoint by the name of its file; None where that is no checkpoint's."""
+    match = re.fullmatch(r"checkpoint-(\d+)\.safetensors", name)
+    return int(match[1]) if match else None
 
 
 def restore_newest(model_dir: Path, state: Variables) -> int | None:
@@ -102,8 +106,15 @@ def restore_newest(model_dir: Path, state: Variables) -> int | None:
 
 
 def restore(arrays: Arrays, state: Variables) -> None:
-    """Assigns the arrays of a checkpoint to the variables, by name."""
+    """Assigns the arrays of a checkpoint to the variables, by name. Raises InputError where it is another model's."""
     for name, variable in state.items():
+        shape = arrays[name].shape if name in arrays else None
+        if shape != tuple(variable.shape):
+            found = f"{name} of shape {shape}" if name in arrays else f"no {name}"
+            raise InputError(
+                f"the checkpoint has {found}, the model beside it {tuple(variable.shape)}; "
+                "put checkpoints back into the folder that they were trained in"
+            )
         assign(variable, arrays[name])
 
 

@@ -1,6 +1,7 @@
 """What shapes the model and its training. Standard library only, so that the command line can read the defaults."""
 
 import json
+import math
 import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -169,11 +170,11 @@ class TrainConfig:
         _check(self, "precision", self.precision in get_args(ComputeDtype), "float32 or bfloat16")
         if self.eval_every is not None:
             _check(self, "eval_every", self.eval_every >= 1, "1 or more steps")
-        _check(self, "learning_rate", self.learning_rate > 0, "more than 0 (BERT: 1e-4)")
+        _check(self, "learning_rate", 0 < self.learning_rate < math.inf, "more than 0 (BERT: 1e-4)")
         _check(self, "weight_decay_rate", 0 <= self.weight_decay_rate < 1, "0 to less than 1 (BERT: 0.01)")
         _check(self, "random_seed", 0 <= self.random_seed < 1 << 63, "0 to 2^63 - 1")
         if self.num_train_steps is not None:
-            _check(self, "num_train_steps", self.num_train_steps >= 1, "1 or more steps")
+            _check(self, "num_train_steps", 1 <= self.num_train_steps < 1 << 31, "1 to 2^31 - 1 steps")
         if self.num_warmup_steps is not None:
             _check(self, "num_warmup_steps", self.num_warmup_steps >= 0, "0 or more steps")
             if self.num_train_steps is not None:

@@ -14,7 +14,7 @@ from safetensors.numpy import save
 from model.bert import BertPretrainer
 from model.config import HUGGING_FACE_CONFIG
 from model.keras_file import save_keras_file
-from model.model_dir import WhichCheckpoint, load_model, read_training
+from model.model_dir import WhichCheckpoint, load_model, read_training, read_vocab
 from pipeline.schema import VOCAB
 from pipeline.storage import write_bytes, write_text
 from tokenizer.errors import InputError
@@ -90,6 +90,7 @@ def export(
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"output {output} is not empty; give a new or an empty folder")
     training = read_training(Path(model_dir))
+    read_vocab(Path(model_dir))
     model, _ = load_model(model_dir, checkpoint)
     output.mkdir(parents=True, exist_ok=True)
     config = {

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +71,14 @@ def _append(file: io.FileIO, data: bytes) -> None:
 
 
 def read_metrics(model_dir: Path) -> list[dict[str, Any]]:
-    """The rows of `metrics.jsonl`: `step`, and the metrics by name."""
+    """The rows of `metrics.jsonl`: `step`, and the metrics by name. What is no row, is passed over."""
     path = model_dir / METRICS
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            rows.append(json.loads(line))
-        except ValueError:  # half a line, when the machine stopped while it was written
-            break
+    for line in path.read_bytes().splitlines() if path.exists() else []:
+        with suppress(ValueError):  # half a line, when the machine stopped while it was written
+            row = json.loads(line)
+            if isinstance(row, dict) and "step" in row:
+                rows.append(row)
     return rows
 
 

@@ -1,11 +1,15 @@
 """The folder of a model: what it was trained on, its configuration, its vocabulary, its newest weights."""
 
+import fcntl
 import hashlib
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
+from types import UnionType
 from typing import Any, Literal
 
 import keras
@@ -17,14 +21,16 @@ from model.phases import Plan
 from pipeline.schema import MANIFEST, VOCAB
 from pipeline.storage import read_bytes, write_text
 from tokenizer.errors import InputError
+from tokenizer.vocab import Vocab
 
 TRAINING = "training.json"
 
 WhichCheckpoint = Literal["newest", "best"]
 
 # What `describe_training` writes.
-_KEYS = {
-    "backend", "bert_config", "train_config", "phases", "vocab_sha256", "cased", "init_checkpoint",
+_KINDS: dict[str, type | UnionType] = {
+    "backend": str, "bert_config": dict, "train_config": dict, "phases": list, "vocab_sha256": str, "cased": bool,
+    "init_checkpoint": str | None,
 }  # fmt: skip
 
 # What a process leaves that is killed while it writes a file: `pipeline.storage.create_file` names it so.
@@ -58,12 +64,13 @@ def describe_training(
     }
 
 
-def open_model_dir(model_dir: Path, training: dict[str, Any], vocab_text: str) -> None:
-    """Makes the folder of a new training, or checks that this one is the training it holds.
+@contextmanager
+def open_model_dir(model_dir: Path, training: dict[str, Any], vocab_text: str) -> Iterator[None]:
+    """Makes the folder of a new training, or checks that this one is the training it holds; keeps others out meanwhile.
 
     A training that ended before its first checkpoint, as for want of memory, may be begun anew in another way.
     Removes what a killed process left half-written. Raises InputError when the folder holds another training, or
-    something else.
+    something else, or when another process trains into it.
     """
     unfinished = [path for path in model_dir.glob(".*") if _UNFINISHED.fullmatch(path.name)]
     checkpoints = list_checkpoints(model_dir)
@@ -72,11 +79,30 @@ def open_model_dir(model_dir: Path, training: dict[str, Any], vocab_text: str) -
     elif model_dir.exists() and not (model_dir / TRAINING).exists() and _has_more_than(unfinished, model_dir):
         raise InputError(f"model_dir {model_dir} holds something else than a training; give a new or an empty folder")
     model_dir.mkdir(parents=True, exist_ok=True)
-    for path in [*unfinished, *([] if checkpoints else [model_dir / BEST])]:
-        path.unlink(missing_ok=True)
-    write_text(model_dir / TRAINING, json.dumps(training, indent=1) + "\n")
-    write_text(model_dir / BERT_CONFIG, BertConfig(**training["bert_config"]).to_json())
-    write_text(model_dir / VOCAB, vocab_text)
+    with _locked(model_dir):
+        for path in [*unfinished, *([] if checkpoints else [model_dir / BEST])]:
+            path.unlink(missing_ok=True)
+        write_text(model_dir / TRAINING, json.dumps(training, indent=1) + "\n")
+        write_text(model_dir / BERT_CONFIG, BertConfig(**training["bert_config"]).to_json())
+        write_text(model_dir / VOCAB, vocab_text)
+        yield
+
+
+@contextmanager
+def _locked(model_dir: Path) -> Iterator[None]:
+    """Keeps other processes out of a folder, where its file system can; the lock ends with the process."""
+    folder = os.open(model_dir, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # as of some network disks
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise InputError(
+                    f"another process trains into {model_dir}; wait for its end, or give another model_dir"
+                ) from error
+        yield
+    finally:
+        os.close(folder)
 
 
 def _has_more_than(files: list[Path], folder: Path) -> bool:
@@ -91,10 +117,26 @@ def read_training(model_dir: Path) -> dict[str, Any]:
         raise InputError(
             f"{model_dir} holds no model: {TRAINING} cannot be read; train one with 'maskmill train'"
         ) from error
-    missing = _KEYS - training.keys() if isinstance(training, dict) else _KEYS
+    way_out = "restore it, or train into a new folder"
+    missing = _KINDS.keys() - training.keys() if isinstance(training, dict) else _KINDS.keys()
     if missing:
-        raise InputError(f"{model_dir / TRAINING} has no {min(missing)}; restore it, or train into a new folder")
+        raise InputError(f"{model_dir / TRAINING} has no {min(missing)}; {way_out}")
+    for name, kind in _KINDS.items():
+        if not isinstance(training[name], kind):
+            raise InputError(f"{model_dir / TRAINING} has {name} {training[name]!r}, which is damaged; {way_out}")
     return training
+
+
+def read_vocab(model_dir: Path) -> Vocab:
+    """The vocabulary that a model was trained with. Raises InputError when it is not there, or is another one."""
+    path = model_dir / VOCAB
+    expected, content = read_training(model_dir)["vocab_sha256"], read_bytes(path)
+    if (actual := hashlib.sha256(content).hexdigest()) != expected:
+        raise InputError(
+            f"{path} has sha256 {actual[:12]}..., {TRAINING} says {expected[:12]}...; "
+            f"copy the {VOCAB} of the dataset there that the model was trained on"
+        )
+    return Vocab.parse(content, str(path))
 
 
 def load_model(
@@ -106,7 +148,7 @@ def load_model(
     shape. Raises InputError when the folder holds no model or no such checkpoint.
     """
     folder = Path(model_dir)
-    model = BertPretrainer(BertConfig(**read_training(folder)["bert_config"]), compute_dtype=compute_dtype)
+    model = BertPretrainer(BertConfig.from_dict(read_training(folder)["bert_config"]), compute_dtype=compute_dtype)
     if checkpoint == "best":
         return model, restore_best(folder, model.named_weights)
     step = restore_newest(folder, model.named_weights)
@@ -120,7 +162,8 @@ def _require_same(model_dir: Path, before: dict[str, Any], now: dict[str, Any]) 
     for name, value in now.items():
         if isinstance(value, dict):
             _require_same(model_dir, before.get(name, {}), value)
-        elif name == "phases" and len(value) == len(before[name]):
+        elif name == "phases":
+            _require_same(model_dir, {"the number of phases": len(before[name])}, {"the number of phases": len(value)})
             for phase_before, phase in zip(before[name], value):
                 _require_same(model_dir, phase_before, phase)
         elif name not in _FREE and before.get(name) != value:

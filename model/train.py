@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, closing, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -104,36 +104,37 @@ def train(
     optimizer = AdamWeightDecay(
         model.named_weights, schedule, config.weight_decay_rate, layer_adaptation=config.optimizer == "lamb"
     )
-    with devices.together():
-        if start and not list_checkpoints(folder):  # before the folder is made: it may be refused
-            found = read_init_checkpoint(start.init_checkpoint)
-            for note in initialize(model, found, tokens_of(vocab_text), start.resize_embeddings):
-                logger.warning(note)
-        if devices.writes:
-            open_model_dir(folder, description, vocab_text)
-        step, arrays = read_newest(folder) or (0, None)
-    devices.require_same({"the newest checkpoint at step": step})
-    if arrays:
-        restore(arrays, state_of(model, optimizer))
-        del arrays
+    with ExitStack() as stack:
+        with devices.together():
+            if start and not list_checkpoints(folder):  # before the folder is made: it may be refused
+                found = read_init_checkpoint(start.init_checkpoint)
+                for note in initialize(model, found, tokens_of(vocab_text), start.resize_embeddings):
+                    logger.warning(note)
+            if devices.writes:
+                stack.enter_context(open_model_dir(folder, description, vocab_text))
+            step, arrays = read_newest(folder) or (0, None)
+        devices.require_same({"the newest checkpoint at step": step})
+        if arrays:
+            restore(arrays, state_of(model, optimizer))
+            del arrays
 
-    with signals_deferred() as signals, closing(MetricsLog(folder, step, devices.writes)) as log:
-        peak = measure_peak(config.precision) * devices.count
-        sums = read_sums(folder, step) if step else None
-        meter = Meter(config, schedule, step, log, (hooks or Hooks()).report, peak, sums)
-        training = _Training(folder, config, plan, model, optimizer, devices, meter, log, hooks or Hooks(), signals)
-        training.catch_up()
-        for phase in plan.left_at(step):
-            if training.stops:
-                break
-            steps = phase.last_step - meter.step
-            with closing(Profiler(folder, profile and devices.writes, steps)) as profiler:
-                training.run(phase, profiler)
-    if devices.writes:
-        draw_training(folder)
-    if training.stops and signals.got == signal.SIGINT:
-        raise KeyboardInterrupt
-    return meter.step
+        with signals_deferred() as signals, closing(MetricsLog(folder, step, devices.writes)) as log:
+            peak = measure_peak(config.precision) * devices.count
+            sums = read_sums(folder, step) if step else None
+            meter = Meter(config, schedule, step, log, (hooks or Hooks()).report, peak, sums)
+            training = _Training(folder, config, plan, model, optimizer, devices, meter, log, hooks or Hooks(), signals)
+            training.catch_up()
+            for phase in plan.left_at(step):
+                if training.stops:
+                    break
+                steps = phase.last_step - meter.step
+                with closing(Profiler(folder, profile and devices.writes, steps)) as profiler:
+                    training.run(phase, profiler)
+        if devices.writes:
+            draw_training(folder)
+        if training.stops and signals.got == signal.SIGINT:
+            raise KeyboardInterrupt
+        return meter.step
 
 
 @dataclass

@@ -3,10 +3,11 @@
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from pipeline.opening import OpenedDataset, OpenedShard
 from pipeline.schema import Split
@@ -14,6 +15,8 @@ from pipeline.stats import DatasetStats
 from tokenizer.errors import InputError
 
 BYTES_PER_WORKER = 100_000_000  # a second of work, which is what a process takes to start
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -56,15 +59,35 @@ def measure_shards(
     opened: OpenedDataset, shards: Sequence[OpenedShard], num_workers: int | None = None
 ) -> Iterator[tuple[OpenedShard, DatasetStats]]:
     """Some shards with their stats, in the order given. Arguments and errors as those of `measure_dataset`."""
+    return zip(shards, map_shards(measure_shard, opened, shards, num_workers))
+
+
+def map_shards(
+    work: Callable[[OpenedDataset, OpenedShard], Result],
+    opened: OpenedDataset,
+    shards: Sequence[OpenedShard],
+    num_workers: int | None = None,
+) -> Iterator[Result]:
+    """What a function makes of each of some shards, in the order given, in this process or in several.
+
+    Args:
+        work: a function of a module, which other processes can find by its name.
+        opened: the dataset.
+        shards: those to work on.
+        num_workers: processes; None for as many as the machine has processors and the shards are worth.
+
+    Raises:
+        InputError: where the function does, and when a process is killed.
+    """
     num_workers = num_workers or choose_workers(shards)
     if num_workers == 1:
-        yield from ((shard, measure_shard(opened, shard)) for shard in shards)
+        yield from (work(opened, shard) for shard in shards)
         return
     os.environ["PYTHONSAFEPATH"] = "1"  # else a worker would take the user's own files in this folder for our modules
     context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(num_workers, context, initializer=_begin_work, initargs=(opened,)) as workers:
+    with ProcessPoolExecutor(num_workers, context, initializer=_begin_work, initargs=(work, opened)) as workers:
         try:
-            yield from zip(shards, workers.map(_measure_in_worker, shards))
+            yield from workers.map(_work_on, shards)
         except BrokenProcessPool as error:
             raise InputError(
                 "a worker process was killed, most often because memory ran out; give a smaller --num-workers"
@@ -93,14 +116,15 @@ def choose_workers(shards: Sequence[OpenedShard]) -> int:
     return max(1, min(processors, len(shards), worth))
 
 
-_opened: OpenedDataset  # of a worker process
+_job: tuple[Callable[[OpenedDataset, OpenedShard], Any], OpenedDataset]  # of a worker process
 
 
-def _begin_work(opened: OpenedDataset) -> None:
-    global _opened
-    _opened = opened
+def _begin_work(work: Callable[[OpenedDataset, OpenedShard], Any], opened: OpenedDataset) -> None:
+    global _job
+    _job = work, opened
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the starter ends the others
 
 
-def _measure_in_worker(shard: OpenedShard) -> DatasetStats:
-    return measure_shard(_opened, shard)
+def _work_on(shard: OpenedShard) -> Any:
+    work, opened = _job
+    return work(opened, shard)

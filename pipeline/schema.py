@@ -108,9 +108,13 @@ class DatasetInfo:
             )
         try:
             values["shards"] = tuple(ShardInfo(**shard) for shard in values["shards"])
-            return cls(**values)
-        except (KeyError, TypeError) as error:
-            raise InputError(f"{path} is damaged ({error}); restore it, or generate the dataset again") from error
+            info = cls(**values)
+            wrong = [f"{name} is {value!r}" for name, value in info._numbers() if type(value) is not int or value < 0]
+        except (AttributeError, KeyError, TypeError) as error:
+            wrong = [str(error)]
+        if wrong:
+            raise InputError(f"{path} is damaged ({wrong[0]}); restore it, or generate the dataset again")
+        return info
 
     def save(self, directory: AnyPath) -> None:
         """Writes the manifest, whole or not at all."""
@@ -150,6 +154,17 @@ class DatasetInfo:
             for problem in problems:
                 if problem:
                     raise InputError(f"{problem}; restore the file, or generate the dataset again with --overwrite")
+
+    def _numbers(self) -> Iterator[tuple[str, Any]]:
+        """What readers count on, by name: whole numbers, unless the manifest is damaged."""
+        yield "vocab_size", self.vocab_size
+        for name in ("max_seq_length", "max_predictions_per_seq"):
+            yield name, self.config[name]
+        for counts in self.counts.values():
+            yield from counts.items()
+        for shard in self.shards:
+            for name in ("copy", "pool", "examples", "bytes"):
+                yield f"{name} of {shard.path}", getattr(shard, name)
 
     def _expected_files(self) -> Iterator[tuple[str, int | None, str]]:
         yield VOCAB, None, self.vocab_sha256

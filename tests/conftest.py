@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -12,6 +14,14 @@ from tokenizer.vocab import SPECIAL_TOKENS, Vocab
 
 settings.register_profile("maskmill", deadline=None)  # the machine may be busy
 settings.load_profile("maskmill")
+
+# Compiling takes longer than running, with models as small as those of the tests. So it is done fast, and what one
+# process compiled serves all others; set before any of them imports a backend.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # else that of pytest's first process, which started this one
+    compiled = TemporaryDirectory(prefix="maskmill-tests-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled.name
 
 GOLDEN = Path(__file__).parent / "golden"
 TEXT = "the cat sat on a mat and dog ran to park while it rained all day then they went home for tea"

@@ -12,12 +12,7 @@ import sys
 import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-# XLA compiles fast, and what a process before compiled is used again.
-COMPILE_FAST = {
-    "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-}
+from tempfile import TemporaryDirectory
 
 
 @dataclass(frozen=True)
@@ -44,13 +39,13 @@ class End:
     stderr: str
 
 
-def run_all(backend: str, cache: Path, *runs: Run, until_done: bool = False) -> list[End]:
+def run_all(backend: str, *runs: Run, until_done: bool = False) -> list[End]:
     """Runs commands one after the other; `until_done` skips those that are left when one has ended well."""
-    cache.mkdir(exist_ok=True)
-    request = json.dumps([backend, str(cache), until_done, [asdict(run) for run in runs]])
-    environment = {**os.environ, **COMPILE_FAST, "JAX_COMPILATION_CACHE_DIR": str(cache), "COLUMNS": "200"}
+    environment = {**os.environ, "COLUMNS": "200"}
     environment.pop("KERAS_BACKEND", None)
-    result = subprocess.run([sys.executable, __file__, request], env=environment, capture_output=True, text=True)
+    with TemporaryDirectory() as folder:
+        request = json.dumps([backend, folder, until_done, [asdict(run) for run in runs]])
+        result = subprocess.run([sys.executable, __file__, request], env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     return [End(**end) for end in json.loads(result.stdout.splitlines()[-1])]
 

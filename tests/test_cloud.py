@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from cloud import emulator, faulty_network
 from command import SMALL, assert_refused, maskmill, refuse, run
@@ -128,6 +129,8 @@ def test_what_lies_in_folders_of_a_model_is_sent_too(bucket):
 
 def test_a_model_is_trained_evaluated_and_exported_there(tmp_path, bucket, corpus_file, small_vocab_file):
     pytest.importorskip("tensorflow", reason="needs the [train] extra")
+    import keras
+
     (tmp_path / "bert.json").write_text(json.dumps({**BERT, "max_position_embeddings": 32}))
     cloud_storage._client.cache_clear()
     train = ["--bert-config", tmp_path / "bert.json", "--train-batch-size", 8, "--save-checkpoints-steps", 3]
@@ -148,8 +151,12 @@ def test_a_model_is_trained_evaluated_and_exported_there(tmp_path, bucket, corpu
         assert there[name] == here[name]
     exported, expected = objects_of(bucket, "huggingface"), files_of(tmp_path / "huggingface")
     assert exported.keys() == expected.keys()
-    for name in exported.keys() - {"model.keras"}:  # in which Keras numbers its operations through a process
+    for name in exported.keys() - {"model.keras"}:  # in which Keras writes the time, and names with running numbers
         assert exported[name] == expected[name], name
+    (tmp_path / "fetched.keras").write_bytes(exported["model.keras"])
+    fetched, made = (keras.saving.load_model(tmp_path / name) for name in ("fetched.keras", "huggingface/model.keras"))
+    assert len(fetched.weights) == len(made.weights) > 20
+    assert all(np.array_equal(*both) for both in zip(fetched.get_weights(), made.get_weights()))
 
     bucket.blob("model/checkpoint-8.safetensors").delete()  # as if it had been preempted before
     run("train", "gs://work/shards", *model, *train, "--num-train-steps", 8)

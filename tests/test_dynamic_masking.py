@@ -194,12 +194,8 @@ def test_the_same_bits_and_masks_are_made_on_jax_and_on_two_devices():
     """By the same oracles, so what both backends make is equal, too."""
     pytest.importorskip("jax", reason="the [jax] extra is not installed")
     tests = [str(Path(__file__).parent / f"test_{name}.py") for name in ("randomness", "dynamic_masking")]
-    compile_fast = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-    environment = {
-        **os.environ,
-        "KERAS_BACKEND": "jax",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count=2 {compile_fast}",
-    }
+    two_devices = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2"
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "XLA_FLAGS": two_devices}
     command = [sys.executable, "-m", "pytest", *tests, "-k", "equal or part or below or devices or callback"]
     run = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout[-4000:]

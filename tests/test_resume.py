@@ -48,12 +48,12 @@ def train_command(shards, model_dir, *arguments):
 
 @pytest.fixture(scope="module", params=["jax", pytest.param("tensorflow", marks=pytest.mark.slow)])
 def uninterrupted(request, shards, tmp_path_factory):
-    """The backend, the folder of its compiled steps, and the folder of a model that was trained in one go."""
+    """The backend, and the folder of a model that was trained in one go."""
     folder = tmp_path_factory.mktemp(request.param)
-    (end,) = run_all(request.param, folder / "cache", Run(train_command(shards, folder / "model")))
+    (end,) = run_all(request.param, Run(train_command(shards, folder / "model")))
     assert end.status == 0, end.stderr
     assert f"{LAST} steps" in end.stdout
-    return request.param, folder / "cache", folder / "model"
+    return request.param, folder / "model"
 
 
 def outcome(model_dir):
@@ -79,7 +79,7 @@ def assert_equal(model_dir, expected_dir):
 
 
 def test_a_training_that_is_killed_again_and_again_ends_as_an_uninterrupted_one(uninterrupted, shards, tmp_path):
-    backend, cache, expected = uninterrupted
+    backend, expected = uninterrupted
     model_dir = tmp_path / "model"
     command = train_command(shards, model_dir)
 
@@ -102,7 +102,7 @@ def test_a_training_that_is_killed_again_and_again_ends_as_an_uninterrupted_one(
             end("in step", BORDER, signal.SIGTERM),
         ]
         plan.insert(-1, end("saved", LAST))  # before the last evaluation
-    ends = run_all(backend, cache, *(run for run, _ in plan))
+    ends = run_all(backend, *(run for run, _ in plan))
     assert [end.status for end in ends] == [status for _, status in plan], ends
     for (run, _), end in zip(plan, ends):
         if run.signal == signal.SIGTERM:
@@ -118,14 +118,14 @@ def test_a_training_that_is_killed_again_and_again_ends_as_an_uninterrupted_one(
 
 @pytest.mark.slow
 def test_a_training_that_is_killed_at_any_time_ends_as_an_uninterrupted_one(uninterrupted, shards, tmp_path):
-    backend, cache, expected = uninterrupted
+    backend, expected = uninterrupted
     if backend == "tensorflow":
         pytest.skip("compiles for too long")
     model_dir = tmp_path / "model"
     command = train_command(shards, model_dir, "--save-checkpoints-steps", 1)  # so that much time goes into writing
     seconds = [random.uniform(0.5, 6) for _ in range(6)]
     runs = [Run(command, "after", seconds=some) for some in seconds]
-    ends = run_all(backend, cache, *runs, Run(command), until_done=True)
+    ends = run_all(backend, *runs, Run(command), until_done=True)
     assert {end.status for end in ends[:-1]} <= {-signal.SIGKILL}, ends
     assert ends[-1].status == 0, seconds
     assert_equal(model_dir, expected)
@@ -166,7 +166,7 @@ def trained(shards, corpus_file, small_vocab_file, tmp_path_factory):
         ["train", dataset, "--model-dir", folder / name, *arguments, *common]
         for name, (dataset, arguments) in models.items()
     ]
-    ends = run_all("jax", folder / "cache", *(Run([str(word) for word in command]) for command in commands))
+    ends = run_all("jax", *(Run([str(word) for word in command]) for command in commands))
     assert [end.stderr for end in ends if end.status] == []
     return {name: (dataset, folder / name) for name, (dataset, _) in models.items()}
 

@@ -73,6 +73,12 @@ def test_a_folder_without_a_manifest_is_no_dataset(tmp_path):
         (lambda text: text.replace('"format_version": 1', '"format_version": 99'), "format_version 99"),
         (lambda text: json.dumps(json.loads(text) | {"shards": [{"path": "x"}]}), "is damaged"),
         (lambda text: json.dumps({"format_version": 1}), "is damaged"),
+        (lambda text: json.dumps(json.loads(text) | {"config": {}}), r"is damaged \('max_seq_length'\)"),
+        (lambda text: json.dumps(json.loads(text) | {"config": 3}), "is damaged"),
+        (lambda text: json.dumps(json.loads(text) | {"counts": []}), "is damaged"),
+        (lambda text: text.replace('"max_seq_length": 128', '"max_seq_length": -8'), "max_seq_length is -8"),
+        (lambda text: text.replace('"vocab_size": 1', '"vocab_size": "x"'), "vocab_size is 'x'"),
+        (lambda text: text.replace('"examples": 3', '"examples": 3.5'), r"examples of instances-0\.tfrecord is 3\.5"),
     ],
 )
 def test_a_damaged_or_foreign_manifest_is_refused(dataset, change, sentence):

@@ -267,7 +267,9 @@ def test_watch_does_not_take_another_training_for_its_own(installed):
     (installed.folder / "break").unlink()
     installed.happen("finish")
     run("tpu", "watch", "bert", *TWO_HOSTS, "--every", 0, *another)
-    assert [training["arguments"][-3] for training in installed.trainings()[2:]] == ["1e-5", "1e-5"]
+    for training in installed.trainings()[2:]:
+        assert "1e-5" in training["arguments"]
+    assert len(installed.trainings()) == 4
 
 
 def test_watch_deletes_at_the_end_when_it_was_told_to(installed):

@@ -108,6 +108,13 @@ def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(trained, dat
     assert losses == other_losses
 
 
+def test_what_is_no_row_of_the_log_is_passed_over(tmp_path):
+    (tmp_path / "metrics.jsonl").write_bytes(
+        b'{"step": 1, "loss": 2.0}\n12\n{}\n\xff\xfe\n{"step": 2, "loss": 1.5}\n{"st'
+    )
+    assert [row["loss"] for row in read_metrics(tmp_path)] == [2.0, 1.5]
+
+
 def test_a_finished_training_is_left_as_it_is(trained, dataset_dir):
     assert train(dataset_dir, trained[0], BERT_CONFIG, TRAIN_CONFIG) == STEPS
 

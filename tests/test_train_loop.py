@@ -311,16 +311,27 @@ def test_what_changes_no_weight_may_change(steps, datasets, tmp_path):
     assert [step for step, _ in steps.evaluated] == [6, 9, LAST]
 
 
+def test_two_processes_do_not_train_into_one_folder(steps, datasets, tmp_path):
+    def learn_twice():
+        with pytest.raises(InputError, match=f"another process trains into {tmp_path}; wait for its end, or give"):
+            learn(datasets, tmp_path)
+
+    steps.in_step = at(3, learn_twice)
+    assert learn(datasets, tmp_path) == LAST
+    assert [row["step"] for row in read_metrics(tmp_path) if "loss" in row] == [*range(1, LAST + 1)]
+    assert learn(datasets, tmp_path) == LAST  # once the first is at its end
+
+
 def test_other_phases_are_another_training(steps, datasets, tmp_path):
     steps.in_step = at(1, preempt)
     learn(datasets, tmp_path)
     (short, _), (long, _) = datasets
-    for other in (
-        [(short, LAST)],
-        [(short, BORDER - 1), (long, LAST - BORDER + 1)],
-        [(long, BORDER), (short, LAST - BORDER)],
+    for other, what in (
+        ([(short, LAST)], "the number of phases 2, this one has 1"),
+        ([(short, BORDER - 1), (long, LAST - BORDER + 1)], f"num_train_steps {BORDER}, this one has {BORDER - 1}"),
+        ([(long, BORDER), (short, LAST - BORDER)], "dataset_sha256 [0-9a-f]+, this one has [0-9a-f]+"),
     ):
-        with pytest.raises(InputError, match=r"holds a training with .*; repeat that one to resume it"):
+        with pytest.raises(InputError, match=f"holds a training with {what}; repeat that one to resume it"):
             learn(other, tmp_path)
 
 
