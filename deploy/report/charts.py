@@ -62,18 +62,6 @@ def short(value: float) -> str:
     return f"{value:.3g}"
 
 
-def in_bytes(value: float) -> str:
-    """A size, in the unit that fits.
-
-    >>> in_bytes(950), in_bytes(24_100), in_bytes(31_600_000), in_bytes(2.5e9)
-    ('0.9 kB', '24.1 kB', '31.6 MB', '2.5 GB')
-    """
-    for unit, name in ((1e9, "GB"), (1e6, "MB")):
-        if value >= unit:
-            return f"{value / unit:,.1f} {name}"
-    return f"{value / 1e3:,.1f} kB"
-
-
 def plot_histogram(edges: Sequence[Numbers], shares: Sequence[Numbers], x: Axis, y: Axis) -> Figure:
     """Shares by the bins between edges, [bins + 1] and [bins] for each dataset."""
     figure, axes = _new_axes(x, y)

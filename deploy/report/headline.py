@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deploy.report.charts import in_bytes, short
+from deploy.doctor.findings import in_bytes
+from deploy.report.charts import short
 from deploy.report.measures import mean_of, share
 from deploy.report.subject import Subject
 from deploy.show import LABELLED_1
