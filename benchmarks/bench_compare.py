@@ -2,17 +2,19 @@
 
     python benchmarks/bench_compare.py [--seeds 20] [--setting seq128]
 
-Makes datasets of ../shared/corpus/books_sentences.txt.gz in memory, five copies each, by seeds of ours and by the oracle
-of google-research/bert (tests/google_reference.py, which reproduces Google's own statistics in books_stats.json), and
-compares all pairs. Prints the share of pairs below a p-value, which should be that p-value; the design effects; the
-deviation between seeds that copies predict, beside the one that is found, and Google's. Exits 1 when more than 1 % of
-the pairs of seeds are called different, Google's output is not called agreeing but for the repairs, or a masked_lm_prob
-of 0.13 or a share of random nexts of 0.5 is not found. 300 MB of memory; 10 s of CPU a seed, and a minute for Google's.
+Makes datasets of ../shared/corpus/books_sentences.txt.gz in memory, five copies each, by seeds of ours and by the
+oracle of google-research/bert (tests/google_reference.py, which reproduces Google's own statistics in
+books_stats.json), and compares all pairs. Prints the share of pairs below a p-value, which should be that p-value; the
+design effects; the deviation between seeds that copies predict, beside the one that is found, and Google's. Exits 1
+when more than 1 % of the pairs of seeds are called different, Google's output is not called agreeing but for the
+repairs, or a masked_lm_prob of 0.13 or a share of random nexts of 0.5 is not found. Takes 1 GB of memory, 10 s of CPU a
+seed, and a minute for Google's.
 """
 
 import argparse
 import json
 import sys
+from collections import Counter
 from itertools import combinations
 from pathlib import Path
 
@@ -108,6 +110,8 @@ def false_alarms(seeds: list[Portrait], vocab: Vocab) -> int:
         cells += [f"{np.median([one.design_effect for one in found]):.1f}"]
         cells += [f"{np.median(effects):.4f}", f"{max(effects):.4f}"]
         print(f"| {row.name} | {' | '.join(cells)} |")
+    for name, count in Counter(row.name for rows in pairs for row in rows if row.verdict == "differs").items():
+        print(f"\n{name}: {count} pairs")
     print(f"\n{different} of {len(pairs)} pairs of seeds are called different")
     return int(different > 0.01 * len(pairs))
 
@@ -123,8 +127,8 @@ def print_spread(seeds: list[Portrait], google: dict[str, dict[str, float]]) -> 
     binomial = np.sqrt(shares[0] * (1 - shares[0]) / seeds[0].stats.examples)
     print(
         f"share of random nexts: mean {np.mean(shares):.4f}, deviation between seeds {np.std(shares, ddof=1):.4f}, as "
-        f"copies tell it {predicted:.4f}, binomial {binomial:.4f}; Google's {google['nsp_random_frac']['mean']:.4f} and "
-        f"{google['nsp_random_frac']['sd']:.4f} over {google['seeds']} seeds"
+        f"copies tell it {predicted:.4f}, binomial {binomial:.4f}; Google's, of {google['seeds']} seeds: mean "
+        f"{google['nsp_random_frac']['mean']:.4f}, deviation {google['nsp_random_frac']['sd']:.4f}"
     )
 
 

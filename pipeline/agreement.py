@@ -27,6 +27,7 @@ class Spread:
     variance: Numbers  # [k, k], of the shares of a dataset of `size`
     size: float  # units counted: examples or tokens
     freedom: float  # degrees of freedom that the variance was estimated with
+    directions: float | None = None  # in which shares vary, most of them together; None: as the variance says
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,13 @@ def estimate_spread(counts: Sequence[Sequence[Categories]]) -> Spread | None:
 
 
 def assume_spread(shares: Numbers, size: float, design_effect: float) -> Spread:
-    """The variance of shares of independent units, times a design effect."""
+    """The variance of shares of independent units, times a design effect.
+
+    Where units are not independent, all of it is taken to be in one direction, as where few documents have what the
+    others have not: a chi-square that is the same on average then reaches furthest by chance.
+    """
     variance = (np.diag(shares) - np.outer(shares, shares)) / size * design_effect
-    return Spread(variance, size, np.inf)
+    return Spread(variance, size, np.inf, None if design_effect == 1 else 1.0)
 
 
 def compare_shares(a: Categories, b: Categories, spread_a: Spread, spread_b: Spread, level: float) -> Difference:
@@ -95,7 +100,7 @@ def compare_shares(a: Categories, b: Categories, spread_a: Spread, spread_b: Spr
         (np.trace(part) / by_chance) ** 2 / spread.freedom for part, spread in zip(parts, (spread_a, spread_b))
     )
     freedom_of_spread = 1 / inverse if inverse else np.inf
-    freedom = _effective_freedom(whole, freedom_of_spread)
+    freedom = spread_a.directions or spread_b.directions or _effective_freedom(whole, freedom_of_spread)
     # Not freedom * freedom_of_spread, as of normal residuals: a few short documents make them long-tailed. With it four
     # of 190 pairs of seeds were called different, with this none.
     distribution = f_distribution(freedom, freedom_of_spread) if inverse else chi2(freedom, scale=1 / freedom)
