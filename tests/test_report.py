@@ -338,7 +338,7 @@ def test_a_chart_has_the_colours_and_the_font_of_the_page():
     svg = draw()
     assert {f"var({name})" for name in VARIABLES.values()} >= set(re.findall(r"var\(--\w+\)", svg))
     assert "var(--second)" in svg
-    assert not re.findall(r"#[0-9a-f]{6}|font-family|DejaVu", svg)
+    assert not re.findall(r"#[0-9a-f]{6}|font-family|DejaVu|<style", svg)
     assert '<title id="chart-title">a &lt; b</title>' in svg
 
 

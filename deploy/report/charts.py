@@ -54,9 +54,9 @@ def short(value: float) -> str:
     """A count that may be large, in little room.
 
     >>> short(950), short(1200), short(3_500_000), short(2e9)
-    ('950', '1.2k', '3.5M', '2G')
+    ('950', '1.2k', '3.5M', '2B')
     """
-    for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+    for unit, name in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
         if value >= unit:
             return f"{value / unit:.3g}{name}"
     return f"{value:.3g}"

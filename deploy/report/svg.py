@@ -74,8 +74,10 @@ def to_svg(figure: Figure, name: str, title: str, description: str) -> Markup:
         warnings.filterwarnings("ignore", "Glyph .* missing")  # in matplotlib's font, in which the page is not written
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     root = ET.fromstring(file.getvalue())
-    for metadata in root.findall(f"{{{SVG}}}metadata"):
-        root.remove(metadata)
+    for parent in list(root.iter()):
+        for tag in ("metadata", "style"):  # a style sheet in an SVG would be one of the whole page
+            for child in parent.findall(f"{{{SVG}}}{tag}"):
+                parent.remove(child)
     for element in root.iter():
         _restyle(element)
     _rename_ids(root, name)
@@ -99,8 +101,6 @@ def _restyle(element: ET.Element) -> None:
     style = re.sub(r"font-family: [^;]*;? ?", "", style)
     if style:
         element.set("style", style)
-    if element.tag == f"{{{SVG}}}style":
-        element.text = "*{stroke-linejoin:round;stroke-linecap:butt}"
 
 
 def _rename_ids(root: ET.Element, name: str) -> None:
