@@ -230,24 +230,25 @@ def evaluate_model(
     dataset: str, model_dir: str, split: Split, eval_batch_size: int, checkpoint: "WhichCheckpoint"
 ) -> None:
     """Prints Google's metrics of the model on a split, beside what guessing would reach."""
-    from model.evaluate import EVAL_RESULTS, evaluate, most_frequent_token_accuracy
+    from model.evaluate import EVAL_RESULTS, measure, most_frequent_token_accuracy, write_results
 
     console = new_console()
     with mirror(model_dir) as folder:
-        results = evaluate(dataset, folder.local, split, eval_batch_size, checkpoint)
-    info = DatasetInfo.load(dataset)
-    random_next = info.counts.get(split, {}).get("random_next", 0) / info.examples_of(split)
-    guesses = {
-        "masked_lm_accuracy": (most_frequent_token_accuracy(dataset, split), "always the most frequent token"),
-        "next_sentence_accuracy": (max(random_next, 1 - random_next), "always the more frequent label"),
-    }
-    table = Table(f"{split}, {info.examples_of(split):,} examples", "model", "guess", "")
-    for name, value in sorted(results.items()):
-        guess, how = guesses.get(name, (None, ""))
-        table.add_row(
-            name, f"{value:,}" if name == "global_step" else f"{value:.4f}", f"{guess:.4f}" if guess else "", how
-        )
-    console.print(table)
+        results = measure(dataset, folder.local, split, eval_batch_size, checkpoint)
+        info = DatasetInfo.load(dataset)
+        random_next = info.counts.get(split, {}).get("random_next", 0) / info.examples_of(split)
+        guesses = {
+            "masked_lm_accuracy": (most_frequent_token_accuracy(dataset, split), "always the most frequent token"),
+            "next_sentence_accuracy": (max(random_next, 1 - random_next), "always the more frequent label"),
+        }
+        table = Table(f"{split}, {info.examples_of(split):,} examples", "model", "guess", "")
+        for name, value in sorted(results.items()):
+            guess, how = guesses.get(name, (None, ""))
+            table.add_row(
+                name, f"{value:,}" if name == "global_step" else f"{value:.4f}", f"{guess:.4f}" if guess else "", how
+            )
+        console.print(table)  # before it is written, for the folder may be read-only
+        write_results(folder.local, results)
     console.print(f"Wrote {os.path.join(model_dir, EVAL_RESULTS)}")
 
 

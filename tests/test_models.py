@@ -11,10 +11,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from command import refuse, run
 from rich.console import Console, Group
 
 from deploy import models
+from deploy.cli import main
 from deploy.models import describe_progress, describe_steps, describe_want_of_memory, encode_with_masks
 from model.config import BertConfig, TrainConfig
 from model.progress import TrainProgress
@@ -72,6 +74,16 @@ def test_evaluation_prints_and_writes_googles_metrics_beside_guesses(folder):
         "global_step", "loss", "masked_lm_accuracy", "masked_lm_loss", "next_sentence_accuracy", "next_sentence_loss",
         "perplexity",
     ]  # fmt: skip
+
+
+def test_what_was_measured_is_printed_also_where_it_cannot_be_written(folder, tmp_path):
+    shutil.copytree(folder / "model", tmp_path / "model")
+    (tmp_path / "model" / "eval_results.txt").unlink(missing_ok=True)
+    (tmp_path / "model" / "eval_results.txt").mkdir()
+    result = CliRunner().invoke(main, ["evaluate", str(folder / "shards"), "--model-dir", str(tmp_path / "model")])
+    assert result.exit_code == 1
+    assert "masked_lm_accuracy" in result.stdout
+    assert "eval_results.txt cannot be written (Is a directory)" in result.stderr
 
 
 def test_masks_are_filled_with_words_and_probabilities(folder):

@@ -281,9 +281,9 @@ def test_a_training_without_a_checkpoint_may_be_begun_in_another_way(steps, data
         learn(datasets, tmp_path, eval_every=1)
     assert read_best(tmp_path) == (1, 1.0)
     steps.in_step = at(2, preempt)
-    assert learn(datasets, tmp_path, gradient_accumulation_steps=2) == 2
+    assert learn(datasets, tmp_path, random_seed=2) == 2
     assert read_best(tmp_path) is None  # it was the other training's
-    with pytest.raises(InputError, match="holds a training with gradient_accumulation_steps 2, this one has 1"):
+    with pytest.raises(InputError, match="holds a training with random_seed 2, this one has 12345"):
         learn(datasets, tmp_path)
 
 
@@ -292,7 +292,6 @@ def test_a_training_without_a_checkpoint_may_be_begun_in_another_way(steps, data
     [
         ("optimizer", "adamw", "lamb"),
         ("precision", "float32", "bfloat16"),
-        ("gradient_accumulation_steps", 1, 2),
         ("dynamic_masking", False, True),
         ("random_seed", 12345, 1),
     ],
@@ -313,6 +312,17 @@ def test_what_changes_no_weight_may_change(steps, datasets, tmp_path):
     assert learn(datasets, tmp_path, **changes) == LAST
     assert [step for step, _ in list_checkpoints(tmp_path)] == [LAST, 8]
     assert [step for step, _ in steps.evaluated] == [6, 9, LAST]
+
+
+def test_a_phase_that_does_not_fit_into_memory_is_gone_on_with_as_its_error_says(steps, datasets, tmp_path):
+    def run_out():
+        raise MemoryError
+
+    steps.in_step = at(BORDER + 1, run_out)
+    with pytest.raises(InputError, match="24 tokens does not fit into memory; give --gradient-accumulation-steps 2"):
+        learn(datasets, tmp_path, save_checkpoints_steps=BORDER)
+    steps.in_step = lambda step: None
+    assert learn(datasets, tmp_path, gradient_accumulation_steps=2) == LAST
 
 
 def test_two_processes_do_not_train_into_one_folder(steps, datasets, tmp_path):
