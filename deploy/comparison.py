@@ -54,7 +54,8 @@ def tell_verdict(comparison: Comparison) -> str:
         return sorted(rows, key=lambda row: row.difference.effect if row.difference else math.inf, reverse=True)
 
     said = [*comparison.reasons, *(f"{row.name} ({row.a} in A, {row.b} in B)" for row in of("differs"))]
-    said += [f"{row.note} (docs/parity.md)" for row in of("repair")]
+    besides = "besides, " if comparison.outcome == "differ" else ""
+    said += [f"{besides}{row.note} (a repair, docs/parity.md)" for row in of("repair")]
     if negligible := ", ".join(row.name for row in of("negligible")):
         said.append(f"what differs more than by chance is too little to matter ({negligible})")
     elif comparison.outcome == "agree":
@@ -86,14 +87,17 @@ def _explain_chance(comparison: Comparison) -> str:
     else:
         source = f"assumed (variance times {ASSUMED_DESIGN_EFFECT:g}): neither has a manifest and copies enough to tell"
     return (
-        f"How far chance reaches is {source}. effect: half of Cohen's w, for two shares near 50 % their distance; "
-        "found from: the effect that would have been found."
+        f"How far chance reaches is {source}. x chance: the chi-square over what chance makes it on average; effect: "
+        "half of Cohen's w, for two shares near 50 % their distance; found from: the effect that would have been found."
     )
 
 
 def _table(comparison: Comparison) -> Table:
-    table = new_table("", "A", "B", "chi-square", "by chance", "p", "effect", "found from", "", numbers_from=1)
+    table = new_table("", "A", "B", "x chance", "p", "effect", "found from", "", numbers_from=1)
     table.columns[-1].justify = "left"
+    table.columns[0].min_width = max(len(word) for row in comparison.rows for word in row.name.split())
+    for column in table.columns[3:]:
+        column.no_wrap = True
     for row in comparison.rows:
         verdict = Text(row.verdict, STYLES.get(row.verdict, ""))
         table.add_row(row.name, row.a, row.b, *_describe_difference(row), verdict)
@@ -102,10 +106,9 @@ def _table(comparison: Comparison) -> Table:
 
 def _describe_difference(row: Row) -> list[str]:
     if not (difference := row.difference):
-        return [""] * 5
+        return [""] * 4
     return [
-        f"{difference.chi_square:,.1f}",
-        f"{difference.by_chance:,.1f}",
+        f"{difference.chi_square / difference.by_chance:,.1f}" if difference.by_chance else "",
         f"{difference.p_value:.2g}",
         f"{difference.effect:.4f}",
         f"{difference.detectable:.4f}",

@@ -81,10 +81,10 @@ def list_statistics(a: DatasetStats, b: DatasetStats, vocab: Vocab | None) -> li
     """What is compared: of each example, of masking, of the words. What needs a vocabulary is left out without one."""
     statistics = [
         Statistic("random next", lambda stats: stats.labels.astype(float), lambda stats: _share(stats.labels, 1)),
-        _histogram("tokens an example", "lengths", a, b),
-        _histogram("tokens of segment A", "lengths_a", a, b),
-        _histogram("tokens of segment B", "lengths_b", a, b),
-        _histogram("predictions an example", "predictions", a, b),
+        _histogram("length", "lengths", a, b),
+        _histogram("length of A", "lengths_a", a, b),
+        _histogram("length of B", "lengths_b", a, b),
+        _histogram("predictions", "predictions", a, b),
         _histogram("masked positions", "positions", a, b),
         Statistic("masking kinds", lambda stats: stats.kinds.astype(float), _describe_kinds, is_drawn_alone=True),
         _words(a, b),
@@ -199,7 +199,7 @@ def _words(a: DatasetStats, b: DatasetStats) -> Statistic:
         return np.add.reduceat(_pad(stats.token_counts, size)[ranks].astype(float), edges)
 
     def describe(stats: DatasetStats) -> str:
-        return f"{np.count_nonzero(stats.token_counts):,} of them"
+        return f"{np.count_nonzero(stats.token_counts):,}"
 
     return Statistic("words", count, describe, smallest_effect=SMALLEST_EFFECT_OF_WORDS)
 
@@ -225,7 +225,7 @@ def _random_words(vocab: Vocab) -> list[Statistic]:
         return np.bincount(bins, _pad(stats.random_words, len(vocab))[ordinary], RANDOM_BINS).astype(float)
 
     def describe(stats: DatasetStats) -> str:
-        return f"{count_ordinary(stats).sum():,.0f} drawn"
+        return f"{count_ordinary(stats).sum():,.0f}"
 
     return [
         Statistic(SPECIAL, count_special, lambda stats: _share(count_special(stats), 1), is_drawn_alone=True),
@@ -234,7 +234,7 @@ def _random_words(vocab: Vocab) -> list[Statistic]:
 
 
 def _describe_kinds(stats: DatasetStats) -> str:
-    return " / ".join(f"{share:.2%}" for share in stats.kinds / max(stats.masked, 1))
+    return "/".join(f"{100 * share:.1f}" for share in stats.kinds / max(stats.masked, 1)) + " %"
 
 
 def _share(counts: NDArray[np.generic], place: int, places: int = 2) -> str:
