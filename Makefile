@@ -4,13 +4,16 @@ VENV ?= .venv
 HF_VENV ?= .venv-hf
 CODE = tokenizer pipeline model deploy tests benchmarks setup.py
 
-.PHONY: demo test test-flink test-slow test-hf test-images lint types bench fuzz clean
+.PHONY: demo test browser test-flink test-slow test-hf test-images lint types bench fuzz clean
 
 demo: $(VENV)/train  ## all of it, on the documentation of the installed Python packages
 	$(VENV)/bin/maskmill demo --output demo
 
-test: lint types  ## what CI runs
+test: lint types browser  ## what CI runs
 	$(VENV)/bin/pytest -n 2 --dist loadfile
+
+browser: $(VENV)/test  ## Chromium for the tests of reports, by apt-get where this is root's and there is none
+	$(VENV)/bin/python tests/browser.py
 
 test-flink: $(VENV)/test  ## a Flink cluster of three processes, and Prism, made and ended here; downloads 400 MB at first
 	$(VENV)/bin/pytest -m flink tests/flink

@@ -16,9 +16,13 @@ CORE = [  # all that a worker needs: no TensorFlow
     "sentencex>=1.0",
     "tokenizers>=0.21,<1",
 ]
-KERAS = [  # what the model needs on either backend
-    "keras>=3.12,<4",
+REPORT = [
+    "jinja2>=3.1",
     "matplotlib>=3.8",
+]
+KERAS = [  # what the model needs on either backend, and what one looks at its data with
+    *REPORT,
+    "keras>=3.12,<4",
     "safetensors>=0.5",
     "tensorboard>=2.19",
     "uniplot>=0.20",
@@ -33,6 +37,7 @@ TEST = [
     "gcp-storage-emulator>=2024.8",
     "hypothesis>=6.100",
     "mypy>=1.13",
+    "playwright>=1.50",  # drives the browser that looks at reports
     "pytest>=8.3",
     "pytest-xdist>=3.6",
     "ruff>=0.8",
@@ -46,10 +51,15 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11",
-    package_data={"tokenizer": ["unicode_14.txt"], "deploy": ["prices.json"]},
-    packages=["tokenizer", "pipeline", "model", "deploy", "deploy.doctor"],
+    package_data={
+        "tokenizer": ["unicode_14.txt"],
+        "deploy": ["prices.json"],
+        "deploy.report": ["style.css", "template.html.j2"],
+    },
+    packages=["tokenizer", "pipeline", "pipeline.validation", "model", "deploy", "deploy.doctor", "deploy.report"],
     install_requires=CORE,
     extras_require={
+        "report": REPORT,
         "compare": COMPARE,
         "train": [*KERAS, *COMPARE, *TENSORFLOW],
         "jax": [*KERAS, *COMPARE, *JAX],

@@ -11,7 +11,7 @@ import click
 
 from deploy.cli_types import Bytes, Place, wrong_usage
 from deploy.engine_options import DATAFLOW, Engine, engine_options
-from deploy.look_cli import compare, inspect
+from deploy.look_cli import compare, inspect, report, validate
 from deploy.tpu_cli import tpu_commands
 from model.config import ComputeDtype, Optimizer, TrainConfig
 from pipeline.config import InstanceConfig, Objective
@@ -23,9 +23,8 @@ from tokenizer.errors import InputError
 
 # By module: what pip is to install.
 MODULES_OF_EXTRAS = {
-    **dict.fromkeys(
-        ("keras", "tensorboard", "safetensors", "matplotlib", "uniplot"), "'.[train]', or '.[jax]' to run on JAX"
-    ),
+    **dict.fromkeys(("keras", "tensorboard", "safetensors", "uniplot"), "'.[train]', or '.[jax]' to run on JAX"),
+    **dict.fromkeys(("matplotlib", "jinja2"), "'.[report]'"),
     "tensorflow": "'.[train]'",
     "scipy": "'.[compare]'",
     "jax": "'.[jax]'",
@@ -288,6 +287,8 @@ def generate(
 
 
 main.add_command(inspect)
+main.add_command(validate)
+main.add_command(report)
 main.add_command(compare)
 
 

@@ -1,6 +1,5 @@
 """`generate`: check first, say what will be made, have it made here or elsewhere, say what was made."""
 
-import json
 import os
 import platform
 import time
@@ -20,7 +19,8 @@ from pipeline.documents import ReadOptions
 from pipeline.files import list_files
 from pipeline.outputs import check_output
 from pipeline.plan import Target
-from pipeline.schema import DatasetInfo
+from pipeline.rejected import rejected_names
+from pipeline.schema import RUN, DatasetInfo, describe_files, seal
 from pipeline.storage import write_text
 
 
@@ -67,7 +67,8 @@ def generate_datasets(
         "versions": {name: version(name) for name in ("maskmill", "apache-beam", "numpy", "sentencex")},
     }
     for target in targets:
-        write_text(os.path.join(target.output, "run.json"), json.dumps(run, indent=1) + "\n")
+        rejected = describe_files(target.output, rejected_names(target.output))
+        write_text(os.path.join(target.output, RUN), seal({**run, "rejected": rejected}))
     if not options.wait:
         return
     for target in targets:

@@ -34,6 +34,41 @@ def inspect(
 
 
 @click.command()
+@click.argument("datasets", nargs=-1, required=True, type=Place(), metavar="DATASET...")
+@click.option("--num-workers", type=click.IntRange(1), help="Processes. [default: by the size of the shards]")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead, an object for each DATASET.")
+def validate(datasets: tuple[str, ...], num_workers: int | None, as_json: bool) -> None:
+    """Read everything in a dataset and prove it: files, checksums, each example, shares and repeats.
+
+    Names what is wrong by shard and record. Exit code 1 when something is.
+    """
+    from deploy.validate import validate_datasets
+
+    if not validate_datasets(datasets, num_workers, as_json):
+        raise click.exceptions.Exit(1)
+
+
+@click.command()
+@click.argument("datasets", nargs=-1, required=True, type=Place(), metavar="DATASET [DATASET]")
+@click.option("--output", required=True, type=Place(dir_okay=False), help="HTML file to write, such as report.html.")
+@click.option("--vocab-file", type=Place(dir_okay=False), help="Vocabulary. [default: the vocab.txt beside the shards]")
+@click.option("--num-workers", type=click.IntRange(1), help="Processes. [default: by the size of the datasets]")
+@click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
+def report(
+    datasets: tuple[str, ...], output: str, vocab_file: str | None, num_workers: int | None, overwrite: bool
+) -> None:
+    """Write what a dataset looks like into one HTML file: charts, what stands out, decoded examples.
+
+    DATASET is as for inspect; give two to see them over each other. The page loads nothing from elsewhere.
+    """
+    from deploy.report.page import MOST_DATASETS, write_report
+
+    if len(datasets) > MOST_DATASETS:
+        raise click.UsageError(f"{len(datasets)} datasets are given; a report shows one, or two over each other")
+    write_report(datasets, output, vocab_file=vocab_file, num_workers=num_workers, overwrite=overwrite)
+
+
+@click.command()
 @click.argument("a", type=Place())
 @click.argument("b", type=Place())
 @click.option("--vocab-file", type=Place(), help="Vocabulary of both. [default: the vocab.txt beside the shards]")

@@ -21,6 +21,7 @@ from deploy.memory import machine_memory
 from deploy.mirror import mirror
 from deploy.show import new_console
 from model.config import BERT_CONFIG, BertConfig, TrainConfig
+from model.signals import ctrl_c_ends_at_once
 from pipeline.schema import VOCAB, DatasetInfo, Split
 from pipeline.storage import is_remote, list_names, write_text
 from tokenizer.errors import InputError
@@ -40,7 +41,7 @@ def choose_backend(backend: str, distributed: bool = False) -> None:
     """Imports Keras on a backend, TensorFlow or JAX, and joins the other processes where there are some."""
     os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with hold_back_stderr():  # TensorFlow greets every user with notes on GPUs and rounding
+    with ctrl_c_ends_at_once(), hold_back_stderr():  # TensorFlow greets every user with notes on GPUs and rounding
         import model.bert  # noqa: F401
         from model.distribution import join_processes
     if distributed:
@@ -160,16 +161,18 @@ def describe_want_of_memory(config: BertConfig, train_config: TrainConfig, longe
     Said beforehand: Linux promises more memory than there is, then kills the process without a word.
     """
     from model.flops import is_on_cpu
-    from model.memory import step_bytes
+    from model.memory import state_bytes, step_bytes
 
     needed = step_bytes(config, train_config, longest.max_seq_length, longest.max_predictions_per_seq)
     memory = machine_memory()
     if needed < memory or not is_on_cpu():
         return None
+    way_out = "more --gradient-accumulation-steps, a smaller --train-batch-size, or --precision bfloat16"
+    if state_bytes(config) >= memory:
+        way_out = "a smaller --bert-config"
     return (
         f"A step needs {needed / 1e9:,.0f} GB of memory or more, this machine has {memory / 1e9:,.0f} GB: the system "
-        "may kill this process. Give more --gradient-accumulation-steps, a smaller --train-batch-size, or "
-        "--precision bfloat16."
+        f"may kill this process. Give {way_out}."
     )
 
 
@@ -227,24 +230,25 @@ def evaluate_model(
     dataset: str, model_dir: str, split: Split, eval_batch_size: int, checkpoint: "WhichCheckpoint"
 ) -> None:
     """Prints Google's metrics of the model on a split, beside what guessing would reach."""
-    from model.evaluate import EVAL_RESULTS, evaluate, most_frequent_token_accuracy
+    from model.evaluate import EVAL_RESULTS, measure, most_frequent_token_accuracy, write_results
 
     console = new_console()
     with mirror(model_dir) as folder:
-        results = evaluate(dataset, folder.local, split, eval_batch_size, checkpoint)
-    info = DatasetInfo.load(dataset)
-    random_next = info.counts.get(split, {}).get("random_next", 0) / info.examples_of(split)
-    guesses = {
-        "masked_lm_accuracy": (most_frequent_token_accuracy(dataset, split), "always the most frequent token"),
-        "next_sentence_accuracy": (max(random_next, 1 - random_next), "always the more frequent label"),
-    }
-    table = Table(f"{split}, {info.examples_of(split):,} examples", "model", "guess", "")
-    for name, value in sorted(results.items()):
-        guess, how = guesses.get(name, (None, ""))
-        table.add_row(
-            name, f"{value:,}" if name == "global_step" else f"{value:.4f}", f"{guess:.4f}" if guess else "", how
-        )
-    console.print(table)
+        results = measure(dataset, folder.local, split, eval_batch_size, checkpoint)
+        info = DatasetInfo.load(dataset)
+        random_next = info.counts.get(split, {}).get("random_next", 0) / info.examples_of(split)
+        guesses = {
+            "masked_lm_accuracy": (most_frequent_token_accuracy(dataset, split), "always the most frequent token"),
+            "next_sentence_accuracy": (max(random_next, 1 - random_next), "always the more frequent label"),
+        }
+        table = Table(f"{split}, {info.examples_of(split):,} examples", "model", "guess", "")
+        for name, value in sorted(results.items()):
+            guess, how = guesses.get(name, (None, ""))
+            table.add_row(
+                name, f"{value:,}" if name == "global_step" else f"{value:.4f}", f"{guess:.4f}" if guess else "", how
+            )
+        console.print(table)  # before it is written, for the folder may be read-only
+        write_results(folder.local, results)
     console.print(f"Wrote {os.path.join(model_dir, EVAL_RESULTS)}")
 
 

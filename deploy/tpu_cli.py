@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deploy.cli_types import wrong_usage
+from model.config import PRESETS, TrainConfig
 from pipeline.storage import is_remote
 
 if TYPE_CHECKING:
@@ -152,16 +153,16 @@ every_option = click.option(
 
 def check_training(arguments: Sequence[str]) -> None:
     """Raises click.UsageError for what `maskmill train` would refuse, and for what no host of a TPU sees."""
+    from deploy.cli import choose_datasets  # which imports this module
+
     root = click.get_current_context().find_root().command
     assert isinstance(root, click.Group)
     context = root.commands["train"].make_context("maskmill train", list(arguments))
     given = context.get_parameter_source("backend") is click.core.ParameterSource.COMMANDLINE
     if given and context.params["backend"] != "jax":
         raise click.UsageError(f"--backend {context.params['backend']} runs on no TPU; leave it out, there it is jax")
-    for name in ("dataset", "model_dir"):
-        place = context.params.get(name)
-        if place and not is_remote(place):
-            raise click.UsageError(f"{place} is on this machine, where no TPU sees it; expected gs://BUCKET/...")
+    with wrong_usage():
+        TrainConfig(**{name: context.params[name] for name in TrainConfig.__dataclass_fields__.keys() & context.params})
     for word in arguments:
         value = word.partition("=")[2] if word.startswith("--") else word
         if ("/" in value or "." in value) and os.path.isfile(value):
@@ -169,6 +170,16 @@ def check_training(arguments: Sequence[str]) -> None:
                 f"{value} is a file of this machine, where no TPU sees it; "
                 f"run: gcloud storage cp {shlex.quote(value)} gs://BUCKET/, and name that"
             )
+    datasets = choose_datasets(*(context.params[name] for name in ("dataset", "phases", "num_train_steps")))
+    places = [
+        *(directory for directory, _ in datasets),
+        *(context.params[name] for name in ("model_dir", "init_checkpoint")),
+    ]
+    if context.params["bert_config"] not in PRESETS:
+        places.append(context.params["bert_config"])
+    for place in filter(None, places):
+        if not is_remote(place):
+            raise click.UsageError(f"{place} is on this machine, where no TPU sees it; expected gs://BUCKET/...")
 
 
 @tpu_commands.command()

@@ -32,6 +32,22 @@ def evaluate(
 ) -> dict[str, float]:
     """Evaluates a checkpoint -> Google's metrics and `perplexity` by name, also in `eval_results.txt` in `model_dir`.
 
+    Raises InputError as `measure` does, or when that file cannot be written.
+    """
+    results = measure(dataset_dir, model_dir, split, eval_batch_size, checkpoint)
+    write_results(model_dir, results)
+    return results
+
+
+def measure(
+    dataset_dir: str | os.PathLike[str],
+    model_dir: str | os.PathLike[str],
+    split: Split = "eval",
+    eval_batch_size: int = EVAL_BATCH_SIZE,
+    checkpoint: WhichCheckpoint = "newest",
+) -> dict[str, float]:
+    """As `evaluate`, but writes nothing.
+
     Raises InputError when the split is empty, or the dataset was made with another vocabulary or longer sequences than
     the model takes.
     """
@@ -54,10 +70,13 @@ def evaluate(
     replace(info, shards=tuple(info.shards_of(split))).check_files(dataset_dir)
     with want_of_memory(f"a batch of {eval_batch_size:,} sequences", "a smaller --eval-batch-size"):
         metrics = evaluate_split(eval_step(model), info, dataset_dir, split, eval_batch_size)
-    results = {**metrics, "global_step": global_step}
+    return {**metrics, "global_step": global_step}
+
+
+def write_results(model_dir: str | os.PathLike[str], results: dict[str, float]) -> None:
+    """Writes `eval_results.txt` as Google's code does. Raises InputError when it cannot be written."""
     lines = [f"{name} = {value}\n" for name, value in sorted(results.items())]
     write_text(Path(model_dir) / EVAL_RESULTS, "".join(lines))
-    return results
 
 
 def evaluate_split(

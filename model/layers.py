@@ -14,7 +14,8 @@ class Part(keras.layers.Layer):
     """A layer that makes its weights at once, under its own name and those of the parts around it."""
 
     def __init__(self, name: str):
-        super().__init__(name=name, autocast=False)  # the activations have their dtype already
+        # Float32 whatever ~/.keras/keras.json says; and the activations have their dtype already.
+        super().__init__(name=name, dtype="float32", autocast=False)
         self.built = True
 
     def named(self) -> keras.name_scope:

@@ -9,6 +9,11 @@ from tokenizer.errors import InputError
 _BYTES = {"float32": 4, "bfloat16": 2}
 
 
+def state_bytes(bert: BertConfig) -> int:
+    """What a training takes whatever the batch: weights, the optimizer's two means, and gradients."""
+    return 16 * bert.num_weights
+
+
 def step_bytes(bert: BertConfig, config: TrainConfig, max_seq_length: int, max_predictions_per_seq: int) -> int:
     """The least that a training step takes: weights, the optimizer's two means, gradients, and what backward needs.
 
@@ -20,7 +25,7 @@ def step_bytes(bert: BertConfig, config: TrainConfig, max_seq_length: int, max_p
     layer = max_seq_length * (hidden + 2 * bert.num_attention_heads * max_seq_length)
     scores = 2 * max_predictions_per_seq * bert.vocab_size
     sequences = config.train_batch_size // config.gradient_accumulation_steps
-    return 16 * bert.num_weights + sequences * _BYTES[config.precision] * (bert.num_hidden_layers * layer + scores)
+    return state_bytes(bert) + sequences * _BYTES[config.precision] * (bert.num_hidden_layers * layer + scores)
 
 
 @contextmanager

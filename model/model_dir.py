@@ -36,8 +36,15 @@ _KINDS: dict[str, type | UnionType] = {
 # What a process leaves that is killed while it writes a file: `pipeline.storage.create_file` names it so.
 _UNFINISHED = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 
-# What may change between two runs of one training: it does not change the weights.
-_FREE = {"eval_every", "save_checkpoints_steps", "keep_checkpoints", "save_summary_steps"}
+# What may change between two runs of one training: it does not change the weights; or only by what dropout draws from
+# there on, and a later phase, or another machine, may leave less memory.
+_FREE = {
+    "eval_every",
+    "save_checkpoints_steps",
+    "keep_checkpoints",
+    "save_summary_steps",
+    "gradient_accumulation_steps",
+}
 
 
 def describe_training(

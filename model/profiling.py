@@ -5,6 +5,7 @@ from pathlib import Path
 import keras
 
 from model.randomness import Tensor
+from tokenizer.errors import InputError, first_line
 
 PROFILE = "profile"
 WARM_UP_STEPS, TRACED_STEPS = 3, 3  # the first ones compile
@@ -41,14 +42,12 @@ class Profiler:
         if not self.is_tracing:
             return
         self.is_tracing = False
-        if keras.backend.backend() == "jax":
-            import jax
-
-            jax.profiler.stop_trace()
-        else:
-            import tensorflow as tf
-
-            tf.profiler.experimental.stop()
+        try:
+            _stop()
+        except (OSError, RuntimeError) as error:
+            raise InputError(
+                f"{self.folder} cannot be written ({first_line(error)}); make room, or train without --profile"
+            ) from error
 
     def _start(self) -> None:
         self.is_tracing = True
@@ -60,3 +59,18 @@ class Profiler:
             import tensorflow as tf
 
             tf.profiler.experimental.start(self.folder)
+
+
+def _stop() -> None:
+    """Ends the trace, and writes it. Raises OSError or RuntimeError when it cannot be written."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.profiler.stop_trace()
+        return
+    import tensorflow as tf
+
+    try:
+        tf.profiler.experimental.stop()
+    except tf.errors.OpError as error:  # "resource exhausted", which is also what a want of memory is called
+        raise OSError(error.message) from error

@@ -1,9 +1,10 @@
-"""Ctrl-C and SIGTERM, put off until a step is whole."""
+"""Ctrl-C, SIGTERM and SIGHUP, put off until a step is whole."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 
@@ -16,21 +17,25 @@ class Signals:
 
 @contextmanager
 def signals_deferred() -> Iterator[Signals]:
-    """Within it, Ctrl-C and SIGTERM are only noted: in the middle of a step, half of the state would be new.
+    """Within it, Ctrl-C, SIGTERM and SIGHUP (a terminal that is closed) are told of on stderr, and noted.
 
-    A second Ctrl-C, or SIGTERM, acts as ever.
+    No more than that: in the middle of a step, half of the state would be new. A second one acts as ever, as soon as
+    what is computed lets Python come to it.
     """
     signals = Signals()
     if threading.current_thread() is not threading.main_thread():  # where no signal ever arrives
         yield signals
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     # One that is ignored, as in the background of a script, stays so.
     deferred = [number for number, handler in before.items() if handler not in (signal.SIG_IGN, None)]
 
     def note(number: int, _frame: object) -> None:
         signals.got = signal.Signals(number)
         signal.signal(number, before[signals.got])
+        told = f"{signals.got.name}: stopping after the step at hand and its checkpoint; a second one ends it without"
+        with suppress(OSError):  # of a terminal that is gone
+            os.write(2, f"\n{told}\n".encode())  # a stream may be in the middle of a line of its own
 
     for number in deferred:
         signal.signal(number, note)
@@ -39,3 +44,20 @@ def signals_deferred() -> Iterator[Signals]:
     finally:
         for number in deferred:
             signal.signal(number, before[number])
+
+
+@contextmanager
+def ctrl_c_ends_at_once() -> Iterator[None]:
+    """Within it, Ctrl-C ends the process, where KeyboardInterrupt might get lost.
+
+    It does while large libraries are imported, which run code of ours where no error can be raised.
+    """
+    is_usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if threading.current_thread() is not threading.main_thread() or not is_usual:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -96,7 +96,7 @@ def create_file(path: str) -> Iterator[BinaryIO]:
             raise  # from what is written, not from the file
         raise InputError(f"{path} cannot be written ({error.strerror}); make room, or give another output") from error
     finally:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # not there, or the disk is read-only
             os.unlink(temporary)
 
 

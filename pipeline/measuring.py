@@ -3,20 +3,24 @@
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
 from pipeline.opening import OpenedDataset, OpenedShard
-from pipeline.schema import Split
+from pipeline.schema import ShardInfo, Split
 from pipeline.stats import DatasetStats
 from tokenizer.errors import InputError
 
 BYTES_PER_WORKER = 100_000_000  # a second of work, which is what a process takes to start
 
+Given = TypeVar("Given")
 Result = TypeVar("Result")
+Shard = TypeVar("Shard", OpenedShard, ShardInfo)
 
 
 @dataclass(frozen=True)
@@ -63,16 +67,16 @@ def measure_shards(
 
 
 def map_shards(
-    work: Callable[[OpenedDataset, OpenedShard], Result],
-    opened: OpenedDataset,
-    shards: Sequence[OpenedShard],
+    work: Callable[[Given, Shard], Result],
+    given: Given,
+    shards: Sequence[Shard],
     num_workers: int | None = None,
 ) -> Iterator[Result]:
     """What a function makes of each of some shards, in the order given, in this process or in several.
 
     Args:
         work: a function of a module, which other processes can find by its name.
-        opened: the dataset.
+        given: its first argument, such as the dataset.
         shards: those to work on.
         num_workers: processes; None for as many as the machine has processors and the shards are worth.
 
@@ -81,11 +85,11 @@ def map_shards(
     """
     num_workers = num_workers or choose_workers(shards)
     if num_workers == 1:
-        yield from (work(opened, shard) for shard in shards)
+        yield from (work(given, shard) for shard in shards)
         return
     os.environ["PYTHONSAFEPATH"] = "1"  # else a worker would take the user's own files in this folder for our modules
     context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(num_workers, context, initializer=_begin_work, initargs=(work, opened)) as workers:
+    with ProcessPoolExecutor(num_workers, context, initializer=_begin_work, initargs=(work, given)) as workers:
         try:
             yield from workers.map(_work_on, shards)
         except BrokenProcessPool as error:
@@ -109,22 +113,31 @@ def measure_shard(opened: OpenedDataset, shard: OpenedShard) -> DatasetStats:
     return stats
 
 
-def choose_workers(shards: Sequence[OpenedShard]) -> int:
+def choose_workers(shards: Sequence[OpenedShard] | Sequence[ShardInfo]) -> int:
     """As many processes as there are processors, and as reading the shards is worth."""
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     worth = sum(shard.bytes for shard in shards) // BYTES_PER_WORKER
     return max(1, min(processors, len(shards), worth))
 
 
-_job: tuple[Callable[[OpenedDataset, OpenedShard], Any], OpenedDataset]  # of a worker process
+_job: tuple[Callable[[Any, Any], Any], Any]  # of a worker process
 
 
-def _begin_work(work: Callable[[OpenedDataset, OpenedShard], Any], opened: OpenedDataset) -> None:
+def _begin_work(work: Callable[[Given, Shard], Result], given: Given) -> None:
     global _job
-    _job = work, opened
+    _job = work, given
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the starter ends the others
+    threading.Thread(target=_end_with_starter, daemon=True).start()
 
 
-def _work_on(shard: OpenedShard) -> Any:
-    work, opened = _job
-    return work(opened, shard)
+def _end_with_starter() -> None:
+    """Ends this process with the one that started it: those that wait for work would not notice."""
+    starter = multiprocessing.parent_process()
+    assert starter
+    wait([starter.sentinel])
+    os._exit(1)
+
+
+def _work_on(shard: OpenedShard | ShardInfo) -> Any:
+    work, given = _job
+    return work(given, shard)

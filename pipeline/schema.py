@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -15,6 +15,8 @@ from tokenizer.errors import InputError
 FORMAT_VERSION = 1
 MANIFEST = "dataset_info.json"
 VOCAB = "vocab.txt"
+RUN = "run.json"  # about the run that made a dataset; no part of it
+SEAL = "sha256"  # in a JSON file of ours, the last member: the checksum of the others
 
 Split = Literal["train", "eval"]
 Compression = Literal["none", "gzip"]
@@ -106,6 +108,7 @@ class DatasetInfo:
                 f"{path} has format_version {version}, this maskmill reads {FORMAT_VERSION}; "
                 "use the maskmill that wrote it, or generate the dataset again"
             )
+        values.pop(SEAL, None)
         try:
             values["shards"] = tuple(ShardInfo(**shard) for shard in values["shards"])
             info = cls(**values)
@@ -118,7 +121,7 @@ class DatasetInfo:
 
     def save(self, directory: AnyPath) -> None:
         """Writes the manifest, whole or not at all."""
-        write_text(os.path.join(directory, MANIFEST), json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
+        write_text(os.path.join(directory, MANIFEST), seal(asdict(self)))
 
     @property
     def max_seq_length(self) -> int:
@@ -170,6 +173,30 @@ class DatasetInfo:
         yield VOCAB, None, self.vocab_sha256
         for shard in self.shards:
             yield shard.path, shard.bytes, shard.sha256
+
+
+def seal(values: Mapping[str, Any]) -> str:
+    """JSON that holds a checksum of itself, by which every change of its bytes is noticed, see `is_sealed`."""
+    digest = hashlib.sha256(_to_json(values).encode()).hexdigest()
+    return _to_json({**values, SEAL: digest})
+
+
+def is_sealed(content: bytes) -> bool:
+    """Whether JSON is, byte by byte, what `seal` made. Raises ValueError when it is no JSON."""
+    values = json.loads(content)
+    if not isinstance(values, dict):
+        return False
+    values.pop(SEAL, None)
+    return seal(values).encode() == content
+
+
+def describe_files(folder: AnyPath, names: Iterable[str]) -> dict[str, str]:
+    """The sha256 of each of some files in a folder."""
+    return {name: hashlib.sha256(read_bytes(os.path.join(folder, name))).hexdigest() for name in names}
+
+
+def _to_json(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
 
 
 def find_damage(folder: AnyPath, present: Container[str], name: str, size: int | None, sha256: str) -> str | None:

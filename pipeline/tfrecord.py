@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import google_crc32c
 import numpy as np
@@ -130,35 +130,52 @@ def is_tfrecord(path: AnyPath) -> bool:
     return len(head) == HEADER.size and head == _header(HEADER.unpack(head)[0])
 
 
+@dataclass(frozen=True)
+class Damage:
+    """What stands in place of a record that is damaged; where `is_last`, what follows it cannot be found."""
+
+    what: str
+    is_last: bool = True
+
+
 def read_records(path: AnyPath) -> Iterator[bytes]:
     """The records of a file, plain or gzip whatever its name, each checked against its checksums.
 
     Raises InputError naming the file and the record where it is truncated or damaged.
     """
-
-    def damage(what: str) -> InputError:
-        return InputError(f"{os.fspath(path)}, record {number}: {what}; generate the dataset again")
-
-    number = 1
     with open_file(path) as stored:
-        is_gzip = stored.read(len(GZIP_START)) == GZIP_START
-        stored.seek(0)
-        file = io.BufferedReader(igzip.open(stored), 1 << 18) if is_gzip else stored
-        try:
-            while header := file.read(HEADER.size):
-                if len(header) < HEADER.size:
-                    raise damage("truncated")
-                length, _ = HEADER.unpack(header)
-                if header != _header(length):
-                    raise damage("its length fails its checksum")
-                record, footer = file.read(length), file.read(FOOTER.size)
-                if len(footer) < FOOTER.size:
-                    raise damage("truncated")
-                if FOOTER.unpack(footer)[0] != mask_crc(google_crc32c.value(record)):
-                    raise damage("fails its checksum")
+        for number, record in enumerate(scan_records(stored), 1):
+            if isinstance(record, Damage):
+                raise InputError(f"{os.fspath(path)}, record {number}: {record.what}; generate the dataset again")
+            yield record
+
+
+def scan_records(stored: BinaryIO) -> Iterator[bytes | Damage]:
+    """The records of an open file, plain or gzip, each checked against its checksums, or what is wrong with it.
+
+    After a record that fails its checksum the others follow; after other damage nothing does.
+    """
+    is_gzip = stored.read(len(GZIP_START)) == GZIP_START
+    stored.seek(0)
+    file = io.BufferedReader(igzip.open(stored), 1 << 18) if is_gzip else stored
+    try:
+        while header := file.read(HEADER.size):
+            if len(header) < HEADER.size:
+                yield Damage("truncated")
+                return
+            length, _ = HEADER.unpack(header)
+            if header != _header(length):
+                yield Damage("its length fails its checksum")
+                return
+            record, footer = file.read(length), file.read(FOOTER.size)
+            if len(footer) < FOOTER.size:
+                yield Damage("truncated")
+                return
+            if FOOTER.unpack(footer)[0] != mask_crc(google_crc32c.value(record)):
+                yield Damage("fails its checksum", is_last=False)
+            else:
                 yield record
-                number += 1
-        except EOFError as error:
-            raise damage("truncated") from error
-        except (gzip.BadGzipFile, igzip_lib.IsalError) as error:  # type: ignore[misc]
-            raise damage("its gzip stream is damaged") from error
+    except EOFError:
+        yield Damage("truncated")
+    except (gzip.BadGzipFile, igzip_lib.IsalError):  # type: ignore[misc]
+        yield Damage("its gzip stream is damaged")

@@ -56,6 +56,19 @@ def test_every_weight_of_google_is_one_of_ours(golden, model):
     assert {google_name(name) for name in model.named_weights} == names
 
 
+@pytest.mark.parametrize("setting", ["float16", "bfloat16", "float64"])
+def test_weights_are_float32_whatever_the_users_keras_is_set_to(setting):
+    before = keras.config.floatx()
+    keras.config.set_floatx(setting)
+    try:
+        model = BertPretrainer(CONFIG)
+        optimizer = AdamWeightDecay(model.named_weights, Schedule(1e-4, 10, 1))
+    finally:
+        keras.config.set_floatx(before)
+    dtypes = {weight.dtype for weight in [*model.named_weights.values(), *optimizer.m.values(), *optimizer.v.values()]}
+    assert dtypes == {"float32"}
+
+
 def test_outputs_before_training_equal_googles(golden, model):
     features = batch(golden, 0)
     outputs = model.encoder(features["input_ids"], features["input_mask"], features["segment_ids"])

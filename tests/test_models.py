@@ -11,10 +11,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from command import refuse, run
 from rich.console import Console, Group
 
 from deploy import models
+from deploy.cli import main
 from deploy.models import describe_progress, describe_steps, describe_want_of_memory, encode_with_masks
 from model.config import BertConfig, TrainConfig
 from model.progress import TrainProgress
@@ -72,6 +74,16 @@ def test_evaluation_prints_and_writes_googles_metrics_beside_guesses(folder):
         "global_step", "loss", "masked_lm_accuracy", "masked_lm_loss", "next_sentence_accuracy", "next_sentence_loss",
         "perplexity",
     ]  # fmt: skip
+
+
+def test_what_was_measured_is_printed_also_where_it_cannot_be_written(folder, tmp_path):
+    shutil.copytree(folder / "model", tmp_path / "model")
+    (tmp_path / "model" / "eval_results.txt").unlink(missing_ok=True)
+    (tmp_path / "model" / "eval_results.txt").mkdir()
+    result = CliRunner().invoke(main, ["evaluate", str(folder / "shards"), "--model-dir", str(tmp_path / "model")])
+    assert result.exit_code == 1
+    assert "masked_lm_accuracy" in result.stdout
+    assert "eval_results.txt cannot be written (Is a directory)" in result.stderr
 
 
 def test_masks_are_filled_with_words_and_probabilities(folder):
@@ -192,7 +204,15 @@ def test_a_step_that_cannot_fit_into_memory_is_told_beforehand(folder, monkeypat
     warning = describe_want_of_memory(bert, config, info)
     assert warning
     assert warning.startswith("A step needs 103 GB of memory or more, this machine has 16 GB: ")
+    assert warning.endswith(
+        "Give more --gradient-accumulation-steps, a smaller --train-batch-size, or --precision bfloat16."
+    )
     assert describe_want_of_memory(bert, replace(config, gradient_accumulation_steps=64), info) is None
+    monkeypatch.setattr(models, "machine_memory", lambda: 1e9)  # which no batch is small enough for
+    warning = describe_want_of_memory(bert, replace(config, gradient_accumulation_steps=4096), info)
+    assert warning
+    assert warning.endswith("Give a smaller --bert-config.")
+    monkeypatch.setattr(models, "machine_memory", lambda: 16e9)
     monkeypatch.setattr("model.flops.is_on_cpu", lambda: False)
     assert describe_want_of_memory(bert, config, info) is None
 

@@ -7,6 +7,7 @@ import keras
 import pytest
 
 from model.profiling import TRACED_STEPS, WARM_UP_STEPS, Profiler
+from tokenizer.errors import InputError
 
 
 def step(number):
@@ -63,6 +64,12 @@ def test_an_interrupted_trace_is_written(tmp_path):
     profiler.step_begins()
     profiler.close()
     assert list(tmp_path.glob("profile/plugins/profile/*/*.xplane.pb"))
+
+
+def test_a_trace_that_cannot_be_written_is_one_sentence(tmp_path):
+    (tmp_path / "profile").write_text("a file where the folder should be")
+    with pytest.raises(InputError, match=r"profile cannot be written \(.+\); make room, or train without --profile"):
+        traces_of(tmp_path, 3)
 
 
 def test_nothing_is_traced_unless_wanted(tmp_path):

@@ -1,12 +1,15 @@
 """What a training does between its steps, with a step and an evaluation that compute nothing."""
 
 import dataclasses
+import errno
 import itertools
 import json
 import logging
 import resource
 import signal
-from contextlib import closing
+import subprocess
+import sys
+from contextlib import closing, suppress
 
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ from model.dataset import train_batches
 from model.heads import SUMS
 from model.metrics_log import read_metrics
 from model.optimization import Schedule
+from model.signals import ctrl_c_ends_at_once
 from model.train import train
 from pipeline.schema import DatasetInfo
 from tokenizer.errors import InputError
@@ -277,9 +281,9 @@ def test_a_training_without_a_checkpoint_may_be_begun_in_another_way(steps, data
         learn(datasets, tmp_path, eval_every=1)
     assert read_best(tmp_path) == (1, 1.0)
     steps.in_step = at(2, preempt)
-    assert learn(datasets, tmp_path, gradient_accumulation_steps=2) == 2
+    assert learn(datasets, tmp_path, random_seed=2) == 2
     assert read_best(tmp_path) is None  # it was the other training's
-    with pytest.raises(InputError, match="holds a training with gradient_accumulation_steps 2, this one has 1"):
+    with pytest.raises(InputError, match="holds a training with random_seed 2, this one has 12345"):
         learn(datasets, tmp_path)
 
 
@@ -288,7 +292,6 @@ def test_a_training_without_a_checkpoint_may_be_begun_in_another_way(steps, data
     [
         ("optimizer", "adamw", "lamb"),
         ("precision", "float32", "bfloat16"),
-        ("gradient_accumulation_steps", 1, 2),
         ("dynamic_masking", False, True),
         ("random_seed", 12345, 1),
     ],
@@ -309,6 +312,17 @@ def test_what_changes_no_weight_may_change(steps, datasets, tmp_path):
     assert learn(datasets, tmp_path, **changes) == LAST
     assert [step for step, _ in list_checkpoints(tmp_path)] == [LAST, 8]
     assert [step for step, _ in steps.evaluated] == [6, 9, LAST]
+
+
+def test_a_phase_that_does_not_fit_into_memory_is_gone_on_with_as_its_error_says(steps, datasets, tmp_path):
+    def run_out():
+        raise MemoryError
+
+    steps.in_step = at(BORDER + 1, run_out)
+    with pytest.raises(InputError, match="24 tokens does not fit into memory; give --gradient-accumulation-steps 2"):
+        learn(datasets, tmp_path, save_checkpoints_steps=BORDER)
+    steps.in_step = lambda step: None
+    assert learn(datasets, tmp_path, gradient_accumulation_steps=2) == LAST
 
 
 def test_two_processes_do_not_train_into_one_folder(steps, datasets, tmp_path):
@@ -369,7 +383,7 @@ def test_phases_of_different_vocabularies_are_refused(steps, datasets, tmp_path)
         learn([datasets[0], (tmp_path / "other", 3)], tmp_path / "model")
 
 
-@pytest.fixture(params=[signal.SIGINT, signal.SIGTERM])
+@pytest.fixture(params=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def each_signal(request):
     before = signal.getsignal(request.param)
     yield request.param
@@ -394,6 +408,51 @@ def test_an_ignored_signal_is_ignored(steps, datasets, tmp_path, each_signal):
     signal.signal(each_signal, signal.SIG_IGN)  # as of Ctrl-C in the background of a script
     steps.in_step = at(2, lambda: signal.raise_signal(each_signal))
     assert learn(datasets, tmp_path) == LAST
+
+
+def test_a_signal_is_answered_at_once_even_if_the_step_is_long(steps, datasets, tmp_path, each_signal, capfd):
+    told = []
+
+    def stop():
+        signal.raise_signal(each_signal)
+        told.append(capfd.readouterr().err)
+
+    steps.in_step = at(2, stop)
+    with suppress(KeyboardInterrupt):
+        learn(datasets, tmp_path)
+    assert f"{each_signal.name}: stopping after the step at hand" in told[0]
+    assert [step for step, _ in list_checkpoints(tmp_path)] == [2]
+
+
+def test_a_terminal_that_is_gone_does_not_keep_a_training_from_its_checkpoint(steps, datasets, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("model.signals.os.write", fail)
+    steps.in_step = at(2, lambda: signal.raise_signal(signal.SIGHUP))
+    assert learn(datasets, tmp_path) == 2
+    assert [step for step, _ in list_checkpoints(tmp_path)] == [2]
+
+
+def test_ctrl_c_during_an_import_ends_the_process_whatever_catches_errors():
+    code = """
+import signal
+from model.signals import ctrl_c_ends_at_once
+with ctrl_c_ends_at_once():
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except BaseException:
+        print("lost")
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (-signal.SIGINT, "")
+
+
+def test_after_an_import_ctrl_c_acts_as_before():
+    before = signal.getsignal(signal.SIGINT)
+    with ctrl_c_ends_at_once():
+        pass
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_ctrl_c_ends_a_training_after_a_checkpoint(steps, datasets, tmp_path):

@@ -1,0 +1,1 @@
+"""`maskmill report`: what a dataset looks like, as one HTML file."""

@@ -1,0 +1,186 @@
+"""Datasets to an HTML page that needs nothing else: figures, findings and examples, in a template of jinja2."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup
+
+from deploy.report import dataset_figures, sequence_figures
+from deploy.report.examples import show_token
+from deploy.report.figures import Figure, Table, called
+from deploy.report.findings import list_findings
+from deploy.report.headline import list_tiles
+from deploy.report.measures import kinds_of_tokens
+from deploy.report.subject import Subject, load_subject, name_subjects
+from deploy.report.svg import in_style
+from deploy.show import new_console
+from pipeline.opening import open_dataset
+from pipeline.schema import MANIFEST
+from pipeline.storage import check_writable, exists, make_folder, write_text
+from tokenizer.errors import InputError
+
+MOST_DATASETS = 2
+SHOWN_UNUSED = 12  # tokens of each kind that never occur
+
+
+@dataclass(frozen=True)
+class UnusedTokens:
+    """Tokens of a kind that never occur."""
+
+    kind: str
+    tokens: int  # of the vocabulary
+    unused: int
+    examples: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page: figures, and for each dataset whose vocabulary is known the tokens that never occur."""
+
+    name: str
+    title: str
+    figures: Sequence[Figure]
+    unused: Sequence[tuple[Subject, Sequence[UnusedTokens]]] = ()
+    note: str = ""
+
+
+def write_report(
+    datasets: Sequence[str],
+    output: str,
+    *,
+    vocab_file: str | None = None,
+    num_workers: int | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Reads one dataset or two and writes the page, whole or not at all.
+
+    Args:
+        datasets: what `open_dataset` opens.
+        output: the HTML file, here or in Cloud Storage.
+        vocab_file: as for `open_dataset`; of two datasets, for those that have no manifest.
+        num_workers: processes that read; None: by the size of the datasets.
+        overwrite: whether a file of that name may be replaced.
+
+    Raises:
+        InputError: before anything is read where the output exists, and where a dataset cannot be read.
+    """
+    console = new_console()
+    folder = os.path.dirname(output) or "."
+    if not overwrite and exists(output):
+        raise InputError(f"output {output} exists; give another name, or --overwrite to replace it")
+    check_writable(folder)
+    opened = [open_dataset(dataset, choose_vocab(dataset, datasets, vocab_file)) for dataset in datasets]
+    with console.status("Reading"):
+        subjects = [
+            load_subject(one, number, name, num_workers)
+            for number, (one, name) in enumerate(zip(opened, name_subjects(datasets)), 1)
+        ]
+    page = render(subjects)
+    make_folder(folder)
+    write_text(output, page)
+    console.print(f"Wrote {output}: {len(page.encode()) / 1e3:,.0f} kB on {describe(subjects)}")
+    for subject in subjects:
+        for sentence in list_findings(subject):
+            console.print(called(subject, subjects, sentence), style="yellow")
+
+
+def choose_vocab(dataset: str, datasets: Sequence[str], vocab_file: str | None) -> str | None:
+    """The vocabulary file that is given for a dataset: beside one of others, ours keeps its own."""
+    has_own = len(datasets) > 1 and exists(os.path.join(dataset, MANIFEST))
+    return None if has_own else vocab_file
+
+
+def describe(subjects: Sequence[Subject]) -> str:
+    """How many sequences were read."""
+    numbers = [sum(shard.examples for shard in subject.measure.shards) for subject in subjects]
+    return " and ".join(
+        f"{number:,} sequence{'' if number == 1 else 's'} of {subject.opened.directory}"
+        for number, subject in zip(numbers, subjects)
+    )
+
+
+def render(subjects: Sequence[Subject]) -> str:
+    """The page. The same subjects give the same text."""
+    with in_style():
+        sections = list_sections(subjects)
+    page = load_template().render(
+        subjects=subjects,
+        style=Markup(files(__package__).joinpath("style.css").read_text(encoding="utf-8")),
+        tiles=list_tiles(subjects),
+        findings=[(subject, list_findings(subject)) for subject in subjects],
+        sections=sections,
+        config=list_config(subjects),
+        show_token=show_token,
+    )
+    return page.encode(errors="replace").decode()  # the name of a folder may be no text
+
+
+@cache
+def load_template() -> Template:
+    """The page's template, which escapes whatever comes from a dataset."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    return environment.from_string(files(__package__).joinpath("template.html.j2").read_text(encoding="utf-8"))
+
+
+def list_sections(subjects: Sequence[Subject]) -> list[Section]:
+    """The parts of the page that have figures."""
+    documents = list(dataset_figures.draw_documents(subjects))
+    unknown = list(dataset_figures.draw_unknown(subjects))
+    missing = [
+        called(one, subjects, one.unknown.missing) for one in subjects if one.unknown.missing and one.unknown_tokens
+    ]
+    used = [] if documents else [called(subject, subjects, _say_unused(subject)) for subject in subjects]
+    return [
+        Section("sequences", "Sequences", list(sequence_figures.draw_sequences(subjects))),
+        Section("masking", "Masking", list(sequence_figures.draw_masking(subjects))),
+        Section("shards", "Shards", list(dataset_figures.draw_shards(subjects))),
+        Section(
+            "vocabulary",
+            "Vocabulary",
+            [*dataset_figures.draw_tokens(subjects), *unknown],
+            [(subject, list_unused(subject)) for subject in subjects if subject.opened.vocab],
+            " ".join(missing),
+        ),
+        Section("documents", "Documents", documents, note=" ".join(used)),
+    ]
+
+
+def _say_unused(subject: Subject) -> str:
+    return (
+        "Every document was used as it was."
+        if subject.counts
+        else "Without a manifest nobody knows what was set aside."
+    )
+
+
+def list_unused(subject: Subject) -> list[UnusedTokens]:
+    """The tokens that never occur, by kind, of which the first are shown. None where the vocabulary is not known."""
+    vocab = subject.opened.vocab
+    if vocab is None:
+        return []
+    found = []
+    for kind, ids in kinds_of_tokens(vocab).items():
+        unused = [id for id in ids if not subject.stats.token_counts[id]]
+        found.append(UnusedTokens(kind, len(ids), len(unused), [vocab.tokens[id] for id in unused[:SHOWN_UNUSED]]))
+    return found
+
+
+def list_config(subjects: Sequence[Subject]) -> Table:
+    """What the datasets were made with, option by option."""
+    columns: list[dict[str, Any]] = []
+    for subject in subjects:
+        info, vocab = subject.opened.info, subject.opened.vocab
+        known: dict[str, Any] = dict(subject.config)
+        known["vocabulary"] = f"{len(vocab):,} tokens, sha256 {vocab.sha256[:12]}" if vocab else "not known"
+        known["maskmill"] = info.maskmill_version if info else "made by another program"
+        columns.append(known)
+    names = list(dict.fromkeys(name for column in columns for name in column))
+    rows = [[name, *(str(column.get(name, "not known")) for column in columns)] for name in names]
+    return Table(["option", *(subject.name if len(subjects) > 1 else "value" for subject in subjects)], rows)

@@ -1,0 +1,1 @@
+"""What `maskmill validate` proves: rules of examples, files against the manifest, counts, shares, and no repeats."""

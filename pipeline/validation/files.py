@@ -1,0 +1,114 @@
+"""The files of a dataset against its manifest, and the manifest against itself."""
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from pipeline.config import InstanceConfig
+from pipeline.plan import PlannedShard, plan_shards
+from pipeline.pools import Pools
+from pipeline.rejected import rejected_names
+from pipeline.schema import MANIFEST, RUN, SHARD_NAME, VOCAB, DatasetInfo, ShardInfo, describe_files, is_sealed
+from pipeline.storage import read_bytes
+from pipeline.validation.problems import Problem
+from pipeline.validation.shards import ShardResult
+from tokenizer.errors import InputError
+from tokenizer.vocab import Vocab
+
+CHANGED = "it fails its own checksum: it was changed since it was written, or an older maskmill wrote it"
+
+
+def read_config(directory: str, info: DatasetInfo) -> InstanceConfig:
+    """The configuration in a manifest. Raises InputError when it is none."""
+    try:
+        return InstanceConfig(**info.config)
+    except (InputError, TypeError) as error:
+        raise InputError(
+            f"{os.path.join(directory, MANIFEST)} has a config that is none of maskmill's ({error}); restore it, or "
+            "generate the dataset again"
+        ) from error
+
+
+def check_manifest(directory: str, info: DatasetInfo, config: InstanceConfig) -> Iterator[Problem]:
+    """What is wrong with the manifest itself."""
+    if not is_sealed(read_bytes(os.path.join(directory, MANIFEST))):
+        yield Problem("manifest", MANIFEST, CHANGED)
+    pools = Pools.plan(config, 0, 0)  # whose number its config holds
+    planned = {shard for pool in range(len(pools)) for shard in plan_shards(pools, config, pool)}
+    listed = [PlannedShard(shard.path, shard.split, shard.copy, shard.pool) for shard in info.shards]
+    for shard, times in Counter(listed).items():
+        if shard not in planned:
+            yield Problem("manifest", MANIFEST, f"it lists {_name(shard)}, which its config does not ask for")
+        elif times > 1:
+            yield Problem("manifest", MANIFEST, f"it lists {_name(shard)} {times} times")
+    for shard in sorted(planned - set(listed), key=lambda shard: shard.path):
+        yield Problem("manifest", MANIFEST, f"it lacks {_name(shard)}, which its config asks for")
+
+
+def _name(shard: PlannedShard) -> str:
+    return f"{shard.path} (split {shard.split}, copy {shard.copy}, pool {shard.pool})"
+
+
+def check_names(directory: str, info: DatasetInfo, names: Sequence[str]) -> Iterator[Problem]:
+    """The files that are missing, or of which the manifest knows nothing, hidden ones aside."""
+    expected = [VOCAB, *(shard.path for shard in info.shards)]
+    for name in expected:
+        if name not in names:
+            yield Problem("missing", name, f"it is not there, and {MANIFEST} names it")
+    known = {MANIFEST, RUN, *expected, *rejected_names(directory)}
+    for name in names:
+        if name not in known and not name.startswith("."):
+            reader = ", and what reads all shards would read it" if SHARD_NAME.fullmatch(name) else ""
+            yield Problem("extra", name, f"{MANIFEST} does not name it{reader}")
+
+
+def check_run(directory: str, names: Sequence[str]) -> Iterator[Problem]:
+    """What is wrong with the files about the run, which are no part of the dataset: run.json, what was set aside."""
+    if RUN not in names:
+        return
+    content = read_bytes(os.path.join(directory, RUN))
+    try:
+        is_whole = is_sealed(content)
+    except ValueError:
+        is_whole = False
+    if not is_whole:
+        yield Problem("run", RUN, CHANGED)
+        return
+    recorded = json.loads(content).get("rejected", {})
+    present = describe_files(directory, [name for name in recorded if name in names])
+    for name, sha256 in recorded.items():
+        if name not in present:
+            yield Problem("missing", name, f"it is not there, and {RUN} names it")
+        elif present[name] != sha256:
+            yield Problem("sha256", name, f"it has sha256 {present[name][:12]}..., {RUN} says {sha256[:12]}...")
+
+
+def check_vocab(directory: str, info: DatasetInfo) -> tuple[Vocab | None, list[Problem]]:
+    """The vocabulary, if it is the one that the manifest names, and what is wrong with it."""
+    content = read_bytes(os.path.join(directory, VOCAB))
+    sha256 = hashlib.sha256(content).hexdigest()
+    if sha256 != info.vocab_sha256:
+        says = f"it has sha256 {sha256[:12]}..., {MANIFEST} says {info.vocab_sha256[:12]}...: another vocabulary"
+        return None, [Problem("sha256", VOCAB, says)]
+    try:
+        vocab = Vocab.parse(content, VOCAB)
+    except InputError as error:
+        return None, [Problem("vocabulary", VOCAB, str(error))]
+    if len(vocab) != info.vocab_size:
+        says = f"it has {len(vocab):,} tokens, {MANIFEST} says {info.vocab_size:,}"
+        return None, [Problem("vocabulary", VOCAB, says)]
+    return vocab, []
+
+
+def check_bytes(shard: ShardInfo, result: ShardResult, shards: Sequence[ShardInfo]) -> Iterator[Problem]:
+    """Compares the bytes of a shard with the manifest."""
+    if result.bytes != shard.bytes:
+        yield Problem("size", shard.path, f"it has {result.bytes:,} bytes, {MANIFEST} says {shard.bytes:,}")
+    if result.sha256 == shard.sha256:
+        return
+    others = [other.path for other in shards if other.sha256 == result.sha256]
+    whose = f", which it says of {others[0]}: swapped or copied" if others else ""
+    says = f"it has sha256 {result.sha256[:12]}...{whose}, {MANIFEST} says {shard.sha256[:12]}..."
+    yield Problem("sha256", shard.path, says)

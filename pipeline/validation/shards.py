@@ -1,0 +1,196 @@
+"""One shard: its bytes, its records, and each of its examples put to the rules."""
+
+import hashlib
+import io
+import os
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import compress, islice
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.decoding import Arrays, ExampleDecoder
+from pipeline.schema import MANIFEST, ShardInfo, Split, features
+from pipeline.shards import LENGTH_BINS
+from pipeline.storage import AnyPath, open_file
+from pipeline.tfrecord import Damage, scan_records
+from pipeline.validation.batch import Batch, Facts
+from pipeline.validation.problems import NAMED, Problem, Problems
+from pipeline.validation.repeats import Keys, make_keys, save_keys
+from pipeline.validation.rules import Rule, find_broken
+from pipeline.validation.standard import Standard
+from tokenizer.errors import InputError
+
+BATCH_RECORDS = 1024  # its arrays stay within the processor's cache
+READ_BYTES = 1 << 18
+
+
+@dataclass
+class ShardResult:
+    """What was found in a shard."""
+
+    bytes: int = 0
+    sha256: str = ""  # empty where the file could not be read
+    examples: int = 0
+    problems: Problems = field(default_factory=Problems)
+    counts: Counter[str] = field(default_factory=Counter)  # of the examples that keep all rules, as in the manifest
+    keys: str | None = None  # the file that `save_keys` wrote
+
+
+def validate_shard(folder: AnyPath, shard: ShardInfo, standard: Standard, keys_path: str) -> ShardResult:
+    """Reads a shard once. A file that cannot be read is one of the problems found.
+
+    Args:
+        folder: the dataset.
+        shard: what the manifest says of it.
+        standard: what its examples are held to.
+        keys_path: where the keys of its examples are to be written, see `repeats`.
+    """
+    reading = _Reading(shard.path, shard.split, standard)
+    result = reading.result
+    try:
+        with open_file(os.path.join(folder, shard.path)) as file:
+            digested = _Digested(file)
+            is_whole = reading.read(io.BufferedReader(digested, READ_BYTES))
+            digested.drain()
+    except InputError as error:
+        reading.found("unreadable", str(error))
+        return result
+    result.bytes, result.sha256 = digested.size, digested.sha256.hexdigest()
+    if is_whole and result.examples != shard.examples:
+        reading.found("examples", f"it has {result.examples:,} records, {MANIFEST} says {shard.examples:,}")
+    save_keys(keys_path, reading.keys)
+    result.keys = keys_path
+    return result
+
+
+class _Reading:
+    """The reading of one shard."""
+
+    def __init__(self, name: str, split: Split, standard: Standard):
+        self.name = name
+        self.split = split
+        self.standard = standard
+        config = standard.config
+        self.decoder = ExampleDecoder(features(config.max_seq_length, config.max_predictions_per_seq))
+        self.result = ShardResult()
+        self.keys: list[Keys] = []
+
+    def found(self, kind: str, says: str, record: int | None = None) -> None:
+        """Adds a problem."""
+        self.result.problems.add(Problem(kind, self.name, says, record))
+
+    def read(self, file: io.BufferedReader) -> bool:
+        """Reads all records; returns whether the last one was found."""
+        is_whole = True
+        scanned = scan_records(file)
+        while records := list(islice(scanned, BATCH_RECORDS)):
+            numbers = self.result.examples + 1 + np.arange(len(records))
+            self.result.examples += len(records)
+            if Damage in set(map(type, records)):
+                for number, record in zip(numbers.tolist(), records):
+                    if isinstance(record, Damage):
+                        is_whole = not record.is_last
+                        rest = "" if is_whole else ", and what follows cannot be read"
+                        self.found("record", f"{record.what}{rest}", number)
+                numbers = numbers[[isinstance(record, bytes) for record in records]]
+            self.examine(*self.decode(numbers, [record for record in records if isinstance(record, bytes)]))
+        return is_whole
+
+    def decode(self, numbers: NDArray[np.int64], records: list[bytes]) -> tuple[NDArray[np.int64], Arrays]:
+        """The examples of records, and the numbers of those."""
+        with suppress(InputError):
+            return numbers, self.decoder.decode(records)
+        fits = []
+        for number, record in zip(numbers.tolist(), records):
+            try:
+                self.decoder.decode([record])
+                fits.append(True)
+            except InputError as error:
+                fits.append(False)
+                says = str(error).removeprefix("record 1: ").partition("; ")[0]
+                self.found("features", says, number)
+        return numbers[fits], self.decoder.decode(list(compress(records, fits)))
+
+    def examine(self, numbers: NDArray[np.int64], arrays: Arrays) -> None:
+        """Puts examples, which are the records of these numbers, to the rules; counts those that keep them."""
+        batch = Batch(arrays, self.standard)
+        keeps_rules = np.ones(len(batch), np.bool_)
+        for rule, rows, broken_batch, broken in find_broken(batch):
+            keeps_rules[rows] = False
+            for place, row in enumerate(rows[:NAMED].tolist()):
+                self.found(rule.name, describe(rule, broken_batch, broken, place), int(numbers[row]))
+            self.result.problems.add_unnamed(rule.name, self.name, len(rows) - NAMED)
+        if not keeps_rules.all():
+            batch = batch.take(keeps_rules)
+        self.result.counts.update(count_batch(batch, self.split))
+        if self.standard.vocab:
+            self.keys.append(make_keys(batch, numbers[keeps_rules]))
+
+
+class _Digested(io.RawIOBase):
+    """A file read from its beginning to its end, and its checksum."""
+
+    def __init__(self, file: BinaryIO):
+        self.file = file
+        self.sha256 = hashlib.sha256()
+        self.size = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True  # that is, in what is buffered of it
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        assert (offset, whence) == (self.size, io.SEEK_SET), "it is read from its beginning to its end"
+        return offset
+
+    def tell(self) -> int:
+        return self.size
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.file.read(len(buffer))
+        self.sha256.update(data)
+        self.size += len(data)
+        buffer[: len(data)] = data
+        return len(data)
+
+    def drain(self) -> None:
+        """Reads what is left."""
+        while self.readinto(bytearray(READ_BYTES)):
+            pass
+
+
+def describe(rule: Rule, batch: Batch, broken: Facts, row: int) -> str:
+    """What breaks a rule in an example, as a clause: the first such element and its value, and what was expected."""
+    column = int(broken[row].argmax())
+    value = batch.arrays[rule.feature][row, column].item()
+    vocab = batch.standard.vocab
+    is_token = vocab and rule.feature in ("input_ids", "masked_lm_ids") and value < len(vocab)
+    token = f" ({vocab.tokens[value]})" if vocab and is_token else ""
+    return f"{rule.feature}[{column}] is {value}{token}; expected: {rule.expected}"
+
+
+def count_batch(batch: Batch, split: str) -> Counter[str]:
+    """What the manifest counts of examples that keep all rules, by `section/name`."""
+    standard = batch.standard
+    counts = {
+        "instances": len(batch),
+        "random_next": int(batch.arrays["next_sentence_labels"].sum()),
+        "instance_tokens": int(batch.lengths.sum()),
+        "masked_tokens": len(batch.shown),
+    }
+    if standard.vocab:
+        is_mask, is_same = batch.shown == standard.mask_id, batch.shown == batch.labels
+        counts["masked_as_mask"] = int(is_mask.sum())
+        counts["masked_as_same"] = int((is_same & ~is_mask).sum())
+        counts["masked_as_random"] = len(batch.shown) - counts["masked_as_mask"] - counts["masked_as_same"]
+    longest = standard.config.max_seq_length
+    bin_size = -(-longest // LENGTH_BINS)
+    by_length = np.bincount(-(-batch.lengths // bin_size)).tolist()
+    bins = {f"{split}_lengths/{min(bin * bin_size, longest)}": size for bin, size in enumerate(by_length) if size}
+    return Counter({f"{split}/{name}": count for name, count in counts.items()} | bins)

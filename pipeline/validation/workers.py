@@ -1,0 +1,51 @@
+"""The shards of a dataset put to the rules, here or in worker processes, which share nothing but the disk."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pipeline.measuring import map_shards
+from pipeline.schema import ShardInfo
+from pipeline.validation.dataset import ReadShards
+from pipeline.validation.shards import ShardResult, validate_shard
+from pipeline.validation.standard import Standard
+
+Tell = Callable[[int, int], None]  # is told the bytes and the examples of each shard that is done
+
+
+@dataclass(frozen=True)
+class _Given:
+    directory: str
+    standard: Standard
+    scratch: str
+
+
+@contextmanager
+def shard_reader(directory: str, num_workers: int | None, tell: Tell) -> Iterator[ReadShards]:
+    """What reads the shards of a dataset, and keeps what it needs in a temporary folder.
+
+    Args:
+        directory: the dataset.
+        num_workers: processes; None for as many as there are processors and the shards are worth.
+        tell: called here when a shard is done.
+    """
+    with tempfile.TemporaryDirectory(prefix="maskmill-") as scratch:
+
+        def read_shards(standard: Standard, shards: Sequence[ShardInfo]) -> list[ShardResult]:
+            if standard.vocab:
+                assert len(standard.kinds)  # found once, here
+            results = []
+            given = _Given(directory, standard, scratch)
+            for shard, result in zip(shards, map_shards(_validate, given, shards, num_workers)):
+                results.append(result)
+                tell(shard.bytes, result.examples)
+            return results
+
+        yield read_shards
+
+
+def _validate(given: _Given, shard: ShardInfo) -> ShardResult:
+    keys = os.path.join(given.scratch, f"{shard.path}.npy")
+    return validate_shard(given.directory, shard, given.standard, keys)
