@@ -6,7 +6,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -23,30 +23,32 @@ PAGE = read_page("recipes.md")
 class Size:
     """What takes the place of a recipe's sizes. The page has this as a table."""
 
-    name: str
     replaced: dict[str, dict[str, str]]  # option -> value in the page -> value here; "" is any value
-    added: dict[str, list[str]]  # command -> what it is given beside
+    added: dict[str, dict[str, str]]  # command -> options that it is given where it has none
     phase_steps: dict[str, str]
+    renamed: dict[str, str]  # folders that are named by a length
 
     def apply(self, command: list[str]) -> list[str]:
         """The words of a command, without `maskmill`, with its sizes replaced."""
-        words = [*command, *self.added.get(command[0], [])]
+        added = self.added.get(command[0], {})
+        words = [*command, *(word for option in added if option not in command for word in (option, added[option]))]
         for place, option in enumerate(words[:-1]):
+            value = words[place + 1]
             if option == "--phase":
-                directory, _, steps = words[place + 1].rpartition(":")
+                directory, _, steps = value.rpartition(":")
                 words[place + 1] = f"{directory}:{self.phase_steps[steps]}"
             elif values := self.replaced.get(option):
-                words[place + 1] = values.get(words[place + 1], values.get("", words[place + 1]))
+                words[place + 1] = values.get(value, values.get("", value))
+        for folder, name in self.renamed.items():
+            words = [word.replace(folder, name) for word in words]
         return words
 
 
 TOY = Size(
-    "toy",
     {
         "--bert-config": {"": "toy.json"},
         "--max-seq-length": {"128": "32", "512": "64"},
-        "--max-predictions-per-seq": {"20": "5", "77": "10"},
-        "--dupe-factor": {"5": "2", "10": "2"},
+        "--dupe-factor": {"5": "2"},
         "--eval-fraction": {"": "0.2"},
         "--min-document-tokens": {"": "4"},
         "--vocab-size": {"": "500"},
@@ -56,11 +58,11 @@ TOY = Size(
         "--num-warmup-steps": {"": "1"},
         "--eval-every": {"": "2"},
     },
-    {"vocab": ["--vocab-size", "500"]},
+    {"vocab": {"--vocab-size": "500"}, "generate": {"--max-seq-length": "32"}},
     {"900000": "3", "100000": "2"},
+    {"shards/seq128": "shards/seq32", "shards/seq512": "shards/seq64"},
 )
 SMALL = Size(
-    "small",
     {
         "--bert-config": {"": "tiny"},
         "--eval-fraction": {"": "0.02"},
@@ -72,9 +74,10 @@ SMALL = Size(
     },
     {},
     {"900000": "60", "100000": "20"},
+    {},
 )
 # Google's checkpoint of tests/golden has 500 tokens and 64 positions.
-SMALL_GOOGLE = Size("small", {**SMALL.replaced, "--max-seq-length": {"128": "64"}}, SMALL.added, SMALL.phase_steps)
+SMALL_GOOGLE = replace(SMALL, replaced={**SMALL.replaced, "--max-seq-length": {"128": "64"}})
 TOY_CONFIG = {
     **dict.fromkeys(("hidden_size", "intermediate_size", "max_position_embeddings"), 64),
     "num_hidden_layers": 1,

@@ -42,9 +42,7 @@ def folder(tmp_path_factory, corpus_file, small_vocab_file):
     return folder
 
 
-@pytest.mark.parametrize(
-    ("package", "code"), [("torch", TORCH + CHECK_TORCH), ("datasets", DATASETS + CHECK_DATASETS)]
-)
+@pytest.mark.parametrize(("package", "code"), [("torch", TORCH + CHECK_TORCH), ("datasets", DATASETS + CHECK_DATASETS)])
 def test_it_is_read_from_beginning_to_end(folder, package, code):
     if not HF_PYTHON.exists() or subprocess.run([HF_PYTHON, "-c", f"import {package}"]).returncode:
         pytest.skip(f"{HF_PYTHON} with {package} is not there; 'make test-hf' makes it")
