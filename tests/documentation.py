@@ -81,7 +81,7 @@ def words_after_maskmill(command: str) -> list[str]:
 
 
 def fill_in(words: list[str]) -> list[str]:
-    """A command that is told by halves, as `maskmill train --eval-every` in a sentence, with what it must have beside."""
+    """A command told by halves, as `maskmill train --eval-every` in a sentence, with what it must have beside."""
     name, *rest = words
     command = main.commands[name]
     if isinstance(command, click.Group):

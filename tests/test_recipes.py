@@ -38,7 +38,7 @@ def toy_poems():
 
 
 def follow(commands, size):
-    """What each command of a recipe prints, in this process, or with exit code 1, as compare, where there is a difference."""
+    """What each command of a recipe prints. compare may end with 1, which says that two datasets differ."""
     printed = []
     for command in commands:
         words = size.apply(command)
@@ -79,7 +79,14 @@ def test_every_recipe_is_found_with_all_of_its_commands():
 
 
 def test_sizes_are_replaced_and_nothing_else_is():
-    command = "train --phase shards/seq128:900000 --bert-config base --model-dir 512 --eval-every 5".split()
-    expected = "train --phase shards/seq32:3 --bert-config toy.json --model-dir 512 --eval-every 2"
-    assert TOY.apply(command) == expected.split()
+    command = ["train", "--phase", "shards/seq128:900000", "--bert-config", "base", "--eval-every", "5"]
+    assert TOY.apply(command) == [
+        "train",
+        "--phase",
+        "shards/seq32:3",
+        "--bert-config",
+        "toy.json",
+        "--eval-every",
+        "2",
+    ]
     assert TOY.apply(["vocab", "x", "--output", "v"]) == ["vocab", "x", "--output", "v", "--vocab-size", "500"]
