@@ -57,5 +57,5 @@ $(VENV)/test: setup.py pyproject.toml
 # An environment of its own: torch and TensorFlow crash each other in one process, and torch is large.
 $(HF_VENV)/transformers:
 	$(PYTHON) -m venv $(HF_VENV)
-	$(HF_VENV)/bin/pip install --quiet 'numpy>=2' 'torch>=2.6' 'transformers>=5'
+	$(HF_VENV)/bin/pip install --quiet 'datasets>=3' 'numpy>=2' 'torch>=2.6' 'transformers>=5'
 	touch $@

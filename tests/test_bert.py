@@ -149,6 +149,19 @@ def test_no_two_weights_start_alike():
     assert len(set(first)) == len(first)
 
 
+def test_first_weights_are_a_truncated_normal_and_biases_zero():
+    weights = {name: np.asarray(weight) for name, weight in BertPretrainer(CONFIG).named_weights.items()}
+    for name, weight in weights.items():
+        if weight.ndim == 2:
+            assert np.abs(weight).max() <= 0.04, name  # two deviations of 0.02, the initializer_range
+        elif name.endswith("bias"):
+            assert not weight.any(), name
+    values = np.concatenate([weight.ravel() for weight in weights.values() if weight.ndim == 2]) / 0.02
+    assert len(values) > 50_000
+    assert abs(values.mean()) < 0.02
+    assert values.std() == pytest.approx(0.8796, abs=0.01)  # of a normal distribution cut off at two deviations
+
+
 @pytest.mark.parametrize("rate", ["hidden_dropout_prob", "attention_probs_dropout_prob"])
 def test_dropout_acts_where_a_key_is_given_only(golden, rate):
     model = BertPretrainer(BertConfig(**{**vars(CONFIG), rate: 0.5}))

@@ -85,6 +85,18 @@ def test_counts_of_the_manifest_are_those_of_the_records(dataset, corpus_lines):
         assert sum(info.counts[f"{split}_lengths"].values()) == len(examples)
 
 
+def test_lines_and_documents_without_tokens_are_dropped_and_such_documents_counted(
+    tmp_path, corpus_file, corpus_lines, small_vocab
+):
+    dirty = "\u200b\n\u200b\u200b\n\n" + corpus_file.read_text().replace("\n\n", "\n\u200b\n\n")  # no blanks, no tokens
+    (tmp_path / "a.txt").write_text(dirty)
+    generate([tmp_path / "a.txt"], tmp_path / "out", small_vocab, documents=41)
+    counts = DatasetInfo.load(tmp_path / "out").counts
+    assert counts["documents"]["empty"] == 1
+    assert counts["train"]["documents"] + counts["eval"]["documents"] == len(corpus_lines)
+    assert counts["train"]["sentences"] + counts["eval"]["sentences"] == sum(map(len, corpus_lines))
+
+
 def test_no_token_of_a_held_out_document_is_in_training(tmp_path, small_vocab):
     words = [token for token in small_vocab.tokens if token.isalpha()]
     (tmp_path / "a.txt").write_text("\n\n".join(f"{word} {word}\n" * 5 for word in words))

@@ -32,6 +32,24 @@ def test_blank_lines_separate_documents(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("blank", ["", " \t", "\xa0", "\u3000", "\x1c"])
+def test_a_line_of_blanks_as_python_has_them_ends_a_document(tmp_path, blank):
+    (tmp_path / "a.txt").write_text(f"one\n{blank}\ntwo")
+    assert texts(tmp_path / "a.txt") == [["one"], ["two"]]
+
+
+@pytest.mark.parametrize("sign", ["\u200b", "\ufeff"])
+def test_a_line_of_signs_without_width_is_a_line(tmp_path, sign):
+    (tmp_path / "a.txt").write_text(f"one\n{sign}\ntwo")
+    assert texts(tmp_path / "a.txt") == [["one", sign, "two"]]
+
+
+def test_the_end_of_a_file_ends_a_document(tmp_path):
+    (tmp_path / "a.txt").write_text("one\ntwo")
+    (tmp_path / "b.txt").write_text("three\n")
+    assert texts(tmp_path / "a.txt") + texts(tmp_path / "b.txt") == [["one", "two"], ["three"]]
+
+
 def test_unicode_line_separators_do_not_end_a_line(tmp_path):
     (tmp_path / "a.txt").write_text("one\u2028still one\x85and on\r\ntwo\n", newline="")
     (document,) = read(tmp_path / "a.txt")
