@@ -6,6 +6,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
+from deploy.words import count, in_bytes
 from pipeline.schema import DatasetInfo, Split
 from pipeline.stats import KINDS
 
@@ -40,7 +41,7 @@ def new_table(*columns: str, title: str | None = None, numbers_from: int | None 
 
 def show_summary(console: Console, output: str, info: DatasetInfo, seconds: float) -> None:
     """Prints what a run made, and what about it looks wrong."""
-    size = sum(shard.bytes for shard in info.shards) / 1e6
+    size = in_bytes(sum(shard.bytes for shard in info.shards))
     console.print(count_table(info))
     train = info.counts.get("train", {})
     unknown = train.get("unk_tokens", 0) / max(train.get("tokens", 0), 1)
@@ -59,9 +60,9 @@ def show_summary(console: Console, output: str, info: DatasetInfo, seconds: floa
         )
     if info.config["eval_fraction"] and not info.examples_of("eval"):
         console.print("No document was set aside for evaluation; give a larger --eval-fraction.", style="yellow")
-    for what, count in info.counts.get("filtered", {}).items():
-        console.print(f"Left out as asked: {count:,} {what}")
-    console.print(f"Wrote {output}: {len(info.shards)} shards, {size:,.1f} MB, in {seconds:.1f} s")
+    for what, documents in info.counts.get("filtered", {}).items():
+        console.print(f"Left out as asked: {documents:,} {what}")
+    console.print(f"Wrote {output}: {count(len(info.shards), 'shard')}, {size}, in {seconds:.1f} s")
 
 
 def count_table(info: DatasetInfo) -> Table:

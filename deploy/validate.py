@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from deploy.doctor.findings import count, in_bytes
 from deploy.show import LABELLED_1, new_console
+from deploy.words import count, in_bytes
 from pipeline.schema import VOCAB, DatasetInfo
 from pipeline.validation.dataset import Validation, validate_dataset
 from pipeline.validation.workers import Tell, shard_reader

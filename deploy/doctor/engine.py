@@ -7,9 +7,10 @@ from importlib.metadata import distribution
 from typing import Any
 from urllib.parse import urlsplit
 
-from deploy.doctor.findings import SECONDS, Check, Finding, attempt, count
+from deploy.doctor.findings import SECONDS, Check, Finding, attempt
 from deploy.doctor.installation import check_java, check_sources, check_worker_python
 from deploy.doctor.request import Request
+from deploy.words import count
 from pipeline.storage import is_remote
 from tokenizer.errors import first_line
 

@@ -7,10 +7,11 @@ from dataclasses import asdict
 
 import click
 
-from deploy.doctor.findings import Finding, attempt, count
+from deploy.doctor.findings import Finding, attempt
 from deploy.doctor.installation import check_installation
 from deploy.doctor.request import Request
 from deploy.engine_options import FLINK, PORTABLE
+from deploy.words import count
 
 STYLES = {"ok": "green", "warning": "yellow", "wrong": "bold red"}
 

@@ -8,8 +8,9 @@ import subprocess
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from deploy.doctor.findings import SECONDS, Check, Finding, State, attempt, in_bytes
+from deploy.doctor.findings import SECONDS, Check, Finding, State, attempt
 from deploy.memory import STARTER_BYTES, WORKER_BYTES, machine_memory
+from deploy.words import in_bytes
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from deploy.doctor.findings import in_bytes
 from deploy.report import charts
 from deploy.report.charts import Axis, percent, short
 from deploy.report.figures import Figure, Table, called, cells, finish, heads
 from deploy.report.measures import chance_of_share, count_classes, group_shards, name_classes, rank_tokens, share
 from deploy.report.subject import Subject
 from deploy.show import LABELLED_1
+from deploy.words import in_bytes
 from pipeline.readable import name_token
 
 TOP_TOKENS = 20  # in the table of the most frequent

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deploy.doctor.findings import in_bytes
 from deploy.report.charts import short
 from deploy.report.measures import mean_of, share
 from deploy.report.subject import Subject
 from deploy.show import LABELLED_1
+from deploy.words import in_bytes
 
 
 @dataclass(frozen=True)
