@@ -109,7 +109,7 @@ def test_a_bucket_that_is_not_there_is_named_before_any_work(bucket, corpus_file
     assert_refused(result, "gs://no-such-one/out is not there (or its bucket)")
     result = maskmill("vocab", corpus_file, "--output", "gs://no-such-one/vocab.txt")
     assert_refused(result, "gs://no-such-one is not there (or its bucket)")
-    assert_refused(maskmill("inspect", "gs://no-such-one/out"), "gs://no-such-one/out is no dataset")
+    assert_refused(maskmill("inspect", "gs://no-such-one/out"), "gs://no-such-one/out is not there (or its bucket)")
 
 
 def test_what_lies_in_folders_of_a_model_is_sent_too(bucket):

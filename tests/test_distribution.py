@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -69,30 +70,37 @@ def assert_same_weights(model_dir, other_dir, step=None):
 
 @pytest.fixture(scope="module")
 def trained_on(folder):
-    """Where `train_on_devices.py` wrote, by number of devices."""
-    script = Path(__file__).parent / "train_on_devices.py"
-    runs = {n: start(folder, script, folder / "shards", folder / f"on{n}", devices=n) for n in (1, 2, 8)}
-    for process in runs.values():
+    """A number of devices to the folder that `train_on_devices.py` wrote on them."""
+
+    @cache
+    def train(devices):
+        script, output = Path(__file__).parent / "train_on_devices.py", folder / f"on{devices}"
+        process = start(folder, script, folder / "shards", output, devices=devices)
         _, errors = process.communicate()
         assert process.returncode == 0, errors[-3000:]
-    return {n: folder / f"on{n}" for n in runs}
+        return output
+
+    return train
 
 
-@pytest.mark.parametrize("devices", [2, 8])
+on_several = pytest.mark.parametrize("devices", [2, pytest.param(8, marks=pytest.mark.slow)])
+
+
+@on_several
 @pytest.mark.parametrize("case", ["plain", "in_parts_masked_anew"])
 def test_several_devices_come_to_the_weights_of_one(trained_on, devices, case):
-    assert_same_weights(trained_on[devices] / case, trained_on[1] / case)
+    assert_same_weights(trained_on(devices) / case, trained_on(1) / case)
 
 
 def test_dropout_took_part_in_that(trained_on):
-    plain, other = (list_checkpoints(trained_on[2] / case)[0][1] for case in ("plain", "in_parts_masked_anew"))
+    plain, other = (list_checkpoints(trained_on(2) / case)[0][1] for case in ("plain", "in_parts_masked_anew"))
     name = "bert/layer_0/query/kernel"
     assert np.abs(read_checkpoint(plain)[name] - read_checkpoint(other)[name]).max() > 1e-5
 
 
-@pytest.mark.parametrize("devices", [2, 8])
+@on_several
 def test_losses_and_evaluation_are_those_of_one_device(trained_on, devices):
-    ours, theirs = (read_metrics(trained_on[n] / "plain") for n in (devices, 1))
+    ours, theirs = (read_metrics(trained_on(n) / "plain") for n in (devices, 1))
     assert "eval_loss" in ours[-1]
     speeds = ("sequences_per_second", "tokens_per_second", "mfu")
     for row, expected in zip(ours, theirs, strict=True):
@@ -101,27 +109,31 @@ def test_losses_and_evaluation_are_those_of_one_device(trained_on, devices):
             assert row[name] == pytest.approx(expected[name], rel=1e-5), name
 
 
-@pytest.mark.parametrize("devices", [2, 8])
+@on_several
 def test_each_device_has_its_rows_of_the_batch_and_all_of_the_weights(trained_on, devices):
-    found = json.loads((trained_on[devices] / "found.json").read_text())
+    found = json.loads((trained_on(devices) / "found.json").read_text())
     assert found["rows"] == [16 // devices] * devices
     assert found["replicated"]
     assert found["copies"] == [devices]
 
 
-@pytest.mark.parametrize("devices", [2, 8])
+@on_several
 def test_devices_send_one_another_gradients_and_sums_but_nothing_of_a_batch(trained_on, devices):
-    found = json.loads((trained_on[devices] / "found.json").read_text())
+    found = json.loads((trained_on(devices) / "found.json").read_text())
     assert found["exchanged"] == ["all-reduce"]
     assert set(found["shapes"]) - set(found["weights"]) <= {"f32[]", "pred[]"}
 
 
-def test_a_batch_that_cannot_be_divided_among_the_devices_is_refused(trained_on):
-    found = json.loads((trained_on[8] / "found.json").read_text())
-    assert found["refusal"] == "train_batch_size is 12; expected a multiple of 8, for 8 devices"
-    assert not (trained_on[8] / "refused").exists()
+def test_a_batch_that_cannot_be_divided_is_refused():
     with pytest.raises(InputError, match="multiple of 16, for 8 devices and gradient_accumulation_steps 2"):
         Devices(count=8).check_batch("train_batch_size", 24, parts=2)
+
+
+@pytest.mark.slow
+def test_a_batch_that_cannot_be_divided_is_refused_before_anything_is_written(trained_on):
+    found = json.loads((trained_on(8) / "found.json").read_text())
+    assert found["refusal"] == "train_batch_size is 12; expected a multiple of 8, for 8 devices"
+    assert not (trained_on(8) / "refused").exists()
 
 
 # Several processes.
