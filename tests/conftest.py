@@ -3,13 +3,16 @@
 import gzip
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 from hypothesis import settings
+from small_text import WORDS
 
+from pipeline import cloud_storage
 from tokenizer.vocab import SPECIAL_TOKENS, Vocab
 
 settings.register_profile("maskmill", deadline=None)  # the machine may be busy
@@ -24,8 +27,19 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # else that of pytest's first
     os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled.name
 
 GOLDEN = Path(__file__).parent / "golden"
-TEXT = "the cat sat on a mat and dog ran to park while it rained all day then they went home for tea"
-WORDS = TEXT.split()
+
+
+@pytest.fixture(autouse=True)
+def new_client_of_cloud_storage() -> Iterator[None]:
+    """Every test has an emulator of its own, or none; the client of one would wait for minutes for that of another."""
+    forget_client()
+    yield
+    forget_client()
+
+
+def forget_client() -> None:
+    cloud_storage._client.cache_clear()
+    cloud_storage._listed.clear()
 
 
 @pytest.fixture(scope="session")

@@ -69,8 +69,16 @@ def write_hugging_face(folder, arrays, tokens=TOKENS, **config):
 def write_ours(folder, model, steps=(3,), tokens=TOKENS):
     """A model folder of ours whose last checkpoint holds the model, and those before it a new one."""
     folder.mkdir()
-    values = dict.fromkeys(("backend", "train_config", "phases", "vocab_sha256", "cased", "init_checkpoint"))
-    (folder / "training.json").write_text(json.dumps({**values, "bert_config": vars(model.config)}))
+    training = {
+        "backend": "tensorflow",
+        "bert_config": vars(model.config),
+        "train_config": {},
+        "phases": [],
+        "vocab_sha256": "",
+        "cased": False,
+        "init_checkpoint": None,
+    }
+    (folder / "training.json").write_text(json.dumps(training))
     (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in tokens))
     for step in steps:
         state = model.named_weights if step == max(steps) else new_model(model.config)[1]

@@ -4,8 +4,8 @@ import re
 
 import pytest
 from click.testing import CliRunner
-from conftest import TEXT
 from recipes import CORPUS, PAGE, SMALL, SMALL_GOOGLE, TOY, corpus_documents, lay_out, recipes
+from small_text import TEXT
 
 from deploy.cli import main
 

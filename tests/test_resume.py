@@ -178,6 +178,7 @@ def first_loss(model_dir):
     return json.loads((model_dir / "metrics.jsonl").read_text().splitlines()[0])["loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["nsp", "sop", "mlm, in parts, another seed"])
 def test_a_training_masks_its_batches_as_remask_does(trained, name):
     from model.dataset import train_batches
@@ -199,6 +200,7 @@ def test_a_training_masks_its_batches_as_remask_does(trained, name):
     assert first_loss(model_dir) != pytest.approx(float(model(static)["loss"]), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_parts_of_a_dynamically_masked_batch_train_as_the_whole(trained):
     from model.checkpoint import read_checkpoint
 

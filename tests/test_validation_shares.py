@@ -6,8 +6,8 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from conftest import WORDS
 from damage import change_manifest, make_dataset, read_shard, rewrite_shard, said, validate
+from small_text import WORDS
 
 from pipeline.config import InstanceConfig
 from pipeline.schema import DatasetInfo
