@@ -3,6 +3,7 @@
 `python -m deploy.source_package FOLDER` writes it there as maskmill.tar.gz.
 """
 
+import fcntl
 import re
 import shutil
 import subprocess
@@ -98,7 +99,14 @@ def list_extras(installed: Distribution) -> dict[str, list[str]]:
 def write_sdist(folder: Path) -> Path:
     """Builds our source distribution into a folder as maskmill.tar.gz. Raises InputError where it cannot be built."""
     folder.mkdir(parents=True, exist_ok=True)
-    with find_setup_file() as setup_file, tempfile.TemporaryDirectory(prefix="maskmill-sdist-") as temporary:
+    with (
+        find_setup_file() as setup_file,
+        tempfile.TemporaryDirectory(prefix="maskmill-sdist-") as temporary,
+        setup_file.open() as lock,
+    ):
+        fcntl.flock(
+            lock, fcntl.LOCK_EX
+        )  # setuptools gathers files beside setup.py: two would share them
         build = [sys.executable, "setup.py", "--quiet", "egg_info", "--egg-base", temporary, "sdist"]
         done = subprocess.run(
             [*build, "--dist-dir", temporary], cwd=setup_file.parent, stderr=subprocess.PIPE, text=True, check=False

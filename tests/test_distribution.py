@@ -193,6 +193,7 @@ def trained_by_two(folder):
     return folder / "by_two", outputs
 
 
+@pytest.mark.slow
 def test_two_processes_come_to_the_weights_of_one(trained_by_two, trained_alone):
     model_dir, _ = trained_by_two
     assert_same_weights(model_dir, trained_alone)
@@ -205,6 +206,7 @@ def test_two_processes_come_to_the_weights_of_one(trained_by_two, trained_alone)
             assert row[name] == pytest.approx(expected[name], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_first_of_two_processes_writes_and_prints_alone(trained_by_two, trained_alone):
     model_dir, ((first, _), (second, _)) = trained_by_two
     logs = [path for path in model_dir.iterdir() if path.name.startswith("events.out.tfevents")]
