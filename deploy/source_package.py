@@ -104,9 +104,7 @@ def write_sdist(folder: Path) -> Path:
         tempfile.TemporaryDirectory(prefix="maskmill-sdist-") as temporary,
         setup_file.open() as lock,
     ):
-        fcntl.flock(
-            lock, fcntl.LOCK_EX
-        )  # setuptools gathers files beside setup.py: two would share them
+        fcntl.flock(lock, fcntl.LOCK_EX)  # setuptools gathers files beside setup.py: two would share them
         build = [sys.executable, "setup.py", "--quiet", "egg_info", "--egg-base", temporary, "sdist"]
         done = subprocess.run(
             [*build, "--dist-dir", temporary], cwd=setup_file.parent, stderr=subprocess.PIPE, text=True, check=False
