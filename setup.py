@@ -56,7 +56,16 @@ setup(
         "deploy": ["prices.json"],
         "deploy.report": ["style.css", "template.html.j2"],
     },
-    packages=["tokenizer", "pipeline", "pipeline.validation", "model", "deploy", "deploy.doctor", "deploy.report"],
+    packages=[
+        "tokenizer",
+        "pipeline",
+        "pipeline.looking",
+        "pipeline.validation",
+        "model",
+        "deploy",
+        "deploy.doctor",
+        "deploy.report",
+    ],
     install_requires=CORE,
     extras_require={
         "report": REPORT,

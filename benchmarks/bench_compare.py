@@ -21,10 +21,10 @@ from pathlib import Path
 import numpy as np
 from compare_with_google import ROOT, config_of, make_oracle, make_ours, tokenize
 
-from pipeline.agreement import estimate_spread
 from pipeline.config import InstanceConfig
-from pipeline.likeness import Portrait, Row, compare_portraits
-from pipeline.stats import DatasetStats
+from pipeline.looking.agreement import estimate_spread
+from pipeline.looking.likeness import Portrait, Row, compare_portraits
+from pipeline.looking.stats import DatasetStats
 from tokenizer.vocab import MASK, Vocab
 
 HALF = 0.5  # the share of random nexts that is to be found, and is about 0.54

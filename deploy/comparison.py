@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.show import new_console, new_table
-from pipeline.comparing import Comparison, compare_datasets
-from pipeline.likeness import ASSUMED_DESIGN_EFFECT, Row
-from pipeline.opening import open_dataset
+from pipeline.looking.comparing import Comparison, compare_datasets
+from pipeline.looking.likeness import ASSUMED_DESIGN_EFFECT, Row
+from pipeline.looking.opening import open_dataset
 
 STYLES = {"differs": "bold red", "repair": "yellow", "negligible": "yellow"}
 VERDICTS = {

@@ -11,11 +11,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from deploy.show import LABELLED_1, count_table, new_console, new_table
-from pipeline.choosing import ChosenExample, Word, choose_examples, choose_shards
-from pipeline.opening import OpenedDataset, OpenedShard, open_dataset
-from pipeline.readable import ReadableExample, make_readable
+from pipeline.looking.choosing import ChosenExample, Word, choose_examples, choose_shards
+from pipeline.looking.opening import OpenedDataset, OpenedShard, open_dataset
+from pipeline.looking.readable import ReadableExample, make_readable
+from pipeline.looking.stats import KINDS, DatasetStats
 from pipeline.schema import MANIFEST, DatasetInfo
-from pipeline.stats import KINDS, DatasetStats
 from tokenizer.errors import InputError
 
 MOST_SHARDS = 12  # rows of the table

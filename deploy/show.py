@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.words import count, in_bytes
+from pipeline.looking.stats import KINDS
 from pipeline.schema import DatasetInfo, Split
-from pipeline.stats import KINDS
 
 LABELLED_1 = {"nsp": "random next", "sop": "swapped"}  # what a table calls the examples whose label is 1
 MOST_UNKNOWN = 0.05  # share of [UNK] tokens above which a vocabulary is taken for the wrong one

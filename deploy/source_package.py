@@ -3,7 +3,6 @@
 `python -m deploy.source_package FOLDER` writes it there as maskmill.tar.gz.
 """
 
-import fcntl
 import re
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ from typing import Any
 from tokenizer.errors import InputError
 
 PACKAGES = ("tokenizer", "pipeline", "model", "deploy")
+SETUP_FILES = ("setup.py", "pyproject.toml", "LICENSE")  # what a checkout is built with
 HOME = Path(__file__).resolve().parent.parent  # a checkout, or the folder of installed packages
 
 SETUP = '''"""Made by maskmill {version} from its installation, for remote workers."""
@@ -31,20 +31,26 @@ setup(**{arguments!r})
 
 @contextmanager
 def find_setup_file(home: Path = HOME) -> Iterator[Path]:
-    """The absolute path of a setup.py that builds us: the checkout's, or that of a temporary source package.
+    """The absolute path of a setup.py that builds us, in a temporary copy of our sources.
 
-    Raises InputError where it could not be built into the package that travels.
+    A copy, because setuptools gathers its files beside setup.py: two builds in one folder would share them, and a
+    checkout may be read-only. Raises InputError where it could not be built into the package that travels.
     """
     if find_spec("setuptools") is None:
         raise InputError(
             "setuptools is not installed here, and the package for the remote workers is built with it; "
             "run: pip install 'setuptools>=77' build"
         )
-    if is_checkout(home):
-        yield home / "setup.py"
-        return
-    with tempfile.TemporaryDirectory(prefix="maskmill-sources-") as folder:
-        yield write_source_package(Path(folder), home, distribution("maskmill"))
+    with tempfile.TemporaryDirectory(prefix="maskmill-sources-") as temporary:
+        folder = Path(temporary)
+        for package in PACKAGES:
+            shutil.copytree(home / package, folder / package, ignore=shutil.ignore_patterns("__pycache__", "*.py[co]"))
+        if is_checkout(home):
+            for name in SETUP_FILES:
+                shutil.copyfile(home / name, folder / name)
+        else:
+            write_setup_file(folder, distribution("maskmill"))
+        yield folder / "setup.py"
 
 
 def is_checkout(home: Path) -> bool:
@@ -55,10 +61,8 @@ def is_checkout(home: Path) -> bool:
         return False
 
 
-def write_source_package(folder: Path, home: Path, installed: Distribution) -> Path:
-    """Copies our packages below `home` to `folder` and writes their setup.py, whose path it returns."""
-    for package in PACKAGES:
-        shutil.copytree(home / package, folder / package, ignore=shutil.ignore_patterns("__pycache__", "*.py[co]"))
+def write_setup_file(folder: Path, installed: Distribution) -> None:
+    """Writes a setup.py beside a copy of our packages, by what is known of the installation they come from."""
     folders = sorted(path.parent for package in PACKAGES for path in (folder / package).rglob("__init__.py"))
     data = {
         _name_package(folder, package): sorted(
@@ -77,9 +81,8 @@ def write_source_package(folder: Path, home: Path, installed: Distribution) -> P
         "extras_require": list_extras(installed),
         "entry_points": {"console_scripts": ["maskmill = deploy.cli:main"]},
     }
-    setup_file = folder / "setup.py"
-    setup_file.write_text(SETUP.format(version=installed.version, arguments=arguments), encoding="utf-8")
-    return setup_file
+    setup = SETUP.format(version=installed.version, arguments=arguments)
+    (folder / "setup.py").write_text(setup, encoding="utf-8")
 
 
 def list_requirements(installed: Distribution) -> list[str]:
@@ -99,18 +102,11 @@ def list_extras(installed: Distribution) -> dict[str, list[str]]:
 def write_sdist(folder: Path) -> Path:
     """Builds our source distribution into a folder as maskmill.tar.gz. Raises InputError where it cannot be built."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (
-        find_setup_file() as setup_file,
-        tempfile.TemporaryDirectory(prefix="maskmill-sdist-") as temporary,
-        setup_file.open() as lock,
-    ):
-        fcntl.flock(lock, fcntl.LOCK_EX)  # setuptools gathers files beside setup.py: two would share them
-        build = [sys.executable, "setup.py", "--quiet", "egg_info", "--egg-base", temporary, "sdist"]
-        done = subprocess.run(
-            [*build, "--dist-dir", temporary], cwd=setup_file.parent, stderr=subprocess.PIPE, text=True, check=False
-        )
+    with find_setup_file() as setup_file, tempfile.TemporaryDirectory(prefix="maskmill-sdist-") as temporary:
+        build = [sys.executable, "setup.py", "--quiet", "sdist", "--dist-dir", temporary]
+        done = subprocess.run(build, cwd=setup_file.parent, stderr=subprocess.PIPE, text=True, check=False)
         if done.returncode:
-            raise InputError(f"{setup_file} does not build: {done.stderr.strip().splitlines()[-1]}")
+            raise InputError(f"{HOME} does not build: {done.stderr.strip().splitlines()[-1]}")
         (built,) = Path(temporary).glob("*.tar.gz")
         return Path(shutil.move(built, folder / "maskmill.tar.gz"))
 

@@ -153,7 +153,7 @@ every_option = click.option(
 
 def check_training(arguments: Sequence[str]) -> None:
     """Raises click.UsageError for what `maskmill train` would refuse, and for what no host of a TPU sees."""
-    from deploy.cli import choose_datasets  # which imports this module
+    from deploy.model_cli import choose_datasets
 
     root = click.get_current_context().find_root().command
     assert isinstance(root, click.Group)

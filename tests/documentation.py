@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from deploy.cli import choose_datasets, main
+from deploy.cli import main
+from deploy.model_cli import choose_datasets
 from deploy.tpu_cli import check_training
 from model.config import TrainConfig
 

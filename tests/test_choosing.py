@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from look import MASK_ID, random_examples, write_shard
 
-from pipeline.choosing import Word, choose_examples, choose_shards, restore
-from pipeline.opening import open_dataset
+from pipeline.looking.choosing import Word, choose_examples, choose_shards, restore
+from pipeline.looking.opening import open_dataset
 from tokenizer.errors import InputError
 from tokenizer.vocab import SPECIAL_TOKENS, Vocab
 

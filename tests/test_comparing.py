@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from look import MODEL_GARDEN, random_examples, write_shard
 
 from pipeline import cloud_storage
-from pipeline.comparing import Content, compare_datasets, digest_examples
 from pipeline.config import InstanceConfig
-from pipeline.likeness import SPECIAL
-from pipeline.opening import open_dataset
+from pipeline.looking.comparing import Content, compare_datasets, digest_examples
+from pipeline.looking.likeness import SPECIAL
+from pipeline.looking.opening import open_dataset
 from pipeline.schema import features
 from pipeline.tfrecord import read_records, write_records
 from tokenizer.vocab import SPECIAL_TOKENS, Vocab

@@ -80,7 +80,7 @@ def test_a_run_on_dataflow_that_is_all_right_is_ok(google, files):
     )
     assert found["dataflow"][1] == f"{google.service.url} answers for project my-project, region us-central1"
     assert found["input gs://the-bucket/corpus"][1].startswith("1 file, ")
-    assert "setup.py" in found["code of the workers"][1]
+    assert "setuptools" in found["code of the workers"][1]
     method, path, _ = google.service.requests[-1]
     assert (method, path.partition("?")[0]) == ("GET", "/v1b3/projects/my-project/locations/us-central1/jobs")
 

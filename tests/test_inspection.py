@@ -11,8 +11,8 @@ from command import SMALL, assert_refused, maskmill, refuse, run
 from look import MODEL_GARDEN, random_examples, write_shard
 
 from pipeline.examples import decode_example
-from pipeline.opening import open_dataset
-from pipeline.readable import make_readable
+from pipeline.looking.opening import open_dataset
+from pipeline.looking.readable import make_readable
 from pipeline.schema import DatasetInfo
 from pipeline.tfrecord import read_records
 

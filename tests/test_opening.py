@@ -9,8 +9,8 @@ from look import MODEL_GARDEN, random_examples, serialise, write_shard
 
 from pipeline import cloud_storage
 from pipeline.examples import decode_example
-from pipeline.measuring import measure_dataset
-from pipeline.opening import open_dataset
+from pipeline.looking.measuring import measure_dataset
+from pipeline.looking.opening import open_dataset
 from pipeline.schema import DatasetInfo
 from pipeline.tfrecord import read_records, write_records
 from tokenizer.errors import InputError

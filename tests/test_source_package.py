@@ -123,14 +123,20 @@ def test_a_package_for_other_machines_can_be_installed_with_the_extra_of_a_tpu(t
 def test_a_package_that_does_not_build_is_one_sentence(tmp_path, monkeypatch):
     (tmp_path / "setup.py").write_text("raise SystemExit('no compiler')\n")
     monkeypatch.setattr("deploy.source_package.find_setup_file", lambda: nullcontext(tmp_path / "setup.py"))
-    with pytest.raises(InputError, match=r"setup\.py does not build: no compiler"):
+    with pytest.raises(InputError, match=r" does not build: no compiler"):
         write_sdist(tmp_path / "out")
 
 
-def test_a_checkout_is_built_from_its_own_setup_py():
-    with find_setup_file() as setup_file:
-        assert setup_file == ROOT / "setup.py"
-        assert setup_file.is_absolute()
+def test_a_checkout_is_built_in_a_copy(checkout):
+    """Two tests, or two jobs, that built in one folder took each other's files away."""
+    before = sorted(checkout.rglob("*"))
+    with find_setup_file(checkout) as one, find_setup_file(checkout) as other:
+        assert one != other
+        assert one.is_absolute()
+        assert one.read_bytes() == (ROOT / "setup.py").read_bytes()
+        build_sdist(one, one.parent / "dist")
+    assert not one.exists()
+    assert sorted(checkout.rglob("*")) == before
 
 
 def test_another_packages_setup_py_is_not_ours(tmp_path):

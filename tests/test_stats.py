@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from look import MASK_ID, random_examples, serialise
 
 from pipeline.examples import decode_example
-from pipeline.stats import DatasetStats
+from pipeline.looking.stats import DatasetStats
 
 SHAPE = (24, 4)
 

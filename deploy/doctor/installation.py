@@ -130,11 +130,11 @@ def check_java() -> Check[None]:
 
 def check_sources() -> Check[None]:
     """Whether the package of ours that travels to the workers can be built here."""
-    from deploy.source_package import find_setup_file
+    from deploy.source_package import HOME, find_setup_file
 
-    with find_setup_file() as setup_file:
+    with find_setup_file():
         version = metadata.version("setuptools")
-        yield Finding("code of the workers", "ok", f"built from {setup_file} with setuptools {version}")
+        yield Finding("code of the workers", "ok", f"built from {HOME} with setuptools {version}")
 
 
 def check_worker_python() -> Check[None]:

@@ -11,7 +11,7 @@ from deploy.report.measures import chance_of_share, count_classes, group_shards,
 from deploy.report.subject import Subject
 from deploy.show import LABELLED_1
 from deploy.words import in_bytes
-from pipeline.readable import name_token
+from pipeline.looking.readable import name_token
 
 TOP_TOKENS = 20  # in the table of the most frequent
 TOP_UNKNOWN = 12  # characters, and words, behind [UNK]

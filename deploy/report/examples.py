@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from pipeline.choosing import choose_examples
-from pipeline.opening import OpenedDataset, OpenedShard
-from pipeline.readable import ReadableExample, ReadableToken, make_readable
+from pipeline.looking.choosing import choose_examples
+from pipeline.looking.opening import OpenedDataset, OpenedShard
+from pipeline.looking.readable import ReadableExample, ReadableToken, make_readable
 
 EXAMPLES = 12
 

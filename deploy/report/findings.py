@@ -7,7 +7,7 @@ import numpy as np
 from deploy.report.measures import chance_of_share, share
 from deploy.report.sequence_figures import EXPECTED_KINDS, KINDS_IN_WORDS
 from deploy.report.subject import Subject
-from pipeline.stats import KINDS
+from pipeline.looking.stats import KINDS
 
 MOST_PADDING = 0.25  # share of all positions
 MOST_UNKNOWN = 0.01  # share of the tokens

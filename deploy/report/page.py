@@ -19,7 +19,7 @@ from deploy.report.measures import kinds_of_tokens
 from deploy.report.subject import Subject, load_subject, name_subjects
 from deploy.report.svg import in_style
 from deploy.show import new_console
-from pipeline.opening import open_dataset
+from pipeline.looking.opening import open_dataset
 from pipeline.schema import MANIFEST
 from pipeline.storage import check_writable, exists, make_folder, write_text
 from tokenizer.errors import InputError

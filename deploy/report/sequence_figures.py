@@ -9,7 +9,7 @@ from deploy.report.charts import Axis, percent
 from deploy.report.figures import Figure, Table, called, cells, finish, heads
 from deploy.report.measures import Counts, attention_on_padding, into_bins, mean_of, predicted_by_position, share
 from deploy.report.subject import Subject
-from pipeline.stats import KINDS
+from pipeline.looking.stats import KINDS
 
 BINS = 32  # of a histogram over the length of a sequence
 POSITIONS = 128  # steps of a curve along a sequence

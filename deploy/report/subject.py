@@ -8,10 +8,10 @@ from typing import Any
 
 from deploy.report.examples import ShownExample, show_examples
 from deploy.report.unknown import UnknownWords, find_unknown_words
-from pipeline.measuring import DatasetMeasure, ShardSummary, measure_dataset
-from pipeline.opening import OpenedDataset
+from pipeline.looking.measuring import DatasetMeasure, ShardSummary, measure_dataset
+from pipeline.looking.opening import OpenedDataset
+from pipeline.looking.stats import DatasetStats
 from pipeline.schema import Split
-from pipeline.stats import DatasetStats
 from tokenizer.errors import InputError
 from tokenizer.vocab import UNK
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pipeline.documents import ReadOptions
 from pipeline.estimate import read_sample
 from pipeline.files import list_files
-from pipeline.opening import OpenedDataset
+from pipeline.looking.opening import OpenedDataset
 from pipeline.sentences import split_sentences
 from pipeline.storage import exists, read_bytes
 from tokenizer.counts import count_words

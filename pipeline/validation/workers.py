@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from pipeline.measuring import map_shards
+from pipeline.looking.measuring import map_shards
 from pipeline.schema import ShardInfo
 from pipeline.validation.dataset import ReadShards
 from pipeline.validation.shards import ShardResult, validate_shard

@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.agreement import Categories, Difference, assume_spread, compare_shares, estimate_spread
-from pipeline.stats import DatasetStats
+from pipeline.looking.agreement import Categories, Difference, assume_spread, compare_shares, estimate_spread
+from pipeline.looking.stats import DatasetStats
 from tokenizer.vocab import UNK, Vocab
 
 SIGNIFICANCE = 0.01  # the chance that a whole comparison finds a difference where there is none

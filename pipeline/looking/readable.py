@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.decoding import Arrays
-from pipeline.opening import OpenedDataset
+from pipeline.looking.opening import OpenedDataset
 
 # What the labels 0 and 1 of the objectives say.
 LABELS = {

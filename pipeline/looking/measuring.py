@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
-from pipeline.opening import OpenedDataset, OpenedShard
+from pipeline.looking.opening import OpenedDataset, OpenedShard
+from pipeline.looking.stats import DatasetStats
 from pipeline.schema import ShardInfo, Split
-from pipeline.stats import DatasetStats
 from tokenizer.errors import InputError
 
 BYTES_PER_WORKER = 100_000_000  # a second of work, which is what a process takes to start

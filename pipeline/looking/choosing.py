@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.decoding import Arrays
-from pipeline.opening import BATCH_EXAMPLES, OpenedDataset, OpenedShard
+from pipeline.looking.opening import BATCH_EXAMPLES, OpenedDataset, OpenedShard
 from pipeline.tfrecord import read_records
 from tokenizer.errors import InputError
 from tokenizer.vocab import UNK, Vocab

@@ -8,11 +8,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from pipeline.decoding import Arrays
-from pipeline.likeness import Portrait, Row, compare_portraits
-from pipeline.measuring import map_shards
-from pipeline.opening import OpenedDataset, OpenedShard
+from pipeline.looking.likeness import Portrait, Row, compare_portraits
+from pipeline.looking.measuring import map_shards
+from pipeline.looking.opening import OpenedDataset, OpenedShard
+from pipeline.looking.stats import DatasetStats
 from pipeline.schema import Split
-from pipeline.stats import DatasetStats
 from pipeline.storage import open_file
 
 DIGEST_BYTES = 16
