@@ -5,7 +5,8 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,9 +30,12 @@ KINDS = (
     "or a folder that 'maskmill train' wrote"
 )
 INDEX = "model.safetensors.index.json"
+TOKENIZER = "tokenizer.json"
 
 # Of a folder in Cloud Storage, what is fetched.
-_WANTED = re.compile(r"(bert_)?config\.json|training\.json|vocab\.txt|.*\.safetensors(\.index\.json)?|.*\.ckpt.*")
+_WANTED = re.compile(
+    r"(bert_|tokenizer_)?config\.json|(training|tokenizer)\.json|vocab\.txt|.*\.safetensors(\.index\.json)?|.*\.ckpt.*"
+)
 # What a checkpoint also holds: state of the training, buffers, and a decoder that is tied to the word embeddings.
 _NOT_WEIGHTS = re.compile(
     r"global_step|.*/adam_[mv]|sums/.*|eval_loss|seed_generator_.*|bert\.embeddings\.(position|token_type)_ids"
@@ -46,7 +50,7 @@ class InitCheckpoint:
     path: str
     weights: Arrays  # float32, by our names and in our layout; those of the heads may be missing
     config: BertConfig | None  # None where no configuration lies beside them
-    tokens: list[str] | None  # of the vocab.txt beside them
+    tokens: list[str] | None  # of the vocab.txt beside them, or of the tokenizer.json
     notes: tuple[str, ...] = ()  # what the user should know
 
 
@@ -57,19 +61,29 @@ def read_init_checkpoint(path: str | os.PathLike[str]) -> InitCheckpoint:
     given, too. Any of them may lie in Cloud Storage. Raises InputError where nothing of the kind is there, a file is
     damaged, or the weights are not those of a BERT. Google's checkpoints need TensorFlow.
     """
+    with on_this_machine(path) as local:
+        return replace(_read(local), path=os.fspath(path))
+
+
+@contextmanager
+def on_this_machine(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A checkpoint, or the folder of one, as a path of this machine; one in Cloud Storage is fetched for the while.
+
+    What is said of it in errors and in notes names where it really is.
+    """
     path = os.fspath(path)
     if not is_remote(path):
-        return replace(_read(Path(path)), path=path)
+        yield Path(path)
+        return
     folder, name = (path, "") if list_names(path) else os.path.split(path)
     with tempfile.TemporaryDirectory(prefix="maskmill-") as local:
         for file in filter(_WANTED.fullmatch, list_names(folder)):
             with open_file(os.path.join(folder, file)) as source, open(os.path.join(local, file), "wb") as target:
                 shutil.copyfileobj(source, target)
         try:
-            found = _read(Path(local, name))
+            yield Path(local, name)
         except InputError as error:
             raise InputError(str(error).replace(local, folder)) from error
-    return replace(found, path=path, notes=tuple(note.replace(local, folder) for note in found.notes))
 
 
 def config_beside(path: str | os.PathLike[str], vocab_size: int) -> BertConfig:
@@ -136,8 +150,8 @@ def _read_ours(folder: Path, checkpoints: list[Path]) -> InitCheckpoint:
     for path in checkpoints:
         try:
             arrays = read_checkpoint(path)
-        except ValueError as error:
-            damage.append(f"{error}; the one before it is taken")
+        except ValueError:
+            damage.append(f"{path.name} is damaged; the one before it is taken")
             continue
         weights, left = _by_our_names(arrays, r"bert/layer_(\d+)/", lambda name: name)
         config = BertConfig.from_dict(training["bert_config"])
@@ -181,7 +195,7 @@ def _read_hugging_face(folder: Path) -> InitCheckpoint:
     }
     if values.get("hidden_act", "gelu") == "gelu":
         notes.append(
-            f"{folder} was trained with the erf form of gelu; here it goes on with the tanh form of Google's code, "
+            "the weights were trained with the erf form of gelu; here they go on with the tanh form of Google's code, "
             "whose values differ from that by 0.0005 at the most"
         )
     config = _config_that_fits(folder / HUGGING_FACE_CONFIG, weights)
@@ -247,14 +261,29 @@ def _config_that_fits(path: Path, weights: Arrays) -> BertConfig:
 
 
 def _tokens(folder: Path) -> list[str] | None:
-    """The tokens of the vocab.txt in a folder; None where there is none."""
+    """The tokens of the vocab.txt in a folder, or where there is none of its tokenizer.json; None without both."""
     path = folder / VOCAB
     if not path.exists():
-        return None
+        return _tokens_of_tokenizer(folder / TOKENIZER)
     try:
         return tokens_of(path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text; give a {VOCAB} with one token a line, or remove it") from error
+
+
+def _tokens_of_tokenizer(path: Path) -> list[str] | None:
+    """The tokens of a WordPiece tokenizer.json in the order of their ids, which is all that newer folders hold."""
+    if not path.exists():
+        return None
+    try:
+        model = json.loads(path.read_bytes())["model"]
+        ids: dict[str, int] = model["vocab"] if model.get("type") == "WordPiece" else {}
+        tokens = sorted(ids, key=ids.__getitem__)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is damaged (it has no model with a vocab); copy it again") from error
+    if not tokens or [ids[token] for token in tokens] != list(range(len(tokens))):
+        raise InputError(f"{path} holds no WordPiece vocabulary whose ids are 0 to its end; put a {VOCAB} beside it")
+    return tokens
 
 
 def tokens_of(vocab_text: str) -> list[str]:

@@ -391,7 +391,7 @@ def test_checkpoints_in_cloud_storage_are_read_there(source, tmp_path, monkeypat
         assert_equal(initialized("gs://work/model")[0], arrays_of(source))
         weights, _, (note,) = initialized("gs://work/hf")
         assert_equal(weights, arrays_of(source))
-        assert note.startswith("gs://work/hf was trained with the erf form")
+        assert note.startswith("the weights were trained with the erf form")
         google = read_init_checkpoint("gs://work/google/bert_model.ckpt")
         assert google.config == BertConfig.load(GOOGLE, 0)
         assert_equal(google.weights, read_init_checkpoint(GOOGLE).weights)

@@ -1,0 +1,97 @@
+"""A trained BERT to be used, whoever trained it: its weights, its vocabulary, and how its text is tokenized."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from model.bert import BertPretrainer
+from model.checkpoint_formats import HEADS, InitCheckpoint, on_this_machine, read_init_checkpoint
+from model.config import ComputeDtype
+from model.distribution import assign
+from model.model_dir import TRAINING, WhichCheckpoint, load_model, read_training, read_vocab
+from tokenizer.errors import InputError
+from tokenizer.vocab import Vocab
+
+
+@dataclass(frozen=True)
+class TrainedBert:
+    """A model in memory, ready to be used."""
+
+    path: str  # where it was read, as given
+    model: BertPretrainer
+    vocab: Vocab
+    cased: bool
+    step: int | None = None  # that it was trained to; None where others trained it
+    missing_heads: tuple[str, ...] = ()  # of `HEADS`; they have new weights
+    notes: tuple[str, ...] = ()  # what the user should know
+
+    def require_head(self, head: str) -> None:
+        """Raises InputError when the checkpoint came without a head, one of `HEADS`."""
+        if head in self.missing_heads:
+            raise InputError(
+                f"{self.path} has no weights of {head}, as models of other tasks leave it out; "
+                "give a model that was pre-trained with it"
+            )
+
+
+def open_trained(
+    model_dir: str | os.PathLike[str], checkpoint: WhichCheckpoint = "newest", compute_dtype: ComputeDtype = "float32"
+) -> TrainedBert:
+    """The model in a folder of ours or of Hugging Face's, or a checkpoint of Google's, here or in Cloud Storage.
+
+    `checkpoint` chooses among those of ours. The vocabulary must lie beside the weights, and so must the configuration.
+    Whether it is cased, says the folder; of Google's, which does not, the vocabulary. Raises InputError where something
+    of it is missing, damaged, or does not fit together.
+    """
+    name = os.fspath(model_dir)
+    with on_this_machine(name) as path:
+        if (path / TRAINING).is_file():
+            vocab, cased = read_vocab(path), read_training(path)["cased"]
+            model, step = load_model(path, checkpoint, compute_dtype)
+            return TrainedBert(name, model, vocab, cased, step)
+        if checkpoint != "newest":
+            raise InputError(
+                f"checkpoint is {checkpoint}, but {name} was not written by 'maskmill train'; expected newest"
+            )
+        found = read_init_checkpoint(path)
+        model = _fill(found, compute_dtype)
+        vocab = _vocab_of(found)
+        missing = tuple(head for head in HEADS if not any(weight.startswith(head) for weight in found.weights))
+        folder = path if path.is_dir() else path.parent
+        return TrainedBert(name, model, vocab, _is_cased(folder, vocab), None, missing, found.notes)
+
+
+def _fill(found: InitCheckpoint, compute_dtype: ComputeDtype) -> BertPretrainer:
+    if found.config is None:
+        raise InputError(
+            f"{found.path} has no bert_config.json beside it; copy it there from where the weights are from"
+        )
+    model = BertPretrainer(found.config, compute_dtype=compute_dtype)
+    for name, variable in model.named_weights.items():
+        if name in found.weights:
+            assign(variable, found.weights[name])
+    return model
+
+
+def _vocab_of(found: InitCheckpoint) -> Vocab:
+    if found.tokens is None:
+        raise InputError(f"{found.path} has no vocab.txt beside it; copy that of the weights there")
+    assert found.config is not None
+    if len(found.tokens) != found.config.vocab_size:
+        raise InputError(
+            f"the vocabulary beside {found.path} has {len(found.tokens):,} tokens, its weights have "
+            f"{found.config.vocab_size:,}; copy the vocab.txt that belongs to them there"
+        )
+    return Vocab(found.tokens, f"the vocabulary beside {found.path}")
+
+
+def _is_cased(folder: Path, vocab: Vocab) -> bool:
+    """What Hugging Face's tokenizer_config.json says; without one a vocabulary with capitals is cased."""
+    path = folder / "tokenizer_config.json"
+    if not path.exists():
+        return vocab.has_upper_case
+    try:
+        return not json.loads(path.read_bytes()).get("do_lower_case", not vocab.has_upper_case)
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"{path} is damaged ({error}); copy it again") from error
