@@ -62,9 +62,11 @@ setup(
         "pipeline.looking",
         "pipeline.validation",
         "model",
+        "model.tasks",
         "deploy",
         "deploy.doctor",
         "deploy.report",
+        "deploy.using",
     ],
     install_requires=CORE,
     extras_require={

@@ -1,0 +1,1 @@
+"""What a trained BERT is used for: vectors of texts, and classification."""
