@@ -10,7 +10,7 @@ demo: $(VENV)/train  ## all of it, on the documentation of the installed Python 
 	$(VENV)/bin/maskmill demo --output demo
 
 test: lint types browser  ## what CI runs
-	$(VENV)/bin/pytest -n 3 --dist loadfile
+	$(VENV)/bin/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 browser: $(VENV)/test  ## Chromium for the tests of reports, by apt-get where this is root's and there is none
 	$(VENV)/bin/python tests/browser.py

@@ -28,6 +28,18 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # else that of pytest's first
 
 GOLDEN = Path(__file__).parent / "golden"
 
+# Take minutes, the longest first. Whole files are given to pytest's processes in this order: one that begins last would
+# be waited for by all others.
+LONGEST = (
+    "test_clean_worker.py", "test_generation.py", "test_bert.py", "test_distribution.py", "test_cloud.py",
+    "test_remote.py", "test_step.py", "test_demo.py", "test_recipes.py", "test_train.py", "test_cli.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
+
 
 @pytest.fixture(autouse=True)
 def new_client_of_cloud_storage() -> Iterator[None]:
