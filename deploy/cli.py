@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from deploy.cli_types import Place, wrong_usage
-from deploy.command import MAKES, READS, Command, Group, Stopped, json_option, option, under
+from deploy.command import MAKES, READS, STOPPED, Command, Group, Stopped, json_option, option, under
 from deploy.engine_options import Engine, engine_options
 from deploy.look_cli import compare, inspect, report, validate
 from deploy.make_cli import generate, vocab
@@ -35,7 +35,7 @@ class MaskmillGroup(Group):
         try:
             return super().invoke(ctx)
         except (click.Abort, KeyboardInterrupt):  # at a question, or before a command has begun
-            raise Stopped("Stopped; nothing was changed.") from None
+            raise Stopped(STOPPED) from None
         except (click.ClickException, click.exceptions.Exit):
             raise
         except Exception as error:

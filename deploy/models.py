@@ -20,7 +20,7 @@ from deploy.local import hold_back_stderr
 from deploy.memory import machine_memory
 from deploy.mirror import mirror
 from deploy.show import new_console, new_talk
-from deploy.talk import print_json, say, warn
+from deploy.talk import print_json, warn
 from model.config import BERT_CONFIG, BertConfig, TrainConfig
 from model.signals import ctrl_c_ends_at_once
 from pipeline.schema import VOCAB, DatasetInfo, Split
@@ -263,7 +263,7 @@ def evaluate_model(
                 table.add_row(name, shown, f"{guess:.4f}" if guess else "", how)
             new_console().print(table)
         write_results(folder.local, results)
-    say(f"Wrote {os.path.join(model_dir, EVAL_RESULTS)}")
+    new_talk().print(f"Wrote {os.path.join(model_dir, EVAL_RESULTS)}")
 
 
 def fill_masks(
@@ -335,4 +335,4 @@ def export_model(model_dir: str, output: str, checkpoint: "WhichCheckpoint") -> 
             unfinished.replace(target.local)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
-    say(f"Wrote {output}: {', '.join(list_names(output))}")
+    new_talk().print(f"Wrote {output}: {', '.join(list_names(output))}")
