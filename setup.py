@@ -4,7 +4,7 @@ from setuptools import setup
 
 CORE = [  # all that a worker needs: no TensorFlow
     "apache-beam[gcp]>=2.77,<3",
-    "click>=8.1",
+    "click>=8.2",
     "google-cloud-storage>=3",
     "google-crc32c>=1.5",
     "isal>=1.7",

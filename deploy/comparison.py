@@ -1,15 +1,14 @@
 """`maskmill compare`: what two datasets have in common, on the terminal or as JSON."""
 
-import json
 import math
 from dataclasses import asdict
 from typing import Any
 
-import click
 from rich.table import Table
 from rich.text import Text
 
 from deploy.show import new_console, new_table
+from deploy.talk import print_json
 from pipeline.looking.comparing import Comparison, compare_datasets
 from pipeline.looking.likeness import ASSUMED_DESIGN_EFFECT, Row
 from pipeline.looking.opening import open_dataset
@@ -28,7 +27,7 @@ def show_comparison(a: str, b: str, vocab_file: str | None, num_workers: int | N
     """Prints what two datasets have in common -> whether they are the same or agree."""
     comparison = compare_datasets(open_dataset(a, vocab_file), open_dataset(b, vocab_file), num_workers)
     if as_json:
-        click.echo(json.dumps(to_values(a, b, comparison), ensure_ascii=False))
+        print_json(to_values(a, b, comparison))
         return comparison.is_alike
     console = new_console(unfolded=True)
     console.print(f"A is {a}\nB is {b}")

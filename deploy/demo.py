@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from deploy.python_docs import collect_documents
-from deploy.show import new_console
+from deploy.show import new_talk
+from deploy.talk import is_given
 from pipeline.schema import MANIFEST
 from pipeline.storage import write_text
 from tokenizer.errors import InputError
@@ -36,11 +37,12 @@ def run_demo(output: Path, cli: click.Group) -> None:
 
     Raises InputError when the folder holds something else than a demo.
     """
-    console = new_console()
+    console = new_talk()
     corpus = output / "corpus" / "python_docs.jsonl.gz"
     if output.exists() and not corpus.exists() and any(not path.name.startswith(".") for path in output.iterdir()):
         raise InputError(f"output {output} holds something else than a demo; give a new folder with --output")
     started = time.monotonic()
+    quiet = ["--quiet"] if is_given("--quiet") else []
 
     def step(title: str, command: str, result: Path | None = None) -> None:
         console.print(f"\n{title}", style="bold")
@@ -48,7 +50,7 @@ def run_demo(output: Path, cli: click.Group) -> None:
         if result and result.exists():
             console.print(f"Done before: {result} is there.")
             return
-        cli.main(shlex.split(command), standalone_mode=False)
+        cli.main([*shlex.split(command), *quiet], standalone_mode=False)
 
     console.print("1. Collect English from the documentation of the Python packages installed here", style="bold")
     if not corpus.exists():

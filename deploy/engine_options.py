@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deploy.cli_types import Place, wrong_usage
+from deploy.command import WHERE, option, under
 from pipeline.storage import is_remote
 
 if TYPE_CHECKING:
@@ -37,20 +38,41 @@ class Label(click.ParamType):  # type: ignore[type-arg]
 OPTIONS: list[tuple[str, tuple[str, ...], dict[str, Any]]] = [
     ("--flink-master", (FLINK,), {"metavar": "HOST:PORT", "help": "Of a Flink cluster; Beam starts a job server."}),
     ("--job-endpoint", (FLINK, PORTABLE), {"metavar": "HOST:PORT", "help": "Of a Beam job server that is running."}),
-    ("--project", (DATAFLOW,), {"help": "Of Google Cloud."}),
-    ("--region", (DATAFLOW,), {"help": "Where the job runs, such as us-central1; best where the buckets are."}),
+    ("--project", (DATAFLOW,), {"metavar": "PROJECT", "help": "Of Google Cloud."}),
+    (
+        "--region",
+        (DATAFLOW,),
+        {"metavar": "REGION", "help": "Where the job runs, such as us-central1; best where the buckets are."},
+    ),
     ("--temp-location", (DATAFLOW,), {"type": Place(), "metavar": "gs://...", "help": "Folder for what is temporary."}),
-    ("--staging-location", (DATAFLOW,), {"type": Place(), "metavar": "gs://...", "help": "Folder for the code."}),
-    ("--job-name", (DATAFLOW,), {"help": "[default: maskmill-, the time and a few letters]"}),
+    (
+        "--staging-location",
+        (DATAFLOW,),
+        {
+            "type": Place(),
+            "metavar": "gs://...",
+            "show_default": "that of --temp-location",
+            "help": "Folder for the code.",
+        },
+    ),
+    (
+        "--job-name",
+        (DATAFLOW,),
+        {"metavar": "NAME", "show_default": "maskmill-, the time and a few letters", "help": "Of the job."},
+    ),
     ("--label", (DATAFLOW,), {"multiple": True, "type": Label(), "metavar": "KEY=VALUE", "help": "Of the job."}),
-    ("--worker-machine-type", (DATAFLOW,), {"help": "Such as n2-highmem-4."}),
-    ("--max-num-workers", (DATAFLOW,), {"type": click.IntRange(1), "help": "Machines, at the most."}),
-    ("--disk-size-gb", (DATAFLOW,), {"type": click.IntRange(1), "help": "Of a machine."}),
-    ("--network", (DATAFLOW,), {"help": "Of the machines."}),
-    ("--subnetwork", (DATAFLOW,), {"help": "Such as regions/us-central1/subnetworks/NAME."}),
+    ("--worker-machine-type", (DATAFLOW,), {"metavar": "TYPE", "help": "Such as n2-highmem-4."}),
+    ("--max-num-workers", (DATAFLOW,), {"type": click.IntRange(1), "metavar": "N", "help": "Machines, at the most."}),
+    ("--disk-size-gb", (DATAFLOW,), {"type": click.IntRange(1), "metavar": "GB", "help": "Of a machine."}),
+    ("--network", (DATAFLOW,), {"metavar": "NAME", "help": "Of the machines."}),
+    ("--subnetwork", (DATAFLOW,), {"metavar": "NAME", "help": "Such as regions/us-central1/subnetworks/NAME."}),
     ("--no-public-ips", (DATAFLOW,), {"is_flag": True, "help": "Machines that the internet does not reach."}),
-    ("--service-account-email", (DATAFLOW,), {"help": "That the machines act as."}),
-    ("--sdk-container-image", (DATAFLOW,), {"help": "Image of the workers in which maskmill is installed."}),
+    ("--service-account-email", (DATAFLOW,), {"metavar": "EMAIL", "help": "That the machines act as."}),
+    (
+        "--sdk-container-image",
+        (DATAFLOW,),
+        {"metavar": "IMAGE", "help": "Image of the workers in which maskmill is installed."},
+    ),
 ]
 
 
@@ -151,15 +173,19 @@ def engine_options(command: Callable[..., None]) -> Callable[..., None]:
         options = {name: values.pop(name) for name in (_name(flag) for flag, _, _ in OPTIONS)}
         command(engine=Engine(runner, {name: value for name, value in options.items() if value}), **values)
 
-    for flag, runners, details in reversed(OPTIONS):
-        told = f"{'/'.join(runners)}: {details['help'][0].lower()}{details['help'][1:]}"
-        with_engine = click.option(flag, **{**details, "help": told})(with_engine)
-    return click.option(
-        "--runner",
-        type=click.Choice(RUNNERS),
-        default="local",
-        help="Where it is done: here, or on an engine whose workers see the same files under the same names. Options "
-        "of Beam's own follow the INPUT after --.",
+    def tell(runners: Sequence[str], text: str) -> str:
+        return f"{'/'.join(runners)}: {text[0].lower()}{text[1:]}"
+
+    return under(
+        WHERE,
+        option(
+            "--runner",
+            type=click.Choice(RUNNERS),
+            default="local",
+            help="Here, or on an engine whose workers see the same files under the same names. Options of Beam's own "
+            "follow the INPUT after --.",
+        ),
+        *(option(flag, **{**details, "help": tell(runners, details["help"])}) for flag, runners, details in OPTIONS),
     )(with_engine)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
+from typing import Any, get_args
 
 from deploy.dry_run import show_dry_run
 from deploy.generate_elsewhere import generate_elsewhere
@@ -14,24 +15,32 @@ from deploy.generate_here import generate_here
 from deploy.generation import Generation, RunOptions
 from deploy.inputs import check_apart, describe, load_vocab
 from deploy.local import LocalRunner
-from deploy.show import new_console, show_summary
+from deploy.show import new_talk, show_summary
+from deploy.talk import print_json, warn
 from pipeline.documents import ReadOptions
 from pipeline.files import list_files
 from pipeline.outputs import check_output
 from pipeline.plan import Target
 from pipeline.rejected import rejected_names
-from pipeline.schema import RUN, DatasetInfo, describe_files, seal
+from pipeline.schema import RUN, DatasetInfo, Split, describe_files, seal
 from pipeline.storage import write_text
 
 
 def generate_datasets(
-    inputs: Sequence[str], vocab_file: str, targets: Sequence[Target], reading: ReadOptions, options: RunOptions
+    inputs: Sequence[str],
+    vocab_file: str,
+    targets: Sequence[Target],
+    reading: ReadOptions,
+    options: RunOptions,
+    as_json: bool = False,
 ) -> None:
     """Inputs and a vocabulary -> datasets, one for each target; targets differ in the lengths of instances alone.
 
+    What was made, or begun elsewhere, or would be made, is printed with `as_json`.
+
     Raises InputError before any work where it can be seen to fail.
     """
-    console = new_console()
+    console = new_talk()
     vocab = load_vocab(vocab_file)
     files = list_files(inputs)
     runner = options.runner or LocalRunner.prepare(files, options.num_workers)
@@ -42,12 +51,10 @@ def generate_datasets(
         if not options.dry_run:
             check_output(target.output, generation.identify(target), options.overwrite)
     if vocab.has_upper_case and not targets[0].config.cased:
-        console.print(
-            f"{vocab_file} has tokens in upper case; if it was trained with --cased, say so here.", style="yellow"
-        )
+        warn(f"{vocab_file} has tokens in upper case; if it was trained with --cased, say so here.")
     console.print(f"Reading {describe(files)}")
     if options.dry_run:
-        show_dry_run(generation, runner)
+        show_dry_run(generation, runner, as_json)
         return
 
     started, clock = datetime.now(UTC), time.monotonic()
@@ -70,7 +77,25 @@ def generate_datasets(
         rejected = describe_files(target.output, rejected_names(target.output))
         write_text(os.path.join(target.output, RUN), seal({**run, "rejected": rejected}))
     if not options.wait:
+        if as_json:
+            print_json([{"dataset": target.output, **facts} for target in targets])
         return
-    for target in targets:
-        show_summary(console, target.output, DatasetInfo.load(target.output), time.monotonic() - clock)
+    seconds = time.monotonic() - clock
+    infos = [DatasetInfo.load(target.output) for target in targets]
+    for target, info in zip(targets, infos):
+        show_summary(console, target.output, info, seconds)
     console.print(f"Look at it with: maskmill inspect {targets[0].output}")
+    if as_json:
+        print_json([describe_dataset(target.output, info, seconds) for target, info in zip(targets, infos)])
+
+
+def describe_dataset(output: str, info: DatasetInfo, seconds: float) -> dict[str, Any]:
+    """What a run made, for JSON."""
+    return {
+        "dataset": output,
+        "shards": len(info.shards),
+        "bytes": sum(shard.bytes for shard in info.shards),
+        "examples": {split: info.examples_of(split) for split in get_args(Split)},
+        "counts": info.counts,
+        "seconds": round(seconds, 1),
+    }

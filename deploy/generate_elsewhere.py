@@ -10,6 +10,7 @@ from deploy.jobs import Job
 from deploy.memory import POOL_FACTOR, WORKER_BYTES
 from deploy.progress import Done, Work, show_progress
 from deploy.remote import JobEndedError, RemoteRunner, RunningJob
+from deploy.talk import warn
 from pipeline.outputs import prepare_output
 from pipeline.pools import Pools
 from pipeline.rejected import REJECTED, rejected_names
@@ -83,20 +84,19 @@ def _wait(generation: Generation, job: RunningJob, work: Work) -> None:
         with show_progress(generation.console, look, work, SECONDS_BETWEEN_LOOKS):
             job.wait()
     except KeyboardInterrupt:
-        generation.console.print(job.leave())
-        raise
+        raise KeyboardInterrupt(job.leave()) from None
     counts = DatasetInfo.load(generation.targets[0].output).counts
     flat = {
         f"{section}/{name}": n for section in ("set_aside", "repaired") for name, n in counts.get(section, {}).items()
     }
-    show_reading(generation.console, flat)
+    show_reading(flat)
     _tell_rejected(generation)
 
 
 def _tell_rejected(generation: Generation) -> None:
     if rejected_names(generation.folder):
         place = os.path.join(generation.folder, REJECTED)
-        generation.console.print(f"What was set aside is listed in {place}", style="yellow")
+        warn(f"What was set aside is listed in {place}")
 
 
 def _weigh_worker(generation: Generation, work: Work) -> int:

@@ -12,6 +12,7 @@ from deploy.jobs import Job, run_for_results, share_out
 from deploy.local import LocalRunner, WorkerLostError
 from deploy.memory import machine_memory, plan_passes
 from deploy.progress import Done, Work, show_progress
+from deploy.talk import warn
 from pipeline.corpus import check_corpus, count_set_aside, name_inputs
 from pipeline.duplicates import find_duplicates
 from pipeline.manifest import write_manifest
@@ -39,9 +40,9 @@ def generate_here(generation: Generation, runner: LocalRunner) -> dict[str, Any]
             check_output(target.output, identity, options.overwrite)
         keep_rejected(rejected, generation.folder)
     if count_set_aside(corpus):
-        console.print(f"What was set aside is listed in {os.path.join(generation.folder, REJECTED)}", style="yellow")
+        warn(f"What was set aside is listed in {os.path.join(generation.folder, REJECTED)}")
     check_corpus(name_inputs(generation.inputs), corpus, generation.config.objective, options.max_rejected)
-    show_reading(console, corpus)
+    show_reading(corpus)
     console.print(f"{corpus['documents']:,} documents, {corpus['bytes'] / 1e6:,.1f} MB of text without blanks")
     pools = Pools.plan(generation.config, corpus["documents"], corpus["bytes"])
     memory_limit = options.memory_limit or machine_memory() // 2
@@ -158,6 +159,4 @@ class _Build:
             except WorkerLostError:
                 if not retries_left:
                     raise
-                self.generation.console.print(
-                    "A worker process was killed; going on with what is finished", style="yellow"
-                )
+                warn("A worker process was killed; going on with what is finished")

@@ -3,8 +3,7 @@
 import os
 from collections.abc import Sequence
 
-from rich.console import Console
-
+from deploy.talk import warn
 from pipeline.corpus import REPAIRED, SET_ASIDE, Counts, list_counts
 from pipeline.storage import is_remote, read_bytes, size_of
 from tokenizer.errors import InputError
@@ -32,12 +31,12 @@ def _resolve(path: str) -> str:
     return path if is_remote(path) else os.path.realpath(path)
 
 
-def show_reading(console: Console, counts: Counts) -> None:
+def show_reading(counts: Counts) -> None:
     """Says which documents were repaired or set aside."""
     if set_aside := list_counts(counts, SET_ASIDE):
-        console.print(f"Set aside: {set_aside}", style="yellow")
+        warn(f"Set aside: {set_aside}")
     if repaired := list_counts(counts, REPAIRED):
-        console.print(f"Repaired: {repaired}", style="yellow")
+        warn(f"Repaired: {repaired}")
 
 
 def load_vocab(path: str) -> Vocab:

@@ -1,16 +1,15 @@
 """`maskmill inspect`: what is in a dataset, on the terminal or as JSON."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
 from typing import Any
 
-import click
 from rich.markup import escape
 from rich.table import Table
 
 from deploy.show import LABELLED_1, count_table, new_console, new_table
+from deploy.talk import print_json, warn
 from pipeline.looking.choosing import ChosenExample, Word, choose_examples, choose_shards
 from pipeline.looking.opening import OpenedDataset, OpenedShard, open_dataset
 from pipeline.looking.readable import ReadableExample, make_readable
@@ -43,7 +42,7 @@ def inspect_dataset(
     word = _parse_word(opened, grep) if grep is not None else None
     if as_json:
         chosen = choose_examples(opened, shards, count, random_seed, word)
-        click.echo(json.dumps(_to_values(opened, chosen), ensure_ascii=False))
+        print_json(_to_values(opened, chosen))
         return
     console = new_console(unfolded=True)
     if not shard:
@@ -56,9 +55,9 @@ def inspect_dataset(
         readable = make_readable(opened, example.arrays, 0)
         console.print(describe(readable, example.found), markup=True)
     if grep and count and not chosen:
-        console.print(f"\nNo example holds {grep!r}.", style="yellow")
+        warn(f"No example holds {grep!r}.")
     if not opened.vocab and count:
-        console.print("\n#17 is the token of the id 17: give --vocab-file to see words.", style="yellow")
+        warn("#17 is the token of the id 17: give --vocab-file to see words.")
 
 
 def describe(example: ReadableExample, found: Sequence[int] = ()) -> str:

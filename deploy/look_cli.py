@@ -3,16 +3,49 @@
 import click
 
 from deploy.cli_types import Place
+from deploy.command import MAKES, PRINTS, READS, RUNS, Command, json_option, option, under
+from deploy.options import NUM_WORKERS, OVERWRITE, VOCAB_OF_SHARDS
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=(
+        "maskmill inspect shards",
+        "maskmill inspect shards -n 10 --random-seed 1",
+        "maskmill inspect 'theirs/tf_examples.tfrecord*' --vocab-file vocab.txt --grep river",
+    ),
+)
 @click.argument("dataset", type=Place())
-@click.option("-n", "count", default=3, type=click.IntRange(0), help="Decoded examples to show.")
-@click.option("--shard", metavar="NAME", help="Only this shard, and examples of it. [default: examples to train on]")
-@click.option("--random-seed", type=click.IntRange(0), help="Draw the examples uniformly, instead of the first ones.")
-@click.option("--grep", metavar="WORD", help="Only examples that hold the word, masked or not.")
-@click.option("--vocab-file", type=Place(), help="Vocabulary. [default: the vocab.txt beside the shards]")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: the manifest, all shards, and the examples.")
+@under(
+    READS,
+    VOCAB_OF_SHARDS,
+    option(
+        "--shard",
+        metavar="NAME",
+        show_default="all, and examples to train on",
+        help="Only this shard, and examples of it.",
+    ),
+)
+@under(
+    PRINTS,
+    option(
+        "-n",
+        "--num-examples",
+        "count",
+        default=3,
+        type=click.IntRange(0),
+        metavar="N",
+        help="Decoded examples to show.",
+    ),
+    option(
+        "--random-seed",
+        type=click.IntRange(0),
+        metavar="N",
+        help="Draw the examples uniformly, instead of the first ones.",
+    ),
+    option("--grep", metavar="WORD", help="Only examples that hold the word, masked or not."),
+)
+@json_option("the manifest, all shards, and the examples")
 def inspect(
     dataset: str,
     count: int,
@@ -22,7 +55,7 @@ def inspect(
     vocab_file: str | None,
     as_json: bool,
 ) -> None:
-    """Show what is in a dataset: its manifest as tables, and decoded examples.
+    """Show what is in a dataset: tables, and decoded examples.
 
     DATASET is a folder that generate wrote; or a folder, a file or a pattern of TFRecords that google-research/bert or
     TF Model Garden made. In an example [MASK→word] is to be predicted from a mask, [keep→word] from the word itself,
@@ -33,14 +66,18 @@ def inspect(
     inspect_dataset(dataset, count, shard, random_seed, grep, vocab_file, as_json)
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=("maskmill validate shards", "maskmill validate gs://BUCKET/shards more-shards --num-workers 8"),
+)
 @click.argument("datasets", nargs=-1, required=True, type=Place(), metavar="DATASET...")
-@click.option("--num-workers", type=click.IntRange(1), help="Processes. [default: by the size of the shards]")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead, an object for each DATASET.")
+@under(RUNS, NUM_WORKERS)
+@json_option("a list with an object for each DATASET")
 def validate(datasets: tuple[str, ...], num_workers: int | None, as_json: bool) -> None:
-    """Read everything in a dataset and prove it: files, checksums, each example, shares and repeats.
+    """Read a dataset whole and prove it, or name what is wrong.
 
-    Names what is wrong by shard and record. Exit code 1 when something is.
+    Files, checksums, each example, shares and repeats. What is wrong is named by shard and record, and the exit code is
+    1 then. DATASET is a folder that generate wrote.
     """
     from deploy.validate import validate_datasets
 
@@ -48,18 +85,29 @@ def validate(datasets: tuple[str, ...], num_workers: int | None, as_json: bool) 
         raise click.exceptions.Exit(1)
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    stopped="Stopped; no report was written.",
+    examples=(
+        "maskmill report shards --output report.html",
+        "maskmill report shards theirs --vocab-file vocab.txt --output both.html",
+    ),
+)
 @click.argument("datasets", nargs=-1, required=True, type=Place(), metavar="DATASET [DATASET]")
-@click.option("--output", required=True, type=Place(dir_okay=False), help="HTML file to write, such as report.html.")
-@click.option("--vocab-file", type=Place(dir_okay=False), help="Vocabulary. [default: the vocab.txt beside the shards]")
-@click.option("--num-workers", type=click.IntRange(1), help="Processes. [default: by the size of the datasets]")
-@click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
+@under(READS, VOCAB_OF_SHARDS)
+@under(
+    MAKES,
+    option("--output", required=True, type=Place(dir_okay=False), help="HTML file to write, such as report.html."),
+    OVERWRITE,
+)
+@under(RUNS, NUM_WORKERS)
 def report(
     datasets: tuple[str, ...], output: str, vocab_file: str | None, num_workers: int | None, overwrite: bool
 ) -> None:
-    """Write what a dataset looks like into one HTML file: charts, what stands out, decoded examples.
+    """Draw a dataset, or two, into one HTML file.
 
-    DATASET is as for inspect; give two to see them over each other. The page loads nothing from elsewhere.
+    Charts, what stands out, and decoded examples. DATASET is as for inspect; give two to see them over each other. The
+    page loads nothing from elsewhere.
     """
     from deploy.report.page import MOST_DATASETS, write_report
 
@@ -68,17 +116,20 @@ def report(
     write_report(datasets, output, vocab_file=vocab_file, num_workers=num_workers, overwrite=overwrite)
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=("maskmill compare shards other-shards", "maskmill compare theirs shards --vocab-file vocab.txt"),
+)
 @click.argument("a", type=Place())
 @click.argument("b", type=Place())
-@click.option("--vocab-file", type=Place(), help="Vocabulary of both. [default: the vocab.txt beside the shards]")
-@click.option("--num-workers", type=click.IntRange(1), help="Processes. [default: by the size of the datasets]")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@under(READS, VOCAB_OF_SHARDS)
+@under(RUNS, NUM_WORKERS)
+@json_option("the outcome, and all that was compared")
 def compare(a: str, b: str, vocab_file: str | None, num_workers: int | None, as_json: bool) -> None:
-    """Say whether datasets A and B are the same in bytes or in content, or agree in distribution.
+    """Say whether datasets A and B are the same, agree, or differ.
 
-    A and B are folders that generate wrote, or TFRecords that google-research/bert or TF Model Garden made. Exit code 0
-    when they are the same or agree, 1 when they differ. docs/looking.md says how it is judged.
+    The same in bytes or in content, or in agreement in distribution. A and B are as DATASET is for inspect. The exit
+    code is 0 when they are the same or agree, and 1 when they differ; docs/looking.md says how it is judged.
     """
     from deploy.comparison import show_comparison
 

@@ -6,6 +6,8 @@ from typing import Any, get_args
 import click
 
 from deploy.cli_types import Place, wrong_usage
+from deploy.command import MAKES, PRINTS, READS, RUNS, Command, json_option, option, under
+from deploy.talk import warn
 from model.config import ComputeDtype, Optimizer, TrainConfig
 from pipeline.schema import DatasetInfo
 
@@ -14,81 +16,126 @@ def default_backend() -> str:
     """TensorFlow; where only JAX is installed, that, which is then said."""
     if find_spec("tensorflow") or not find_spec("jax"):
         return "tensorflow"
-    click.echo("TensorFlow is not installed here; Keras runs on JAX.", err=True)
+    warn("TensorFlow is not installed here; Keras runs on JAX.")
     return "jax"
 
 
-model_dir_option = click.option("--model-dir", required=True, type=Place(), help="Folder of the model.")
-checkpoint_option = click.option(
+MODEL_DIR = option("--model-dir", required=True, type=Place(file_okay=False), help="Folder of the model.")
+CHECKPOINT = option(
     "--checkpoint",
     type=click.Choice(["newest", "best"]),
     default="newest",
     help="best: the one that --eval-every found best on held-out documents.",
 )
-backend_option = click.option(
+BACKEND = option(
     "--backend",
     type=click.Choice(["tensorflow", "jax"]),
     default=default_backend,
     show_default="tensorflow; jax where only that is installed",
     envvar="KERAS_BACKEND",
+    show_envvar=True,
     help="What Keras runs on.",
 )
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=(
+        "maskmill train shards --model-dir model --bert-config small --eval-every 1000",
+        "maskmill train --phase both/seq128:900000 --phase both/seq512:100000 --model-dir model",
+        "maskmill train shards --model-dir model --init-checkpoint uncased_L-12_H-768_A-12/bert_model.ckpt",
+    ),
+)
 @click.argument("dataset", type=Place(), required=False)
-@click.option(
-    "--phase",
-    "phases",
-    multiple=True,
-    metavar="DIR:STEPS",
-    help="In place of DATASET: several, each for so many steps, one after the other.",
+@under(
+    READS,
+    option(
+        "--phase",
+        "phases",
+        multiple=True,
+        metavar="DIR:STEPS",
+        help="In place of DATASET: several, each for so many steps, one after the other.",
+    ),
+    option(
+        "--init-checkpoint",
+        type=Place(),
+        help="Weights to begin with: Google's bert_model.ckpt, a Hugging Face folder, or a model folder.",
+    ),
+    option(
+        "--resize-embeddings",
+        is_flag=True,
+        help="Let vocabulary and positions differ from those of --init-checkpoint.",
+    ),
 )
-@model_dir_option
-@click.option(
-    "--bert-config",
-    type=Place(),
-    metavar="NAME|PATH",
-    help="tiny, mini, small, medium, base, large, a bert_config.json, or Hugging Face's config.json. [default: that "
-    "of --init-checkpoint, else base]",
+@under(
+    MAKES,
+    MODEL_DIR,
+    option(
+        "--bert-config",
+        type=Place(),
+        metavar="NAME|PATH",
+        show_default="that of --init-checkpoint, else base",
+        help="tiny, mini, small, medium, base, large, a bert_config.json, or Hugging Face's config.json.",
+    ),
+    option(
+        "--save-checkpoints-steps",
+        default=TrainConfig.save_checkpoints_steps,
+        metavar="STEPS",
+        help="Steps between checkpoints.",
+    ),
+    option("--keep-checkpoints", default=TrainConfig.keep_checkpoints, metavar="N", help="Newest checkpoints kept."),
+    option(
+        "--eval-every",
+        type=int,
+        metavar="STEPS",
+        help="Steps between evaluations on the eval split, which keep the best.",
+    ),
+    option("--profile", is_flag=True, help="Trace a few steps, for TensorBoard's profile page."),
 )
-@click.option(
-    "--init-checkpoint",
-    type=Place(),
-    help="Weights to begin with: Google's bert_model.ckpt, a Hugging Face folder, or a model folder.",
+@under(
+    "How it learns",
+    option("--train-batch-size", default=TrainConfig.train_batch_size, metavar="N", help="Sequences in a step."),
+    option(
+        "--learning-rate",
+        default=TrainConfig.learning_rate,
+        metavar="RATE",
+        help="At its peak, after the warm-up.",
+    ),
+    option(
+        "--num-train-steps", type=int, metavar="STEPS", show_default="one pass over all shards", help="Steps in all."
+    ),
+    option("--num-warmup-steps", type=int, metavar="STEPS", show_default="a tenth of all", help="Steps to the peak."),
+    option(
+        "--optimizer",
+        type=click.Choice(get_args(Optimizer)),
+        default=TrainConfig.optimizer,
+        help="adamw: Google's. lamb: for large batches.",
+    ),
+    option("--dynamic-masking", is_flag=True, help="Mask each example anew when it is seen: one copy is enough."),
+    option(
+        "--random-seed",
+        default=TrainConfig.random_seed,
+        metavar="N",
+        help="Of first weights, dropout and order.",
+    ),
 )
-@click.option(
-    "--resize-embeddings", is_flag=True, help="Let vocabulary and positions differ from those of --init-checkpoint."
+@under(
+    RUNS,
+    BACKEND,
+    option(
+        "--precision",
+        type=click.Choice(get_args(ComputeDtype)),
+        default=TrainConfig.precision,
+        help="Of activations and matrix products. bfloat16 is faster where the processor has it.",
+    ),
+    option(
+        "--gradient-accumulation-steps",
+        default=TrainConfig.gradient_accumulation_steps,
+        metavar="N",
+        help="Parts of a batch, worked on one after the other, in so much less memory.",
+    ),
+    option("--distributed", is_flag=True, help="jax: train with the same command's processes on other hosts."),
 )
-@click.option("--train-batch-size", default=TrainConfig.train_batch_size, help="Sequences in a step.")
-@click.option("--learning-rate", default=TrainConfig.learning_rate, help="At its peak, after the warm-up.")
-@click.option("--num-train-steps", type=int, help="Steps. [default: one pass over all shards]")
-@click.option("--num-warmup-steps", type=int, help="Steps to the peak. [default: a tenth of all]")
-@click.option(
-    "--optimizer",
-    type=click.Choice(get_args(Optimizer)),
-    default=TrainConfig.optimizer,
-    help="adamw: Google's. lamb: for large batches.",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(get_args(ComputeDtype)),
-    default=TrainConfig.precision,
-    help="Of activations and matrix products. bfloat16 is faster where the processor has it.",
-)
-@click.option(
-    "--gradient-accumulation-steps",
-    default=TrainConfig.gradient_accumulation_steps,
-    help="Parts of a batch, worked on one after the other, in so much less memory.",
-)
-@click.option("--dynamic-masking", is_flag=True, help="Mask each example anew when it is seen: one copy is enough.")
-@click.option("--eval-every", type=int, help="Steps between evaluations on the eval split, which keep the best.")
-@click.option("--save-checkpoints-steps", default=TrainConfig.save_checkpoints_steps, help="Steps between checkpoints.")
-@click.option("--keep-checkpoints", default=TrainConfig.keep_checkpoints, help="Newest checkpoints kept.")
-@click.option("--random-seed", default=TrainConfig.random_seed, help="Of first weights, dropout and order.")
-@click.option("--profile", is_flag=True, help="Trace a few steps, for TensorBoard's profile page.")
-@backend_option
-@click.option("--distributed", is_flag=True, help="jax: train with the same command's processes on other hosts.")
 def train(
     dataset: str | None,
     phases: tuple[str, ...],
@@ -101,13 +148,15 @@ def train(
     distributed: bool,
     **config: Any,
 ) -> None:
-    """Train a BERT on a dataset; the same command again goes on from the last checkpoint."""
+    """Train a BERT on a dataset.
+
+    DATASET is a folder that generate wrote. The same command again goes on from the last checkpoint.
+    """
     from deploy.models import choose_backend, train_model
 
     datasets = choose_datasets(dataset, phases, config["num_train_steps"])
     if distributed and backend != "jax":
         raise click.UsageError("--distributed is given with --backend tensorflow; expected --backend jax")
-
     if resize_embeddings and not init_checkpoint:
         raise click.UsageError("--resize-embeddings is given without --init-checkpoint, whose embeddings it resizes")
     with wrong_usage():
@@ -139,43 +188,82 @@ def parse_phase(phase: str) -> tuple[str, int | None]:
     return directory, int(steps)
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=(
+        "maskmill evaluate shards --model-dir model",
+        "maskmill evaluate shards --model-dir model --checkpoint best --json",
+    ),
+)
 @click.argument("dataset", type=Place())
-@model_dir_option
-@click.option("--split", type=click.Choice(["eval", "train"]), default="eval", help="Examples to evaluate on.")
-@click.option("--eval-batch-size", default=64, type=click.IntRange(1), help="Sequences at a time.")
-@checkpoint_option
-@backend_option
-def evaluate(dataset: str, model_dir: str, split: Any, eval_batch_size: int, checkpoint: Any, backend: str) -> None:
-    """Measure a trained model on the held-out documents of a dataset."""
+@under(
+    READS,
+    MODEL_DIR,
+    CHECKPOINT,
+    option("--split", type=click.Choice(["eval", "train"]), default="eval", help="Examples to evaluate on."),
+)
+@under(
+    RUNS,
+    option("--eval-batch-size", default=64, type=click.IntRange(1), metavar="N", help="Sequences at a time."),
+    BACKEND,
+)
+@json_option("the metrics, and what guessing would reach")
+def evaluate(
+    dataset: str, model_dir: str, split: Any, eval_batch_size: int, checkpoint: Any, backend: str, as_json: bool
+) -> None:
+    """Measure a trained model on held-out documents.
+
+    DATASET is a folder that generate wrote with --eval-fraction. The metrics are written to eval_results.txt, too.
+    """
     from deploy.models import choose_backend, evaluate_model
 
     DatasetInfo.load(dataset)  # before the seconds that Keras takes
     choose_backend(backend)
-    evaluate_model(dataset, model_dir, split, eval_batch_size, checkpoint)
+    evaluate_model(dataset, model_dir, split, eval_batch_size, checkpoint, as_json)
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=(
+        "maskmill fill-mask --model-dir model 'The patient has a [MASK].'",
+        "maskmill fill-mask --model-dir model --top-k 10 --json 'A [MASK] of [MASK].'",
+    ),
+)
 @click.argument("texts", nargs=-1, required=True, metavar="TEXT...")
-@model_dir_option
-@click.option("--top-k", default=5, type=click.IntRange(1), help="Words to show for each [MASK].")
-@checkpoint_option
-@backend_option
-def fill_mask(texts: tuple[str, ...], model_dir: str, top_k: int, checkpoint: Any, backend: str) -> None:
-    """Fill each [MASK] in a TEXT such as "The function returns a [MASK]."."""
+@under(READS, MODEL_DIR, CHECKPOINT)
+@under(RUNS, BACKEND)
+@under(
+    PRINTS,
+    option("--top-k", default=5, type=click.IntRange(1), metavar="N", help="Words to show for each [MASK]."),
+)
+@json_option("a list with an object for each TEXT")
+def fill_mask(texts: tuple[str, ...], model_dir: str, top_k: int, checkpoint: Any, backend: str, as_json: bool) -> None:
+    """Fill each [MASK] in a text with the likeliest words.
+
+    TEXT is such as "The function returns a [MASK].".
+    """
     from deploy.models import choose_backend, fill_masks
 
     choose_backend(backend)
-    fill_masks(model_dir, texts, top_k, checkpoint)
+    fill_masks(model_dir, texts, top_k, checkpoint, as_json)
 
 
-@click.command()
-@model_dir_option
-@click.option("--output", required=True, type=Place(), help="Folder to write.")
-@checkpoint_option
-@backend_option
+@click.command(
+    cls=Command,
+    stopped="Stopped; nothing was written.",
+    examples=(
+        "maskmill export --model-dir model --output bert",
+        "maskmill export --model-dir gs://BUCKET/model --checkpoint best --output bert",
+    ),
+)
+@under(READS, MODEL_DIR, CHECKPOINT)
+@under(MAKES, option("--output", required=True, type=Place(file_okay=False), help="Folder to write."))
+@under(RUNS, BACKEND)
 def export(model_dir: str, output: str, checkpoint: Any, backend: str) -> None:
-    """Write a trained model as a folder that Hugging Face transformers loads, with a file that Keras loads."""
+    """Write a model for Hugging Face transformers and Keras.
+
+    What is written is a folder that transformers loads, with a file that Keras alone loads.
+    """
     from deploy.models import choose_backend, export_model
 
     choose_backend(backend)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import RenderableType
@@ -19,7 +19,8 @@ from rich.text import Text
 from deploy.local import hold_back_stderr
 from deploy.memory import machine_memory
 from deploy.mirror import mirror
-from deploy.show import new_console
+from deploy.show import new_console, new_talk
+from deploy.talk import print_json, warn
 from model.config import BERT_CONFIG, BertConfig, TrainConfig
 from model.signals import ctrl_c_ends_at_once
 from pipeline.schema import VOCAB, DatasetInfo, Split
@@ -63,7 +64,7 @@ def train_model(
     from model.profiling import PROFILE
     from model.train import Hooks, Start, train
 
-    console = new_console(quiet=not is_first_process())
+    console = new_talk(quiet=not is_first_process())
     infos = [DatasetInfo.load(directory) for directory, _ in datasets]
     batch_size = train_config.train_batch_size
     for info, (directory, _) in zip(infos, datasets):
@@ -75,10 +76,10 @@ def train_model(
     console.print(f"Training BERT {name} ({config.num_hidden_layers} layers of {config.hidden_size})")
     for info, (directory, steps) in zip(infos, datasets):
         console.print(describe_phase(info, directory, steps, batch_size))
-    if warning := describe_want_of_memory(config, train_config, longest):
-        console.print(warning, style="yellow")
+    if is_first_process() and (warning := describe_want_of_memory(config, train_config, longest)):
+        warn(warning)
     started = last_line = time.monotonic()
-    with TrainingBar(console=console, transient=True, disable=not console.is_terminal) as bar:
+    with TrainingBar(console=console, transient=True, disable=not console.is_interactive) as bar:
         task = bar.add_task("compiling")
 
         def report(now: "TrainProgress") -> None:
@@ -100,10 +101,9 @@ def train_model(
                 step = train(datasets, folder.local, config, train_config, hooks, start, profile)
                 curve = draw_curve(folder.local)
         except KeyboardInterrupt:
-            console.print(
+            raise KeyboardInterrupt(
                 f"Stopped; the same command goes on from the last checkpoint in {model_dir}, if there is one."
-            )
-            raise
+            ) from None
     seconds = time.monotonic() - started
     if step < num_train_steps:
         console.print(
@@ -227,12 +227,16 @@ def draw_curve(model_dir: Path) -> str | None:
 
 
 def evaluate_model(
-    dataset: str, model_dir: str, split: Split, eval_batch_size: int, checkpoint: "WhichCheckpoint"
+    dataset: str,
+    model_dir: str,
+    split: Split,
+    eval_batch_size: int,
+    checkpoint: "WhichCheckpoint",
+    as_json: bool = False,
 ) -> None:
     """Prints Google's metrics of the model on a split, beside what guessing would reach."""
     from model.evaluate import EVAL_RESULTS, measure, most_frequent_token_accuracy, write_results
 
-    console = new_console()
     with mirror(model_dir) as folder:
         results = measure(dataset, folder.local, split, eval_batch_size, checkpoint)
         info = DatasetInfo.load(dataset)
@@ -241,29 +245,41 @@ def evaluate_model(
             "masked_lm_accuracy": (most_frequent_token_accuracy(dataset, split), "always the most frequent token"),
             "next_sentence_accuracy": (max(random_next, 1 - random_next), "always the more frequent label"),
         }
-        table = Table(f"{split}, {info.examples_of(split):,} examples", "model", "guess", "")
-        for name, value in sorted(results.items()):
-            guess, how = guesses.get(name, (None, ""))
-            table.add_row(
-                name, f"{value:,}" if name == "global_step" else f"{value:.4f}", f"{guess:.4f}" if guess else "", how
-            )
-        console.print(table)  # before it is written, for the folder may be read-only
+        if as_json:  # printed before it is written, for the folder may be read-only
+            values = {
+                "dataset": dataset,
+                "model_dir": model_dir,
+                "split": split,
+                "examples": info.examples_of(split),
+                "metrics": results,
+                "guesses": {name: guess for name, (guess, _) in guesses.items() if name in results},
+            }
+            print_json(values)
+        else:
+            table = Table(f"{split}, {info.examples_of(split):,} examples", "model", "guess", "")
+            for name, value in sorted(results.items()):
+                guess, how = guesses.get(name, (None, ""))
+                shown = f"{value:,}" if name == "global_step" else f"{value:.4f}"
+                table.add_row(name, shown, f"{guess:.4f}" if guess else "", how)
+            new_console().print(table)
         write_results(folder.local, results)
-    console.print(f"Wrote {os.path.join(model_dir, EVAL_RESULTS)}")
+    new_talk().print(f"Wrote {os.path.join(model_dir, EVAL_RESULTS)}")
 
 
-def fill_masks(model_dir: str, texts: tuple[str, ...], top_k: int, checkpoint: "WhichCheckpoint") -> None:
+def fill_masks(
+    model_dir: str, texts: tuple[str, ...], top_k: int, checkpoint: "WhichCheckpoint", as_json: bool = False
+) -> None:
     """Prints the likeliest words for each `[MASK]` in the texts."""
     from model.model_dir import load_model, read_training, read_vocab
     from model.predict import predict_masked
 
-    console = new_console()
     with mirror(model_dir) as folder:
         training = read_training(folder.local)
         vocab = read_vocab(folder.local)
         encoded = [encode_with_masks(text, vocab, training["cased"]) for text in texts]
         model, _ = load_model(folder.local, checkpoint)
     longest = model.config.max_position_embeddings
+    filled: list[dict[str, Any]] = []
     for text, ids in zip(texts, encoded):
         if len(ids) > longest:
             raise InputError(f"a text has {len(ids)} tokens; expected {longest} or fewer, cut it: {text[:60]}")
@@ -271,10 +287,19 @@ def fill_masks(model_dir: str, texts: tuple[str, ...], top_k: int, checkpoint: "
         positions = np.flatnonzero(input_ids[0] == vocab.ids[MASK]).astype(np.int32)
         segment_ids = np.zeros_like(input_ids)
         best, probabilities = predict_masked(model, input_ids, segment_ids, positions[None], min(top_k, len(vocab)))
-        console.print(text)
-        for words, shares in zip(best[0], probabilities[0]):
-            line = ", ".join(f"{vocab.tokens[id]} {share:.1%}" for id, share in zip(words, shares))
-            console.print(f"  {line}")
+        masks = [
+            [{"token": vocab.tokens[id], "probability": float(share)} for id, share in zip(words, shares)]
+            for words, shares in zip(best[0], probabilities[0])
+        ]
+        filled.append({"text": text, "masks": masks})
+    if as_json:
+        print_json(filled)
+        return
+    console = new_console()
+    for one in filled:
+        console.print(one["text"])
+        for mask in one["masks"]:
+            console.print(f"  {', '.join('{token} {probability:.1%}'.format(**word) for word in mask)}")
 
 
 def encode_with_masks(text: str, vocab: Vocab, cased: bool) -> list[int]:
@@ -310,4 +335,4 @@ def export_model(model_dir: str, output: str, checkpoint: "WhichCheckpoint") -> 
             unfinished.replace(target.local)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
-    new_console().print(f"Wrote {output}: {', '.join(list_names(output))}")
+    new_talk().print(f"Wrote {output}: {', '.join(list_names(output))}")

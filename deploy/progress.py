@@ -57,7 +57,7 @@ def show_progress(
     started = time.monotonic()
     over = threading.Event()
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_interactive) as progress:
         bar = progress.add_task("Starting", total=1.0)
 
         def watch() -> None:
@@ -78,7 +78,7 @@ def show_progress(
                     state = done.state
                     console.print(f"{elapsed:.0f} s: the job is {state}")
                 progress.update(bar, completed=share, description=text)
-                if not console.is_terminal and time.monotonic() - last_line > SECONDS_BETWEEN_LINES:
+                if not console.is_interactive and time.monotonic() - last_line > SECONDS_BETWEEN_LINES:
                     last_line = time.monotonic()
                     left = f", {elapsed / share - elapsed:.0f} s left" if share else ""
                     console.print(f"{elapsed:.0f} s: {text}{left}")

@@ -6,6 +6,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
+from deploy.talk import is_given, warn
 from deploy.words import count, in_bytes
 from pipeline.looking.stats import KINDS
 from pipeline.schema import DatasetInfo, Split
@@ -15,18 +16,27 @@ MOST_UNKNOWN = 0.05  # share of [UNK] tokens above which a vocabulary is taken f
 WIDE = 10_000  # columns: enough for any row
 
 
-def new_console(quiet: bool = False, unfolded: bool = False) -> Console:
-    """A console that prints text as it is: names of files and tokens may hold rich's markup.
+def new_console(unfolded: bool = False) -> Console:
+    """A console for the result of a command.
 
-    A character that the terminal's encoding lacks is shown as a question mark. `unfolded`: into a file or a pipe, it
-    prints tables as wide as they are.
+    It prints text as it is: names of files and tokens may hold rich's markup. A character that the terminal's encoding
+    lacks is shown as a question mark. `unfolded`: into a file or a pipe, it prints tables as wide as they are.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
-    console = Console(highlight=False, soft_wrap=True, markup=False, quiet=quiet)
+    console = _make_console()
     if unfolded and not console.is_terminal:
         console.width = WIDE
     return console
+
+
+def new_talk(quiet: bool = False) -> Console:
+    """A console for what a command says beside its result: `talk.say` in colours, with tables and bars."""
+    return _make_console(quiet=quiet or is_given("--quiet"), stderr=is_given("--json"))
+
+
+def _make_console(**details: bool) -> Console:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    return Console(highlight=False, soft_wrap=True, markup=False, **details)  # type: ignore[arg-type]
 
 
 def new_table(*columns: str, title: str | None = None, numbers_from: int | None = None) -> Table:
@@ -46,20 +56,17 @@ def show_summary(console: Console, output: str, info: DatasetInfo, seconds: floa
     train = info.counts.get("train", {})
     unknown = train.get("unk_tokens", 0) / max(train.get("tokens", 0), 1)
     if unknown > MOST_UNKNOWN:
-        console.print(f"{unknown:.0%} of the tokens are [UNK]: the vocabulary does not fit this text.", style="yellow")
+        warn(f"{unknown:.0%} of the tokens are [UNK]: the vocabulary does not fit this text.")
     sentence_tokens = train.get("tokens", 0) / max(train.get("sentences", 0), 1)
     if sentence_tokens > info.max_seq_length / 2:
-        console.print(
+        warn(
             f"A sentence has {sentence_tokens:,.0f} tokens on average, an instance {info.max_seq_length}: "
-            "much is cut off. If a line of your text is a paragraph, give --split-sentences en (or its language).",
-            style="yellow",
+            "much is cut off. If a line of your text is a paragraph, give --split-sentences en (or its language)."
         )
     if not info.examples_of("train"):
-        console.print(
-            "No example is left to train on; give more documents or a smaller --eval-fraction.", style="yellow"
-        )
+        warn("No example is left to train on; give more documents or a smaller --eval-fraction.")
     if info.config["eval_fraction"] and not info.examples_of("eval"):
-        console.print("No document was set aside for evaluation; give a larger --eval-fraction.", style="yellow")
+        warn("No document was set aside for evaluation; give a larger --eval-fraction.")
     for what, documents in info.counts.get("filtered", {}).items():
         console.print(f"Left out as asked: {documents:,} {what}")
     console.print(f"Wrote {output}: {count(len(info.shards), 'shard')}, {size}, in {seconds:.1f} s")

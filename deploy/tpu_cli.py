@@ -4,28 +4,24 @@ import os
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from deploy.cli_types import wrong_usage
+from deploy.command import PRINTS, RUNS, Group, json_option, option, under
+from deploy.talk import is_given, print_json, say
 from model.config import PRESETS, TrainConfig
 from pipeline.storage import is_remote
+from tokenizer.errors import InputError
 
 if TYPE_CHECKING:
     from deploy.tpu import Machine, Tpu
 
 SECONDS_BETWEEN_LOOKS = 30.0
-
-
-class InOrder(click.Group):
-    """Commands in the order in which one uses them, which is that of their definition."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Their names."""
-        return list(self.commands)
+TRAINING = "\\\n    -- gs://BUCKET/shards --model-dir gs://BUCKET/model"  # of the examples
 
 
 @dataclass(frozen=True)
@@ -48,32 +44,35 @@ class Here:
         return not self.dry_run
 
     def say(self, text: str) -> None:
-        """Prints what is being done, where it is done."""
+        """Says what is being done, where it is done."""
         if not self.dry_run:
-            click.echo(text)
+            say(text)
 
     @contextmanager
     def ctrl_c(self, sentence: str) -> Iterator[None]:
-        """Within it, Ctrl-C ends the waiting and says what goes on without us."""
+        """Within it, Ctrl-C ends the waiting, and what is said of it is what goes on without us."""
         try:
             yield
         except KeyboardInterrupt:
-            click.echo(f"\n{sentence}", err=True)
-            raise
+            raise KeyboardInterrupt(sentence) from None
 
 
-@click.group("tpu", cls=InOrder)
+@click.group(
+    "tpu",
+    cls=Group,
+    examples=(
+        "maskmill tpu create  bert --project PROJECT --zone us-west4-a --accelerator-type v5litepod-8",
+        "maskmill tpu install bert --project PROJECT --zone us-west4-a",
+        f"maskmill tpu train   bert --project PROJECT --zone us-west4-a {TRAINING}",
+        "maskmill tpu delete  bert --project PROJECT --zone us-west4-a",
+    ),
+)
 def tpu_commands() -> None:
-    """Train on a Cloud TPU: gcloud is run for you, or its commands are printed with --dry-run.
+    """Train on a Cloud TPU, with gcloud run for you.
 
-    \b
-    Made, installed, trained on and deleted (docs/tpu.md tells all of it):
-      maskmill tpu create  NAME --project P --zone Z --accelerator-type v5litepod-8
-      maskmill tpu install NAME --project P --zone Z
-      maskmill tpu train   NAME --project P --zone Z -- gs://BUCKET/shards --model-dir gs://BUCKET/model
-      maskmill tpu delete  NAME --project P --zone Z
-    maskmill tpu watch does the first three, and again after a preemption, until the training is done.
-    """  # noqa: D301, click's \b
+    With --dry-run its commands are printed. watch does what create, install and train do, and again after a preemption,
+    until the training is done. docs/tpu.md tells all of it.
+    """
 
 
 def on_tpu(command: Callable[..., None]) -> Callable[..., None]:
@@ -87,18 +86,26 @@ def on_tpu(command: Callable[..., None]) -> Callable[..., None]:
             here = Here(Tpu(name, project, zone), dry_run)
         command(here=here, **values)
 
-    for option in (
-        click.option("--dry-run", is_flag=True, help="Print the commands and run none."),
-        click.option(
-            "--zone", required=True, envvar="CLOUDSDK_COMPUTE_ZONE", show_envvar=True, help="Such as us-west4-a."
+    with_options: Callable[..., None] = under(
+        "Which TPU",
+        option(
+            "--project",
+            required=True,
+            metavar="PROJECT",
+            envvar="CLOUDSDK_CORE_PROJECT",
+            show_envvar=True,
+            help="Of Google Cloud.",
         ),
-        click.option(
-            "--project", required=True, envvar="CLOUDSDK_CORE_PROJECT", show_envvar=True, help="Of Google Cloud."
+        option(
+            "--zone",
+            required=True,
+            metavar="ZONE",
+            envvar="CLOUDSDK_COMPUTE_ZONE",
+            show_envvar=True,
+            help="Such as us-west4-a.",
         ),
-        click.argument("name", metavar="NAME"),
-    ):
-        with_tpu = option(with_tpu)
-    return with_tpu
+    )(under(RUNS, option("--dry-run", is_flag=True, help="Print the commands and run none."))(with_tpu))
+    return click.argument("name", metavar="NAME")(with_options)
 
 
 def of_machine(command: Callable[..., None]) -> Callable[..., None]:
@@ -113,26 +120,32 @@ def of_machine(command: Callable[..., None]) -> Callable[..., None]:
             machine = Machine(**{name: values.pop(name) for name in names})
         command(machine=machine, **values)
 
-    for option in (
-        click.option("--subnetwork", default="", show_default=False, help="Of the hosts."),
-        click.option("--network", default="", show_default=False, help="Of the hosts. [default: default]"),
-        click.option(
-            "--service-account",
-            default="",
-            show_default=False,
-            help="That the hosts act as. [default: Compute Engine's of the project]",
+    return under(
+        "What to create",
+        option(
+            "--accelerator-type",
+            required=True,
+            metavar="TYPE",
+            help="Family and size, such as v5litepod-8 or v6e-8.",
         ),
-        click.option("--spot", is_flag=True, help="Cheaper, and taken away when Google needs it."),
-        click.option(
+        option(
             "--runtime-version",
             default="",
-            show_default=False,
-            help="Software of the hosts. [default: by the accelerator]",
+            metavar="NAME",
+            show_default="by the accelerator",
+            help="Software of the hosts.",
         ),
-        click.option("--accelerator-type", required=True, help="Family and size, such as v5litepod-8 or v6e-8."),
-    ):
-        with_machine = option(with_machine)
-    return with_machine
+        option("--spot", is_flag=True, help="Cheaper, and taken away when Google needs it."),
+        option(
+            "--service-account",
+            default="",
+            metavar="EMAIL",
+            show_default="Compute Engine's of the project",
+            help="That the hosts act as.",
+        ),
+        option("--network", default="", metavar="NAME", show_default="default", help="Of the hosts."),
+        option("--subnetwork", default="", metavar="NAME", show_default=False, help="Of the hosts."),
+    )(with_machine)
 
 
 def of_training(command: Callable[..., None]) -> Callable[..., None]:
@@ -146,8 +159,12 @@ def of_training(command: Callable[..., None]) -> Callable[..., None]:
     return click.argument("arguments", nargs=-1, required=True, metavar="-- ARGUMENTS OF TRAIN")(with_arguments)
 
 
-every_option = click.option(
-    "--every", default=SECONDS_BETWEEN_LOOKS, type=click.FloatRange(0), help="Seconds between two looks."
+EVERY = option(
+    "--every",
+    default=SECONDS_BETWEEN_LOOKS,
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    help="Seconds between two looks.",
 )
 
 
@@ -182,13 +199,17 @@ def check_training(arguments: Sequence[str]) -> None:
             raise click.UsageError(f"{place} is on this machine, where no TPU sees it; expected gs://BUCKET/...")
 
 
-@tpu_commands.command()
+@tpu_commands.command(
+    examples=("maskmill tpu create bert --project PROJECT --zone us-west4-a --accelerator-type v6e-8 --spot",)
+)
 @on_tpu
 @of_machine
-@click.option("--no-wait", is_flag=True, help="Leave the request to its queue.")
-@every_option
+@under(RUNS, option("--no-wait", is_flag=True, help="Leave the request to its queue."), EVERY)
 def create(here: Here, machine: "Machine", no_wait: bool, every: float) -> None:
-    """Ask for a TPU, and wait in the queue until it is there. From then on it costs, until it is deleted."""
+    """Ask for a TPU, and wait in the queue until it is there.
+
+    From then on it costs, until it is deleted.
+    """
     from deploy.tpu import create_command
     from deploy.tpu_run import wait_until_active
 
@@ -196,47 +217,55 @@ def create(here: Here, machine: "Machine", no_wait: bool, every: float) -> None:
     here.say(f"Asking for {machine.accelerator_type} in {here.tpu.zone}")
     if here.run([create_command(here.tpu, machine)]) and not no_wait:
         with here.ctrl_c(f"The request keeps its place in the queue, and then costs; to end that: {delete_it}"):
-            wait_until_active(here.tpu, click.echo, every)
-        click.echo(f"It is there, and costs until you run: {delete_it}")
+            wait_until_active(here.tpu, say, every)
+        say(f"It is there, and costs until you run: {delete_it}")
 
 
-@tpu_commands.command()
+@tpu_commands.command(examples=("maskmill tpu install bert --project PROJECT --zone us-west4-a",))
 @on_tpu
 def install(here: Here) -> None:
-    """Install maskmill, as it is here, with JAX for TPU on every host, and see that JAX finds all chips."""
+    """Install maskmill, as it is here, on every host.
+
+    With JAX for TPU; at the end it is seen that JAX finds all chips.
+    """
     from deploy.tpu import install_commands
 
     here.say(f"Installing on every host of {here.tpu.name}, which takes minutes")
     with here.ctrl_c("The hosts may go on with it for a while; then the same command does it again."):
-        if here.run(install_commands(here.tpu), show=True):
-            click.echo(f"Installed; now: {here.tpu.tell('train')} -- gs://BUCKET/shards --model-dir gs://BUCKET/model")
+        if here.run(install_commands(here.tpu), show=not is_given("--quiet")):
+            say(f"Installed; now: {here.tpu.tell('train')} -- gs://BUCKET/shards --model-dir gs://BUCKET/model")
 
 
-@tpu_commands.command()
+@tpu_commands.command(examples=(f"maskmill tpu train bert --project PROJECT --zone us-west4-a {TRAINING}",))
 @on_tpu
 @of_training
 def train(here: Here, arguments: tuple[str, ...]) -> None:
-    """Start a training on every host and leave it there; the same again goes on from the last checkpoint.
+    """Start a training on every host, and leave it there.
 
-    After -- follow the arguments of maskmill train; --backend jax --distributed is added.
+    The same again goes on from the last checkpoint. After -- follow the arguments of maskmill train; --backend jax
+    --distributed is added.
     """
     from deploy.tpu import train_command
 
     if here.run([train_command(here.tpu, arguments)]):
-        click.echo(f"Started on every host of {here.tpu.name}; see it with: {here.tpu.tell('logs')} --follow")
+        say(f"Started on every host of {here.tpu.name}; see it with: {here.tpu.tell('logs')} --follow")
 
 
-@tpu_commands.command()
+@tpu_commands.command(
+    examples=(f"maskmill tpu watch bert --project PROJECT --zone us-west4-a --accelerator-type v6e-8 {TRAINING}",)
+)
 @on_tpu
 @of_machine
-@click.option("--delete-when-done", is_flag=True, help="Delete the TPU when the training came to its end.")
-@every_option
+@under(
+    RUNS, option("--delete-when-done", is_flag=True, help="Delete the TPU when the training came to its end."), EVERY
+)
 @of_training
 def watch(here: Here, machine: "Machine", delete_when_done: bool, every: float, arguments: tuple[str, ...]) -> None:
-    """Keep a training going until it is done: create, install, train, and again after each preemption.
+    """Keep a training going until it is done.
 
-    It looks what is there and does what is next, so it may be ended and run again at any time. It deletes nothing but
-    the request of this name when Google has taken its TPU; at the end the TPU is left there.
+    It creates, installs and trains, and does so again after each preemption. It looks what is there and does what is
+    next, so it may be ended and run again at any time. It deletes nothing but the request of this name when Google has
+    taken its TPU; at the end the TPU is left there.
     """
     from deploy.tpu import create_command, delete_command, install_commands, train_command
     from deploy.tpu_run import keep_training
@@ -248,38 +277,49 @@ def watch(here: Here, machine: "Machine", delete_when_done: bool, every: float, 
         here.run([delete_command(here.tpu)])
         return
     with here.ctrl_c(f"The TPU goes on, and costs; the same command watches it again, or: {here.tpu.tell('delete')}"):
-        keep_training(here.tpu, machine, arguments, click.echo, every)
+        keep_training(here.tpu, machine, arguments, say, every)
     if delete_when_done:
         here.run([delete_command(here.tpu)])
-        click.echo(f"The training is done, and {here.tpu.name} is deleted.")
+        say(f"The training is done, and {here.tpu.name} is deleted.")
     else:
-        click.echo(f"The training is done. The TPU costs until you run: {here.tpu.tell('delete')}")
+        say(f"The training is done. The TPU costs until you run: {here.tpu.tell('delete')}")
 
 
-@tpu_commands.command()
+@tpu_commands.command(examples=("maskmill tpu status bert --project PROJECT --zone us-west4-a",))
 @on_tpu
-def status(here: Here) -> None:
+@json_option("the state of the request, and a list of hosts")
+def status(here: Here, as_json: bool) -> None:
     """Show the state of the request, and what each host does."""
     from deploy.tpu import STATUS, describe_command, ssh_command
     from deploy.tpu_run import find_hosts, find_request
 
+    if here.dry_run and as_json:
+        raise click.UsageError("--json is given beside --dry-run, which prints commands of a shell")
     if here.dry_run:
         here.run([describe_command(here.tpu), ssh_command(here.tpu, STATUS)])
         return
     request = find_request(here.tpu)
+    hosts = find_hosts(here.tpu) if request and request.state == "ACTIVE" else []
+    if as_json:
+        known = asdict(request) if request else {"state": None, "error": ""}
+        print_json({"name": here.tpu.name, **known, "hosts": [asdict(host) for host in hosts]})
+        return
     if request is None:
         click.echo(f"{here.tpu.name} is not there")
         return
     click.echo(f"{here.tpu.name} {request.state} {request.error}".rstrip())
-    for host in find_hosts(here.tpu) if request.state == "ACTIVE" else ():
+    for host in hosts:
         click.echo(f"{host.name} {host.state} {host.last_line}".rstrip())
 
 
-@tpu_commands.command()
+@tpu_commands.command(examples=("maskmill tpu logs bert --project PROJECT --zone us-west4-a --follow",))
 @on_tpu
-@click.option("--lines", default=30, type=click.IntRange(1), help="Last lines to show.")
-@click.option("--follow", is_flag=True, help="And those that come, until Ctrl-C.")
-@click.option("--worker", default="0", help="Number of the host, from 0, or all.")
+@under(
+    PRINTS,
+    option("--worker", default="0", metavar="N|all", help="Number of the host, from 0."),
+    option("--lines", default=30, type=click.IntRange(1), metavar="N", help="Last lines to show."),
+    option("--follow", is_flag=True, help="And those that come, until Ctrl-C."),
+)
 def logs(here: Here, lines: int, follow: bool, worker: str) -> None:
     """Show what the training wrote on a host."""
     from deploy.tpu import logs_command
@@ -288,27 +328,42 @@ def logs(here: Here, lines: int, follow: bool, worker: str) -> None:
         here.run([logs_command(here.tpu, lines, follow, worker)], show=True)
 
 
-@tpu_commands.command()
+@tpu_commands.command(examples=("maskmill tpu stop bert --project PROJECT --zone us-west4-a",))
 @on_tpu
 def stop(here: Here) -> None:
-    """Let the training save a checkpoint and end. The TPU stays, and costs."""
+    """Let the training save a checkpoint and end.
+
+    The TPU stays, and costs.
+    """
     from deploy.tpu import STOP, ssh_command
 
     here.say(f"Stopping what runs on {here.tpu.name}")
-    if here.run([ssh_command(here.tpu, STOP)], show=True):
-        click.echo(f"No training runs there now. The TPU costs until you run: {here.tpu.tell('delete')}")
+    if here.run([ssh_command(here.tpu, STOP)], show=not is_given("--quiet")):
+        say(f"No training runs there now. The TPU costs until you run: {here.tpu.tell('delete')}")
 
 
-@tpu_commands.command()
+@tpu_commands.command(
+    examples=(
+        "maskmill tpu delete bert --project PROJECT --zone us-west4-a",
+        "maskmill tpu delete bert --project PROJECT --zone us-west4-a --yes",
+    )
+)
 @on_tpu
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@under(RUNS, option("--yes", is_flag=True, help="Do not ask."))
 def delete(here: Here, yes: bool) -> None:
-    """Delete the TPU of this name and its request, with what is on its disks. Buckets are not touched."""
+    """Delete the TPU of this name, and its request.
+
+    What is on its disks is lost; buckets are not touched.
+    """
     from deploy.tpu import delete_command
 
     if not (yes or here.dry_run):
         where = f"of project {here.tpu.project} in {here.tpu.zone}"
-        click.confirm(f"Delete the TPU {here.tpu.name} {where}, and end what runs there?", abort=True)
+        if not click.confirm(f"Delete the TPU {here.tpu.name} {where}, and end what runs there?", err=True):
+            raise InputError(f"{here.tpu.name} is not deleted; it goes on, and costs")
     here.say(f"Deleting {here.tpu.name}")
     if here.run([delete_command(here.tpu)]):
-        click.echo(f"{here.tpu.name} is deleted, and costs no longer.")
+        say(f"{here.tpu.name} is deleted, and costs no longer.")
+
+
+tpu_commands.add_section("In the order of use", create, install, train, watch, status, logs, stop, delete)

@@ -1,17 +1,16 @@
 """`validate`: reads everything in datasets, proves it, and says what is wrong with it."""
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 
-import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from deploy.show import LABELLED_1, new_console
+from deploy.show import LABELLED_1, new_console, new_talk
+from deploy.talk import print_json
 from deploy.words import count, in_bytes
 from pipeline.schema import VOCAB, DatasetInfo
 from pipeline.validation.dataset import Validation, validate_dataset
@@ -30,22 +29,23 @@ def validate_datasets(directories: Sequence[str], num_workers: int | None, as_js
     for directory in directories:
         info = DatasetInfo.load(directory)
         started = time.monotonic()
-        with _progress(console, info, quiet=as_json) as tell, shard_reader(directory, num_workers, tell) as read_shards:
+        with _progress(info) as tell, shard_reader(directory, num_workers, tell) as read_shards:
             validation = validate_dataset(directory, read_shards)
         found.append(validation)
         if not as_json:
             _show(console, directory, info, validation, time.monotonic() - started)
     if as_json:
         texts = [_to_json(directory, validation) for directory, validation in zip(directories, found)]
-        click.echo(json.dumps(texts, indent=1, ensure_ascii=False))
+        print_json(texts)
     return not any(validation.problems for validation in found)
 
 
 @contextmanager
-def _progress(console: Console, info: DatasetInfo, quiet: bool) -> Iterator[Tell]:
+def _progress(info: DatasetInfo) -> Iterator[Tell]:
     """A bar on a terminal, which is told of each shard that is read."""
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
+    console = new_talk()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_interactive) as progress:
         bar = progress.add_task("Reading", total=sum(shard.bytes for shard in info.shards))
         shards = examples = 0
 

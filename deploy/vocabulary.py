@@ -11,7 +11,8 @@ from rich.console import Console
 from deploy.inputs import check_apart, describe, show_reading
 from deploy.jobs import Job, Runner, run_for_results, share_out
 from deploy.local import LocalRunner
-from deploy.show import new_console
+from deploy.show import new_talk
+from deploy.talk import print_json, warn
 from pipeline.corpus import check_reading, count_set_aside, name_inputs
 from pipeline.documents import MAX_REJECTED, ReadOptions
 from pipeline.files import list_files
@@ -39,9 +40,13 @@ def train_vocab_file(
     overwrite: bool,
     max_rejected: float = MAX_REJECTED,
     runner: Runner | None = None,
+    as_json: bool = False,
 ) -> None:
-    """Inputs -> a vocabulary file and its `tokenizer.json`. Raises InputError before work that can be seen to fail."""
-    console = new_console()
+    """Inputs -> a vocabulary file and its `tokenizer.json`; with `as_json` what was made is printed.
+
+    Raises InputError before work that can be seen to fail.
+    """
+    console = new_talk()
     files = list_files(inputs)
     runner = runner or LocalRunner.prepare(files, num_workers)
     folder, name = os.path.split(output)
@@ -59,7 +64,7 @@ def train_vocab_file(
     with console.status("Counting words"):
         words, counts_of_reading = _count(runner, job.with_arguments(frequent=None))
     check_reading(name_inputs(inputs), counts_of_reading, max_rejected)
-    show_reading(console, counts_of_reading)
+    show_reading(counts_of_reading)
     documents = counts_of_reading["documents/read"] - count_set_aside(counts_of_reading)
     if words.sketch:
         with console.status("Counting the frequent words"):
@@ -67,10 +72,9 @@ def train_vocab_file(
             words, _ = _count(runner, job.with_arguments(frequent=frequent))
         counts = {word: count for word, count in words.words.items() if count >= frequent.floor}
         left_out = 1 - sum(counts.values()) / frequent.occurrences
-        console.print(
+        warn(
             f"Too many distinct words to hold: those that occur fewer than {frequent.floor} times are left out, "
-            f"{left_out:.1%} of the text",
-            style="yellow",
+            f"{left_out:.1%} of the text"
         )
     else:
         counts = words.words
@@ -81,12 +85,28 @@ def train_vocab_file(
     write_text(tokenizer_json, to_tokenizer_json(vocab, config.cased))
     write_text(output, vocab.to_text())
 
+    seconds = time.monotonic() - started
     _show_vocab(console, vocab, coverage)
     console.print(
         f"Wrote {output} and {os.path.basename(tokenizer_json)}: {len(vocab):,} tokens from {documents:,} documents, "
-        f"{coverage.words:,} words, {len(counts):,} of them distinct, in {time.monotonic() - started:.1f} s"
+        f"{coverage.words:,} words, {len(counts):,} of them distinct, in {seconds:.1f} s"
     )
-    _warn(console, vocab, config, coverage)
+    _warn(vocab, config, coverage)
+    if as_json:
+        made = {
+            "output": output,
+            "tokenizer_json": tokenizer_json,
+            "vocab_size": len(vocab),
+            "documents": documents,
+            "words": coverage.words,
+            "distinct_words": len(counts),
+            "alphabet": coverage.alphabet,
+            "lost_characters": coverage.lost_characters,
+            "unknown_words": coverage.unknown_words,
+            "pieces_per_word": coverage.pieces / coverage.words,
+            "seconds": round(seconds, 1),
+        }
+        print_json(made)
 
 
 def _count(runner: Runner, job: Job) -> tuple[WordCounts, Counter[str]]:
@@ -131,23 +151,19 @@ def _printable(text: str) -> str:
     return text if len(text) <= 40 else f"{text[:40]}..."
 
 
-def _warn(console: Console, vocab: Vocab, config: VocabConfig, coverage: Coverage) -> None:
+def _warn(vocab: Vocab, config: VocabConfig, coverage: Coverage) -> None:
     """Says what about a vocabulary will hurt the model, and the way out."""
     if len(vocab) < config.vocab_size:
         way_out = "a larger --limit-alphabet" if coverage.lost_characters else "more text, or a smaller --vocab-size"
-        console.print(
-            f"That is all there is in this text: {config.vocab_size:,} tokens were asked for. Give {way_out}.",
-            style="yellow",
-        )
+        warn(f"That is all there is in this text: {config.vocab_size:,} tokens were asked for. Give {way_out}.")
     lost = _ranked(coverage.lost_characters)
     is_frequent = any(count > FREQUENT * coverage.characters for _, count in lost)
     if is_frequent or coverage.lost_characters.total() > FREQUENT_TOGETHER * coverage.characters:
-        console.print(
+        warn(
             f"Frequent characters are left out: {', '.join(_printable(char) for char, _ in lost[:SHOWN])}. Every word "
             "with one of them is [UNK]; give a larger --limit-alphabet than "
-            f"{config.max_characters:,}, and --vocab-size with it.",
-            style="yellow",
+            f"{config.max_characters:,}, and --vocab-size with it."
         )
     unknown = [_printable(word) for word, n in _ranked(coverage.unknown_words) if n > FREQUENT * coverage.words]
     if unknown:
-        console.print(f"Frequent words are [UNK]: {', '.join(unknown[:SHOWN])}.", style="yellow")
+        warn(f"Frequent words are [UNK]: {', '.join(unknown[:SHOWN])}.")

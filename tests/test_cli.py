@@ -41,7 +41,7 @@ def test_vocab_writes_a_vocabulary_that_loads(tmp_path, corpus_file):
 def test_vocab_says_when_the_text_cannot_fill_the_size(tmp_path, corpus_file):
     result = maskmill("vocab", corpus_file, "--output", tmp_path / "v.txt", "--vocab-size", 5000)
     assert result.returncode == 0
-    assert "5,000 tokens were asked for" in result.stdout
+    assert "5,000 tokens were asked for" in result.stderr
 
 
 def test_inspect_shows_counts_and_decoded_examples(dataset):
@@ -139,8 +139,8 @@ def test_set_aside_documents_are_counted_and_listed(tmp_path, small_vocab_file):
     arguments = ["generate", tmp_path / "a.jsonl", "--vocab-file", small_vocab_file, "--output", tmp_path / "out"]
     result = maskmill(*arguments, "--max-rejected", 0.4)
     assert result.returncode == 0, result.stderr
-    assert "Set aside: 1 malformed JSON" in result.stdout
-    assert "Repaired: 1 NUL characters removed" in result.stdout
+    assert "Set aside: 1 malformed JSON" in result.stderr
+    assert "Repaired: 1 NUL characters removed" in result.stderr
     assert "set aside │ malformed JSON" in maskmill("inspect", tmp_path / "out").stdout
     counts = DatasetInfo.load(tmp_path / "out").counts
     assert counts["set_aside"] == {"malformed JSON": 1}
@@ -227,7 +227,7 @@ def test_paragraphs_taken_for_sentences_are_pointed_out(tmp_path, small_vocab_fi
     )
     output = ["--vocab-file", small_vocab_file, "--output", tmp_path / "out"]
     result = maskmill("generate", tmp_path / "a.txt", *output, *SMALL)
-    assert "give --split-sentences en" in result.stdout
+    assert "give --split-sentences en" in result.stderr
     counts = DatasetInfo.load(tmp_path / "out").counts["train"]
     assert counts["truncated_tokens"] > counts["instance_tokens"]
 
@@ -237,7 +237,7 @@ def test_vocab_says_what_it_set_aside(tmp_path):
     arguments = ["vocab", tmp_path / "a.jsonl", "--output", tmp_path / "v.txt", "--vocab-size", 100]
     assert_refused(maskmill(*arguments), "1 of 2 documents", "50.0%: 1 malformed JSON; expected at most --max-rejected")
     result = maskmill(*arguments, "--max-rejected", 0.5)
-    assert "Set aside: 1 malformed JSON" in result.stdout
+    assert "Set aside: 1 malformed JSON" in result.stderr
     result = maskmill("vocab", tmp_path / "a.jsonl", "--text-field", "body", "--output", tmp_path / "w.txt")
     assert_refused(result, "1 no field 'body'")
 

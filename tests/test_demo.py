@@ -42,7 +42,7 @@ def test_ctrl_c_in_a_step_ends_the_demo(tmp_path: Path, short_demo, monkeypatch)
 
     monkeypatch.setattr(models, "train_model", interrupt)
     result = CliRunner().invoke(main, ["demo", "--output", str(tmp_path / "demo")])
-    assert result.exit_code == 1
+    assert result.exit_code == 130
     assert "$ maskmill train" in result.output
     assert "$ maskmill evaluate" not in result.output
     assert not (tmp_path / "demo" / "huggingface").exists()

@@ -86,6 +86,26 @@ def test_what_was_measured_is_printed_also_where_it_cannot_be_written(folder, tm
     assert "eval_results.txt cannot be written (Is a directory)" in result.stderr
 
 
+def test_json_is_alone_on_stdout_and_quiet_leaves_the_result(folder):
+    model = ["--model-dir", str(folder / "model")]
+    evaluate = ["evaluate", str(folder / "shards"), *model]
+    result = CliRunner().invoke(main, [*evaluate, "--json"])
+    values = json.loads(result.stdout)
+    assert values["metrics"]["masked_lm_accuracy"] >= 0
+    assert set(values["guesses"]) == {"masked_lm_accuracy", "next_sentence_accuracy"}
+    assert "Wrote" in result.stderr
+    quiet = CliRunner().invoke(main, [*evaluate, "--quiet"])
+    assert "masked_lm_accuracy" in quiet.stdout
+    assert "Wrote" not in quiet.output
+
+    fill = ["fill-mask", *model, "--top-k", "3", "the [MASK] sat on a [MASK]", "a [MASK]"]
+    first, second = json.loads(CliRunner().invoke(main, [*fill, "--json"]).stdout)
+    assert (first["text"], len(first["masks"]), len(second["masks"])) == ("the [MASK] sat on a [MASK]", 2, 1)
+    likeliest, *others = second["masks"][0]
+    assert likeliest["probability"] >= max(word["probability"] for word in others) > 0
+    assert f"  {likeliest['token']} " in CliRunner().invoke(main, [*fill, "--quiet"]).stdout
+
+
 def test_masks_are_filled_with_words_and_probabilities(folder):
     output = run("fill-mask", "--model-dir", folder / "model", "the [MASK] sat on a [MASK]", "--top-k", 3)
     lines = output.strip().splitlines()

@@ -84,13 +84,13 @@ def test_overwriting_there_replaces_a_dataset_when_the_documents_are_good(
     (tmp_path / "dirty.jsonl").write_text('{"text": "the cat sat."}\n{"text": "a dog ran."}\n{broken\n')
     result = maskmill("generate", tmp_path / "dirty.jsonl", *arguments, *remote, *LOOPBACK)
     assert_refused(result, "1 of 3 documents", "1 malformed JSON; expected at most --max-rejected 0.01")
-    assert f"What was set aside is listed in {tmp_path}/out/rejected-*.jsonl" in result.stdout
+    assert f"What was set aside is listed in {tmp_path}/out/rejected-*.jsonl" in result.stderr
     kept = files_of(tmp_path / "out")
     assert "malformed JSON" in kept.pop("rejected-00000.jsonl").decode()
     assert kept == before
     result = maskmill("generate", tmp_path / "dirty.jsonl", *arguments, *remote, "--max-rejected", 0.5, *LOOPBACK)
     assert result.returncode == 0, result.stderr
-    assert "Set aside: 1 malformed JSON" in result.stdout
+    assert "Set aside: 1 malformed JSON" in result.stderr
     assert DatasetInfo.load(tmp_path / "out").counts["documents"]["read"] == 3
     assert not (tmp_path / "out" / ".unfinished").exists()
 
@@ -169,7 +169,7 @@ def test_ctrl_c_ends_the_job_of_a_vocabulary_there_too(tmp_path, corpus_file, jo
     monkeypatch.setattr(portable.PortableJob, "cancel", lambda job: cancelled.append(job))
     runner = ["--runner", "portable", "--job-endpoint", job_endpoint, "--output", tmp_path / "v.txt"]
     result = CliRunner().invoke(main, [str(part) for part in ["vocab", corpus_file, *runner, *LOOPBACK]])
-    assert result.exit_code == 1, result.output
+    assert result.exit_code == 130, result.output
     assert len(cancelled) == 1, result.output
     assert list(tmp_path.iterdir()) == []
 

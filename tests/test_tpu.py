@@ -343,6 +343,16 @@ def test_a_second_training_is_refused_where_one_runs(installed):
     assert len(installed.trainings()) == 2
 
 
+def test_status_as_json(installed):
+    values = json.loads(run("tpu", "status", "bert", *WHERE, "--json"))
+    assert (values["name"], values["state"], values["error"]) == ("bert", "ACTIVE", "")
+    assert [host["state"] for host in values["hosts"]] == ["idle", "idle"]
+    assert set(values["hosts"][0]) == {"name", "state", "training", "last_line"}
+    missing = json.loads(run("tpu", "status", "other", *WHERE, "--json"))
+    assert missing == {"name": "other", "state": None, "error": "", "hosts": []}
+    assert "prints commands of a shell" in refuse("tpu", "status", "bert", *WHERE, "--json", "--dry-run", exit_code=2)
+
+
 def test_train_before_install_is_refused(cloud):
     cloud.add_request("bert", "ACTIVE")
     assert refuse("tpu", "train", "bert", *WHERE, *TRAINING).endswith("bert: not installed there; run install first")
@@ -363,7 +373,7 @@ def test_ctrl_c_says_what_goes_on_without_us(cloud, monkeypatch):
 
     monkeypatch.setattr("deploy.tpu_run.time.sleep", interrupt)
     result = CliRunner().invoke(main, ["tpu", "create", "bert", *MADE])
-    assert result.exit_code == 1
+    assert result.exit_code == 130
     assert "The request keeps its place in the queue, and then costs; to end that: maskmill tpu delete" in result.output
     assert "Traceback" not in result.output
 

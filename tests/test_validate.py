@@ -108,7 +108,7 @@ def test_what_is_no_dataset_is_refused(tmp_path):
 
 def test_a_terminal_sees_a_bar(folder, monkeypatch, capsys):
     console = Console(force_terminal=True, width=100, highlight=False, markup=False)
-    monkeypatch.setattr(deploy_validate, "new_console", lambda: console)
+    monkeypatch.setattr(deploy_validate, "new_talk", lambda: console)
     assert deploy_validate.validate_datasets([str(folder)], 2, as_json=False)
     assert "5 of 5 shards, " in capsys.readouterr().out
 

@@ -24,7 +24,7 @@ CONFIG = VocabConfig(vocab_size=90)
 @pytest.fixture
 def printed(monkeypatch) -> Console:
     console = Console(record=True, width=200)
-    monkeypatch.setattr(vocabulary, "new_console", lambda: console)
+    monkeypatch.setattr(vocabulary, "new_talk", lambda: console)
     return console
 
 
@@ -50,7 +50,7 @@ def test_files_order_format_and_workers_change_nothing(tmp_path, corpus_file, co
 
 
 def test_more_words_than_can_be_held_are_pruned_the_same_way_however_they_are_shared(
-    tmp_path, corpus_lines, monkeypatch, printed
+    tmp_path, corpus_lines, monkeypatch, capsys
 ):
     monkeypatch.setattr(transforms, "MAX_WORDS", 10)
     monkeypatch.setattr(vocabulary, "MAX_FREQUENT_WORDS", 12)
@@ -60,8 +60,7 @@ def test_more_words_than_can_be_held_are_pruned_the_same_way_however_they_are_sh
     occurrences = Counter(word for lines in corpus_lines for line in lines for word in line.split())
     floor = sorted(occurrences.values())[-13] + 1
     left_out = sum(count for count in occurrences.values() if count < floor) / occurrences.total()
-    text = printed.export_text()
-    assert f"that occur fewer than {floor} times are left out, {left_out:.1%} of the text" in text
+    assert f"that occur fewer than {floor} times are left out, {left_out:.1%} of the text" in capsys.readouterr().err
 
 
 def test_tokenizer_json_beside_it_gives_the_ids(tmp_path, corpus_file):
@@ -82,7 +81,7 @@ def test_an_existing_tokenizer_json_is_kept(tmp_path, corpus_file):
     assert not (tmp_path / "vocab.txt").exists()
 
 
-def test_what_is_lost_is_counted_and_what_is_lost_often_is_warned_of(tmp_path, printed):
+def test_what_is_lost_is_counted_and_what_is_lost_often_is_warned_of(tmp_path, printed, capsys):
     text = write_text(tmp_path / "t.txt", ["aa ab ba bb cab " * 100], ["ξa " * 3 + "d" * 601])
     train([text], tmp_path / "vocab.txt", VocabConfig(vocab_size=30, limit_alphabet=3))
     lines = printed.export_text().splitlines()
@@ -90,13 +89,14 @@ def test_what_is_lost_is_counted_and_what_is_lost_often_is_warned_of(tmp_path, p
     assert [line.split()[-2] for line in lines if line.startswith("alphabet")] == ["3"]
     assert f"{604 / characters:.4%} of the characters: d U+0064 (601), ξ U+03BE (3)" in "".join(lines)
     assert f"{4 / words:.4%} of the words: ξa (3), {'d' * 40}... (1)" in "".join(lines)
-    assert any(line.startswith("Frequent characters are left out: d U+0064, ξ U+03BE.") for line in lines)
-    assert any("give a larger --limit-alphabet than 3" in line for line in lines)
-    assert any(line.startswith("Frequent words are [UNK]: ξa") for line in lines)
+    of_characters, of_words = capsys.readouterr().err.splitlines()
+    assert of_characters.startswith("Frequent characters are left out: d U+0064, ξ U+03BE.")
+    assert "give a larger --limit-alphabet than 3" in of_characters
+    assert of_words.startswith("Frequent words are [UNK]: ξa")
 
 
-def test_a_vocabulary_that_loses_nothing_says_so(tmp_path, printed, corpus_file):
+def test_a_vocabulary_that_loses_nothing_says_so(tmp_path, printed, capsys, corpus_file):
     train([corpus_file], tmp_path / "vocab.txt")
     text = printed.export_text()
     assert Counter(line.split()[-1] for line in text.splitlines())["nothing"] == 2
-    assert "Frequent" not in text
+    assert "Frequent" not in capsys.readouterr().err

@@ -1,6 +1,5 @@
 """`maskmill doctor`: everything that a run needs, looked at before it costs anything."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -11,6 +10,7 @@ from deploy.doctor.findings import Finding, attempt
 from deploy.doctor.installation import check_installation
 from deploy.doctor.request import Request
 from deploy.engine_options import FLINK, PORTABLE
+from deploy.talk import print_json
 from deploy.words import count
 
 STYLES = {"ok": "green", "warning": "yellow", "wrong": "bold red"}
@@ -35,7 +35,7 @@ def examine(request: Request) -> Iterator[Finding]:
 def show(findings: Sequence[Finding], as_json: bool) -> None:
     """Prints findings as a table and a line that counts them, or as a JSON list."""
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in findings], indent=1, ensure_ascii=False))
+        print_json([asdict(finding) for finding in findings])
         return
     try:
         _show_table(findings)

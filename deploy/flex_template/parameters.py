@@ -33,7 +33,7 @@ FROM_LAUNCHER = (
 # ... and these have no place in a template.
 LEFT_OUT = {
     **dict.fromkeys(FROM_LAUNCHER, "the launcher hands it over"),
-    **dict.fromkeys(("runner", "no_wait", "dry_run", "prices"), "the launcher submits one job and ends"),
+    **dict.fromkeys(("runner", "no_wait", "dry_run", "prices", "json"), "the launcher submits one job and ends"),
     **dict.fromkeys(("num_workers", "memory_limit"), "of the local runner; Dataflow has a num_workers of its own"),
     **dict.fromkeys(("job_endpoint", "flink_master"), "of other runners"),
 }
@@ -76,7 +76,9 @@ def help_text(option: click.Option) -> str:
     text = option.help or ""
     default = option.default
     values = list(default) if isinstance(default, (list, tuple)) else [default]
-    if option.is_flag or "[default:" in text or not all(isinstance(value, (str, int, float)) for value in values):
+    if isinstance(option.show_default, str):
+        return f"{text} [default: {option.show_default}]"
+    if option.is_flag or not all(isinstance(value, (str, int, float)) for value in values):
         return text
     return f"{text} [default: {', '.join(map(str, values))}]" if values else text
 
@@ -121,7 +123,7 @@ def to_json(value: dict[str, Any]) -> str:
 
 def main() -> None:
     """Writes metadata.json, or prints the specification of an image's template."""
-    from deploy.cli import generate
+    from deploy.make_cli import generate
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--image", help="the launcher's image; prints the specification file of its template")

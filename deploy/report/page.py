@@ -18,7 +18,8 @@ from deploy.report.headline import list_tiles
 from deploy.report.measures import kinds_of_tokens
 from deploy.report.subject import Subject, load_subject, name_subjects
 from deploy.report.svg import in_style
-from deploy.show import new_console
+from deploy.show import new_talk
+from deploy.talk import warn
 from pipeline.looking.opening import open_dataset
 from pipeline.schema import MANIFEST
 from pipeline.storage import check_writable, exists, make_folder, write_text
@@ -69,7 +70,7 @@ def write_report(
     Raises:
         InputError: before anything is read where the output exists, and where a dataset cannot be read.
     """
-    console = new_console()
+    console = new_talk()
     folder = os.path.dirname(output) or "."
     if not overwrite and exists(output):
         raise InputError(f"output {output} exists; give another name, or --overwrite to replace it")
@@ -86,7 +87,7 @@ def write_report(
     console.print(f"Wrote {output}: {len(page.encode()) / 1e3:,.0f} kB on {describe(subjects)}")
     for subject in subjects:
         for sentence in list_findings(subject):
-            console.print(called(subject, subjects, sentence), style="yellow")
+            warn(called(subject, subjects, sentence))
 
 
 def choose_vocab(dataset: str, datasets: Sequence[str], vocab_file: str | None) -> str | None:

@@ -1,0 +1,40 @@
+"""Options that several commands have."""
+
+from typing import get_args
+
+import click
+
+from deploy.cli_types import Place
+from deploy.command import option
+from pipeline.documents import InputFormat
+
+DOCUMENTS = (
+    option(
+        "--input-format",
+        type=click.Choice(get_args(InputFormat)),
+        default="auto",
+        help="text: a sentence per line, a blank line between documents. jsonl: an object per line. wiki: "
+        "WikiExtractor's <doc>. auto: by content and name.",
+    ),
+    option(
+        "--text-field",
+        default="text",
+        metavar="FIELD",
+        help="JSONL and Parquet: what holds the document; a.b is b in a.",
+    ),
+)
+CASED = option("--cased", is_flag=True, help="Keep case and accents; vocab and generate must agree on it.")
+OVERWRITE = option("--overwrite", is_flag=True, help="Replace what an earlier run wrote there.")
+NUM_WORKERS = option(
+    "--num-workers",
+    type=click.IntRange(1),
+    metavar="N",
+    show_default="by the size of what is read",
+    help="Processes on this machine.",
+)
+VOCAB_OF_SHARDS = option(
+    "--vocab-file",
+    type=Place(dir_okay=False),
+    show_default="the vocab.txt beside the shards",
+    help="Vocabulary, one token a line.",
+)
