@@ -3,10 +3,12 @@
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +16,9 @@ from cloud import emulator, faulty_network
 from command import SMALL, assert_refused, maskmill, refuse, run
 from google.cloud.storage import Client
 
-from deploy.mirror import mirror
-from pipeline import cloud_storage
+import deploy.mirror
+from deploy.mirror import MARK, Mirror, mirror
+from tokenizer.errors import InputError
 
 BERT = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 
@@ -113,7 +116,6 @@ def test_a_bucket_that_is_not_there_is_named_before_any_work(bucket, corpus_file
 
 
 def test_what_lies_in_folders_of_a_model_is_sent_too(bucket):
-    cloud_storage._client.cache_clear()
     with mirror("gs://work/traced") as folder:
         trace = folder.local / "profile" / "plugins" / "vm.xplane.pb"
         trace.parent.mkdir(parents=True)
@@ -124,7 +126,97 @@ def test_what_lies_in_folders_of_a_model_is_sent_too(bucket):
     with mirror("gs://work/traced") as folder:
         assert (folder.local / "training.json").read_bytes() == b"{}"
     assert len(objects_of(bucket, "traced")) == 2
-    cloud_storage._client.cache_clear()
+
+
+def write_step(folder, step: int) -> None:
+    """What a training writes until a checkpoint."""
+    (folder.local / "metrics.jsonl").write_text(f"{step}")
+    (folder.local / f"checkpoint-{step}.safetensors").write_text(f"{step}")
+
+
+TAKEN = r"another training has written into gs://work/taken since this one last did; let only one run"
+
+
+def begin(local) -> Mirror:
+    """A training into gs://work/taken that begins now."""
+    local.mkdir()
+    folder = Mirror(local, "gs://work/taken", trains=True)
+    folder.fetch()
+    return folder
+
+
+def test_of_two_trainings_into_one_folder_the_first_to_save_goes_on(bucket, tmp_path):
+    first, late = begin(tmp_path / "first"), begin(tmp_path / "late")
+    for step in (2, 4):
+        write_step(first, step)
+        first.send_if_possible()
+    write_step(late, 3)
+    with pytest.raises(InputError, match=TAKEN):
+        late.send_if_possible()
+    assert objects_of(bucket, "taken").keys() == {
+        MARK, "metrics.jsonl", "checkpoint-2.safetensors", "checkpoint-4.safetensors",
+    }  # fmt: skip
+
+
+def test_a_training_that_was_taken_for_dead_stops_at_its_next_checkpoint(bucket, tmp_path):
+    old = begin(tmp_path / "old")
+    write_step(old, 2)
+    old.send()
+    new = begin(tmp_path / "new")  # at once
+    assert (new.local / "checkpoint-2.safetensors").exists()
+    write_step(new, 4)
+    new.send()
+    write_step(old, 3)
+    with pytest.raises(InputError, match=TAKEN):
+        old.send_if_possible()
+    with mirror("gs://work/taken") as evaluation:
+        (evaluation.local / "eval_results.txt").write_text("")  # no training, and no matter
+    write_step(new, 6)
+    new.send()
+    assert bucket.blob("taken/metrics.jsonl").download_as_bytes() == b"6"
+
+
+def train_late(tmp_path) -> None:
+    with mirror("gs://work/taken", trains=True) as late:
+        first = begin(tmp_path / "first")
+        for folder in (first, late):
+            write_step(folder, 3)
+        first.send()
+
+
+def test_what_an_overtaken_training_has_is_kept_here(bucket, tmp_path):
+    with pytest.raises(InputError, match=TAKEN) as error:
+        train_late(tmp_path)
+    kept = Path(str(error.value).partition("; what could not be sent is in ")[2])
+    assert (kept / "checkpoint-3.safetensors").exists()
+    shutil.rmtree(kept)
+
+
+def test_a_second_training_that_has_nothing_to_send_disturbs_nobody(bucket):
+    with mirror("gs://work/alone", trains=True) as first:
+        write_step(first, 2)
+        first.send()
+        with pytest.raises(InputError, match="holds a training with"), mirror("gs://work/alone", trains=True):
+            raise InputError("holds a training with")
+        write_step(first, 4)
+        first.send()
+
+
+def test_a_checkpoint_is_sent_after_all_that_was_written_before_it(bucket, monkeypatch):
+    sent = []
+
+    def create_file(path):
+        sent.append(path)
+        return real(path)
+
+    real = deploy.mirror.create_file
+    monkeypatch.setattr(deploy.mirror, "create_file", create_file)
+    with mirror("gs://work/ordered", trains=True) as folder:
+        for step in (2, 4):
+            write_step(folder, step)
+    assert [os.path.basename(path) for path in sent] == [
+        "checkpoint-2.safetensors", "metrics.jsonl", "checkpoint-4.safetensors",
+    ]  # fmt: skip
 
 
 def test_a_model_is_trained_evaluated_and_exported_there(tmp_path, bucket, corpus_file, small_vocab_file):
@@ -132,7 +224,6 @@ def test_a_model_is_trained_evaluated_and_exported_there(tmp_path, bucket, corpu
     import keras
 
     (tmp_path / "bert.json").write_text(json.dumps({**BERT, "max_position_embeddings": 32}))
-    cloud_storage._client.cache_clear()
     train = ["--bert-config", tmp_path / "bert.json", "--train-batch-size", 8, "--save-checkpoints-steps", 3]
     generate = ["--vocab-file", small_vocab_file, *SMALL, "--eval-fraction", 0.2]
     filled = {}
@@ -146,6 +237,7 @@ def test_a_model_is_trained_evaluated_and_exported_there(tmp_path, bucket, corpu
     assert filled[str(tmp_path)] == filled["gs://work"]
     there, here = objects_of(bucket, "model"), files_of(tmp_path / "model")
     logs = "events.out.tfevents"
+    del there[MARK]
     assert {name for name in there if not name.startswith(logs)} == {name for name in here if not name.startswith(logs)}
     for name in ("checkpoint-8.safetensors", "checkpoint-6.safetensors", "eval_results.txt", "vocab.txt"):
         assert there[name] == here[name]
@@ -163,4 +255,3 @@ def test_a_model_is_trained_evaluated_and_exported_there(tmp_path, bucket, corpu
     assert objects_of(bucket, "model")["checkpoint-8.safetensors"] == here["checkpoint-8.safetensors"]
     refused = refuse("train", "gs://work/shards", *model, *train, "--num-train-steps", 9)
     assert "gs://work/model holds a training with num_train_steps 8, this one has 9" in refused
-    cloud_storage._client.cache_clear()
