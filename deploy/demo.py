@@ -36,7 +36,7 @@ def run_demo(output: Path, cli: click.Group) -> None:
 
     Raises InputError when the folder holds something else than a demo.
     """
-    console = new_console()
+    console = new_console(lasting=True)
     corpus = output / "corpus" / "python_docs.jsonl.gz"
     if output.exists() and not corpus.exists() and any(not path.name.startswith(".") for path in output.iterdir()):
         raise InputError(f"output {output} holds something else than a demo; give a new folder with --output")

@@ -31,7 +31,7 @@ def generate_datasets(
 
     Raises InputError before any work where it can be seen to fail.
     """
-    console = new_console()
+    console = new_console(lasting=True)
     vocab = load_vocab(vocab_file)
     files = list_files(inputs)
     runner = options.runner or LocalRunner.prepare(files, options.num_workers)

@@ -63,7 +63,7 @@ def train_model(
     from model.profiling import PROFILE
     from model.train import Hooks, Start, train
 
-    console = new_console(quiet=not is_first_process())
+    console = new_console(quiet=not is_first_process(), lasting=True)
     infos = [DatasetInfo.load(directory) for directory, _ in datasets]
     batch_size = train_config.train_batch_size
     for info, (directory, _) in zip(infos, datasets):
@@ -95,7 +95,7 @@ def train_model(
 
         start = Start(init_checkpoint, resize_embeddings) if init_checkpoint else None
         try:
-            with leaving_alone(), mirror(model_dir, sends=is_first_process()) as folder:
+            with leaving_alone(), mirror(model_dir, sends=is_first_process(), trains=True) as folder:
                 hooks = Hooks(report, tell_evaluation, folder.send_if_possible)
                 step = train(datasets, folder.local, config, train_config, hooks, start, profile)
                 curve = draw_curve(folder.local)
@@ -232,7 +232,7 @@ def evaluate_model(
     """Prints Google's metrics of the model on a split, beside what guessing would reach."""
     from model.evaluate import EVAL_RESULTS, measure, most_frequent_token_accuracy, write_results
 
-    console = new_console()
+    console = new_console(lasting=True)
     with mirror(model_dir) as folder:
         results = measure(dataset, folder.local, split, eval_batch_size, checkpoint)
         info = DatasetInfo.load(dataset)
@@ -310,4 +310,4 @@ def export_model(model_dir: str, output: str, checkpoint: "WhichCheckpoint") -> 
             unfinished.replace(target.local)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
-    new_console().print(f"Wrote {output}: {', '.join(list_names(output))}")
+    new_console(lasting=True).print(f"Wrote {output}: {', '.join(list_names(output))}")

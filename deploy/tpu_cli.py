@@ -238,6 +238,7 @@ def watch(here: Here, machine: "Machine", delete_when_done: bool, every: float, 
     It looks what is there and does what is next, so it may be ended and run again at any time. It deletes nothing but
     the request of this name when Google has taken its TPU; at the end the TPU is left there.
     """
+    from deploy.show import new_console
     from deploy.tpu import create_command, delete_command, install_commands, train_command
     from deploy.tpu_run import keep_training
 
@@ -247,13 +248,14 @@ def watch(here: Here, machine: "Machine", delete_when_done: bool, every: float, 
         click.echo("# after a preemption, and then all of the above again:")
         here.run([delete_command(here.tpu)])
         return
+    say = new_console(lasting=True).print  # it deletes what costs, also when nobody reads what it says
     with here.ctrl_c(f"The TPU goes on, and costs; the same command watches it again, or: {here.tpu.tell('delete')}"):
-        keep_training(here.tpu, machine, arguments, click.echo, every)
+        keep_training(here.tpu, machine, arguments, say, every)
     if delete_when_done:
         here.run([delete_command(here.tpu)])
-        click.echo(f"The training is done, and {here.tpu.name} is deleted.")
+        say(f"The training is done, and {here.tpu.name} is deleted.")
     else:
-        click.echo(f"The training is done. The TPU costs until you run: {here.tpu.tell('delete')}")
+        say(f"The training is done. The TPU costs until you run: {here.tpu.tell('delete')}")
 
 
 @tpu_commands.command()

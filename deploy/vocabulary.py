@@ -41,7 +41,7 @@ def train_vocab_file(
     runner: Runner | None = None,
 ) -> None:
     """Inputs -> a vocabulary file and its `tokenizer.json`. Raises InputError before work that can be seen to fail."""
-    console = new_console()
+    console = new_console(lasting=True)
     files = list_files(inputs)
     runner = runner or LocalRunner.prepare(files, num_workers)
     folder, name = os.path.split(output)

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from command import refuse, run
+from command import refuse, run, run_unread
 from rich.console import Console, Group
 
 from deploy import models
@@ -96,6 +96,30 @@ def test_masks_are_filled_with_words_and_probabilities(folder):
     assert everything.count("%") == len(Vocab.load(folder / "shards" / "vocab.txt"))
     assert "has no [MASK]" in refuse("fill-mask", "--model-dir", folder / "model", "the cat")
     assert "expected 32 or fewer" in refuse("fill-mask", "--model-dir", folder / "model", "[MASK] " + "cat " * 40)
+
+
+def test_a_training_goes_on_when_nobody_reads_what_it_prints(folder, tmp_path):
+    arguments = ["--model-dir", tmp_path, "--bert-config", folder / "bert.json", *TRAIN]
+    assert run_unread("train", folder / "shards", *arguments) == 0
+    ours, theirs = (path / "checkpoint-6.safetensors" for path in (tmp_path, folder / "model"))
+    assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_what_else_makes_something_goes_on_too_and_what_shows_something_ends_without_a_word(
+    folder, tmp_path, corpus_file, capsys
+):
+    shutil.copytree(folder / "model", tmp_path / "model")
+    model = ["--model-dir", tmp_path / "model"]
+    assert run_unread("evaluate", folder / "shards", *model) == 0
+    assert (tmp_path / "model" / "eval_results.txt").exists()
+    assert run_unread("export", *model, "--output", tmp_path / "exported") == 0
+    assert run_unread("vocab", corpus_file, "--output", tmp_path / "vocab.txt", "--vocab-size", 90) == 0
+    vocab = ["--vocab-file", tmp_path / "vocab.txt", "--max-seq-length", 32]
+    assert run_unread("generate", corpus_file, *vocab, "--output", tmp_path / "shards") == 0
+    assert (tmp_path / "shards" / "dataset_info.json").exists()
+    assert run_unread("inspect", folder / "shards") == 1
+    assert run_unread("fill-mask", *model, "the [MASK]") == 1
+    assert capsys.readouterr().err == ""
 
 
 # While it trains

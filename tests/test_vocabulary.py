@@ -24,7 +24,7 @@ CONFIG = VocabConfig(vocab_size=90)
 @pytest.fixture
 def printed(monkeypatch) -> Console:
     console = Console(record=True, width=200)
-    monkeypatch.setattr(vocabulary, "new_console", lambda: console)
+    monkeypatch.setattr(vocabulary, "new_console", lambda lasting: console)
     return console
 
 

@@ -69,7 +69,7 @@ def write_report(
     Raises:
         InputError: before anything is read where the output exists, and where a dataset cannot be read.
     """
-    console = new_console()
+    console = new_console(lasting=True)
     folder = os.path.dirname(output) or "."
     if not overwrite and exists(output):
         raise InputError(f"output {output} exists; give another name, or --overwrite to replace it")
