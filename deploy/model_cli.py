@@ -162,7 +162,7 @@ def train(
     with wrong_usage():
         train_config = TrainConfig(**config)
     for directory, _ in datasets:
-        DatasetInfo.load(directory)  # before the seconds that Keras takes
+        DatasetInfo.load(directory, sealed=True)  # before the seconds that Keras takes
     choose_backend(backend, distributed)
     train_model(datasets, model_dir, bert_config, train_config, init_checkpoint, resize_embeddings, profile)
 
@@ -217,7 +217,7 @@ def evaluate(
     """
     from deploy.models import choose_backend, evaluate_model
 
-    DatasetInfo.load(dataset)  # before the seconds that Keras takes
+    DatasetInfo.load(dataset, sealed=True)  # before the seconds that Keras takes
     choose_backend(backend)
     evaluate_model(dataset, model_dir, split, eval_batch_size, checkpoint, as_json)
 

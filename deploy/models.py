@@ -96,7 +96,7 @@ def train_model(
 
         start = Start(init_checkpoint, resize_embeddings) if init_checkpoint else None
         try:
-            with leaving_alone(), mirror(model_dir, sends=is_first_process()) as folder:
+            with leaving_alone(), mirror(model_dir, sends=is_first_process(), trains=True) as folder:
                 hooks = Hooks(report, tell_evaluation, folder.send_if_possible)
                 step = train(datasets, folder.local, config, train_config, hooks, start, profile)
                 curve = draw_curve(folder.local)
@@ -261,7 +261,7 @@ def evaluate_model(
                 guess, how = guesses.get(name, (None, ""))
                 shown = f"{value:,}" if name == "global_step" else f"{value:.4f}"
                 table.add_row(name, shown, f"{guess:.4f}" if guess else "", how)
-            new_console().print(table)
+            new_console(lasting=True).print(table)
         write_results(folder.local, results)
     new_talk().print(f"Wrote {os.path.join(model_dir, EVAL_RESULTS)}")
 

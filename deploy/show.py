@@ -1,7 +1,9 @@
 """A dataset on the terminal: what a run made. And what all commands print tables with."""
 
 import io
+import os
 import sys
+from typing import Any, TextIO, cast
 
 from rich.console import Console
 from rich.table import Table
@@ -16,27 +18,70 @@ MOST_UNKNOWN = 0.05  # share of [UNK] tokens above which a vocabulary is taken f
 WIDE = 10_000  # columns: enough for any row
 
 
-def new_console(unfolded: bool = False) -> Console:
+class _LastingOutput:
+    """A stream that, once its reader is gone or its disk is full, takes what is written and writes it nowhere."""
+
+    def __init__(self, stream: TextIO):
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """Writes, or goes quiet."""
+        try:
+            return self.stream.write(text)
+        except OSError:
+            return self._go_quiet(text)
+
+    def flush(self) -> None:
+        """Flushes, or goes quiet."""
+        try:
+            self.stream.flush()
+        except OSError:
+            self._go_quiet()
+
+    def _go_quiet(self, text: str = "") -> int:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.stream.fileno())  # also for what the stream still holds, which Python flushes at its end
+        os.close(nowhere)
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+def new_console(unfolded: bool = False, lasting: bool = False) -> Console:
     """A console for the result of a command.
 
     It prints text as it is: names of files and tokens may hold rich's markup. A character that the terminal's encoding
     lacks is shown as a question mark. `unfolded`: into a file or a pipe, it prints tables as wide as they are.
+    `lasting`: for work that goes on when nobody reads what it prints, as of `maskmill evaluate ... | head`; else the
+    command ends then, without a word.
     """
-    console = _make_console()
+    console = _make_console(_LastingOutput(sys.stdout) if lasting else None)
     if unfolded and not console.is_terminal:
         console.width = WIDE
     return console
 
 
 def new_talk(quiet: bool = False) -> Console:
-    """A console for what a command says beside its result: `talk.say` in colours, with tables and bars."""
-    return _make_console(quiet=quiet or is_given("--quiet"), stderr=is_given("--json"))
+    """A console for what a command says beside its result: `talk.say` in colours, with tables and bars.
+
+    The command goes on when nobody reads it.
+    """
+    stream = sys.stderr if is_given("--json") else sys.stdout
+    return _make_console(_LastingOutput(stream), quiet or is_given("--quiet"))
 
 
-def _make_console(**details: bool) -> Console:
+def _make_console(file: _LastingOutput | None, quiet: bool = False) -> Console:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
-    return Console(highlight=False, soft_wrap=True, markup=False, **details)  # type: ignore[arg-type]
+    return Console(
+        file=cast(TextIO, file) if file else None,
+        highlight=False,
+        soft_wrap=True,
+        markup=False,
+        emoji=False,
+        quiet=quiet,
+    )
 
 
 def new_table(*columns: str, title: str | None = None, numbers_from: int | None = None) -> Table:
@@ -81,7 +126,7 @@ def count_table(info: DatasetInfo) -> Table:
         table.add_row(name, *(f"{count.get(name, 0):,}" for count in counts))
     table.add_row("duplicate documents", *(f"{count.get('duplicate_documents', 0):,}" for count in counts))
     table.add_row("[UNK] tokens", *(_share(count, "unk_tokens", "tokens") for count in counts))
-    if label := LABELLED_1.get(info.config.get("objective", "nsp")):
+    if label := LABELLED_1.get(info.objective):
         table.add_row(label, *(_share(count, "random_next", "instances") for count in counts))
     table.add_row("tokens an instance", *(_mean(count, "instance_tokens", "instances") for count in counts))
     table.add_row("truncated tokens", *(_truncated_share(count) for count in counts))

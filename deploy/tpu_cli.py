@@ -267,6 +267,7 @@ def watch(here: Here, machine: "Machine", delete_when_done: bool, every: float, 
     next, so it may be ended and run again at any time. It deletes nothing but the request of this name when Google has
     taken its TPU; at the end the TPU is left there.
     """
+    from deploy.show import new_talk
     from deploy.tpu import create_command, delete_command, install_commands, train_command
     from deploy.tpu_run import keep_training
 
@@ -276,6 +277,7 @@ def watch(here: Here, machine: "Machine", delete_when_done: bool, every: float, 
         click.echo("# after a preemption, and then all of the above again:")
         here.run([delete_command(here.tpu)])
         return
+    say = new_talk().print  # it deletes what costs, also when nobody reads what it says
     with here.ctrl_c(f"The TPU goes on, and costs; the same command watches it again, or: {here.tpu.tell('delete')}"):
         keep_training(here.tpu, machine, arguments, say, every)
     if delete_when_done:

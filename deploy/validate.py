@@ -84,7 +84,7 @@ def _show(console: Console, directory: str, info: DatasetInfo, validation: Valid
 
 def _proof(info: DatasetInfo, validation: Validation) -> Table:
     """What was checked in a dataset that has no problems."""
-    objective = info.config.get("objective", "nsp")
+    objective = info.objective
     table = Table("checked", "found")
     table.add_row("manifest", "it was not changed, and lists the shards that its config asks for")
     table.add_row("files", f"none is missing, none is extra; all have their size and sha256, {VOCAB} too")

@@ -143,7 +143,7 @@ def _batches(
 ) -> Generator[Features, None, None]:
     """Some rows of every batch; rows of zeros fill up the last one where the examples end."""
     decoder = ExampleDecoder(info.features)
-    has_pairs = info.config.get("objective") != "mlm"
+    has_pairs = info.objective != "mlm"
     rows_at_a_time = len(rows) * max(1, DECODED_ROWS // len(rows))
     waiting: list[tuple[int, bytes]] = []  # for the rest of their batch
     seen = batches = 0

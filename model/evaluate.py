@@ -51,7 +51,7 @@ def measure(
     Raises InputError when the split is empty, or the dataset was made with another vocabulary or longer sequences than
     the model takes.
     """
-    info = DatasetInfo.load(dataset_dir)
+    info = DatasetInfo.load(dataset_dir, sealed=True)
     require_examples(info, dataset_dir, split)
     training = read_training(Path(model_dir))
     if training["vocab_sha256"] != info.vocab_sha256:

@@ -1,6 +1,7 @@
 """How much a training step computes, and how much the machine could: their ratio is the MFU."""
 
 import time
+from functools import cache
 
 import keras
 import numpy as np
@@ -36,8 +37,12 @@ def is_on_cpu() -> bool:
     return bool(keras.distribution.list_devices()[0].startswith("cpu"))
 
 
+@cache
 def measure_peak(compute_dtype: ComputeDtype) -> float:
-    """Floating-point operations a second of a large matrix product on one device, the best of a few tries."""
+    """Floating-point operations a second of a large matrix product on one device, the best of a few tries.
+
+    Measured once in a process.
+    """
     size = _SIZE_ON_CPU if is_on_cpu() else _SIZE_ELSEWHERE
     a = ops.cast(np.random.default_rng(0).random((size, size), np.float32), compute_dtype)
 

@@ -77,22 +77,32 @@ def open_model_dir(model_dir: Path, training: dict[str, Any], vocab_text: str) -
 
     A training that ended before its first checkpoint, as for want of memory, may be begun anew in another way.
     Removes what a killed process left half-written. Raises InputError when the folder holds another training, or
-    something else, or when another process trains into it.
+    something else, or the best checkpoint alone, or when another process trains into it.
     """
-    unfinished = [path for path in model_dir.glob(".*") if _UNFINISHED.fullmatch(path.name)]
-    checkpoints = list_checkpoints(model_dir)
-    if checkpoints:
-        _require_same(model_dir, read_training(model_dir), training)
-    elif model_dir.exists() and not (model_dir / TRAINING).exists() and _has_more_than(unfinished, model_dir):
-        raise InputError(f"model_dir {model_dir} holds something else than a training; give a new or an empty folder")
+    if model_dir.exists() and not model_dir.is_dir():
+        raise _something_else(model_dir)
     model_dir.mkdir(parents=True, exist_ok=True)
-    with _locked(model_dir):
-        for path in [*unfinished, *([] if checkpoints else [model_dir / BEST])]:
+    with _locked(model_dir):  # before anything is looked at: the process that has it may write another checkpoint
+        unfinished = {path for path in model_dir.glob(".*") if _UNFINISHED.fullmatch(path.name)}
+        if list_checkpoints(model_dir):
+            _require_same(model_dir, read_training(model_dir), training)
+        elif (model_dir / BEST).exists():
+            raise InputError(
+                f"{model_dir} holds {BEST}, and no checkpoint to go on from; remove that file to begin anew, or give "
+                f"another model_dir, and --init-checkpoint {model_dir / BEST} to begin with its weights"
+            )
+        elif not (model_dir / TRAINING).exists() and not set(model_dir.iterdir()) <= unfinished:
+            raise _something_else(model_dir)
+        for path in unfinished:
             path.unlink(missing_ok=True)
         write_text(model_dir / TRAINING, json.dumps(training, indent=1) + "\n")
         write_text(model_dir / BERT_CONFIG, BertConfig(**training["bert_config"]).to_json())
         write_text(model_dir / VOCAB, vocab_text)
         yield
+
+
+def _something_else(model_dir: Path) -> InputError:
+    return InputError(f"model_dir {model_dir} holds something else than a training; give a new or an empty folder")
 
 
 @contextmanager
@@ -110,10 +120,6 @@ def _locked(model_dir: Path) -> Iterator[None]:
         yield
     finally:
         os.close(folder)
-
-
-def _has_more_than(files: list[Path], folder: Path) -> bool:
-    return not folder.is_dir() or not set(folder.iterdir()) <= set(files)
 
 
 def read_training(model_dir: Path) -> dict[str, Any]:

@@ -41,14 +41,14 @@ class Plan:
         """
         phases: list[Phase] = []
         for directory, steps in datasets:
-            info = DatasetInfo.load(directory)
+            info = DatasetInfo.load(directory, sealed=True)
             check_fits(info, directory, bert)
             require_examples(info, directory, "train", config.train_batch_size)
             steps = steps or math.ceil(info.examples_of("train") / config.train_batch_size)
             first_step = phases[-1].last_step if phases else 0
             rules = MaskingRules.load(info, directory) if config.dynamic_masking else None
             phases.append(Phase(os.fspath(directory), info, first_step, first_step + steps, rules))
-            _require_alike(phases[0], phases[-1])
+            _require_alike(phases, phases[-1])
             if config.eval_every is not None:
                 require_examples(info, directory, "eval")
         for phase in phases:
@@ -103,7 +103,8 @@ def check_fits(info: DatasetInfo, dataset_dir: str | os.PathLike[str], config: B
         )
 
 
-def _require_alike(first: Phase, phase: Phase) -> None:
+def _require_alike(before: Sequence[Phase], phase: Phase) -> None:
+    first = before[0]
     if first.info.vocab_sha256 != phase.info.vocab_sha256:
         raise InputError(
             f"{phase.directory} was made with another vocabulary than {first.directory}; "
@@ -114,3 +115,11 @@ def _require_alike(first: Phase, phase: Phase) -> None:
             f"{phase.directory} has cased={phase.info.config['cased']}, {first.directory} has "
             f"cased={first.info.config['cased']}; generate both alike"
         )
+    for other in before:
+        objectives = other.info.objective, phase.info.objective
+        # A phase without pairs leaves the next-sentence head alone, so it may stand beside either kind of pairs.
+        if objectives[0] != objectives[1] and "mlm" not in objectives:
+            raise InputError(
+                f"{phase.directory} has objective {objectives[1]}, {other.directory} has {objectives[0]}: label 1 "
+                "is a random next in nsp, a swapped pair in sop, and one head cannot learn both; generate both alike"
+            )

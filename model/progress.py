@@ -18,8 +18,8 @@ from tokenizer.errors import InputError
 _SECONDS_BETWEEN_REPORTS = 1.0
 
 
-class LossNotFiniteError(InputError):
-    """The loss of a step is infinite, or no number."""
+class NotFiniteError(InputError):
+    """The loss of a step is infinite, or no number; or so is a weight after it."""
 
     def __init__(self, step: int, sentence: str):
         super().__init__(sentence)
@@ -90,7 +90,7 @@ class Meter:
         self.first_time = self.last_time = -math.inf
 
     def add(self, losses: Losses) -> None:
-        """Takes the losses of the next step. Raises LossNotFiniteError when a loss turns out not to be finite."""
+        """Takes the losses of the next step. Raises NotFiniteError when a loss turns out not to be finite."""
         self.step += 1
         self.unread.append(losses)
         ends_interval = self.step % self.config.save_summary_steps == 0 or self.step == self.schedule.num_train_steps
@@ -103,11 +103,14 @@ class Meter:
                 self.sums = dict.fromkeys(SUMS, 0.0)
 
     def read(self) -> None:
-        """Waits for the device, and adds up the losses that have come. Raises LossNotFiniteError as `add` does."""
+        """Waits for the device, and adds up the losses that have come. Raises NotFiniteError as `add` does."""
         for step, losses in enumerate(self.unread, start=self.step - len(self.unread) + 1):
             values = {name: float(losses[name]) for name in ("loss", *SUMS)}
             if not math.isfinite(values["loss"]):
-                raise LossNotFiniteError(step, self._describe_divergence(step, values["loss"]))
+                before = (
+                    "it began so" if math.isnan(self.loss_before) else f"it was {self.loss_before:.4g} the step before"
+                )
+                raise self._not_finite(step, f"the loss of step {step} is {values['loss']}", before)
             self.loss_before = values["loss"]
             for name in SUMS:
                 self.sums[name] += values[name]
@@ -137,15 +140,21 @@ class Meter:
             seconds_left=flops_left / flops_per_second if steps else 0.0,
         )
 
-    def _describe_divergence(self, step: int, loss: float) -> str:
+    def describe_weight_not_finite(self, name: str) -> NotFiniteError:
+        """What to raise where the last step, all losses read, left a weight, or a moment of the optimizer, broken."""
+        return self._not_finite(
+            self.step, f"{name} is not finite after step {self.step}", f"the loss was {self.loss_before:.4g}"
+        )
+
+    def _not_finite(self, step: int, what: str, before: str) -> NotFiniteError:
         rate = float(ops.convert_to_numpy(self.schedule.at(step)))
-        before = "it began so" if math.isnan(self.loss_before) else f"it was {self.loss_before:.4g} the step before"
         causes = [f"a learning_rate of {self.config.learning_rate} that is too high or warms up too fast"]
         if self.config.precision != "float32":
             causes.append(f"--precision {self.config.precision}")
         if step == 1:
             causes.append("weights to begin with that are not finite")
-        return (
-            f"the loss of step {step} is {loss}, at a learning rate of {rate:.3g}; {before}; "
-            f"likely causes: {', '.join(causes)}; train into a new folder with a lower one or a longer warm-up"
+        return NotFiniteError(
+            step,
+            f"{what}, at a learning rate of {rate:.3g}; {before}; "
+            f"likely causes: {', '.join(causes)}; train into a new folder with a lower one or a longer warm-up",
         )

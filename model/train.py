@@ -11,6 +11,8 @@ from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from model.bert import BertPretrainer
 from model.checkpoint import (
     list_checkpoints,
@@ -36,7 +38,7 @@ from model.model_dir import describe_training, open_model_dir
 from model.optimization import AdamWeightDecay
 from model.phases import Phase, Plan
 from model.profiling import Profiler
-from model.progress import LossNotFiniteError, Meter, TrainProgress
+from model.progress import Meter, NotFiniteError, TrainProgress
 from model.signals import Signals, signals_deferred
 from model.step import Batch, Losses, TrainStep, eval_step, train_step
 from pipeline.schema import VOCAB
@@ -83,7 +85,7 @@ def train(
     at the end `training.png`; with `profile` a trace of a few steps, for TensorBoard.
 
     SIGTERM ends it after a checkpoint, and so does Ctrl-C, which raises KeyboardInterrupt then. Raises InputError when
-    datasets, configuration and folder do not fit, a loss is not finite, or a step does not fit into memory.
+    datasets, configuration and folder do not fit, a loss or a weight is not finite, or a step does not fit into memory.
     """
     if isinstance(datasets, str | os.PathLike):
         datasets = [(datasets, train_config.num_train_steps)]
@@ -122,7 +124,9 @@ def train(
             peak = measure_peak(config.precision) * devices.count
             sums = read_sums(folder, step) if step else None
             meter = Meter(config, schedule, step, log, (hooks or Hooks()).report, peak, sums)
-            training = _Training(folder, config, plan, model, optimizer, devices, meter, log, hooks or Hooks(), signals)
+            training = _Training(
+                folder, config, plan, model, optimizer, devices, meter, log, hooks or Hooks(), signals, step > 0
+            )
             training.catch_up()
             for phase in plan.left_at(step):
                 if training.stops:
@@ -151,6 +155,7 @@ class _Training:
     log: MetricsLog
     hooks: Hooks
     signals: Signals
+    has_checkpoint: bool
     stops: bool = False
 
     def __post_init__(self) -> None:
@@ -211,28 +216,33 @@ class _Training:
                 self.meter.read()
             else:
                 self.meter.add(losses)
-        except LossNotFiniteError as error:
-            step_in_phase = error.step - 1 - phase.first_step
-            names = name_examples(
-                phase.info, phase.directory, self.config.train_batch_size, self.config.random_seed, step_in_phase
-            )
-            if self.devices.writes:
-                write_text(
-                    self.folder / BAD_BATCH, json.dumps({"step": error.step, "examples": names}, indent=1) + "\n"
-                )
-            raise InputError(f"{error}; the examples of that batch are in {self.folder / BAD_BATCH}") from error
+        except NotFiniteError as error:
+            raise self._with_bad_batch(error, phase) from error
+
+    def _with_bad_batch(self, error: NotFiniteError, phase: Phase) -> InputError:
+        """Writes which examples were in the batch of a step that went wrong -> the error that says where."""
+        step_in_phase = error.step - 1 - phase.first_step
+        names = name_examples(
+            phase.info, phase.directory, self.config.train_batch_size, self.config.random_seed, step_in_phase
+        )
+        if self.devices.writes:
+            write_text(self.folder / BAD_BATCH, json.dumps({"step": error.step, "examples": names}, indent=1) + "\n")
+        return InputError(f"{error}; the examples of that batch are in {self.folder / BAD_BATCH}")
 
     def _after_step(self, run_step: TrainStep, phase: Phase) -> None:
         """Saves and evaluates, when it is time."""
         step, config = self.meter.step, self.config
         self.stops = self.devices.any_stops(step, self.signals.got is not None)
-        saves = step % config.save_checkpoints_steps == 0 or step == config.num_train_steps or self.stops
         evaluates = self._evaluates_at(step)
+        saves = step % config.save_checkpoints_steps == 0 or step == config.num_train_steps or self.stops
+        # The best checkpoint is never there alone: a run after this one would have nothing to go on from beside it.
+        saves = saves or (evaluates and not self.has_checkpoint)
         if not (evaluates or saves):
             return
         self._add(None, phase)  # stops at a loss that is not finite, before what it did to the weights is kept
         began = time.monotonic()
         run_step.sync()
+        self._require_finite(phase)
         if saves:
             self._save()
         if evaluates and not self.stops:
@@ -240,6 +250,12 @@ class _Training:
             if self.stops and not saves:
                 self._save()
         self.meter.leave_out(time.monotonic() - began)
+
+    def _require_finite(self, phase: Phase) -> None:
+        """Stops at weights that the last update broke, which no loss has told of yet: none such is ever saved."""
+        for name, variable in state_of(self.model, self.optimizer).items():
+            if not np.isfinite(np.asarray(variable)).all():
+                raise self._with_bad_batch(self.meter.describe_weight_not_finite(name), phase)
 
     def _evaluates_at(self, step: int) -> bool:
         every = self.config.eval_every
@@ -251,6 +267,7 @@ class _Training:
                 state = state_of(self.model, self.optimizer)
                 save_checkpoint(self.folder, self.meter.step, state, self.config.keep_checkpoints, self.meter.sums)
                 self.hooks.saved()
+        self.has_checkpoint = True
 
     def _evaluate(self, phase: Phase) -> None:
         """Evaluates; a signal ends that at once, for it may take longer than whoever sent the signal waits."""

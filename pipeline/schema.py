@@ -17,6 +17,7 @@ MANIFEST = "dataset_info.json"
 VOCAB = "vocab.txt"
 RUN = "run.json"  # about the run that made a dataset; no part of it
 SEAL = "sha256"  # in a JSON file of ours, the last member: the checksum of the others
+NOT_SEALED = "fails its own checksum: it was changed since it was written, or an older maskmill wrote it"
 
 Split = Literal["train", "eval"]
 Compression = Literal["none", "gzip"]
@@ -90,8 +91,11 @@ class DatasetInfo:
     format_version: int = FORMAT_VERSION
 
     @classmethod
-    def load(cls, directory: AnyPath) -> "DatasetInfo":
-        """Reads a dataset's manifest. Raises InputError when there is none, or none that this version can read."""
+    def load(cls, directory: AnyPath, sealed: bool = False) -> "DatasetInfo":
+        """Reads a dataset's manifest. Raises InputError when there is none, or none that this version can read.
+
+        `sealed`: nor one that fails its own checksum, for who relies on it; who looks at a dataset can take any.
+        """
         path = os.path.join(directory, MANIFEST)
         if not exists(path):
             raise InputError(
@@ -108,6 +112,8 @@ class DatasetInfo:
                 f"{path} has format_version {version}, this maskmill reads {FORMAT_VERSION}; "
                 "use the maskmill that wrote it, or generate the dataset again"
             )
+        if sealed and not is_sealed(content):
+            raise InputError(f"{path} {NOT_SEALED}; restore it, or generate the dataset again")
         values.pop(SEAL, None)
         try:
             values["shards"] = tuple(ShardInfo(**shard) for shard in values["shards"])
@@ -132,6 +138,11 @@ class DatasetInfo:
     def max_predictions_per_seq(self) -> int:
         """Masked positions in an instance, at the most."""
         return int(self.config["max_predictions_per_seq"])
+
+    @property
+    def objective(self) -> str:
+        """What the pairs are, `nsp` or `sop`, or `mlm` where there are none."""
+        return str(self.config.get("objective", "nsp"))
 
     @property
     def features(self) -> list[Feature]:

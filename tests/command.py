@@ -4,7 +4,9 @@ import os
 import resource
 import subprocess
 import sys
+from contextlib import ExitStack, redirect_stdout, suppress
 
+import pytest
 from click.testing import CliRunner
 
 from deploy.cli import main
@@ -51,3 +53,15 @@ def refuse(*arguments: object, exit_code: int = 1) -> str:
     assert result.exit_code == exit_code, result.output
     assert "Traceback" not in result.output
     return result.output.strip().splitlines()[-1]
+
+
+def run_unread(*arguments: object) -> int:
+    """The exit code of a command, run in this process, whose reader is gone, as with `| true`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with ExitStack() as stack:
+        end = stack.enter_context(pytest.raises(SystemExit))
+        stack.enter_context(suppress(BrokenPipeError))  # of what the stream still holds
+        stack.enter_context(redirect_stdout(stack.enter_context(os.fdopen(writer, "w"))))
+        main(list(map(str, arguments)), prog_name="maskmill")
+    return int(end.value.code or 0)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command import SMALL, maskmill
+from command import SMALL, run
 from engines import (
     BEAM_VERSION,
     CHECKOUT,
@@ -60,8 +60,7 @@ def test_clean_workers_give_the_shards_of_a_local_run(tmp_path, corpus_file, sma
     made = {}
     for name, runner, beam in (("here", [], []), ("there", clean.runner, clean.beam)):
         options = ["--output", tmp_path / name, "--vocab-file", small_vocab_file, *SMALL, "--eval-fraction", 0.2]
-        result = maskmill("generate", corpus_file, *runner, *options, *beam)
-        assert result.returncode == 0, result.stderr
+        run("generate", corpus_file, *runner, *options, *beam)
         made[name] = {path.name: path.read_bytes() for path in (tmp_path / name).iterdir() if path.name != "run.json"}
     assert made["here"] == made["there"]
     # The workers' code is the package that was staged, not the checkout.
@@ -69,8 +68,8 @@ def test_clean_workers_give_the_shards_of_a_local_run(tmp_path, corpus_file, sma
     assert str(CHECKOUT) not in clean.ask("import sys; print(sys.path)")
 
 
+@pytest.mark.slow  # test_remote.py has the same with workers that are not clean
 def test_clean_workers_give_the_vocabulary_of_a_local_run(tmp_path, corpus_file, clean):
     for name, runner, beam in (("here.txt", [], []), ("there.txt", clean.runner, clean.beam)):
-        result = maskmill("vocab", corpus_file, *runner, "--output", tmp_path / name, "--vocab-size", 90, *beam)
-        assert result.returncode == 0, result.stderr
+        run("vocab", corpus_file, *runner, "--output", tmp_path / name, "--vocab-size", 90, *beam)
     assert (tmp_path / "here.txt").read_bytes() == (tmp_path / "there.txt").read_bytes()

@@ -3,19 +3,22 @@
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from cloud import emulator, faulty_network
-from command import SMALL, assert_refused, maskmill, refuse, run
+from command import SMALL, refuse, run
 from google.cloud.storage import Client
 
-from deploy.mirror import mirror
-from pipeline import cloud_storage
+import deploy.mirror
+from deploy.mirror import MARK, Mirror, mirror
+from tokenizer.errors import InputError
 
 BERT = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 
@@ -60,10 +63,8 @@ def test_vocab_and_generate_write_there_what_they_write_here(tmp_path, bucket, c
     bucket.blob("in/corpus.jsonl").upload_from_filename(tmp_path / "corpus.jsonl")
     options = [*SMALL, "--eval-fraction", 0.2, "--max-rejected", 0.1, "--shards-per-copy", 2]
     for here, corpus in ((str(tmp_path / "here"), tmp_path / "corpus.jsonl"), ("gs://work/there", "gs://work/in")):
-        vocab = maskmill("vocab", corpus, "--output", f"{here}/vocab.txt", "--vocab-size", 90, "--max-rejected", 0.1)
-        assert vocab.returncode == 0, vocab.stderr
-        result = maskmill("generate", corpus, "--vocab-file", f"{here}/vocab.txt", "--output", f"{here}/out", *options)
-        assert result.returncode == 0, result.stderr
+        run("vocab", corpus, "--output", f"{here}/vocab.txt", "--vocab-size", 90, "--max-rejected", 0.1)
+        run("generate", corpus, "--vocab-file", f"{here}/vocab.txt", "--output", f"{here}/out", *options)
     there = objects_of(bucket, "there/out")
     here_files = files_of(tmp_path / "here" / "out")
     rejected = [json.loads(files.pop("rejected-00000.jsonl")) for files in (here_files, there)]
@@ -73,18 +74,16 @@ def test_vocab_and_generate_write_there_what_they_write_here(tmp_path, bucket, c
     assert objects_of(bucket, "there").keys() == {
         "vocab.txt", "tokenizer.json", *(f"out/{name}" for name in there), "out/run.json", "out/rejected-00000.jsonl",
     }  # fmt: skip
-    printed = maskmill("inspect", "gs://work/there/out")
-    assert printed.returncode == 0, printed.stderr
-    assert "record 3\n" in printed.stdout
-    again = maskmill("generate", "gs://work/in", "--vocab-file", "gs://work/there/vocab.txt", "--output",
-                     "gs://work/there/out", *options)  # fmt: skip
-    assert_refused(again, "output gs://work/there/out holds a dataset; give another folder, or --overwrite")
+    assert "record 3\n" in run("inspect", "gs://work/there/out")
+    vocab_file = ["--vocab-file", "gs://work/there/vocab.txt"]
+    again = refuse("generate", "gs://work/in", *vocab_file, "--output", "gs://work/there/out", *options)
+    assert "output gs://work/there/out holds a dataset; give another folder, or --overwrite" in again
 
 
 def test_a_run_there_that_is_killed_goes_on(tmp_path, bucket, corpus_file, small_vocab_file):
     bucket.blob("vocab.txt").upload_from_filename(small_vocab_file)
     options = ["--vocab-file", "gs://work/vocab.txt", *SMALL, "--dupe-factor", 40]
-    assert maskmill("generate", corpus_file, *options, "--output", tmp_path / "here").returncode == 0
+    run("generate", corpus_file, *options, "--output", tmp_path / "here")
     command = ["generate", str(corpus_file), *map(str, options), "--output", "gs://work/out"]
     process = subprocess.Popen(
         [sys.executable, "-c", "from deploy.cli import main; main(prog_name='maskmill')", *command],
@@ -98,22 +97,19 @@ def test_a_run_there_that_is_killed_goes_on(tmp_path, bucket, corpus_file, small
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not bucket.blob("out/dataset_info.json").exists()
-    result = maskmill(*command)
-    assert result.returncode == 0, result.stderr
-    assert "Going on with an interrupted run" in result.stdout
+    assert "Going on with an interrupted run" in run(*command)
     assert objects_of(bucket, "out") == files_of(tmp_path / "here")
 
 
 def test_a_bucket_that_is_not_there_is_named_before_any_work(bucket, corpus_file, small_vocab_file):
-    result = maskmill("generate", corpus_file, "--vocab-file", small_vocab_file, "--output", "gs://no-such-one/out")
-    assert_refused(result, "gs://no-such-one/out is not there (or its bucket)")
-    result = maskmill("vocab", corpus_file, "--output", "gs://no-such-one/vocab.txt")
-    assert_refused(result, "gs://no-such-one is not there (or its bucket)")
-    assert_refused(maskmill("inspect", "gs://no-such-one/out"), "gs://no-such-one/out is not there (or its bucket)")
+    generate = ["generate", corpus_file, "--vocab-file", small_vocab_file, "--output", "gs://no-such-one/out"]
+    assert "gs://no-such-one/out is not there (or its bucket)" in refuse(*generate)
+    vocab = ["vocab", corpus_file, "--output", "gs://no-such-one/vocab.txt"]
+    assert "gs://no-such-one is not there (or its bucket)" in refuse(*vocab)
+    assert "gs://no-such-one/out is not there (or its bucket)" in refuse("inspect", "gs://no-such-one/out")
 
 
 def test_what_lies_in_folders_of_a_model_is_sent_too(bucket):
-    cloud_storage._client.cache_clear()
     with mirror("gs://work/traced") as folder:
         trace = folder.local / "profile" / "plugins" / "vm.xplane.pb"
         trace.parent.mkdir(parents=True)
@@ -124,7 +120,97 @@ def test_what_lies_in_folders_of_a_model_is_sent_too(bucket):
     with mirror("gs://work/traced") as folder:
         assert (folder.local / "training.json").read_bytes() == b"{}"
     assert len(objects_of(bucket, "traced")) == 2
-    cloud_storage._client.cache_clear()
+
+
+def write_step(folder, step: int) -> None:
+    """What a training writes until a checkpoint."""
+    (folder.local / "metrics.jsonl").write_text(f"{step}")
+    (folder.local / f"checkpoint-{step}.safetensors").write_text(f"{step}")
+
+
+TAKEN = r"another training has written into gs://work/taken since this one last did; let only one run"
+
+
+def begin(local) -> Mirror:
+    """A training into gs://work/taken that begins now."""
+    local.mkdir()
+    folder = Mirror(local, "gs://work/taken", trains=True)
+    folder.fetch()
+    return folder
+
+
+def test_of_two_trainings_into_one_folder_the_first_to_save_goes_on(bucket, tmp_path):
+    first, late = begin(tmp_path / "first"), begin(tmp_path / "late")
+    for step in (2, 4):
+        write_step(first, step)
+        first.send_if_possible()
+    write_step(late, 3)
+    with pytest.raises(InputError, match=TAKEN):
+        late.send_if_possible()
+    assert objects_of(bucket, "taken").keys() == {
+        MARK, "metrics.jsonl", "checkpoint-2.safetensors", "checkpoint-4.safetensors",
+    }  # fmt: skip
+
+
+def test_a_training_that_was_taken_for_dead_stops_at_its_next_checkpoint(bucket, tmp_path):
+    old = begin(tmp_path / "old")
+    write_step(old, 2)
+    old.send()
+    new = begin(tmp_path / "new")  # at once
+    assert (new.local / "checkpoint-2.safetensors").exists()
+    write_step(new, 4)
+    new.send()
+    write_step(old, 3)
+    with pytest.raises(InputError, match=TAKEN):
+        old.send_if_possible()
+    with mirror("gs://work/taken") as evaluation:
+        (evaluation.local / "eval_results.txt").write_text("")  # no training, and no matter
+    write_step(new, 6)
+    new.send()
+    assert bucket.blob("taken/metrics.jsonl").download_as_bytes() == b"6"
+
+
+def train_late(tmp_path) -> None:
+    with mirror("gs://work/taken", trains=True) as late:
+        first = begin(tmp_path / "first")
+        for folder in (first, late):
+            write_step(folder, 3)
+        first.send()
+
+
+def test_what_an_overtaken_training_has_is_kept_here(bucket, tmp_path):
+    with pytest.raises(InputError, match=TAKEN) as error:
+        train_late(tmp_path)
+    kept = Path(str(error.value).partition("; what could not be sent is in ")[2])
+    assert (kept / "checkpoint-3.safetensors").exists()
+    shutil.rmtree(kept)
+
+
+def test_a_second_training_that_has_nothing_to_send_disturbs_nobody(bucket):
+    with mirror("gs://work/alone", trains=True) as first:
+        write_step(first, 2)
+        first.send()
+        with pytest.raises(InputError, match="holds a training with"), mirror("gs://work/alone", trains=True):
+            raise InputError("holds a training with")
+        write_step(first, 4)
+        first.send()
+
+
+def test_a_checkpoint_is_sent_after_all_that_was_written_before_it(bucket, monkeypatch):
+    sent = []
+
+    def create_file(path):
+        sent.append(path)
+        return real(path)
+
+    real = deploy.mirror.create_file
+    monkeypatch.setattr(deploy.mirror, "create_file", create_file)
+    with mirror("gs://work/ordered", trains=True) as folder:
+        for step in (2, 4):
+            write_step(folder, step)
+    assert [os.path.basename(path) for path in sent] == [
+        "checkpoint-2.safetensors", "metrics.jsonl", "checkpoint-4.safetensors",
+    ]  # fmt: skip
 
 
 def test_a_model_is_trained_evaluated_and_exported_there(tmp_path, bucket, corpus_file, small_vocab_file):
@@ -132,7 +218,6 @@ def test_a_model_is_trained_evaluated_and_exported_there(tmp_path, bucket, corpu
     import keras
 
     (tmp_path / "bert.json").write_text(json.dumps({**BERT, "max_position_embeddings": 32}))
-    cloud_storage._client.cache_clear()
     train = ["--bert-config", tmp_path / "bert.json", "--train-batch-size", 8, "--save-checkpoints-steps", 3]
     generate = ["--vocab-file", small_vocab_file, *SMALL, "--eval-fraction", 0.2]
     filled = {}
@@ -146,6 +231,7 @@ def test_a_model_is_trained_evaluated_and_exported_there(tmp_path, bucket, corpu
     assert filled[str(tmp_path)] == filled["gs://work"]
     there, here = objects_of(bucket, "model"), files_of(tmp_path / "model")
     logs = "events.out.tfevents"
+    del there[MARK]
     assert {name for name in there if not name.startswith(logs)} == {name for name in here if not name.startswith(logs)}
     for name in ("checkpoint-8.safetensors", "checkpoint-6.safetensors", "eval_results.txt", "vocab.txt"):
         assert there[name] == here[name]
@@ -163,4 +249,3 @@ def test_a_model_is_trained_evaluated_and_exported_there(tmp_path, bucket, corpu
     assert objects_of(bucket, "model")["checkpoint-8.safetensors"] == here["checkpoint-8.safetensors"]
     refused = refuse("train", "gs://work/shards", *model, *train, "--num-train-steps", 9)
     assert "gs://work/model holds a training with num_train_steps 8, this one has 9" in refused
-    cloud_storage._client.cache_clear()

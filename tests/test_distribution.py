@@ -70,11 +70,11 @@ def assert_same_weights(model_dir, other_dir, step=None):
 
 @pytest.fixture(scope="module")
 def trained_on(folder):
-    """A number of devices to the folder that `train_on_devices.py` wrote on them."""
+    """A number of devices to the folder that `train_on_devices.py` wrote where there are so many."""
 
     @cache
     def train(devices):
-        script, output = Path(__file__).parent / "train_on_devices.py", folder / f"on{devices}"
+        script, output = Path(__file__).parent / "train_on_devices.py", folder / f"with{devices}"
         process = start(folder, script, folder / "shards", output, devices=devices)
         _, errors = process.communicate()
         assert process.returncode == 0, errors[-3000:]
@@ -89,18 +89,20 @@ on_several = pytest.mark.parametrize("devices", [2, pytest.param(8, marks=pytest
 @on_several
 @pytest.mark.parametrize("case", ["plain", "in_parts_masked_anew"])
 def test_several_devices_come_to_the_weights_of_one(trained_on, devices, case):
-    assert_same_weights(trained_on(devices) / case, trained_on(1) / case)
+    assert_same_weights(trained_on(devices) / "on_all" / case, trained_on(devices) / "on_one" / case)
 
 
 def test_dropout_took_part_in_that(trained_on):
-    plain, other = (list_checkpoints(trained_on(2) / case)[0][1] for case in ("plain", "in_parts_masked_anew"))
+    plain, other = (
+        list_checkpoints(trained_on(2) / "on_all" / case)[0][1] for case in ("plain", "in_parts_masked_anew")
+    )
     name = "bert/layer_0/query/kernel"
     assert np.abs(read_checkpoint(plain)[name] - read_checkpoint(other)[name]).max() > 1e-5
 
 
 @on_several
 def test_losses_and_evaluation_are_those_of_one_device(trained_on, devices):
-    ours, theirs = (read_metrics(trained_on(n) / "plain") for n in (devices, 1))
+    ours, theirs = (read_metrics(trained_on(devices) / number / "plain") for number in ("on_all", "on_one"))
     assert "eval_loss" in ours[-1]
     speeds = ("sequences_per_second", "tokens_per_second", "mfu")
     for row, expected in zip(ours, theirs, strict=True):
@@ -266,43 +268,44 @@ def test_processes_with_different_data_are_refused(folder, tmp_path):
     assert not (tmp_path / "model").exists()
 
 
-@pytest.mark.parametrize(
-    ("environment", "sentence"),
-    [
-        (
-            {"JOB_ADDRESSES": "127.0.0.1:PORT", "NUM_PROCESSES": "2", "PROCESS_ID": "0"},
-            "the other processes did not come",
-        ),
-        (
-            {"JOB_ADDRESSES": "127.0.0.1:PORT", "NUM_PROCESSES": "2", "PROCESS_ID": "1"},
-            "the other processes did not come",
-        ),
-        ({"JOB_ADDRESSES": "127.0.0.1:PORT", "NUM_PROCESSES": "2", "PROCESS_ID": "2"}, "finds no other processes"),
-        ({"JOB_ADDRESSES": "127.0.0.1:PORT", "NUM_PROCESSES": "two"}, "finds no other processes (invalid literal"),
-        ({}, "finds no other processes (coordinator_address should be defined"),
-    ],
-)
-def test_a_process_that_never_comes_and_wrong_settings_are_told_in_time(folder, environment, sentence):
+SETTINGS = [
+    ({"JOB_ADDRESSES": "127.0.0.1:PORT", "NUM_PROCESSES": "2", "PROCESS_ID": "0"}, "the other processes did not come"),
+    ({"JOB_ADDRESSES": "127.0.0.1:PORT", "NUM_PROCESSES": "2", "PROCESS_ID": "1"}, "the other processes did not come"),
+    ({"JOB_ADDRESSES": "127.0.0.1:PORT", "NUM_PROCESSES": "2", "PROCESS_ID": "2"}, "finds no other processes"),
+    ({"JOB_ADDRESSES": "127.0.0.1:PORT", "NUM_PROCESSES": "two"}, "finds no other processes (invalid literal"),
+    ({}, "finds no other processes (coordinator_address should be defined"),
+]
+JOIN = """import json, os, sys
+import model.distribution as distribution
+for seconds, environment in json.loads(sys.argv[1]):  # a process each, which need not import JAX again
+    if os.fork():
+        assert os.waitstatus_to_exitcode(os.wait()[1]) == 1
+        continue
+    os.environ.update(environment)
+    distribution.SECONDS_TO_JOIN = seconds
+    try:
+        distribution.join_processes()
+    except distribution.InputError as error:
+        print(error, flush=True)
+        os._exit(1)
+"""
+
+
+def test_a_process_that_never_comes_and_wrong_settings_are_told_in_time(folder):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    told = {f"KERAS_DISTRIBUTION_{name}": value.replace("PORT", port) for name, value in environment.items()}
-    join = """import sys
-import model.distribution as distribution
-distribution.SECONDS_TO_JOIN = float(sys.argv[1])
-try:
-    distribution.join_processes()
-except distribution.InputError as error:
-    sys.exit(f"Error: {error}")
-"""
-    seconds = 1 if "did not come" in sentence else LONGEST
-    process = start(folder, "-c", join, seconds, **told)
-    ((_, errors),) = outputs_of([process])
-    assert process.returncode == 1, errors
-    assert "Traceback" not in errors
-    (line,) = (line for line in errors.splitlines() if line.startswith("Error: "))
-    assert sentence in line
-    assert all(f"{name}={value}" in line for name, value in told.items())
+    told = [
+        {f"KERAS_DISTRIBUTION_{name}": value.replace("PORT", port) for name, value in environment.items()}
+        for environment, _ in SETTINGS
+    ]
+    seconds = [1 if "did not come" in sentence else LONGEST for _, sentence in SETTINGS]
+    process = start(folder, "-c", JOIN, json.dumps([*zip(seconds, told)]))
+    ((printed, errors),) = outputs_of([process])
+    assert process.returncode == 0, errors
+    for line, environment, (_, sentence) in zip(printed.splitlines(), told, SETTINGS, strict=True):
+        assert sentence in line
+        assert all(f"{name}={value}" in line for name, value in environment.items())
 
 
 def in_threads(monkeypatch, function, count=2):

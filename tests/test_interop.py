@@ -1,4 +1,3 @@
-import dataclasses
 import json
 
 import numpy as np
@@ -7,9 +6,11 @@ from safetensors.numpy import load_file
 from small_dataset import VOCAB_TEXT, write_dataset
 from test_train import BERT_CONFIG, TRAIN_CONFIG
 
+from model.bert import BertPretrainer
+from model.checkpoint import save_checkpoint
 from model.interop import export, google_name, hugging_face_name
-from model.model_dir import load_model
-from model.train import train
+from model.model_dir import describe_training, load_model, open_model_dir
+from model.phases import Plan
 from tokenizer.errors import InputError
 
 # The names in a checkpoint of Hugging Face's BertForPreTraining with one layer; the decoder is tied and left out.
@@ -36,10 +37,12 @@ HUGGING_FACE_NAMES = {
 
 @pytest.fixture(scope="module")
 def model_dir(tmp_path_factory):
+    """The folder of a model, as if after a step of training."""
     folder = tmp_path_factory.mktemp("interop")
     write_dataset(folder / "data", [[8]])
-    config = dataclasses.replace(TRAIN_CONFIG, num_train_steps=1, num_warmup_steps=0)
-    train(folder / "data", folder / "model", BERT_CONFIG, config)
+    plan = Plan.load([(folder / "data", 1)], BERT_CONFIG, TRAIN_CONFIG)
+    with open_model_dir(folder / "model", describe_training(plan, BERT_CONFIG, TRAIN_CONFIG, None), VOCAB_TEXT):
+        save_checkpoint(folder / "model", 1, BertPretrainer(BERT_CONFIG).named_weights, keep=1)
     return folder / "model"
 
 

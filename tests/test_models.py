@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from command import refuse, run
+from command import refuse, run, run_unread
 from rich.console import Console, Group
 
 from deploy import models
@@ -53,11 +52,11 @@ def test_training_writes_checkpoints_logs_and_a_picture(folder):
     assert any(name.startswith("events.out.tfevents") for name in names)
 
 
-def test_the_same_command_again_goes_on_where_it_stopped(folder):
+def test_the_same_command_again_goes_on_where_it_stopped_also_when_nobody_reads_what_it_prints(folder):
     before = (folder / "model" / "checkpoint-6.safetensors").read_bytes()
     (folder / "model" / "checkpoint-6.safetensors").unlink()
     arguments = ["--model-dir", folder / "model", "--bert-config", folder / "bert.json", *TRAIN]
-    run("train", folder / "shards", *arguments)
+    assert run_unread("train", folder / "shards", *arguments) == 0
     assert (folder / "model" / "checkpoint-6.safetensors").read_bytes() == before
 
 
@@ -116,6 +115,23 @@ def test_masks_are_filled_with_words_and_probabilities(folder):
     assert everything.count("%") == len(Vocab.load(folder / "shards" / "vocab.txt"))
     assert "has no [MASK]" in refuse("fill-mask", "--model-dir", folder / "model", "the cat")
     assert "expected 32 or fewer" in refuse("fill-mask", "--model-dir", folder / "model", "[MASK] " + "cat " * 40)
+
+
+def test_what_else_makes_something_goes_on_too_and_what_shows_something_ends_without_a_word(
+    folder, tmp_path, corpus_file, capsys
+):
+    shutil.copytree(folder / "model", tmp_path / "model")
+    model = ["--model-dir", tmp_path / "model"]
+    assert run_unread("evaluate", folder / "shards", *model) == 0
+    assert (tmp_path / "model" / "eval_results.txt").exists()
+    assert run_unread("export", *model, "--output", tmp_path / "exported") == 0
+    assert run_unread("vocab", corpus_file, "--output", tmp_path / "vocab.txt", "--vocab-size", 90) == 0
+    vocab = ["--vocab-file", tmp_path / "vocab.txt", "--max-seq-length", 32]
+    assert run_unread("generate", corpus_file, *vocab, "--output", tmp_path / "shards") == 0
+    assert (tmp_path / "shards" / "dataset_info.json").exists()
+    assert run_unread("inspect", folder / "shards") == 1
+    assert run_unread("fill-mask", *model, "the [MASK]") == 1
+    assert capsys.readouterr().err == ""
 
 
 # While it trains
@@ -389,7 +405,7 @@ def test_a_model_is_made_and_used_where_tensorflow_is_not_installed(folder, tmp_
     pytest.importorskip("jax", reason="the [jax] extra is not installed")
     model = ["--model-dir", tmp_path / "model"]
     commands = [
-        ["train", folder / "shards", *model, "--bert-config", folder / "bert.json", *TRAIN],
+        ["train", folder / "shards", *model, "--bert-config", folder / "bert.json", *TRAIN, "--eval-every", "6"],
         ["evaluate", folder / "shards", *model],
         ["fill-mask", *model, "the [MASK] sat"],
         ["export", *model, "--output", tmp_path / "huggingface"],
@@ -411,17 +427,14 @@ for command in json.loads(sys.argv[1]):
     names = {path.name.partition(".tfevents")[0] for path in (tmp_path / "model").iterdir()}
     assert {"training.png", "metrics.jsonl", "eval_results.txt", "events.out"} <= names
     assert (tmp_path / "huggingface" / "model.safetensors").exists()
+    *_, row = map(json.loads, (tmp_path / "model" / "metrics.jsonl").read_text().splitlines())
+    for line in (tmp_path / "model" / "eval_results.txt").read_text().splitlines():
+        name, _, value = line.partition(" = ")
+        assert row["step" if name == "global_step" else f"eval_{name}"] == float(value)  # to the last digit
 
 
-def test_a_full_disk_and_a_folder_without_permission_are_told(folder, tmp_path):
+def test_a_folder_without_permission_is_told(folder):
     arguments = ["--bert-config", folder / "bert.json", *TRAIN]
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, before[1]))  # bytes: room for the small files
-    try:
-        message = refuse("train", folder / "shards", "--model-dir", tmp_path / "full", *arguments)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert "full/checkpoint-3.safetensors cannot be written (File too large); make room" in message
     message = refuse("train", folder / "shards", "--model-dir", "/proc/model", *arguments)
     assert "/proc/model cannot be used (" in message
     assert message.endswith("; check the path, its permissions and the free space")

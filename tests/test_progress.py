@@ -10,7 +10,7 @@ from model.config import BertConfig, TrainConfig
 from model.heads import SUMS
 from model.metrics_log import MetricsLog, read_metrics
 from model.phases import Phase, Plan, sequence_flops
-from model.progress import LossNotFiniteError, Meter
+from model.progress import Meter, NotFiniteError
 from pipeline.schema import DatasetInfo
 
 BERT = BertConfig(vocab_size=50, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16)
@@ -137,6 +137,6 @@ def test_a_loss_that_is_not_finite_is_told_with_its_step(meter, clock, loss):
     for good in (3.0, 2.5):
         meter.add(losses_of(good))
     said = f"the loss of step 3 is {loss}, .* it was 2.5 the step before"
-    with pytest.raises(LossNotFiniteError, match=said) as error:
+    with pytest.raises(NotFiniteError, match=said) as error:
         meter.add(losses_of(loss))
     assert error.value.step == 3

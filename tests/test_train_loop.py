@@ -16,15 +16,15 @@ import pytest
 from small_dataset import VOCAB_SIZE, write_dataset
 
 import model.train
-from model.checkpoint import BEST, list_checkpoints, read_best, read_checkpoint
+from model.checkpoint import BEST, list_checkpoints, read_best, read_checkpoint, state_of
 from model.config import BertConfig, TrainConfig
 from model.dataset import train_batches
 from model.heads import SUMS
 from model.metrics_log import read_metrics
 from model.optimization import Schedule
 from model.signals import ctrl_c_ends_at_once
-from model.train import train
-from pipeline.schema import DatasetInfo
+from model.train import BAD_BATCH, Start, train
+from pipeline.schema import MANIFEST, NOT_SEALED, DatasetInfo
 from tokenizer.errors import InputError
 
 BERT_CONFIG = BertConfig(
@@ -157,7 +157,7 @@ def test_after_sigterm_a_training_goes_on_within_its_phase(steps, datasets, tmp_
     steps.batches.clear()
     steps.in_step = at(step, preempt)
     assert learn(datasets, tmp_path / "model", **settings) == step
-    assert [saved for saved, _ in list_checkpoints(tmp_path / "model")] == [step]
+    assert list_checkpoints(tmp_path / "model")[0][0] == step
     steps.in_step = lambda step: None
     assert learn(datasets, tmp_path / "model", **settings) == LAST
     assert_all_was_taken_once(steps.batches, datasets)
@@ -170,7 +170,7 @@ def test_sigterm_ends_an_evaluation_and_the_next_run_makes_up_for_it(steps, data
     steps.in_evaluation = at(BORDER + 1, preempt)
     assert learn(datasets, tmp_path, **settings) == BORDER + 1
     assert steps.evaluated == [(3, 16)]
-    assert [step for step, _ in list_checkpoints(tmp_path)] == [BORDER + 1]
+    assert [step for step, _ in list_checkpoints(tmp_path)] == [BORDER + 1, 3]
     assert learn(datasets, tmp_path, **settings) == BORDER + 1  # in what is made up for, too
     steps.in_evaluation = lambda step: None
     assert learn(datasets, tmp_path, **settings) == LAST
@@ -278,13 +278,55 @@ def test_a_training_without_a_checkpoint_may_be_begun_in_another_way(steps, data
 
     steps.in_step = at(2, no_memory)
     with pytest.raises(InputError, match="give --gradient-accumulation-steps 2, which changes no gradient"):
-        learn(datasets, tmp_path, eval_every=1)
-    assert read_best(tmp_path) == (1, 1.0)
+        learn(datasets, tmp_path)
     steps.in_step = at(2, preempt)
     assert learn(datasets, tmp_path, random_seed=2) == 2
-    assert read_best(tmp_path) is None  # it was the other training's
     with pytest.raises(InputError, match="holds a training with random_seed 2, this one has 12345"):
         learn(datasets, tmp_path)
+
+
+def test_the_best_checkpoint_is_never_there_alone_so_a_killed_training_goes_on(steps, datasets, tmp_path):
+    steps.in_step = at(4, die)
+    with pytest.raises(SystemExit):
+        learn(datasets, tmp_path, eval_every=2)
+    assert read_best(tmp_path) == (2, 1.0)
+    assert [step for step, _ in list_checkpoints(tmp_path)] == [2]
+    steps.in_step = lambda step: None
+    assert learn(datasets, tmp_path, eval_every=2) == LAST
+    assert [step for step, _ in list_checkpoints(tmp_path)] == [LAST, 2]  # no more than needed
+
+
+def test_the_best_checkpoint_outlives_the_others_that_its_user_removed(steps, datasets, tmp_path):
+    learn(datasets, tmp_path, eval_every=6)
+    for _, path in list_checkpoints(tmp_path):
+        path.unlink()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for changes in ({}, {"random_seed": 2}):
+        with pytest.raises(InputError, match=rf"holds {BEST}, and no checkpoint to go on from; remove that file"):
+            learn(datasets, tmp_path, eval_every=6, **changes)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    start = Start(str(tmp_path / BEST))  # one of the ways out
+    config = dataclasses.replace(CONFIG, num_train_steps=LAST)
+    assert train(datasets, tmp_path / "another", BERT_CONFIG, config, start=start) == LAST
+    (tmp_path / BEST).unlink()  # another
+    assert learn(datasets, tmp_path, eval_every=6) == LAST
+
+
+@pytest.mark.parametrize("name", ["bert/pooler/bias", "bert/embeddings/word_embeddings/adam_v"])
+def test_weights_that_an_update_broke_are_not_saved_whatever_the_loss(steps, datasets, tmp_path, monkeypatch, name):
+    states = []
+    monkeypatch.setattr("model.train.state_of", lambda *of: states.append(state_of(*of)) or states[-1])
+
+    def break_one():
+        states[0][name].assign(np.full(states[0][name].shape, np.nan))
+
+    steps.in_step = at(6, break_one)
+    with pytest.raises(InputError, match=f"^{name} is not finite after step 6, at .*; likely") as error:
+        learn(datasets, tmp_path, save_checkpoints_steps=2, eval_every=3)
+    assert str(error.value).endswith(f"the examples of that batch are in {tmp_path / BAD_BATCH}")
+    assert json.loads((tmp_path / BAD_BATCH).read_text())["step"] == 6
+    assert [step for step, _ in list_checkpoints(tmp_path)] == [4, 2]
+    assert read_best(tmp_path) == (3, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -374,6 +416,29 @@ def test_a_second_phase_that_does_not_fit_is_refused_before_the_first_begins(
     with pytest.raises(InputError, match=sentence):
         learn([datasets[0], (other, 3)], tmp_path / "model", **settings)
     assert not (tmp_path / "model").exists()
+
+
+def test_phases_whose_labels_mean_different_things_are_refused(steps, datasets, tmp_path):
+    sop, mlm = (changed_copy(datasets[0][0], tmp_path / objective, objective=objective) for objective in ("sop", "mlm"))
+    for phases in ([datasets[0], (sop, 3)], [(sop, 3), (mlm, 3), datasets[0]]):
+        with pytest.raises(InputError, match=r"has objective (sop|nsp), .* has (nsp|sop): label 1 is a random next"):
+            learn(phases, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+    assert learn([(mlm, 2), (sop, 2), (mlm, 2)], tmp_path / "model") == 6  # no pairs, no other meaning
+
+
+def test_a_manifest_that_is_not_as_it_was_written_is_refused(steps, datasets, tmp_path):
+    dataset, manifest = tmp_path / "shards", tmp_path / "shards" / MANIFEST
+    write_dataset(dataset, [[20]])
+    content = manifest.read_bytes()
+    unsealed = {name: value for name, value in json.loads(content).items() if name != "sha256"}  # of an older maskmill
+    for changed in (content.replace(b'"cased": false', b'"cased": true'), json.dumps(unsealed, indent=1).encode()):
+        manifest.write_bytes(changed)
+        with pytest.raises(InputError, match=rf"{MANIFEST} {NOT_SEALED}; restore it, or generate the dataset again"):
+            learn([(dataset, 2)], tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+    manifest.write_bytes(content)
+    assert learn([(dataset, 3)], tmp_path / "model") == 3
 
 
 def test_phases_of_different_vocabularies_are_refused(steps, datasets, tmp_path):

@@ -5,13 +5,14 @@ import json
 import re
 import sys
 from pathlib import Path
+from unittest import mock
 
 import jax
 
 from model.bert import BertPretrainer
 from model.config import BertConfig, TrainConfig
 from model.dataset import train_batches
-from model.distribution import find_devices
+from model.distribution import ONE_DEVICE, find_devices
 from model.dynamic_masking import MaskingRules, remask
 from model.optimization import AdamWeightDecay, Schedule
 from model.step import train_step
@@ -40,7 +41,9 @@ TRAIN = TrainConfig(
 )
 CASES = {
     "plain": TRAIN,
-    "in_parts_masked_anew": dataclasses.replace(TRAIN, gradient_accumulation_steps=2, dynamic_masking=True),
+    "in_parts_masked_anew": dataclasses.replace(
+        TRAIN, gradient_accumulation_steps=2, dynamic_masking=True, eval_every=None
+    ),
 }
 
 
@@ -70,9 +73,13 @@ def look_at_a_step(dataset: Path) -> dict:
 
 
 def main(dataset: Path, folder: Path) -> None:
-    """Trains each case into a folder of its own, and writes `found.json`."""
-    for name, config in CASES.items():
-        train(dataset, folder / name, BERT, config)
+    """Trains each case on one device and on all, into folders of their own, and writes `found.json`."""
+    with mock.patch("model.train.draw_training"):
+        with mock.patch("model.train.find_devices", return_value=ONE_DEVICE):
+            for name, config in CASES.items():
+                train(dataset, folder / "on_one" / name, BERT, config)
+        for name, config in CASES.items():
+            train(dataset, folder / "on_all" / name, BERT, config)
     found = look_at_a_step(dataset)
     try:
         train(dataset, folder / "refused", BERT, dataclasses.replace(TRAIN, train_batch_size=12))

@@ -128,7 +128,7 @@ def open_ours(directory: str, info: DatasetInfo, vocab: Vocab | None) -> OpenedD
         ),
         vocab=vocab,
         mask_id=vocab.ids[MASK] if vocab else 0,
-        objective=info.config.get("objective", "nsp"),
+        objective=info.objective,
         max_seq_length=info.max_seq_length,
         max_predictions_per_seq=info.max_predictions_per_seq,
         stored_names={feature.name: feature.name for feature in info.features},

@@ -10,14 +10,24 @@ from pipeline.config import InstanceConfig
 from pipeline.plan import PlannedShard, plan_shards
 from pipeline.pools import Pools
 from pipeline.rejected import rejected_names
-from pipeline.schema import MANIFEST, RUN, SHARD_NAME, VOCAB, DatasetInfo, ShardInfo, describe_files, is_sealed
+from pipeline.schema import (
+    MANIFEST,
+    NOT_SEALED,
+    RUN,
+    SHARD_NAME,
+    VOCAB,
+    DatasetInfo,
+    ShardInfo,
+    describe_files,
+    is_sealed,
+)  # fmt: skip
 from pipeline.storage import read_bytes
 from pipeline.validation.problems import Problem
 from pipeline.validation.shards import ShardResult
 from tokenizer.errors import InputError
 from tokenizer.vocab import Vocab
 
-CHANGED = "it fails its own checksum: it was changed since it was written, or an older maskmill wrote it"
+CHANGED = f"it {NOT_SEALED}"
 
 
 def read_config(directory: str, info: DatasetInfo) -> InstanceConfig:
