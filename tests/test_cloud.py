@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cloud import emulator, faulty_network
-from command import SMALL, refuse, run
+from command import SMALL, assert_refused, maskmill, refuse, run
 from google.cloud.storage import Client
 
 import deploy.mirror
@@ -63,8 +63,10 @@ def test_vocab_and_generate_write_there_what_they_write_here(tmp_path, bucket, c
     bucket.blob("in/corpus.jsonl").upload_from_filename(tmp_path / "corpus.jsonl")
     options = [*SMALL, "--eval-fraction", 0.2, "--max-rejected", 0.1, "--shards-per-copy", 2]
     for here, corpus in ((str(tmp_path / "here"), tmp_path / "corpus.jsonl"), ("gs://work/there", "gs://work/in")):
-        run("vocab", corpus, "--output", f"{here}/vocab.txt", "--vocab-size", 90, "--max-rejected", 0.1)
-        run("generate", corpus, "--vocab-file", f"{here}/vocab.txt", "--output", f"{here}/out", *options)
+        vocab = maskmill("vocab", corpus, "--output", f"{here}/vocab.txt", "--vocab-size", 90, "--max-rejected", 0.1)
+        assert vocab.returncode == 0, vocab.stderr
+        result = maskmill("generate", corpus, "--vocab-file", f"{here}/vocab.txt", "--output", f"{here}/out", *options)
+        assert result.returncode == 0, result.stderr
     there = objects_of(bucket, "there/out")
     here_files = files_of(tmp_path / "here" / "out")
     rejected = [json.loads(files.pop("rejected-00000.jsonl")) for files in (here_files, there)]
@@ -74,16 +76,18 @@ def test_vocab_and_generate_write_there_what_they_write_here(tmp_path, bucket, c
     assert objects_of(bucket, "there").keys() == {
         "vocab.txt", "tokenizer.json", *(f"out/{name}" for name in there), "out/run.json", "out/rejected-00000.jsonl",
     }  # fmt: skip
-    assert "record 3\n" in run("inspect", "gs://work/there/out")
-    vocab_file = ["--vocab-file", "gs://work/there/vocab.txt"]
-    again = refuse("generate", "gs://work/in", *vocab_file, "--output", "gs://work/there/out", *options)
-    assert "output gs://work/there/out holds a dataset; give another folder, or --overwrite" in again
+    printed = maskmill("inspect", "gs://work/there/out")
+    assert printed.returncode == 0, printed.stderr
+    assert "record 3\n" in printed.stdout
+    again = maskmill("generate", "gs://work/in", "--vocab-file", "gs://work/there/vocab.txt", "--output",
+                     "gs://work/there/out", *options)  # fmt: skip
+    assert_refused(again, "output gs://work/there/out holds a dataset; give another folder, or --overwrite")
 
 
 def test_a_run_there_that_is_killed_goes_on(tmp_path, bucket, corpus_file, small_vocab_file):
     bucket.blob("vocab.txt").upload_from_filename(small_vocab_file)
     options = ["--vocab-file", "gs://work/vocab.txt", *SMALL, "--dupe-factor", 40]
-    run("generate", corpus_file, *options, "--output", tmp_path / "here")
+    assert maskmill("generate", corpus_file, *options, "--output", tmp_path / "here").returncode == 0
     command = ["generate", str(corpus_file), *map(str, options), "--output", "gs://work/out"]
     process = subprocess.Popen(
         [sys.executable, "-c", "from deploy.cli import main; main(prog_name='maskmill')", *command],
@@ -97,7 +101,9 @@ def test_a_run_there_that_is_killed_goes_on(tmp_path, bucket, corpus_file, small
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not bucket.blob("out/dataset_info.json").exists()
-    assert "Going on with an interrupted run" in run(*command)
+    result = maskmill(*command)
+    assert result.returncode == 0, result.stderr
+    assert "Going on with an interrupted run" in result.stdout
     assert objects_of(bucket, "out") == files_of(tmp_path / "here")
 
 
