@@ -4,17 +4,17 @@ A score compares the parts of one kind in one layer with each other: the scores 
 so have those of its units, as in Michel et al. 2019.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import keras
 import numpy as np
 
 from model.bert import Gates, HeadsAndUnits
+from model.checkpoint import Arrays
 from model.config import BertConfig
 from model.randomness import Tensor
+from model.step import Batch
 
-Arrays = Mapping[str, np.ndarray]  # weights by name
-Batch = dict[str, Tensor]
 Loss = Callable[[Gates, Batch], Tensor]  # of a batch, whose examples have gates of their own: a scalar
 Scores = list[HeadsAndUnits]  # of each layer float64 [heads] and [units]; what matters more has more
 

@@ -22,13 +22,13 @@ from model.config import BertConfig, Importance, PruneConfig, TrainConfig
 from model.dataset import eval_batches, require_examples, train_batches
 from model.evaluate import EVAL_BATCH_SIZE, evaluate_split
 from model.heads import metrics_of
-from model.importance import Batch, Scores, compile_reading, draw_random, measure_magnitude, measure_taylor
+from model.importance import Scores, compile_reading, draw_random, measure_magnitude, measure_taylor
 from model.memory import state_bytes, want_of_memory
 from model.model_dir import WhichCheckpoint, describe_training, open_model_dir
 from model.optimization import AdamWeightDecay
 from model.phases import Plan, check_fits
 from model.pruning import choose, closed_gates, prune_model
-from model.step import Losses, eval_step
+from model.step import Batch, Losses, eval_step
 from model.trained import TrainedBert, open_trained
 from pipeline.schema import MANIFEST, VOCAB, DatasetInfo, Split
 from pipeline.storage import AnyPath, is_remote, read_bytes, write_text

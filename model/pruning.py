@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from model.bert import BertPretrainer, HeadsAndUnits
+from model.checkpoint import Arrays
 from model.config import BertConfig, ComputeDtype
 from model.distribution import assign
-from model.importance import Arrays, Scores, open_gates
+from model.importance import Scores, open_gates
 
 Kept = Sequence[HeadsAndUnits]  # of each layer, int64: which of its heads and of its units stay, in their order
 
@@ -36,7 +37,7 @@ def prune_config(config: BertConfig, kept: Kept) -> BertConfig:
     return config.with_layers(*(tuple(map(len, parts)) for parts in zip(*kept)))
 
 
-def prune_weights(weights: Arrays, kept: Kept, head_size: int) -> dict[str, np.ndarray]:
+def prune_weights(weights: Arrays, kept: Kept, head_size: int) -> Arrays:
     """The weights of a model by name -> those of what is left of it."""
     left = dict(weights)
     for i, (heads, units) in enumerate(kept):
