@@ -1,7 +1,6 @@
-"""What each attention head and each feed-forward unit of a BERT matters for, by three measures.
+"""How much each attention head and each feed-forward unit of a BERT matters, by three measures.
 
-A score compares the parts of one kind in one layer with each other: the scores of a layer's heads have the norm 1, and
-so have those of its units, as in Michel et al. 2019.
+The scores of all heads can be compared, and those of all units; a head's and a unit's cannot.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -25,8 +24,11 @@ def measure_taylor(
     """How much the loss would change if a part were left out, to first order: |d loss / d gate|, a mean over examples.
 
     The gate multiplies the part's output, so its derivative is that output times the gradient there, summed over the
-    positions of an example (Molchanov et al. 2019, of a head Michel et al. 2019). `variables` are those that the loss
-    reads; of the batches, all of one size, the first `num_examples` examples are taken.
+    positions of an example (Molchanov et al. 2019, of a head Michel et al. 2019). Michel et al. divide a layer's scores
+    by their norm; without that, what is left has the lower loss (benchmarks/README.md).
+
+    `variables` are those that the loss reads; of the batches, all of one size, the first `num_examples` examples are
+    taken.
     """
     gradients_of = compile_reading(variables, _gradient_by_gates(loss))
     totals = [HeadsAndUnits(np.zeros(heads), np.zeros(units)) for heads, units in zip(config.heads, config.units)]
@@ -40,7 +42,7 @@ def measure_taylor(
         left -= size
         if left <= 0:
             break
-    return _normalized(totals)
+    return [HeadsAndUnits(*(sums / num_examples for sums in total)) for total in totals]
 
 
 def measure_magnitude(weights: Arrays, config: BertConfig) -> Scores:
@@ -57,7 +59,7 @@ def measure_magnitude(weights: Arrays, config: BertConfig) -> Scores:
             np.square(np.concatenate(kernels), dtype=np.float64).sum(axis=0) for kernels in (of_heads, of_units)
         )
         scores.append(HeadsAndUnits(np.sqrt(columns.reshape(heads, -1).sum(axis=1)), np.sqrt(units)))
-    return _normalized(scores)
+    return scores
 
 
 def draw_random(config: BertConfig, rng: np.random.Generator) -> Scores:
@@ -106,7 +108,3 @@ def _gradient_by_gates(loss: Loss) -> Callable[[Gates, Batch], Gates]:
         return gradients
 
     return taped
-
-
-def _normalized(scores: Scores) -> Scores:
-    return [HeadsAndUnits(*(values / max(np.linalg.norm(values), 1e-30) for values in layer)) for layer in scores]

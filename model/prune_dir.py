@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import time
@@ -27,7 +28,7 @@ from model.memory import state_bytes, want_of_memory
 from model.model_dir import WhichCheckpoint, describe_training, open_model_dir
 from model.optimization import AdamWeightDecay
 from model.phases import Plan, check_fits
-from model.pruning import choose, closed_gates, prune_model
+from model.pruning import choose, closed_gates, prune_config, prune_model
 from model.step import Batch, Losses, eval_step
 from model.trained import TrainedBert, open_trained
 from pipeline.schema import MANIFEST, VOCAB, DatasetInfo, Split
@@ -37,6 +38,8 @@ from tokenizer.errors import InputError
 PRUNING = "pruning.json"
 _TAYLOR_BATCH_SIZE = 32
 _ROUNDS = 7  # of timing
+
+logger = logging.getLogger(__name__)
 
 
 def prune(
@@ -57,8 +60,8 @@ def prune(
     before its first step, and `train(dataset_dir, output_dir, its config, train_config, start=Start(model_dir))` takes
     the steps. Without, only its precision matters.
 
-    Writes the folder whole or not at all. Raises InputError when it is not empty, or when dataset, model and
-    configuration do not fit.
+    Writes the folder whole or not at all. Raises InputError when it is not empty, when dataset, model and configuration
+    do not fit, or when nothing would be removed.
     """
     output, train_config = Path(output_dir), train_config or TrainConfig()
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
@@ -67,6 +70,8 @@ def prune(
     for needed in sorted({"train", split}):
         require_examples(info, dataset_dir, needed)
     trained = open_trained(model_dir, checkpoint, train_config.precision)
+    for note in trained.notes:
+        logger.warning(note)
     _require_fit(trained, info, dataset_dir)
     plan = None
     if train_config.num_train_steps:
@@ -75,7 +80,7 @@ def prune(
         info.check_files(dataset_dir)
     with want_of_memory(f"a batch of {EVAL_BATCH_SIZE} sequences", "a smaller model"):
         pruned, figures = _prune(trained.model, info, dataset_dir, config, train_config, split)
-    request = describe_request(dataset_dir, model_dir, config, checkpoint, split)
+    request = describe_request(dataset_dir, model_dir, config, train_config.num_train_steps, checkpoint, split)
     unfinished = output.with_name(f".{output.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
     try:
@@ -90,7 +95,12 @@ def prune(
 
 
 def describe_request(
-    dataset_dir: AnyPath, model_dir: AnyPath, config: PruneConfig, checkpoint: WhichCheckpoint, split: Split
+    dataset_dir: AnyPath,
+    model_dir: AnyPath,
+    config: PruneConfig,
+    recovery_steps: int | None,
+    checkpoint: WhichCheckpoint,
+    split: Split,
 ) -> dict[str, Any]:
     """What was asked for: the part of `pruning.json` by which the same request is known again."""
     return {
@@ -98,6 +108,7 @@ def describe_request(
         "checkpoint": checkpoint,
         "dataset_sha256": hashlib.sha256(read_bytes(os.path.join(dataset_dir, MANIFEST))).hexdigest(),
         "split": split,
+        "recovery_steps": recovery_steps,
         **asdict(config),
     }
 
@@ -156,6 +167,11 @@ def _prune(
         for name in get_args(Importance)
     }
     kept = choices[config.importance]
+    if prune_config(model.config, kept) == model.config:
+        raise InputError(
+            f"heads {config.heads} and ffn {config.ffn} remove nothing of {sum(model.config.heads)} heads and "
+            f"{sum(model.config.units):,} units, of which each layer keeps one; give a larger share"
+        )
     pruned = prune_model(model, kept, train_config.precision)
     steps = {"before": eval_step(model), "after": eval_step(pruned)}
     gated = compile_reading(model.trainable_variables, lambda gates, batch: model.sums(batch, gates=gates))

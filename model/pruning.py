@@ -14,22 +14,25 @@ Kept = Sequence[HeadsAndUnits]  # of each layer, int64: which of its heads and o
 
 
 def choose(scores: Scores, heads: float, ffn: float) -> list[HeadsAndUnits]:
-    """Which heads and units stay when a share of all heads goes, and a share of all units: those with the lowest score.
+    """Which heads and units stay when a share of all heads goes, and a share of each layer's units: the lowest scores.
 
-    The best of each layer stays whatever its score, so fewer may go than asked for.
+    Heads are ranked over all layers, units within theirs: over all they did no better (benchmarks/README.md), and
+    layers of one size can be said in Hugging Face's format. The best of a layer stays whatever its score and share.
     """
     of_heads, of_units = zip(*scores)
-    return [HeadsAndUnits(*layer) for layer in zip(_choose(of_heads, heads), _choose(of_units, ffn))]
+    units = [_choose([of_layer], ffn)[0] for of_layer in of_units]
+    return [HeadsAndUnits(*layer) for layer in zip(_choose(of_heads, heads), units)]
 
 
 def _choose(scores: Sequence[np.ndarray], share: float) -> list[np.ndarray]:
-    layers = np.repeat(np.arange(len(scores)), [len(of_layer) for of_layer in scores])
+    """What stays in each group when the lowest scores of all go, but for the best of each group."""
+    groups = np.repeat(np.arange(len(scores)), [len(of_group) for of_group in scores])
     flat = np.concatenate(scores)
-    best = np.concatenate([np.arange(len(of_layer)) == of_layer.argmax() for of_layer in scores])
+    best = np.concatenate([np.arange(len(of_group)) == of_group.argmax() for of_group in scores])
     order = np.argsort(np.where(best, np.inf, flat), kind="stable")
     stays = np.ones(len(flat), bool)
     stays[order[: min(round(share * len(flat)), len(flat) - len(scores))]] = False
-    return [np.flatnonzero(stays[layers == i]) for i in range(len(scores))]
+    return [np.flatnonzero(stays[groups == i]) for i in range(len(scores))]
 
 
 def prune_config(config: BertConfig, kept: Kept) -> BertConfig:

@@ -108,10 +108,11 @@ def test_a_training_may_begin_with_it_and_not_with_another_shape(work, tmp_path)
     folder, _ = work
     config, start = load_model(folder / "pruned")[0].config, Start(str(folder / "pruned"))
     assert train(folder / "shards", tmp_path / "new", config, RECOVERY, start=start) == 4
+    whole = replace(config, num_attention_heads_per_layer=None)
     with pytest.raises(InputError, match=r"pruned has num_attention_heads_per_layer \(.*\), bert_config has None"):
-        train(folder / "shards", tmp_path / "whole", CONFIG, RECOVERY, start=start)
+        train(folder / "shards", tmp_path / "whole", whole, RECOVERY, start=start)
     with pytest.raises(InputError, match=r"holds a training with num_attention_heads_per_layer \["):
-        train(folder / "shards", folder / "pruned", CONFIG, RECOVERY, start=Start(str(folder / "model")))
+        train(folder / "shards", folder / "pruned", whole, RECOVERY, start=Start(str(folder / "model")))
     assert BertConfig.load(folder / "pruned", 7) == config
 
 
@@ -129,12 +130,12 @@ def test_keras_opens_what_hugging_faces_format_cannot_say(work, tmp_path, caplog
     np.testing.assert_allclose(np.asarray(outputs["sequence_output"]), np.asarray(expected), atol=1e-5)
 
 
-def test_layers_that_are_alike_are_exported_to_hugging_face(work, tmp_path):
+def test_hugging_faces_folder_with_fewer_units_is_exported_to_its_format(work, tmp_path):
     folder, _ = work
-    # All units but the best of each layer go, so that the layers are left alike.
-    prune(folder / "shards", folder / "model", tmp_path / "pruned", PruneConfig(ffn=0.999, num_examples=20))
+    whole = export(folder / "model", tmp_path / "whole")
+    prune(folder / "shards", whole, tmp_path / "pruned", PruneConfig(ffn=0.25, num_examples=20))
     config = json.loads((export(tmp_path / "pruned", tmp_path / "bert") / "config.json").read_text())
-    assert (config["intermediate_size"], config["num_attention_heads"]) == (1, 4)
+    assert (config["intermediate_size"], config["num_attention_heads"]) == (48, 4)
     assert not any(name.endswith("_per_layer") for name in config)
     assert open_trained(tmp_path / "bert").model.config == load_model(tmp_path / "pruned")[0].config
 
@@ -168,7 +169,14 @@ def test_without_further_training_the_folder_holds_the_smaller_model(work, tmp_p
         "bert_config.json", "checkpoint-0.safetensors", "pruning.json", "training.json", "vocab.txt",
     }  # fmt: skip
     again = [*command, *RECOVERY_OPTIONS]
-    assert "holds a training with the number of phases 0, this one has 1" in refuse(*again)
+    assert "was pruned with recovery_steps None, this time it is 4" in refuse(*again)
+
+
+def test_what_would_remove_nothing_is_refused(work, tmp_path):
+    folder, _ = work
+    with pytest.raises(InputError, match=r"^heads 0.05 and ffn 0.0 remove nothing of 8 heads and 128 units"):
+        prune(folder / "shards", folder / "model", tmp_path / "out", PruneConfig(heads=0.05, num_examples=20))
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_does_not_fit_is_one_sentence(work, tmp_path):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 
@@ -64,14 +65,20 @@ def loss_of(model):
     return lambda gates, batch: metrics_of(model.sums(batch, gates=gates))["loss"]
 
 
+def call(model, function, gates):
+    """Compiled on JAX alone: TensorFlow takes longer to compile than to run once."""
+    is_jax = keras.backend.backend() == "jax"
+    return compile_reading(model.trainable_variables, function)(gates) if is_jax else function(gates)
+
+
 def sums_of(model, batch, gates=None):
-    sums = compile_reading(model.trainable_variables, lambda gates, batch: model.sums(batch, gates=gates))
-    return {name: float(value) for name, value in sums(gates, batch).items()}
+    sums = call(model, lambda gates: model.sums(batch, gates=gates), gates)
+    return {name: float(value) for name, value in sums.items()}
 
 
 def outputs_of(model, batch, gates=None):
     inputs = [batch[name] for name in ("input_ids", "input_mask", "segment_ids")]
-    return compile_reading(model.trainable_variables, lambda gates: model.encoder(*inputs, gates=gates))(gates)
+    return call(model, lambda gates: model.encoder(*inputs, gates=gates), gates)
 
 
 def check_a_pruned_model_equals_the_whole_one_with_the_rest_at_0(model):
@@ -101,8 +108,7 @@ def check_taylor_is_the_slope_of_the_loss_along_a_gate(model):
             sum(abs(slope(batch, i, part, place)) for batch, examples in zip(batches, counted) for i in range(examples))
             for place in places
         ]
-        values = scores[1][part][: len(places)]
-        np.testing.assert_allclose(values / values[0], np.array(slopes) / slopes[0], rtol=2e-2)
+        np.testing.assert_allclose(scores[1][part][: len(places)], np.array(slopes) / sum(counted), rtol=2e-2)
 
 
 CHECKS = [
@@ -163,16 +169,18 @@ def test_pruning_twice_is_pruning_once(model):
 # What is chosen
 
 
-def test_the_lowest_scores_of_all_layers_go_but_the_best_of_each_stays():
+def test_the_lowest_heads_of_all_layers_go_and_the_lowest_units_of_each_but_the_best_of_a_layer_stays():
     scores = [
-        HeadsAndUnits(np.array([0.9, 0.8]), np.array([3.0, 1.0, 2.0])),
-        HeadsAndUnits(np.array([0.1, 0.2]), np.array([0.5, 6.0, 0.1])),
+        HeadsAndUnits(np.array([0.9, 0.8, 0.7]), np.array([3.0, 1.0, 2.0, 0.0])),
+        HeadsAndUnits(np.array([0.1, 0.2, 0.6]), np.array([0.5, 6.0, 0.1, 0.4])),
     ]
-    kept = choose(scores, heads=0.5, ffn=0.5)
-    assert [heads.tolist() for heads, _ in kept] == [[0], [1]]
-    assert [units.tolist() for _, units in kept] == [[0, 2], [1]]
-    assert [heads.tolist() for heads, _ in choose(scores, 0.99, 0)] == [[0], [1]]
-    assert [units.tolist() for _, units in choose(scores, 0.99, 0)] == [[0, 1, 2], [0, 1, 2]]
+
+    def chosen(heads, ffn):
+        return [[part.tolist() for part in parts] for parts in zip(*choose(scores, heads, ffn))]
+
+    assert chosen(heads=0.5, ffn=0.5) == [[[0, 1], [2]], [[0, 2], [0, 1]]]
+    assert chosen(heads=0.99, ffn=0) == [[[0], [2]], [[0, 1, 2, 3], [0, 1, 2, 3]]]
+    assert chosen(heads=0, ffn=0.99) == [[[0, 1, 2], [0, 1, 2]], [[0], [1]]]
 
 
 def test_magnitude_is_the_norm_of_the_weights_that_pruning_removes(model):
@@ -187,7 +195,7 @@ def test_magnitude_is_the_norm_of_the_weights_that_pruning_removes(model):
 
     for part in (0, 1):
         norms = np.sqrt([removed(part, place) for place in range(len(scores[1][part]))])
-        np.testing.assert_allclose(scores[1][part], norms / np.linalg.norm(norms), rtol=1e-6)
+        np.testing.assert_allclose(scores[1][part], norms, rtol=1e-6)
 
 
 def test_chance_is_a_function_of_the_seed():

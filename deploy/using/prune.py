@@ -45,7 +45,7 @@ def prune_trained(
     from model.prune_dir import describe_request, prune, read_pruning
 
     console = new_console()
-    request = describe_request(dataset, model_dir, config, checkpoint, split)
+    request = describe_request(dataset, model_dir, config, train_config.num_train_steps, checkpoint, split)
     with mirror(output) as folder:
         pruning = read_pruning(folder.local, request) if train_config.num_train_steps else None
         if pruning is None:
