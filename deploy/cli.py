@@ -13,6 +13,7 @@ from deploy.look_cli import compare, inspect, report, validate
 from deploy.make_cli import generate, vocab
 from deploy.model_cli import evaluate, export, fill_mask, train
 from deploy.options import CASED, DOCUMENTS
+from deploy.prune_cli import prune
 from deploy.tpu_cli import tpu_commands
 from pipeline.documents import InputFormat, ReadOptions
 from tokenizer.errors import InputError
@@ -148,5 +149,6 @@ def demo(output: Path) -> None:
 
 main.add_section("Make data", vocab, generate)
 main.add_section("Look at data", inspect, validate, report, compare)
-main.add_section("Train and use a model", train, evaluate, fill_mask, export)
+main.add_section("Train a model", train, evaluate, prune, export)
+main.add_section("Use a model", fill_mask)
 main.add_section("Cloud, checks and a first try", tpu_commands, doctor, demo)

@@ -36,6 +36,27 @@ BACKEND = option(
     show_envvar=True,
     help="What Keras runs on.",
 )
+SAVE_CHECKPOINTS_STEPS = option(
+    "--save-checkpoints-steps",
+    default=TrainConfig.save_checkpoints_steps,
+    metavar="STEPS",
+    help="Steps between checkpoints.",
+)
+TRAIN_BATCH_SIZE = option(
+    "--train-batch-size", default=TrainConfig.train_batch_size, metavar="N", help="Sequences in a step."
+)
+LEARNING_RATE = option(
+    "--learning-rate",
+    default=TrainConfig.learning_rate,
+    metavar="RATE",
+    help="At its peak, after the warm-up.",
+)
+PRECISION = option(
+    "--precision",
+    type=click.Choice(get_args(ComputeDtype)),
+    default=TrainConfig.precision,
+    help="Of activations and matrix products. bfloat16 is faster where the processor has it.",
+)
 
 
 @click.command(
@@ -77,12 +98,7 @@ BACKEND = option(
         show_default="that of --init-checkpoint, else base",
         help="tiny, mini, small, medium, base, large, a bert_config.json, or Hugging Face's config.json.",
     ),
-    option(
-        "--save-checkpoints-steps",
-        default=TrainConfig.save_checkpoints_steps,
-        metavar="STEPS",
-        help="Steps between checkpoints.",
-    ),
+    SAVE_CHECKPOINTS_STEPS,
     option("--keep-checkpoints", default=TrainConfig.keep_checkpoints, metavar="N", help="Newest checkpoints kept."),
     option(
         "--eval-every",
@@ -94,13 +110,8 @@ BACKEND = option(
 )
 @under(
     "How it learns",
-    option("--train-batch-size", default=TrainConfig.train_batch_size, metavar="N", help="Sequences in a step."),
-    option(
-        "--learning-rate",
-        default=TrainConfig.learning_rate,
-        metavar="RATE",
-        help="At its peak, after the warm-up.",
-    ),
+    TRAIN_BATCH_SIZE,
+    LEARNING_RATE,
     option(
         "--num-train-steps", type=int, metavar="STEPS", show_default="one pass over all shards", help="Steps in all."
     ),
@@ -122,12 +133,7 @@ BACKEND = option(
 @under(
     RUNS,
     BACKEND,
-    option(
-        "--precision",
-        type=click.Choice(get_args(ComputeDtype)),
-        default=TrainConfig.precision,
-        help="Of activations and matrix products. bfloat16 is faster where the processor has it.",
-    ),
+    PRECISION,
     option(
         "--gradient-accumulation-steps",
         default=TrainConfig.gradient_accumulation_steps,

@@ -148,7 +148,9 @@ def choose_config(
 
     if bert_config or not init_checkpoint:
         return BertConfig.load(bert_config or "base", info.vocab_size)
-    if any(map(step_of, list_names(model_dir))):  # a training that goes on, where the checkpoint may be gone
+    if any(
+        step_of(name) is not None for name in list_names(model_dir)
+    ):  # a training that goes on, where the checkpoint may be gone
         return BertConfig.load(os.path.join(model_dir, BERT_CONFIG), info.vocab_size)
     config = config_beside(init_checkpoint, info.vocab_size)
     positions = max(config.max_position_embeddings, info.max_seq_length)

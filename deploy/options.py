@@ -38,3 +38,9 @@ VOCAB_OF_SHARDS = option(
     show_default="the vocab.txt beside the shards",
     help="Vocabulary, one token a line.",
 )
+TRAINED = option(
+    "--model-dir",
+    required=True,
+    type=Place(),
+    help="The model: a folder of 'maskmill train', a Hugging Face folder, or Google's checkpoint with its vocab.txt.",
+)

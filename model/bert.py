@@ -3,7 +3,10 @@
 Shapes are written with batch, seq (max_seq_length), hidden, heads, and size (of a head: hidden / heads).
 """
 
+from collections.abc import Sequence
+from itertools import zip_longest
 from random import Random
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -13,6 +16,18 @@ from model.fused import add_norm, attention_probs, bias_gelu, bias_tanh, embed, 
 from model.heads import MaskedLMHead, NextSentenceHead, metrics_of, weights_of
 from model.layers import Dense, LayerNorm, Part, gather, initializer, multiply
 from model.randomness import Key, Tensor, fold_in
+
+
+class HeadsAndUnits(NamedTuple):
+    """Something for each attention head of a layer, and for each of its feed-forward units."""
+
+    heads: Any
+    units: Any
+
+
+# Of each layer, what the output of every head and unit is multiplied with: float32 [batch, heads] and [batch, units],
+# where batch may be 1. With all at 1 nothing changes, 0 removes, and the gradient tells what one matters for.
+Gates = Sequence[HeadsAndUnits]
 
 
 class BertPretrainer(keras.Model):
@@ -42,7 +57,9 @@ class BertPretrainer(keras.Model):
         sums = self.sums(features, dropout_key)
         return {**metrics_of(sums), **sums}
 
-    def sums(self, features: dict[str, Tensor], dropout_key: Key | None = None) -> dict[str, Tensor]:
+    def sums(
+        self, features: dict[str, Tensor], dropout_key: Key | None = None, gates: Gates | None = None
+    ) -> dict[str, Tensor]:
         """The `heads.SUMS` of a batch, given what `call` is given."""
         hidden_states, pooled_output = self.encoder(
             features["input_ids"],
@@ -50,6 +67,7 @@ class BertPretrainer(keras.Model):
             features["segment_ids"],
             features["masked_lm_positions"],
             dropout_key=dropout_key,
+            gates=gates,
         )
         return {
             **self.masked_lm.sums(
@@ -79,7 +97,7 @@ class BertEncoder(Part):
         super().__init__("bert")
         with self.named():
             self.embeddings = Embeddings(config, seeds, compute_dtype)
-            self.transformer = [TransformerLayer(config, seeds, f"layer_{i}") for i in range(config.num_hidden_layers)]
+            self.transformer = [TransformerLayer(config, seeds, i) for i in range(config.num_hidden_layers)]
             self.pooler = Dense(config.hidden_size, config.hidden_size, config, seeds, "pooler")
 
     def call(
@@ -89,6 +107,7 @@ class BertEncoder(Part):
         segment_ids: Tensor,
         positions: Tensor | None = None,
         dropout_key: Key | None = None,
+        gates: Gates | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Three times int32 [batch, seq] -> sequence_output [batch, seq, hidden], pooled_output [batch, hidden].
 
@@ -96,15 +115,15 @@ class BertEncoder(Part):
         """
         first_key, *keys = _split(dropout_key, 1 + len(self.transformer))
         x = self.embeddings(input_ids, segment_ids, first_key)
-        *layers, (last_layer, last_key) = zip(self.transformer, keys)
-        for layer, key in layers:
-            x = layer(x, input_mask, key)
+        *layers, (last_layer, last_key, last_gates) = zip_longest(self.transformer, keys, gates or ())
+        for layer, key, of_layer in layers:
+            x = layer(x, input_mask, key, gates=of_layer)
         if positions is None:
-            x = last_layer(x, input_mask, last_key)
+            x = last_layer(x, input_mask, last_key, gates=last_gates)
             return x, self.pool(x)
         # Nobody reads what the last layer makes of the others: without them a two-layer model trains a sixth faster.
         positions = ops.pad(positions, ((0, 0), (1, 0)))  # [CLS] first, for the pooler
-        x = last_layer(x, input_mask, last_key, positions)
+        x = last_layer(x, input_mask, last_key, positions, last_gates)
         return x[:, 1:], self.pool(x)
 
     def pool(self, x: Tensor) -> Tensor:
@@ -157,31 +176,43 @@ class Embeddings(Part):
 class TransformerLayer(Part):
     """Self-attention and a feed-forward part; each is added to its input, then normalised (post-LN)."""
 
-    def __init__(self, config: BertConfig, seeds: Random, name: str):
-        super().__init__(name)
-        hidden, intermediate = config.hidden_size, config.intermediate_size
-        self.heads = config.num_attention_heads
+    def __init__(self, config: BertConfig, seeds: Random, number: int):
+        super().__init__(f"layer_{number}")
+        hidden, intermediate = config.hidden_size, config.units[number]
+        self.heads = config.heads[number]
+        width = self.heads * config.head_size  # less than hidden where heads were pruned
         self.rate, self.attention_rate = config.hidden_dropout_prob, config.attention_probs_dropout_prob
         with self.named():
             self.query, self.key, self.value = (
-                Dense(hidden, hidden, config, seeds, name) for name in ("query", "key", "value")
+                Dense(hidden, width, config, seeds, name) for name in ("query", "key", "value")
             )
-            self.attention_output = Dense(hidden, hidden, config, seeds, "attention_output")
+            self.attention_output = Dense(width, hidden, config, seeds, "attention_output")
             self.attention_layer_norm = LayerNorm(hidden, "attention_layer_norm")
             self.intermediate = Dense(hidden, intermediate, config, seeds, "intermediate")
             self.feed_forward_output = Dense(intermediate, hidden, config, seeds, "output")
             self.output_layer_norm = LayerNorm(hidden, "output_layer_norm")
 
-    def call(self, x: Tensor, input_mask: Tensor, key: Key | None = None, positions: Tensor | None = None) -> Tensor:
+    def call(
+        self,
+        x: Tensor,
+        input_mask: Tensor,
+        key: Key | None = None,
+        positions: Tensor | None = None,
+        gates: HeadsAndUnits | None = None,
+    ) -> Tensor:
         """Of [batch, seq, hidden] and int32 [batch, seq] -> [batch, seq, hidden].
 
         Given int32 positions [batch, n]: the result at those alone, [batch, n, hidden].
         """
         attention_key, attended_key, output_key = _split(key, 3)
         attended, _ = self.attend(x, input_mask, attention_key, positions)
+        if gates is not None:
+            attended = _gated(attended, ops.repeat(gates.heads, attended.shape[-1] // self.heads, axis=1))
         x = x if positions is None else gather(x, positions)
         x = self.add(x, attended, self.attention_output, self.attention_layer_norm, attended_key)
         y = bias_gelu(self.intermediate(x), self.intermediate.bias)
+        if gates is not None:
+            y = _gated(y, gates.units)
         return self.add(x, y, self.feed_forward_output, self.output_layer_norm, output_key)
 
     def attend(
@@ -189,7 +220,7 @@ class TransformerLayer(Part):
     ) -> tuple[Tensor, Tensor]:
         """Multi-head self-attention of [batch, seq, hidden], at all positions or at int32 [batch, n] of them.
 
-        Returns [batch, n, hidden], and the probabilities [batch, heads, n, seq].
+        Returns [batch, n, heads * size], and the probabilities [batch, heads, n, seq].
         """
         if positions is None:
             q, k, v = self.project(x, self.query, self.key, self.value)  # [batch, heads, seq, size]
@@ -212,6 +243,12 @@ class TransformerLayer(Part):
     def add(self, x: Tensor, y: Tensor, dense: Dense, layer_norm: LayerNorm, key: Key | None) -> Tensor:
         """The residual connection: x [batch, n, hidden] and a projection of y, added and normalised."""
         return add_norm(x, dense(y), dense.bias, layer_norm.gamma, layer_norm.beta, key=key, rate=self.rate)
+
+
+def _gated(x: Tensor, gates: Tensor) -> Tensor:
+    """Of [batch, n, width] and float32 [batch, width] -> their product, [batch, n, width]."""
+    # In float32: the gradient of a gate is a sum over all positions.
+    return ops.cast(ops.cast(x, "float32") * gates[:, None], x.dtype)
 
 
 def _split(key: Key | None, parts: int) -> list[Key | None]:

@@ -83,7 +83,7 @@ def restore_best(model_dir: Path, weights: Variables) -> int:
 def list_checkpoints(model_dir: Path) -> list[tuple[int, Path]]:
     """Steps and paths of the checkpoints in a folder, the newest first."""
     found = ((step_of(path.name), path) for path in model_dir.glob("checkpoint-*"))
-    return sorted(((step, path) for step, path in found if step), reverse=True)
+    return sorted(((step, path) for step, path in found if step is not None), reverse=True)
 
 
 def step_of(name: str) -> int | None:

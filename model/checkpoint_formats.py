@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -100,14 +101,16 @@ def config_beside(path: str | os.PathLike[str], vocab_size: int) -> BertConfig:
     return BertConfig.load(folder, vocab_size)
 
 
-def shape_of(weights: Arrays) -> dict[str, int]:
+def shape_of(weights: Arrays) -> dict[str, Any]:
     """What the shapes of weights say of a configuration: all but the number of heads."""
     vocab_size, hidden_size = weights[WORDS].shape
+    layers = sum(name.endswith("/query/kernel") for name in weights)
+    units = tuple(weights[f"bert/layer_{i}/intermediate/kernel"].shape[1] for i in range(layers))
     return {
         "vocab_size": vocab_size,
         "hidden_size": hidden_size,
-        "num_hidden_layers": sum(name.endswith("/query/kernel") for name in weights),
-        "intermediate_size": weights["bert/layer_0/intermediate/kernel"].shape[1],
+        "num_hidden_layers": layers,
+        **({"intermediate_size": units[0]} if len(set(units)) == 1 else {"intermediate_size_per_layer": units}),
         "max_position_embeddings": len(weights[POSITIONS]),
         "type_vocab_size": len(weights["bert/embeddings/token_type_embeddings"]),
     }

@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -12,6 +12,7 @@ from tokenizer.errors import InputError
 
 ComputeDtype = Literal["float32", "bfloat16"]
 Optimizer = Literal["adamw", "lamb"]
+Importance = Literal["taylor", "magnitude", "random"]
 
 # Layers and width of the models Google published; heads = width / 64, intermediate = 4 * width.
 PRESETS: dict[str, tuple[int, int]] = {
@@ -33,6 +34,7 @@ _ONLY = {
     "add_cross_attention": False,
     "tie_word_embeddings": True,
     "layer_norm_eps": 1e-12,
+    "pruned_heads": {},
 }
 _TANH_GELU = ("gelu_new", "gelu_pytorch_tanh")  # Hugging Face's names of what Google's code calls gelu
 
@@ -40,6 +42,9 @@ _TANH_GELU = ("gelu_new", "gelu_pytorch_tanh")  # Hugging Face's names of what G
 @dataclass(frozen=True)
 class BertConfig:
     """The shape of a BERT: names and defaults of Google's `bert_config.json` (the defaults are BERT base).
+
+    The last two are not Google's: where `maskmill prune` left the layers of a model unlike each other, they say what
+    each has. A head then still has hidden_size / num_attention_heads numbers.
 
     Raises InputError where a value makes no sense.
     """
@@ -55,6 +60,8 @@ class BertConfig:
     max_position_embeddings: int = 512
     type_vocab_size: int = 2
     initializer_range: float = 0.02
+    num_attention_heads_per_layer: tuple[int, ...] | None = None
+    intermediate_size_per_layer: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         for name in (
@@ -73,6 +80,14 @@ class BertConfig:
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             _check(self, name, _is_within(getattr(self, name), 0, 0.999), "a share from 0 to less than 1 (BERT: 0.1)")
         _check(self, "initializer_range", _is_within(self.initializer_range, 1e-9, 10), "more than 0 (BERT: 0.02)")
+        for name in ("num_attention_heads", "intermediate_size"):
+            most, counts = getattr(self, name), getattr(self, f"{name}_per_layer")
+            _check(
+                self,
+                f"{name}_per_layer",
+                counts is None or _are_counts(counts, self.num_hidden_layers, most),
+                f"a whole number from 1 to {name}, which is {most}, for each of {self.num_hidden_layers} layers",
+            )
 
     @classmethod
     def preset(cls, name: str, vocab_size: int) -> "BertConfig":
@@ -115,7 +130,37 @@ class BertConfig:
         known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
         if known.get("hidden_act") in _TANH_GELU:
             known["hidden_act"] = "gelu"
+        for name in known:
+            if isinstance(known[name], list):
+                known[name] = tuple(known[name])
         return cls(**known)
+
+    def with_layers(self, heads: tuple[int, ...], units: tuple[int, ...]) -> "BertConfig":
+        """The shape with so many heads and feed-forward units in its layers; in Google's form as far as that can be.
+
+        >>> BertConfig(100, num_hidden_layers=2).with_layers((12, 12), (40, 40)).to_dict()["intermediate_size"]
+        40
+        """
+        alike = set(heads) == {self.num_attention_heads}
+        config = replace(self, num_attention_heads_per_layer=None if alike else heads)
+        if len(set(units)) == 1:
+            return replace(config, intermediate_size=units[0], intermediate_size_per_layer=None)
+        return replace(config, intermediate_size_per_layer=units)
+
+    @property
+    def head_size(self) -> int:
+        """The width of a head."""
+        return self.hidden_size // self.num_attention_heads
+
+    @property
+    def heads(self) -> tuple[int, ...]:
+        """The attention heads of each layer."""
+        return self.num_attention_heads_per_layer or (self.num_attention_heads,) * self.num_hidden_layers
+
+    @property
+    def units(self) -> tuple[int, ...]:
+        """The feed-forward units of each layer."""
+        return self.intermediate_size_per_layer or (self.intermediate_size,) * self.num_hidden_layers
 
     @property
     def num_weights(self) -> int:
@@ -124,18 +169,26 @@ class BertConfig:
         >>> BertConfig(vocab_size=30522).num_weights
         110106428
         """
-        hidden, intermediate = self.hidden_size, self.intermediate_size
+        hidden, width, units = self.hidden_size, self.head_size * sum(self.heads), sum(self.units)
         norm = 2 * hidden
         embeddings = (self.vocab_size + self.max_position_embeddings + self.type_vocab_size) * hidden + norm
-        attention = 4 * (hidden * hidden + hidden) + norm
-        feed_forward = 2 * hidden * intermediate + intermediate + hidden + norm
+        layers = 4 * hidden * width + 3 * width + 2 * hidden * units + units
+        layers += self.num_hidden_layers * 2 * (hidden + norm)
         pooler = hidden * hidden + hidden
         heads = hidden * hidden + hidden + norm + self.vocab_size + 2 * hidden + 2
-        return embeddings + self.num_hidden_layers * (attention + feed_forward) + pooler + heads
+        return embeddings + layers + pooler + heads
+
+    def to_dict(self) -> dict[str, Any]:
+        """The values of a `bert_config.json`: Google's, and what says how layers differ where they do."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in vars(self).items()
+            if value is not None
+        }
 
     def to_json(self) -> str:
-        """The text of a `bert_config.json` that Google's code reads too."""
-        return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
+        """The text of a `bert_config.json`; unless layers differ, Google's code reads it too."""
+        return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
 
 
 @dataclass(frozen=True)
@@ -186,6 +239,29 @@ class TrainConfig:
                 )
 
 
+@dataclass(frozen=True)
+class PruneConfig:
+    """What `maskmill prune` removes from a model, and by what it chooses.
+
+    Raises InputError where a value makes no sense.
+    """
+
+    heads: float = 0.0  # share of all attention heads to remove
+    ffn: float = 0.0  # share of all feed-forward units to remove
+    importance: Importance = "taylor"
+    num_examples: int = 1024  # of the train split, that taylor measures on
+    random_seed: int = 12345  # of the order of those, and of importance random
+
+    def __post_init__(self) -> None:
+        for name in ("heads", "ffn"):
+            _check(self, name, 0 <= getattr(self, name) < 1, "a share from 0 to less than 1, such as 0.5")
+        if not self.heads and not self.ffn:
+            raise InputError("heads and ffn are both 0; expected a share of one of them to remove, such as 0.5")
+        _check(self, "importance", self.importance in get_args(Importance), "taylor, magnitude or random")
+        _check(self, "num_examples", self.num_examples >= 1, "1 or more")
+        _check(self, "random_seed", 0 <= self.random_seed < 1 << 63, "0 to 2^63 - 1")
+
+
 def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The values in a configuration file, or in the one that a folder holds. Raises InputError when there is none."""
     in_folder = list_names(path)
@@ -210,7 +286,7 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     return values
 
 
-def _check(config: BertConfig | TrainConfig, name: str, holds: bool, expected: str) -> None:
+def _check(config: BertConfig | TrainConfig | PruneConfig, name: str, holds: bool, expected: str) -> None:
     if not holds:
         raise InputError(f"{name} is {getattr(config, name)!r}; expected {expected}")
 
@@ -221,3 +297,7 @@ def _is_within(value: object, lowest: float, highest: float) -> bool:
 
 def _is_int(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _are_counts(values: object, layers: int, most: int) -> bool:
+    return isinstance(values, tuple) and len(values) == layers and all(_is_int(n) and 1 <= n <= most for n in values)

@@ -22,14 +22,16 @@ def train_flops(config: BertConfig, max_seq_length: int, max_predictions_per_seq
     """
     hidden, seq, places = config.hidden_size, max_seq_length, max_predictions_per_seq + 1
 
-    def layer(rows: int) -> int:  # at so many of the positions
-        projections = 2 * rows * hidden * hidden + 2 * seq * hidden * 2 * hidden + 2 * rows * hidden * hidden
-        attention = 2 * (2 * rows * seq * hidden)
-        feed_forward = 2 * (2 * rows * hidden * config.intermediate_size)
+    def layer(rows: int, heads: int, units: int) -> int:  # at so many of the positions
+        width = heads * config.head_size
+        projections = 2 * rows * hidden * width + 2 * seq * hidden * 2 * width + 2 * rows * width * hidden
+        attention = 2 * (2 * rows * seq * width)
+        feed_forward = 2 * (2 * rows * hidden * units)
         return projections + attention + feed_forward
 
     heads = 2 * max_predictions_per_seq * hidden * (hidden + config.vocab_size) + 2 * hidden * (hidden + 2)
-    return 3.0 * ((config.num_hidden_layers - 1) * layer(seq) + layer(places) + heads)
+    rows = [seq] * (config.num_hidden_layers - 1) + [places]
+    return 3.0 * (sum(map(layer, rows, config.heads, config.units)) + heads)
 
 
 def is_on_cpu() -> bool:

@@ -63,7 +63,7 @@ def fused(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @fused
 def split_heads(projected: Tensor, bias: Tensor, *, parts: int, heads: int) -> list[Tensor]:
-    """Projections side by side [batch, seq, parts * hidden] -> each of them as [batch, heads, seq, size]."""
+    """Projections side by side [batch, seq, parts * heads * size] -> each of them as [batch, heads, seq, size]."""
     batch, seq, width = projected.shape
     x = ops.reshape(_float32(projected) + bias, (batch, seq, parts, heads, width // parts // heads))
     return [ops.cast(part, projected.dtype) for part in ops.unstack(ops.transpose(x, (2, 0, 3, 1, 4)))]
@@ -79,7 +79,7 @@ def attention_probs(scores: Tensor, *, size: int, input_mask: Tensor, key: Key |
 
 @fused
 def merge_heads(attended: Tensor) -> Tensor:
-    """Of [batch, heads, seq, size] -> [batch, seq, hidden]."""
+    """Of [batch, heads, seq, size] -> [batch, seq, heads * size]."""
     batch, heads, seq, size = attended.shape
     return ops.reshape(ops.transpose(attended, (0, 2, 1, 3)), (batch, seq, heads * size))
 

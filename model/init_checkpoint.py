@@ -62,7 +62,10 @@ def initialize(
 
 def _check_shape(checkpoint: InitCheckpoint, config: BertConfig) -> None:
     """Raises InputError naming the first value in which two models differ, but for the sizes that can be changed."""
-    for name in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "type_vocab_size"):
+    for name in (
+        "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "type_vocab_size",
+        "num_attention_heads_per_layer", "intermediate_size_per_layer",
+    ):  # fmt: skip
         known = shape_of(checkpoint.weights) | (asdict(checkpoint.config) if checkpoint.config else {})
         if known.get(name, getattr(config, name)) != getattr(config, name):
             raise InputError(

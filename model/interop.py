@@ -1,10 +1,10 @@
 """The names of our weights in Google's TF1 checkpoints and in Hugging Face's `BertForPreTraining`, and the export."""
 
 import json
+import logging
 import os
 import re
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,14 @@ import numpy as np
 from safetensors.numpy import save
 
 from model.bert import BertPretrainer
-from model.config import HUGGING_FACE_CONFIG
+from model.config import HUGGING_FACE_CONFIG, BertConfig
 from model.keras_file import save_keras_file
 from model.model_dir import WhichCheckpoint, load_model, read_training, read_vocab
 from pipeline.schema import VOCAB
 from pipeline.storage import write_bytes, write_text
 from tokenizer.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 # Ours -> Google's, the first that matches at the start; the rest of the name stays.
 _GOOGLE_NAMES = {
@@ -83,8 +85,9 @@ def export(
 ) -> Path:
     """Writes a trained model as a folder that `transformers` loads, with a file that Keras loads -> the folder.
 
-    Holds config.json, model.safetensors (float32), vocab.txt, tokenizer_config.json and model.keras (float32). Raises
-    InputError when `output_dir` is not empty.
+    Holds config.json, model.safetensors (float32), vocab.txt, tokenizer_config.json and model.keras (float32); of a
+    model whose layers were pruned unlike each other the first two are left out, which is said. Raises InputError when
+    `output_dir` is not empty.
     """
     output = Path(output_dir)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
@@ -94,7 +97,7 @@ def export(
     model, _ = load_model(model_dir, checkpoint)
     output.mkdir(parents=True, exist_ok=True)
     config = {
-        **asdict(model.config),
+        **model.config.to_dict(),
         "architectures": ["BertForPreTraining"],
         "model_type": "bert",
         "hidden_act": "gelu_new",  # there, "gelu" is the erf form
@@ -109,14 +112,35 @@ def export(
         "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
         **{f"{token.lower()}_token": f"[{token}]" for token in ("PAD", "UNK", "CLS", "SEP", "MASK")},
     }
-    _write_json(output / HUGGING_FACE_CONFIG, config)
     _write_json(output / "tokenizer_config.json", tokenizer_config)
     shutil.copyfile(Path(model_dir) / VOCAB, output / VOCAB)
+    save_keras_file(model, output / "model.keras")
+    if reason := why_not_hugging_face(model.config):
+        logger.warning("%s; so %s and model.safetensors are left out", reason, HUGGING_FACE_CONFIG)
+        return output
+    _write_json(output / HUGGING_FACE_CONFIG, config)
     # The file names the framework whose layout it has; transformers looks for that.
     weights = save(hugging_face_weights(model), metadata={"format": "pt"})
     write_bytes(output / "model.safetensors", weights)
-    save_keras_file(model, output / "model.keras")
     return output
+
+
+def why_not_hugging_face(config: BertConfig) -> str | None:
+    """Why the `config.json` of Hugging Face's BERT cannot say the shape of a pruned model; None where it can.
+
+    transformers has left out its own `pruned_heads` since version 5.
+    """
+    if config.num_attention_heads_per_layer:
+        return (
+            f"the layers have {', '.join(map(str, config.heads))} heads of {config.head_size}, and Hugging Face's BERT "
+            f"has in each layer as many heads as make up hidden_size, which is {config.hidden_size}"
+        )
+    if config.intermediate_size_per_layer:
+        return (
+            f"the layers have {', '.join(map(str, config.units))} feed-forward units, and Hugging Face's BERT has one "
+            "intermediate_size for all"
+        )
+    return None
 
 
 def hugging_face_weights(model: BertPretrainer) -> dict[str, np.ndarray]:

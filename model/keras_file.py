@@ -31,7 +31,7 @@ def save_keras_file(model: BertPretrainer, path: str | os.PathLike[str]) -> None
 def portable_model(config: BertConfig) -> keras.Model:
     """The model described above, with new weights. Its layers are named as ours, with dots: `layer_0.intermediate`."""
     input_ids, input_mask, segment_ids = (keras.Input([None], dtype="int32", name=name) for name in INPUTS)
-    hidden, heads = config.hidden_size, config.num_attention_heads
+    hidden = config.hidden_size
 
     def dense(units: int, name: str, activation: str | None = None) -> layers.Dense:
         return layers.Dense(units, activation, dtype="float32", name=name)
@@ -57,10 +57,10 @@ def portable_model(config: BertConfig) -> keras.Model:
     x = dropout("embeddings.dropout")(layer_norm("embeddings.layer_norm")(x))
     attention_mask = ops.cast(ops.expand_dims(input_mask, 1), "bool")  # [batch, 1, seq]
 
-    for i in range(config.num_hidden_layers):
+    for i, (heads, units) in enumerate(zip(config.heads, config.units)):
         attention = layers.MultiHeadAttention(
             heads,
-            hidden // heads,
+            config.head_size,
             dropout=config.attention_probs_dropout_prob,
             dtype="float32",
             name=f"layer_{i}.attention",
@@ -68,7 +68,7 @@ def portable_model(config: BertConfig) -> keras.Model:
         y = attention(x, x, attention_mask=attention_mask)
         y = dropout(f"layer_{i}.attention_dropout")(y)
         x = layer_norm(f"layer_{i}.attention_layer_norm")(x + y)
-        y = gelu(dense(config.intermediate_size, f"layer_{i}.intermediate")(x))
+        y = gelu(dense(units, f"layer_{i}.intermediate")(x))
         y = dropout(f"layer_{i}.output_dropout")(dense(hidden, f"layer_{i}.output")(y))
         x = layer_norm(f"layer_{i}.output_layer_norm")(x + y)
 
@@ -97,14 +97,13 @@ def _weights_by_layer(weights: Arrays, config: BertConfig) -> dict[str, list[np.
             if name.endswith(f"/{first}"):
                 layer = name.removesuffix(f"/{first}")
                 by_layer[layer.removeprefix("bert/").replace("/", ".")] = [weights[name], weights[f"{layer}/{second}"]]
-    heads, hidden = config.num_attention_heads, config.hidden_size
-    by_head = (heads, hidden // heads)
-    for i in range(config.num_hidden_layers):
+    for i, heads in enumerate(config.heads):
+        by_head = (heads, config.head_size)
         projections = [by_layer.pop(f"layer_{i}.{name}") for name in ("query", "key", "value")]
         kernel, bias = by_layer.pop(f"layer_{i}.attention_output")
         by_layer[f"layer_{i}.attention"] = [
             *(array.reshape(*array.shape[:-1], *by_head) for projection in projections for array in projection),
-            kernel.reshape(*by_head, hidden),
+            kernel.reshape(*by_head, config.hidden_size),
             bias,
         ]
     return by_layer

@@ -21,11 +21,12 @@ def step_bytes(bert: BertConfig, config: TrainConfig, max_seq_length: int, max_p
     feed-forward part and both normalisations begin with; and the scores of the tokens, with their gradient. What else a
     compiler sets aside is a sixth more (TensorFlow in float32) to nine tenths more (in bfloat16), and a gigabyte.
     """
-    hidden = 12 * bert.hidden_size + 2 * bert.intermediate_size
-    layer = max_seq_length * (hidden + 2 * bert.num_attention_heads * max_seq_length)
+    heads, units = sum(bert.heads), sum(bert.units)  # of all layers
+    hidden = 6 * bert.num_hidden_layers * bert.hidden_size + 6 * bert.head_size * heads + 2 * units
+    layers = max_seq_length * (hidden + 2 * heads * max_seq_length)
     scores = 2 * max_predictions_per_seq * bert.vocab_size
     sequences = config.train_batch_size // config.gradient_accumulation_steps
-    return state_bytes(bert) + sequences * _BYTES[config.precision] * (bert.num_hidden_layers * layer + scores)
+    return state_bytes(bert) + sequences * _BYTES[config.precision] * (layers + scores)
 
 
 @contextmanager

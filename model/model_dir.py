@@ -54,7 +54,8 @@ def describe_training(
     info = plan.phases[0].info
     return {
         "backend": keras.backend.backend(),
-        "bert_config": asdict(bert_config),
+        # With None where no layer was pruned, so that a pruned model is another one.
+        "bert_config": {**dict.fromkeys(vars(bert_config)), **bert_config.to_dict()},
         "train_config": asdict(train_config),
         "phases": [
             {
@@ -96,7 +97,7 @@ def open_model_dir(model_dir: Path, training: dict[str, Any], vocab_text: str) -
         for path in unfinished:
             path.unlink(missing_ok=True)
         write_text(model_dir / TRAINING, json.dumps(training, indent=1) + "\n")
-        write_text(model_dir / BERT_CONFIG, BertConfig(**training["bert_config"]).to_json())
+        write_text(model_dir / BERT_CONFIG, BertConfig.from_dict(training["bert_config"]).to_json())
         write_text(model_dir / VOCAB, vocab_text)
         yield
 

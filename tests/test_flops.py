@@ -32,7 +32,7 @@ def operations(equation):
 
 batch, counts = 2, []
 for config, seq, predictions in json.loads(sys.argv[1]):
-    model = BertPretrainer(BertConfig(**config))
+    model = BertPretrainer(BertConfig.from_dict(config))
     shapes = {name: (batch, seq) for name in ("input_ids", "input_mask", "segment_ids")}
     shapes |= {name: (batch, predictions) for name in ("masked_lm_positions", "masked_lm_ids", "masked_lm_weights")}
     shapes["next_sentence_labels"] = (batch, 1)
@@ -47,7 +47,12 @@ for config, seq, predictions in json.loads(sys.argv[1]):
 print(json.dumps(counts))
 """
 NAMES = "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"
-SHAPES = [(dict(zip(NAMES, (90, 8, 1, 2, 24))), 16, 3), (dict(zip(NAMES, (70, 12, 3, 3, 20))), 9, 5)]
+PRUNED = {"num_attention_heads_per_layer": [3, 1, 2], "intermediate_size_per_layer": [20, 7, 1]}
+SHAPES = [
+    (dict(zip(NAMES, (90, 8, 1, 2, 24))), 16, 3),
+    (dict(zip(NAMES, (70, 12, 3, 3, 20))), 9, 5),
+    ({**dict(zip(NAMES, (70, 12, 3, 3, 20))), **PRUNED}, 9, 5),
+]
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +69,7 @@ def counts():
 @pytest.mark.parametrize("i", range(len(SHAPES)))
 def test_the_operations_are_those_of_the_traced_step(counts, i):
     values, seq, predictions = SHAPES[i]
-    config = BertConfig(**values)
+    config = BertConfig.from_dict(values)
     forward, whole = counts[i]
     # The segment embeddings are a product with one-hot rows: a way to look up, which is no computation of the model.
     look_up = 2 * seq * config.type_vocab_size * config.hidden_size

@@ -1,0 +1,110 @@
+"""How much each attention head and each feed-forward unit of a BERT matters, by three measures.
+
+The scores of all heads can be compared, and those of all units; a head's and a unit's cannot.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import keras
+import numpy as np
+
+from model.bert import Gates, HeadsAndUnits
+from model.checkpoint import Arrays
+from model.config import BertConfig
+from model.randomness import Tensor
+from model.step import Batch
+
+Loss = Callable[[Gates, Batch], Tensor]  # of a batch, whose examples have gates of their own: a scalar
+Scores = list[HeadsAndUnits]  # of each layer float64 [heads] and [units]; what matters more has more
+
+
+def measure_taylor(
+    loss: Loss, variables: Sequence[keras.Variable], config: BertConfig, batches: Iterable[Batch], num_examples: int
+) -> Scores:
+    """How much the loss would change if a part were left out, to first order: |d loss / d gate|, a mean over examples.
+
+    The gate multiplies the part's output, so its derivative is that output times the gradient there, summed over the
+    positions of an example (Molchanov et al. 2019, of a head Michel et al. 2019). Michel et al. divide a layer's scores
+    by their norm; without that, what is left has the lower loss (benchmarks/README.md).
+
+    `variables` are those that the loss reads; of the batches, all of one size, the first `num_examples` examples are
+    taken.
+    """
+    gradients_of = compile_reading(variables, _gradient_by_gates(loss))
+    totals = [HeadsAndUnits(np.zeros(heads), np.zeros(units)) for heads, units in zip(config.heads, config.units)]
+    left = num_examples
+    for batch in batches:
+        size = len(next(iter(batch.values())))
+        gradients = gradients_of(open_gates(config, size), batch)
+        for total, of_layer in zip(totals, gradients):
+            for sums, gradient in zip(total, of_layer):
+                sums += np.abs(np.asarray(gradient, np.float64)[:left]).sum(axis=0)
+        left -= size
+        if left <= 0:
+            break
+    return [HeadsAndUnits(*(sums / num_examples for sums in total)) for total in totals]
+
+
+def measure_magnitude(weights: Arrays, config: BertConfig) -> Scores:
+    """The norm of all weights that only this part uses."""
+    scores = []
+    for i, heads in enumerate(config.heads):
+        layer = f"bert/layer_{i}"
+        of_heads = [weights[f"{layer}/{name}/kernel"] for name in ("query", "key", "value")]  # [hidden, heads * size]
+        of_heads += [weights[f"{layer}/{name}/bias"][None] for name in ("query", "key", "value")]
+        of_heads += [weights[f"{layer}/attention_output/kernel"].T]
+        of_units = [weights[f"{layer}/intermediate/kernel"], weights[f"{layer}/intermediate/bias"][None]]
+        of_units += [weights[f"{layer}/output/kernel"].T]
+        columns, units = (
+            np.square(np.concatenate(kernels), dtype=np.float64).sum(axis=0) for kernels in (of_heads, of_units)
+        )
+        scores.append(HeadsAndUnits(np.sqrt(columns.reshape(heads, -1).sum(axis=1)), np.sqrt(units)))
+    return scores
+
+
+def draw_random(config: BertConfig, rng: np.random.Generator) -> Scores:
+    """Chance: what every measure must do better than."""
+    return [HeadsAndUnits(rng.random(heads), rng.random(units)) for heads, units in zip(config.heads, config.units)]
+
+
+def open_gates(config: BertConfig, batch_size: int) -> list[HeadsAndUnits]:
+    """Gates that change nothing, float32 [batch, heads] and [batch, units] of each layer."""
+    return [
+        HeadsAndUnits(np.ones((batch_size, heads), np.float32), np.ones((batch_size, units), np.float32))
+        for heads, units in zip(config.heads, config.units)
+    ]
+
+
+def compile_reading(variables: Sequence[keras.Variable], function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A function of tensors, compiled on the backend in use; with each call it reads the variables as they are then."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        def run(values: list[Tensor], *arguments: Tensor) -> Tensor:
+            with keras.StatelessScope([*zip(variables, values)]):
+                return function(*arguments)
+
+        compiled = jax.jit(run)
+        return lambda *arguments: compiled([variable.value for variable in variables], *arguments)
+    import tensorflow as tf
+
+    traced: Callable[..., Tensor] = tf.function(function, autograph=False)
+    return traced
+
+
+def _gradient_by_gates(loss: Loss) -> Callable[[Gates, Batch], Gates]:
+    if keras.backend.backend() == "jax":
+        import jax
+
+        gradient: Callable[[Gates, Batch], Gates] = jax.grad(loss)
+        return gradient
+    import tensorflow as tf
+
+    def taped(gates: Gates, batch: Batch) -> Gates:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(gates)
+            total = loss(gates, batch)
+        gradients: Gates = tape.gradient(total, gates)
+        return gradients
+
+    return taped

@@ -1,0 +1,72 @@
+"""Makes a BERT smaller: chooses which attention heads and feed-forward units stay, and takes their weights."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from model.bert import BertPretrainer, HeadsAndUnits
+from model.checkpoint import Arrays
+from model.config import BertConfig, ComputeDtype
+from model.distribution import assign
+from model.importance import Scores, open_gates
+
+Kept = Sequence[HeadsAndUnits]  # of each layer, int64: which of its heads and of its units stay, in their order
+
+
+def choose(scores: Scores, heads: float, ffn: float) -> list[HeadsAndUnits]:
+    """Which heads and units stay when a share of all heads goes, and a share of each layer's units: the lowest scores.
+
+    Heads are ranked over all layers, units within theirs: over all they did no better (benchmarks/README.md), and
+    layers of one size can be said in Hugging Face's format. The best of a layer stays whatever its score and share.
+    """
+    of_heads, of_units = zip(*scores)
+    units = [_choose([of_layer], ffn)[0] for of_layer in of_units]
+    return [HeadsAndUnits(*layer) for layer in zip(_choose(of_heads, heads), units)]
+
+
+def _choose(scores: Sequence[np.ndarray], share: float) -> list[np.ndarray]:
+    """What stays in each group when the lowest scores of all go, but for the best of each group."""
+    groups = np.repeat(np.arange(len(scores)), [len(of_group) for of_group in scores])
+    flat = np.concatenate(scores)
+    best = np.concatenate([np.arange(len(of_group)) == of_group.argmax() for of_group in scores])
+    order = np.argsort(np.where(best, np.inf, flat), kind="stable")
+    stays = np.ones(len(flat), bool)
+    stays[order[: min(round(share * len(flat)), len(flat) - len(scores))]] = False
+    return [np.flatnonzero(stays[groups == i]) for i in range(len(scores))]
+
+
+def prune_config(config: BertConfig, kept: Kept) -> BertConfig:
+    """The shape of what is left."""
+    return config.with_layers(*(tuple(map(len, parts)) for parts in zip(*kept)))
+
+
+def prune_weights(weights: Arrays, kept: Kept, head_size: int) -> Arrays:
+    """The weights of a model by name -> those of what is left of it."""
+    left = dict(weights)
+    for i, (heads, units) in enumerate(kept):
+        layer = f"bert/layer_{i}"
+        columns = (heads[:, None] * head_size + np.arange(head_size)).ravel()
+        for name, places in (*((name, columns) for name in ("query", "key", "value")), ("intermediate", units)):
+            for part in ("kernel", "bias"):
+                left[f"{layer}/{name}/{part}"] = weights[f"{layer}/{name}/{part}"][..., places]
+        for name, places in (("attention_output", columns), ("output", units)):
+            left[f"{layer}/{name}/kernel"] = weights[f"{layer}/{name}/kernel"][places]
+    return left
+
+
+def prune_model(model: BertPretrainer, kept: Kept, compute_dtype: ComputeDtype = "float32") -> BertPretrainer:
+    """A smaller model, which computes what the given one does with the other heads and units at 0."""
+    pruned = BertPretrainer(prune_config(model.config, kept), compute_dtype=compute_dtype)
+    weights = {name: np.asarray(weight) for name, weight in model.named_weights.items()}
+    left = prune_weights(weights, kept, model.config.head_size)
+    for name, variable in pruned.named_weights.items():
+        assign(variable, left[name])
+    return pruned
+
+
+def closed_gates(config: BertConfig, kept: Kept) -> list[HeadsAndUnits]:
+    """Gates, float32 [1, heads] and [1, units] of each layer, that let through what is kept and nothing else."""
+    return [
+        HeadsAndUnits(*(np.isin(np.arange(gate.shape[1]), stay).astype(np.float32)[None] for gate, stay in zip(*layer)))
+        for layer in zip(open_gates(config, 1), kept)
+    ]
