@@ -34,6 +34,8 @@ COMMANDS = {path: command for path, command in EVERYTHING.items() if not isinsta
 MAY_DIFFER = {
     "--output": {"help", "default", "required", "type"},  # files and folders
     "--vocab-file": {"default", "required"},
+    "--model-dir": {"help", "type"},  # a folder that train writes, or also what others trained
+    "--num-examples": {"help", "default", "type"},  # to show, or to measure on
     "--random-seed": {"help", "default", "type"},  # inspect draws by it only where it is given
     **{name: {"help", "default", "required"} for name in ("--project", "--network", "--subnetwork")},  # of a TPU
     **{name: {"help"} for name in ("--dry-run", "--no-wait", "--json")},
