@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -44,6 +44,7 @@ _FREE = {
     "keep_checkpoints",
     "save_summary_steps",
     "gradient_accumulation_steps",
+    "init_model",  # by its path; the checksum of its weights tells whether it is another
 }
 
 
@@ -73,25 +74,40 @@ def describe_training(
 
 @contextmanager
 def open_model_dir(model_dir: Path, training: dict[str, Any], vocab_text: str) -> Iterator[None]:
+    """As `open_folder`, for a training into `model_dir`."""
+    with open_folder(model_dir, TRAINING, training, read_training):
+        write_text(model_dir / BERT_CONFIG, BertConfig(**training["bert_config"]).to_json())
+        write_text(model_dir / VOCAB, vocab_text)
+        yield
+
+
+@contextmanager
+def open_folder(
+    folder: Path, file: str, training: dict[str, Any], read: Callable[[Path], dict[str, Any]]
+) -> Iterator[None]:
     """Makes the folder of a new training, or checks that this one is the training it holds; keeps others out meanwhile.
 
     A training that ended before its first checkpoint, as for want of memory, may be begun anew in another way.
     Removes what a killed process left half-written. Raises InputError when the folder holds another training, or
     something else, or when another process trains into it.
+
+    Args:
+        folder: of the training.
+        file: the name of its description.
+        training: the description of this training.
+        read: gives the description that a folder holds.
     """
-    unfinished = [path for path in model_dir.glob(".*") if _UNFINISHED.fullmatch(path.name)]
-    checkpoints = list_checkpoints(model_dir)
+    unfinished = [path for path in folder.glob(".*") if _UNFINISHED.fullmatch(path.name)]
+    checkpoints = list_checkpoints(folder)
     if checkpoints:
-        _require_same(model_dir, read_training(model_dir), training)
-    elif model_dir.exists() and not (model_dir / TRAINING).exists() and _has_more_than(unfinished, model_dir):
-        raise InputError(f"model_dir {model_dir} holds something else than a training; give a new or an empty folder")
-    model_dir.mkdir(parents=True, exist_ok=True)
-    with _locked(model_dir):
-        for path in [*unfinished, *([] if checkpoints else [model_dir / BEST])]:
+        _require_same(folder, read(folder), training)
+    elif folder.exists() and not (folder / file).exists() and _has_more_than(unfinished, folder):
+        raise InputError(f"model_dir {folder} holds something else than a training; give a new or an empty folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder):
+        for path in [*unfinished, *([] if checkpoints else [folder / BEST])]:
             path.unlink(missing_ok=True)
-        write_text(model_dir / TRAINING, json.dumps(training, indent=1) + "\n")
-        write_text(model_dir / BERT_CONFIG, BertConfig(**training["bert_config"]).to_json())
-        write_text(model_dir / VOCAB, vocab_text)
+        write_text(folder / file, json.dumps(training, indent=1) + "\n")
         yield
 
 
