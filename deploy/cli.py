@@ -10,7 +10,7 @@ import click
 
 from deploy.cli_types import Bytes, Place, wrong_usage
 from deploy.engine_options import DATAFLOW, Engine, engine_options
-from deploy.finetune_cli import finetune
+from deploy.finetune_cli import finetune, predict
 from deploy.look_cli import compare, inspect, report, validate
 from deploy.model_cli import evaluate, export, fill_mask, train
 from deploy.tpu_cli import tpu_commands
@@ -285,7 +285,19 @@ def generate(
     generate_datasets(files, vocab_file, targets, reading, options)
 
 
-for command in (inspect, validate, report, compare, train, evaluate, fill_mask, finetune, export, tpu_commands):
+for command in (
+    inspect,
+    validate,
+    report,
+    compare,
+    train,
+    evaluate,
+    fill_mask,
+    finetune,
+    predict,
+    export,
+    tpu_commands,
+):
     main.add_command(command)
 
 

@@ -1,14 +1,17 @@
 """`finetune` and `predict` on the command line: classifiers of texts and of pairs."""
 
+import os
 from collections.abc import Callable
 from typing import Any, get_args
 
 import click
 
 from deploy.cli_types import Place, wrong_usage
+from deploy.engine_options import DATAFLOW, Engine, engine_options
 from deploy.model_cli import backend_option
 from model.config import ComputeDtype
 from model.tasks.config import FinetuneConfig
+from pipeline.storage import is_remote
 
 FORMATS = ("auto", "csv", "tsv", "jsonl", "parquet")  # pipeline.tables.TableFormat, which takes long to import
 MAX_REJECTED = 0.01
@@ -106,3 +109,44 @@ def finetune(
     tables = Tables(table, fields, input_format, eval_file, eval_fraction or EVAL_FRACTION, max_rejected)
     choose_backend(backend)
     finetune_model(tables, model_dir, output, finetune_config, seeds, checkpoint)
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True, metavar="TABLE")
+@click.option("--model-dir", required=True, type=Place(), help="Folder that finetune wrote.")
+@click.option("--output", required=True, type=Place(dir_okay=False), help="File to write: .csv, .jsonl or .parquet.")
+@click.option("--text-field", help="Column of the text. [default: that of the training]")
+@click.option("--text-pair-field", help="Column of the second text. [default: that of the training]")
+@table_options
+@click.option(
+    "--checkpoint", type=click.Choice(["newest", "best"]), default="best", help="best: that of the best epoch."
+)
+@click.option("--num-workers", type=click.IntRange(1), help="Processes, each with a model of its own. [default: 1]")
+@click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
+@backend_option
+@engine_options
+def predict(
+    inputs: tuple[str, ...],
+    model_dir: str,
+    output: str,
+    num_workers: int | None,
+    engine: Engine,
+    **options: Any,
+) -> None:
+    """Predict the labels of a table with a fine-tuned model, in constant memory.
+
+    TABLE is CSV, TSV, JSON lines or Parquet. The output has a row for each of its rows, in their order: the likeliest
+    label, the probability of each, and of a row that cannot be read the reason.
+    """
+    from deploy.using.predict import predict_table
+
+    runner, tables = engine.make_runner(inputs, output, num_workers=num_workers)
+    if len(tables) > 1:
+        raise click.UsageError(f"{len(tables)} tables are given; expected one, as its rows keep their order")
+    if runner:
+        model_dir, output = (path if is_remote(path) else os.path.abspath(path) for path in (model_dir, output))
+        if runner.name == DATAFLOW and not (is_remote(model_dir) and is_remote(output)):
+            raise click.UsageError(
+                "--model-dir or --output is on this machine, where the workers of Dataflow do not see it; give gs://..."
+            )
+    predict_table(tables[0], model_dir, output, runner=runner, num_workers=num_workers, **options)
