@@ -1,6 +1,6 @@
 """What pre-training on a corpus is worth for telling its paragraphs apart: against a random start, and bags of words.
 
-    python benchmarks/bench_finetune.py --model-dir MODEL [--corpus FOLDER] [--seeds 5] [--task book|pair]
+    python benchmarks/bench_finetune.py --model-dir MODEL [--corpus FOLDER] [--task TASK] [--method NAME] [--seeds 5]
 
 MODEL was trained by `maskmill train` on shards of FOLDER/books.jsonl.gz that were generated with --eval-fraction 0.05
 (benchmarks/README.md has the commands). The chapters held out there are those held out here: the model saw nothing of
@@ -28,10 +28,10 @@ from scipy.sparse import csr_matrix, diags, hstack
 from scipy.special import log_softmax
 
 from model.bert import BertPretrainer
-from model.tasks.config import FinetuneConfig
+from model.tasks.finetune_config import FinetuneConfig
 from model.tasks.finetuning import finetune
 from model.tasks.metrics import accuracy, count_confusion, macro_f1
-from model.trained import open_trained
+from model.trained import TrainedBert, open_trained
 from pipeline.documents import content_of, digest_of
 from pipeline.labelled import LabelledTexts
 from pipeline.seeding import hash_fraction, rng_for
@@ -43,6 +43,7 @@ EVAL_FRACTION, RANDOM_SEED = 0.05, 12345  # of `generate`, when the shards were 
 SHORTEST = 200  # characters of a paragraph: shorter ones are mostly dialogue
 STRENGTHS = (1e-6, 1e-5, 1e-4, 1e-3)  # of regularisation
 LENGTHS = {"book": 64, "pair": 128}  # tokens
+METHODS = BAG, RANDOM, PRETRAINED = ("bag-of-words", "random", "pre-trained")
 
 
 @dataclass(frozen=True)
@@ -165,11 +166,37 @@ def bag_of_words(train: LabelledTexts, ids: list[str], held_out: LabelledTexts) 
     return score(bag.matrix(held_out), held_out.label_ids(labels), weights)
 
 
+def finetuned(
+    pretrained: TrainedBert,
+    train: LabelledTexts,
+    held_out: LabelledTexts,
+    task: str,
+    method: str,
+    seed: int,
+    options: argparse.Namespace,
+) -> tuple[float, float]:
+    """Accuracy and macro F1 of the best epoch of one fine-tuning."""
+    start = pretrained
+    if method == RANDOM:
+        start = replace(pretrained, model=BertPretrainer(pretrained.model.config, seed))
+    config = FinetuneConfig(
+        learning_rate=options.learning_rate,
+        num_train_epochs=options.epochs,
+        max_seq_length=LENGTHS[task],
+        precision=options.precision,
+        random_seed=seed,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        metrics = finetune(start, train, held_out, folder, config).metrics
+    return metrics["accuracy"], metrics["macro_f1"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model-dir", required=True)
     parser.add_argument("--corpus", type=Path, default=CORPUS)
     parser.add_argument("--task", choices=LENGTHS, action="append")
+    parser.add_argument("--method", choices=METHODS, action="append")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--train-rows", type=int, default=2000)
     parser.add_argument("--eval-rows", type=int, default=1000)
@@ -180,38 +207,29 @@ def main() -> None:
     chapters = read_chapters(options.corpus)
     pretrained = open_trained(options.model_dir)
     print(f"{options.model_dir}: {pretrained.step:,} steps of pre-training")
-    print("| task | rows | start | accuracy | macro F1 | s a run |")
+    print("| task | rows, held out | method | accuracy | macro F1 | s a run |")
     print("|---|---|---|---|---|---|")
     for task in options.task or LENGTHS:
         train, ids = make_rows(task, [one for one in chapters if not one.is_held_out], options.train_rows)
         held_out, _ = make_rows(task, [one for one in chapters if one.is_held_out], options.eval_rows)
-        rows = f"| {task} | {len(train):,} and {len(held_out):,}"
+        rows = f"| {task} | {len(train):,}, {len(held_out):,}"
         most = Counter(held_out.labels).most_common(1)[0][1] / len(held_out)
         print(f"{rows} | always the most frequent label | {most:.3f} | | |", flush=True)
-        began = time.monotonic()
-        found = bag_of_words(train, ids, held_out)
-        print(f"{rows} | bag of words | {found[0]:.3f} | {found[1]:.3f} | {time.monotonic() - began:.0f} |", flush=True)
-        for name in ("random", "pre-trained"):
-            config = FinetuneConfig(
-                learning_rate=options.learning_rate,
-                num_train_epochs=options.epochs,
-                max_seq_length=LENGTHS[task],
-                precision=options.precision,
-            )
-            results, began = [], time.monotonic()
-            for seed in range(1, options.seeds + 1):
-                start = pretrained
-                if name == "random":
-                    start = replace(pretrained, model=BertPretrainer(pretrained.model.config, seed))
-                with tempfile.TemporaryDirectory() as folder:
-                    outcome = finetune(start, train, held_out, folder, replace(config, random_seed=seed))
-                results.append(outcome.metrics)
+        for method in options.method or METHODS:
+            began = time.monotonic()
+            if method == BAG:
+                scores = [bag_of_words(train, ids, held_out)]
+            else:
+                scores = [
+                    finetuned(pretrained, train, held_out, task, method, seed, options)
+                    for seed in range(1, options.seeds + 1)
+                ]
             told = [
-                f"{fmean(values):.3f} ± {stdev(values) if len(values) > 1 else 0:.3f}"
-                for values in ([one[metric] for one in results] for metric in ("accuracy", "macro_f1"))
+                f"{fmean(values):.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else "")
+                for values in zip(*scores)
             ]
-            seconds = (time.monotonic() - began) / options.seeds
-            print(f"{rows} | {name} | {told[0]} | {told[1]} | {seconds:.0f} |", flush=True)
+            seconds = (time.monotonic() - began) / len(scores)
+            print(f"{rows} | {method} | {told[0]} | {told[1]} | {seconds:.0f} |", flush=True)
 
 
 if __name__ == "__main__":

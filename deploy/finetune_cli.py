@@ -10,7 +10,7 @@ from deploy.cli_types import Place, wrong_usage
 from deploy.engine_options import DATAFLOW, Engine, engine_options
 from deploy.model_cli import backend_option
 from model.config import ComputeDtype
-from model.tasks.config import FinetuneConfig
+from model.tasks.finetune_config import FinetuneConfig
 from pipeline.storage import is_remote
 
 FORMATS = ("auto", "csv", "tsv", "jsonl", "parquet")  # pipeline.tables.TableFormat, which takes long to import

@@ -12,7 +12,7 @@ import pytest
 from command import refuse, run
 from small_classifier import CONFIG, rows, write_csv, write_model
 
-import model.tasks.config
+import model.tasks.finetune_config
 import model.tasks.metrics
 import model.tasks.predicting
 from model.bert import BertPretrainer
@@ -21,7 +21,7 @@ from model.checkpoint_formats import read_init_checkpoint
 from model.step import eval_step
 from model.tasks import finetuning
 from model.tasks.classifier import BertClassifier
-from model.tasks.config import FinetuneConfig, choose_class_weights
+from model.tasks.finetune_config import FinetuneConfig, choose_class_weights
 from model.tasks.finetuned import open_finetuned
 from model.tasks.metrics import count_confusion, macro_f1, matthews_correlation
 from model.tasks.predicting import predict_logits
@@ -72,7 +72,7 @@ def state(output):
     return {path.name: path.read_bytes() for path in output.glob("checkpoint-*")}, rows
 
 
-@pytest.mark.parametrize("module", [model.tasks.metrics, model.tasks.config, model.tasks.predicting])
+@pytest.mark.parametrize("module", [model.tasks.metrics, model.tasks.finetune_config, model.tasks.predicting])
 def test_doctests_pass(module):
     assert doctest.testmod(module).failed == 0
 

@@ -12,7 +12,7 @@ from small_classifier import CONFIG, rows, write_csv, write_model
 
 from deploy.using import predict
 from deploy.using.predict_part import PredictPart, part_name
-from model.tasks.config import FinetuneConfig
+from model.tasks.finetune_config import FinetuneConfig
 from model.tasks.finetuned import open_finetuned
 from model.tasks.finetuning import finetune
 from model.trained import open_trained

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from deploy.mirror import mirror
 from deploy.show import MOST_UNKNOWN, new_console, new_table
 from deploy.words import count
-from model.tasks.config import FinetuneConfig
+from model.tasks.finetune_config import FinetuneConfig
 from pipeline.documents import Rejected
 from pipeline.files import FilePart
 from pipeline.labelled import LabelledTexts, check_rejected, find_labels, list_reasons, read_labelled, split_off

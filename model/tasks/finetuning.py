@@ -31,8 +31,8 @@ from model.optimization import AdamWeightDecay, Schedule
 from model.signals import Signals, signals_deferred
 from model.step import Batch, Losses, eval_step, train_step
 from model.tasks.classifier import BertClassifier, softmax
-from model.tasks.config import FinetuneConfig, choose_class_weights
 from model.tasks.confusion import draw_confusion
+from model.tasks.finetune_config import FinetuneConfig, choose_class_weights
 from model.tasks.finetuned import FINETUNING, read_finetuning, restore_finetuned
 from model.tasks.metrics import Confusion, count_confusion, metrics_of_confusion
 from model.tasks.predicting import predict_logits
