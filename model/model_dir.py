@@ -102,7 +102,7 @@ def open_folder(
     if checkpoints:
         _require_same(folder, read(folder), training)
     elif folder.exists() and not (folder / file).exists() and _has_more_than(unfinished, folder):
-        raise InputError(f"model_dir {folder} holds something else than a training; give a new or an empty folder")
+        raise InputError(f"{folder} holds something else than a training; give a new or an empty folder")
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
         for path in [*unfinished, *([] if checkpoints else [folder / BEST])]:

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from command import refuse, run
 from small_classifier import CONFIG, rows, write_csv, write_model
+from test_remote import job_endpoint as job_endpoint  # a fixture
 
 from deploy.using import predict
 from deploy.using.predict_part import PredictPart, part_name
@@ -103,6 +104,15 @@ def test_two_workers_give_the_bytes_of_one(folder, tmp_path, monkeypatch):
     for name in ("out.csv", "out.parquet"):
         alone = predicted(folder, tmp_path / f"alone-{name}")
         assert predicted(folder, tmp_path / f"two-{name}", "--num-workers", 2) == alone
+
+
+@pytest.mark.slow
+def test_a_job_server_gives_the_bytes_of_one_worker(folder, tmp_path, monkeypatch, job_endpoint):
+    monkeypatch.setattr(predict, "PART_BYTES", 1500)
+    there = ["--runner", "portable", "--job-endpoint", job_endpoint, "--", "--environment_type=LOOPBACK"]
+    alone = predicted(folder, tmp_path / "alone.csv")
+    assert predicted(folder, tmp_path / "there.csv", *there) == alone
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["alone.csv", "there.csv"]
 
 
 def test_rows_of_nothing_but_reasons_are_a_batch(tmp_path):

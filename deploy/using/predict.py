@@ -54,6 +54,7 @@ def predict_table(
     if exists(output) and not overwrite:
         raise InputError(f"output {output} exists; give another name, or --overwrite to replace it")
     check_writable(os.path.dirname(output) or ".")
+    open_classifier.cache_clear()  # of a folder that may have been trained on since
     found, _ = open_classifier(model_dir, checkpoint, backend)
     fields = choose_fields(text_field, text_pair_field, found.fields)
     began = time.monotonic()

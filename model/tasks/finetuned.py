@@ -29,7 +29,6 @@ _KINDS: dict[str, type] = {
 class FinetunedBert:
     """A classifier in memory, ready to be used."""
 
-    path: str
     model: BertClassifier
     labels: list[str]  # in the order of the scores
     fields: dict[str, str | None]  # that it was trained on: text_field, text_pair_field, label_field
@@ -55,7 +54,6 @@ def open_finetuned(model_dir: str | os.PathLike[str], checkpoint: WhichCheckpoin
     )
     step = restore_finetuned(folder, model.named_weights, checkpoint)
     return FinetunedBert(
-        os.fspath(model_dir),
         model,
         finetuning["labels"],
         finetuning["fields"],
