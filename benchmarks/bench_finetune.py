@@ -42,7 +42,7 @@ CORPUS = Path(__file__).resolve().parent.parent.parent / "shared" / "corpus"
 EVAL_FRACTION, RANDOM_SEED = 0.05, 12345  # of `generate`, when the shards were made
 SHORTEST = 200  # characters of a paragraph: shorter ones are mostly dialogue
 STRENGTHS = (1e-6, 1e-5, 1e-4, 1e-3)  # of regularisation
-LENGTHS = {"book": 64, "pair": 128}  # tokens
+TASKS = ("book", "pair")
 METHODS = BAG, RANDOM, PRETRAINED = ("bag-of-words", "random", "pre-trained")
 
 
@@ -170,7 +170,6 @@ def finetuned(
     pretrained: TrainedBert,
     train: LabelledTexts,
     held_out: LabelledTexts,
-    task: str,
     method: str,
     seed: int,
     options: argparse.Namespace,
@@ -182,7 +181,7 @@ def finetuned(
     config = FinetuneConfig(
         learning_rate=options.learning_rate,
         num_train_epochs=options.epochs,
-        max_seq_length=LENGTHS[task],
+        max_seq_length=options.max_seq_length,
         precision=options.precision,
         random_seed=seed,
     )
@@ -195,13 +194,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model-dir", required=True)
     parser.add_argument("--corpus", type=Path, default=CORPUS)
-    parser.add_argument("--task", choices=LENGTHS, action="append")
+    parser.add_argument("--task", choices=TASKS, action="append")
     parser.add_argument("--method", choices=METHODS, action="append")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--train-rows", type=int, default=2000)
     parser.add_argument("--eval-rows", type=int, default=1000)
     parser.add_argument("--learning-rate", type=float, default=3e-4)
     parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--max-seq-length", type=int, default=128)
     parser.add_argument("--precision", default="bfloat16")
     options = parser.parse_args()
     chapters = read_chapters(options.corpus)
@@ -209,7 +209,7 @@ def main() -> None:
     print(f"{options.model_dir}: {pretrained.step:,} steps of pre-training")
     print("| task | rows, held out | method | accuracy | macro F1 | s a run |")
     print("|---|---|---|---|---|---|")
-    for task in options.task or LENGTHS:
+    for task in options.task or TASKS:
         train, ids = make_rows(task, [one for one in chapters if not one.is_held_out], options.train_rows)
         held_out, _ = make_rows(task, [one for one in chapters if one.is_held_out], options.eval_rows)
         rows = f"| {task} | {len(train):,}, {len(held_out):,}"
@@ -221,7 +221,7 @@ def main() -> None:
                 scores = [bag_of_words(train, ids, held_out)]
             else:
                 scores = [
-                    finetuned(pretrained, train, held_out, task, method, seed, options)
+                    finetuned(pretrained, train, held_out, method, seed, options)
                     for seed in range(1, options.seeds + 1)
                 ]
             told = [
