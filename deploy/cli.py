@@ -9,6 +9,7 @@ import click
 from deploy.cli_types import Place, wrong_usage
 from deploy.command import MAKES, READS, STOPPED, Command, Group, Stopped, json_option, option, under
 from deploy.engine_options import Engine, engine_options
+from deploy.finetune_cli import finetune, predict
 from deploy.look_cli import compare, inspect, report, validate
 from deploy.make_cli import generate, vocab
 from deploy.model_cli import evaluate, export, fill_mask, train
@@ -150,5 +151,5 @@ def demo(output: Path) -> None:
 main.add_section("Make data", vocab, generate)
 main.add_section("Look at data", inspect, validate, report, compare)
 main.add_section("Train a model", train, evaluate, prune, export)
-main.add_section("Use a model", fill_mask)
+main.add_section("Use a model", fill_mask, finetune, predict)
 main.add_section("Cloud, checks and a first try", tpu_commands, doctor, demo)

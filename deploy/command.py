@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
-READS, MAKES, RUNS = "What it reads", "What it makes", "How it runs"
+READS, MAKES, LEARNS, RUNS = "What it reads", "What it makes", "How it learns", "How it runs"
 WHERE, PRINTS = "Where it runs", "What it prints"
 LAST = (RUNS, WHERE, PRINTS)  # headings that stand at the end, in this order
 STOPPED = "Stopped; nothing was changed."

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Job:
     """A DAG of `pipeline.dag` and its arguments. By name, because only who runs it imports Beam, which takes long."""
 
-    dag: Literal["measure_corpus", "count_words", "generate_shards", "generate_dataset"]
+    dag: Literal["measure_corpus", "count_words", "generate_shards", "generate_dataset", "work_on_table"]
     arguments: Mapping[str, Any]
 
     def with_arguments(self, **arguments: Any) -> "Job":

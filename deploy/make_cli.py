@@ -9,19 +9,11 @@ import click
 from deploy.cli_types import Bytes, Place, wrong_usage
 from deploy.command import MAKES, READS, RUNS, Command, json_option, option, under
 from deploy.engine_options import DATAFLOW, Engine, engine_options
-from deploy.options import CASED, DOCUMENTS, NUM_WORKERS, OVERWRITE
+from deploy.options import CASED, DOCUMENTS, NUM_WORKERS, OVERWRITE, REJECTED
 from pipeline.config import InstanceConfig, Objective
-from pipeline.documents import MAX_REJECTED, InputFormat, ReadOptions
+from pipeline.documents import InputFormat, ReadOptions
 from pipeline.storage import is_remote
 from tokenizer.config import VocabConfig
-
-REJECTED = option(
-    "--max-rejected",
-    default=MAX_REJECTED,
-    type=click.FloatRange(0, 1),
-    metavar="SHARE",
-    help="Share of the documents that may be unusable before the run fails.",
-)
 
 
 @click.command(

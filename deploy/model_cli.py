@@ -6,7 +6,7 @@ from typing import Any, get_args
 import click
 
 from deploy.cli_types import Place, wrong_usage
-from deploy.command import MAKES, PRINTS, READS, RUNS, Command, json_option, option, under
+from deploy.command import LEARNS, MAKES, PRINTS, READS, RUNS, Command, json_option, option, under
 from deploy.talk import warn
 from model.config import ComputeDtype, Optimizer, TrainConfig
 from pipeline.schema import DatasetInfo
@@ -41,6 +41,9 @@ SAVE_CHECKPOINTS_STEPS = option(
     default=TrainConfig.save_checkpoints_steps,
     metavar="STEPS",
     help="Steps between checkpoints.",
+)
+KEEP_CHECKPOINTS = option(
+    "--keep-checkpoints", default=TrainConfig.keep_checkpoints, metavar="N", help="Newest checkpoints kept."
 )
 TRAIN_BATCH_SIZE = option(
     "--train-batch-size", default=TrainConfig.train_batch_size, metavar="N", help="Sequences in a step."
@@ -99,7 +102,7 @@ PRECISION = option(
         help="tiny, mini, small, medium, base, large, a bert_config.json, or Hugging Face's config.json.",
     ),
     SAVE_CHECKPOINTS_STEPS,
-    option("--keep-checkpoints", default=TrainConfig.keep_checkpoints, metavar="N", help="Newest checkpoints kept."),
+    KEEP_CHECKPOINTS,
     option(
         "--eval-every",
         type=int,
@@ -109,7 +112,7 @@ PRECISION = option(
     option("--profile", is_flag=True, help="Trace a few steps, for TensorBoard's profile page."),
 )
 @under(
-    "How it learns",
+    LEARNS,
     TRAIN_BATCH_SIZE,
     LEARNING_RATE,
     option(

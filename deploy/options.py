@@ -6,7 +6,7 @@ import click
 
 from deploy.cli_types import Place
 from deploy.command import option
-from pipeline.documents import InputFormat
+from pipeline.documents import MAX_REJECTED, InputFormat
 
 DOCUMENTS = (
     option(
@@ -22,6 +22,13 @@ DOCUMENTS = (
         metavar="FIELD",
         help="JSONL and Parquet: what holds the document; a.b is b in a.",
     ),
+)
+REJECTED = option(
+    "--max-rejected",
+    default=MAX_REJECTED,
+    type=click.FloatRange(0, 1),
+    metavar="SHARE",
+    help="Share of documents or rows that may be unusable before the run fails.",
 )
 CASED = option("--cased", is_flag=True, help="Keep case and accents; vocab and generate must agree on it.")
 OVERWRITE = option("--overwrite", is_flag=True, help="Replace what an earlier run wrote there.")

@@ -5,7 +5,7 @@ from typing import Any, get_args
 import click
 
 from deploy.cli_types import Place, wrong_usage
-from deploy.command import MAKES, READS, RUNS, Command, option, under
+from deploy.command import LEARNS, MAKES, READS, RUNS, Command, option, under
 from deploy.model_cli import BACKEND, CHECKPOINT, LEARNING_RATE, PRECISION, SAVE_CHECKPOINTS_STEPS, TRAIN_BATCH_SIZE
 from deploy.options import TRAINED
 from model.config import Importance, PruneConfig, TrainConfig
@@ -47,7 +47,7 @@ from pipeline.schema import DatasetInfo
     SAVE_CHECKPOINTS_STEPS,
 )
 @under(
-    "How it learns anew",
+    LEARNS,
     option(
         "--recovery-steps",
         type=click.IntRange(1),

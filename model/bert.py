@@ -13,7 +13,7 @@ from keras import ops
 
 from model.config import BertConfig, ComputeDtype
 from model.fused import add_norm, attention_probs, bias_gelu, bias_tanh, embed, merge_heads, split_heads
-from model.heads import MaskedLMHead, NextSentenceHead, metrics_of, weights_of
+from model.heads import SUMS, MaskedLMHead, NextSentenceHead, metrics_of, weights_of
 from model.layers import Dense, LayerNorm, Part, gather, initializer, multiply
 from model.randomness import Key, Tensor, fold_in
 
@@ -37,6 +37,11 @@ class BertPretrainer(keras.Model):
     backend). Weights are float32; the products and the activations between them have the `compute_dtype`, while
     softmax, normalisation and losses are computed in float32.
     """
+
+    # What `model.step` needs to know of the heads.
+    sum_names = SUMS
+    weights_of = staticmethod(weights_of)
+    metrics_of = staticmethod(metrics_of)
 
     def __init__(self, config: BertConfig, random_seed: int = 12345, compute_dtype: ComputeDtype = "float32"):
         super().__init__(name="pretrainer", autocast=False)

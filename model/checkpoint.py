@@ -149,7 +149,7 @@ def read_checkpoint(path: Path) -> Arrays:
             expected = (file.metadata() or {}).get("sha256")
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is damaged ({error})") from error
-    if _digest(arrays) != expected:
+    if digest_of(arrays) != expected:
         raise ValueError(f"{path} is damaged (its checksum differs)")
     return arrays
 
@@ -157,10 +157,11 @@ def read_checkpoint(path: Path) -> Arrays:
 def _write(path: Path, values: Mapping[str, keras.Variable | np.generic]) -> None:
     arrays = {name: np.asarray(value) for name, value in values.items()}
     # One entry: several would be written in any order, and equal trainings should give equal files.
-    write_bytes(path, save(arrays, metadata={"sha256": _digest(arrays)}))
+    write_bytes(path, save(arrays, metadata={"sha256": digest_of(arrays)}))
 
 
-def _digest(arrays: Arrays) -> str:
+def digest_of(arrays: Arrays) -> str:
+    """The checksum of arrays with their names."""
     digest = hashlib.sha256()
     for name, array in sorted(arrays.items()):
         digest.update(f"{name} {array.dtype} {array.shape}".encode())

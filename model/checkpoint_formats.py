@@ -19,6 +19,7 @@ from model.checkpoint import Arrays, list_checkpoints, read_checkpoint
 from model.config import BERT_CONFIG, HUGGING_FACE_CONFIG, BertConfig, read_config
 from model.interop import google_name, hugging_face_name, weight_names
 from model.model_dir import TRAINING, read_training
+from model.tasks.finetuned import FINETUNING, read_finetuning
 from pipeline.schema import VOCAB
 from pipeline.storage import is_remote, list_names, open_file
 from tokenizer.errors import InputError, first_line
@@ -33,9 +34,10 @@ KINDS = (
 INDEX = "model.safetensors.index.json"
 TOKENIZER = "tokenizer.json"
 
+_OURS = {TRAINING, FINETUNING}
 # Of a folder in Cloud Storage, what is fetched.
 _WANTED = re.compile(
-    r"(bert_|tokenizer_)?config\.json|(training|tokenizer)\.json|vocab\.txt|.*\.safetensors(\.index\.json)?|.*\.ckpt.*"
+    r"(bert_|tokenizer_)?config\.json|(training|finetuning|tokenizer)\.json|vocab\.txt|.*\.safetensors(\.index\.json)?|.*\.ckpt.*"
 )
 # What a checkpoint also holds: state of the training, buffers, and a decoder that is tied to the word embeddings.
 _NOT_WEIGHTS = re.compile(
@@ -120,7 +122,7 @@ def _read(path: Path) -> InitCheckpoint:
     """What lies at a path on this machine."""
     names = list_names(path if path.is_dir() else path.parent)
     if path.is_dir():
-        if TRAINING in names:
+        if _OURS & set(names):
             return _read_ours(path, [checkpoint for _, checkpoint in list_checkpoints(path)])
         if INDEX in names or "model.safetensors" in names:
             return _read_hugging_face(path)
@@ -138,7 +140,7 @@ def _read(path: Path) -> InitCheckpoint:
             )
         raise InputError(f"{path} holds no checkpoint; give {KINDS}")
     if path.name in names and path.suffix == ".safetensors":
-        return _read_ours(path.parent, [path]) if TRAINING in names else _read_hugging_face(path.parent)
+        return _read_ours(path.parent, [path]) if _OURS & set(names) else _read_hugging_face(path.parent)
     prefix = path.with_name(re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path.name))
     if f"{prefix.name}.index" in names:
         return _read_google(prefix)
@@ -146,7 +148,7 @@ def _read(path: Path) -> InitCheckpoint:
 
 
 def _read_ours(folder: Path, checkpoints: list[Path]) -> InitCheckpoint:
-    training = read_training(folder)
+    training = read_finetuning(folder) if (folder / FINETUNING).exists() else read_training(folder)
     if not checkpoints:
         raise InputError(f"{folder} has no checkpoint yet; run 'maskmill train' until it has written one")
     damage: list[str] = []

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -44,6 +44,7 @@ _FREE = {
     "keep_checkpoints",
     "save_summary_steps",
     "gradient_accumulation_steps",
+    "init_model",  # by its path; the checksum of its weights tells whether it is another
 }
 
 
@@ -74,36 +75,51 @@ def describe_training(
 
 @contextmanager
 def open_model_dir(model_dir: Path, training: dict[str, Any], vocab_text: str) -> Iterator[None]:
-    """Makes the folder of a new training, or checks that this one is the training it holds; keeps others out meanwhile.
-
-    A training that ended before its first checkpoint, as for want of memory, may be begun anew in another way.
-    Removes what a killed process left half-written. Raises InputError when the folder holds another training, or
-    something else, or the best checkpoint alone, or when another process trains into it.
-    """
-    if model_dir.exists() and not model_dir.is_dir():
-        raise _something_else(model_dir)
-    model_dir.mkdir(parents=True, exist_ok=True)
-    with _locked(model_dir):  # before anything is looked at: the process that has it may write another checkpoint
-        unfinished = {path for path in model_dir.glob(".*") if _UNFINISHED.fullmatch(path.name)}
-        if list_checkpoints(model_dir):
-            _require_same(model_dir, read_training(model_dir), training)
-        elif (model_dir / BEST).exists():
-            raise InputError(
-                f"{model_dir} holds {BEST}, and no checkpoint to go on from; remove that file to begin anew, or give "
-                f"another model_dir, and --init-checkpoint {model_dir / BEST} to begin with its weights"
-            )
-        elif not (model_dir / TRAINING).exists() and not set(model_dir.iterdir()) <= unfinished:
-            raise _something_else(model_dir)
-        for path in unfinished:
-            path.unlink(missing_ok=True)
-        write_text(model_dir / TRAINING, json.dumps(training, indent=1) + "\n")
+    """As `open_folder`, for a training into `model_dir`."""
+    with open_folder(model_dir, TRAINING, training, read_training):
         write_text(model_dir / BERT_CONFIG, BertConfig.from_dict(training["bert_config"]).to_json())
         write_text(model_dir / VOCAB, vocab_text)
         yield
 
 
-def _something_else(model_dir: Path) -> InputError:
-    return InputError(f"model_dir {model_dir} holds something else than a training; give a new or an empty folder")
+@contextmanager
+def open_folder(
+    folder: Path, file: str, training: dict[str, Any], read: Callable[[Path], dict[str, Any]]
+) -> Iterator[None]:
+    """Makes the folder of a new training, or checks that this one is the training it holds; keeps others out meanwhile.
+
+    A training that ended before its first checkpoint, as for want of memory, may be begun anew in another way.
+    Removes what a killed process left half-written. Raises InputError when the folder holds another training, or
+    something else, or the best checkpoint alone, or when another process trains into it.
+
+    Args:
+        folder: of the training.
+        file: the name of its description.
+        training: the description of this training.
+        read: gives the description that a folder holds.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise _something_else(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder):  # before anything is looked at: the process that has it may write another checkpoint
+        unfinished = {path for path in folder.glob(".*") if _UNFINISHED.fullmatch(path.name)}
+        if list_checkpoints(folder):
+            _require_same(folder, read(folder), training)
+        elif (folder / BEST).exists():
+            raise InputError(
+                f"{folder} holds {BEST}, and no checkpoint to go on from; remove that file to begin anew, or give "
+                f"another model_dir, and --init-checkpoint {folder / BEST} to begin with its weights"
+            )
+        elif not (folder / file).exists() and not set(folder.iterdir()) <= unfinished:
+            raise _something_else(folder)
+        for path in unfinished:
+            path.unlink(missing_ok=True)
+        write_text(folder / file, json.dumps(training, indent=1) + "\n")
+        yield
+
+
+def _something_else(folder: Path) -> InputError:
+    return InputError(f"{folder} holds something else than a training; give a new or an empty folder")
 
 
 @contextmanager

@@ -6,8 +6,6 @@ from typing import Any, Protocol
 import keras
 from keras import ops
 
-from model.bert import BertPretrainer
-from model.heads import SUMS, metrics_of, weights_of
 from model.optimization import AdamWeightDecay
 from model.randomness import Key, Tensor, fold_in, key_of
 
@@ -16,6 +14,28 @@ Losses = dict[str, Tensor]  # as of `BertPretrainer`: scalars by name, still on 
 Remask = Callable[[Batch, Key], Batch]
 
 DROPOUT, MASKING = range(2)  # what a step's random numbers are for
+
+
+class Model(Protocol):
+    """What is trained: a loss, and other metrics, that are ratios of sums over the batch."""
+
+    trainable_variables: list[keras.Variable]
+    sum_names: tuple[str, ...]
+
+    def __call__(self, features: Batch) -> Losses:
+        """What an evaluation of a batch gives."""
+
+    def stateless_call(self, values: list[Tensor], others: list[Tensor], features: Batch) -> tuple[Losses, Any]:
+        """The same with other values in place of the weights: Keras's own."""
+
+    def sums(self, features: Batch, dropout_key: Key | None = None) -> Losses:
+        """The sums of a batch, by `sum_names`."""
+
+    def weights_of(self, features: Batch) -> Losses:
+        """Those of the sums that others are divided by, which need no weights."""
+
+    def metrics_of(self, sums: Losses) -> Losses:
+        """Sums to metrics, among them the `loss` that is trained on."""
 
 
 class TrainStep(Protocol):
@@ -29,7 +49,7 @@ class TrainStep(Protocol):
 
 
 def train_step(
-    model: BertPretrainer,
+    model: Model,
     optimizer: AdamWeightDecay,
     random_seed: int = 12345,
     accumulation_steps: int = 1,
@@ -44,7 +64,7 @@ def train_step(
     return _JaxTrainStep(step) if keras.backend.backend() == "jax" else _TensorFlowTrainStep(step)
 
 
-def eval_step(model: BertPretrainer) -> Callable[[Batch], Losses]:
+def eval_step(model: Model) -> Callable[[Batch], Losses]:
     """The compiled evaluation step on the backend in use: no dropout, nothing changes."""
     if keras.backend.backend() == "jax":
         import jax
@@ -63,7 +83,7 @@ class _Step:
 
     def __init__(
         self,
-        model: BertPretrainer,
+        model: Model,
         optimizer: AdamWeightDecay,
         random_seed: int,
         accumulation_steps: int,
@@ -81,7 +101,7 @@ class _Step:
         root = key_of(self.random_seed)
         if self.remask:
             features = self.remask(features, fold_in(fold_in(root, MASKING), global_step))
-        return features, fold_in(fold_in(root, DROPOUT), global_step), weights_of(features)
+        return features, fold_in(fold_in(root, DROPOUT), global_step), self.model.weights_of(features)
 
     def part(self, features: Batch, i: Tensor) -> Batch:
         """The i-th of `accumulation_steps` parts of a batch: every so manieth row, some from each device."""
@@ -95,7 +115,7 @@ class _Step:
         the parts' own losses would be another loss.
         """
         sums = self.model.sums(features, key)
-        return metrics_of({**sums, **weights})["loss"], sums
+        return self.model.metrics_of({**sums, **weights})["loss"], sums
 
 
 class _TensorFlowTrainStep:
@@ -125,7 +145,10 @@ class _TensorFlowTrainStep:
                     more = gradients_of(step.part(features, i), fold_in(key, i), batch_weights)
                     return i + 1, *tf.nest.map_structure(tf.add, (gradients, sums), more)
 
-                nothing = [tf.zeros_like(weight) for weight in weights], dict.fromkeys(SUMS, tf.constant(0.0))
+                nothing = (
+                    [tf.zeros_like(weight) for weight in weights],
+                    dict.fromkeys(step.model.sum_names, tf.constant(0.0)),
+                )
                 _, gradients, sums = tf.while_loop(
                     lambda i, *_: i < step.accumulation_steps,
                     add_part,
@@ -133,7 +156,7 @@ class _TensorFlowTrainStep:
                     parallel_iterations=1,  # else several parts would be in memory at once
                 )
             apply(gradients)
-            return {**metrics_of(sums), **sums}
+            return {**step.model.metrics_of(sums), **sums}
 
         self.run = run
 
@@ -176,11 +199,14 @@ class _JaxTrainStep:
                         more = gradients_of(weight_values, step.part(features, i), fold_in(key, i), batch_weights)
                         return jax.tree.map(jnp.add, total, more)
 
-                    nothing = [jnp.zeros_like(value) for value in weight_values], dict.fromkeys(SUMS, jnp.zeros(()))
+                    nothing = (
+                        [jnp.zeros_like(value) for value in weight_values],
+                        dict.fromkeys(step.model.sum_names, jnp.zeros(())),
+                    )
                     gradients, sums = jax.lax.fori_loop(0, step.accumulation_steps, add_part, nothing)
                 step.optimizer.apply(gradients)
                 state = [[scope.get_current_value(v) for v in variables] for variables in self.variables]
-            return state, {**metrics_of(sums), **sums}
+            return state, {**step.model.metrics_of(sums), **sums}
 
         state = self._copied([[v.value for v in variables] for variables in self.variables])
         # On several devices the new state is a copy on each, as the old one is; XLA might choose to divide it.

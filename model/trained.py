@@ -7,9 +7,10 @@ from pathlib import Path
 
 from model.bert import BertPretrainer
 from model.checkpoint_formats import HEADS, InitCheckpoint, on_this_machine, read_init_checkpoint
-from model.config import ComputeDtype
+from model.config import BertConfig, ComputeDtype
 from model.distribution import assign
 from model.model_dir import TRAINING, WhichCheckpoint, load_model, read_training, read_vocab
+from model.tasks.finetuned import FINETUNING, read_finetuned_vocab, read_finetuning, restore_finetuned
 from tokenizer.errors import InputError
 from tokenizer.vocab import Vocab
 
@@ -40,6 +41,8 @@ def open_trained(
 ) -> TrainedBert:
     """The model in a folder of ours or of Hugging Face's, or a checkpoint of Google's, here or in Cloud Storage.
 
+    Ours are those that 'maskmill train' and 'maskmill finetune' wrote; of the latter the encoder.
+
     `checkpoint` chooses among those of ours. The vocabulary must lie beside the weights, and so must the configuration.
     Whether it is cased, says the folder; of Google's, which does not, the vocabulary. Raises InputError where something
     of it is missing, damaged, or does not fit together.
@@ -50,6 +53,8 @@ def open_trained(
             vocab, cased = read_vocab(path), read_training(path)["cased"]
             model, step = load_model(path, checkpoint, compute_dtype)
             return TrainedBert(name, model, vocab, cased, step)
+        if (path / FINETUNING).is_file():
+            return _open_finetuned(name, path, checkpoint, compute_dtype)
         if checkpoint != "newest":
             raise InputError(
                 f"checkpoint is {checkpoint}, but {name} was not written by 'maskmill train'; expected newest"
@@ -60,6 +65,16 @@ def open_trained(
         missing = tuple(head for head in HEADS if not any(weight.startswith(head) for weight in found.weights))
         folder = path if path.is_dir() else path.parent
         return TrainedBert(name, model, vocab, _is_cased(folder, vocab), None, missing, found.notes)
+
+
+def _open_finetuned(name: str, path: Path, checkpoint: WhichCheckpoint, compute_dtype: ComputeDtype) -> TrainedBert:
+    """The encoder of a fine-tuned model of ours, which keeps no head of pre-training."""
+    finetuning = read_finetuning(path)
+    model = BertPretrainer(BertConfig.from_dict(finetuning["bert_config"]), compute_dtype=compute_dtype)
+    encoder = {weight: variable for weight, variable in model.named_weights.items() if weight.startswith("bert/")}
+    step = restore_finetuned(path, encoder, checkpoint)
+    missing = tuple(head for head in HEADS if not head.startswith("bert/"))
+    return TrainedBert(name, model, read_finetuned_vocab(path), finetuning["cased"], step, missing)
 
 
 def _fill(found: InitCheckpoint, compute_dtype: ComputeDtype) -> BertPretrainer:

@@ -1,7 +1,8 @@
 """The Beam DAGs. Each reads like its picture; what happens in a step is in `transforms.py` and behind it.
 
 On one machine, `measure_corpus` and `generate_shards` are jobs of their own, each run in several processes, the latter
-in passes. Elsewhere `generate_dataset` does all of it in one job, which needs nobody to wait for it.
+in passes. Elsewhere `generate_dataset` does all of it in one job, which needs nobody to wait for it. `work_on_table` is
+for what uses a trained model.
 """
 
 from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from pipeline.outputs import remove_temporaries
 from pipeline.plan import Target
 from pipeline.pools import Pools
 from pipeline.results import write_result
+from pipeline.tables import TableFormat, list_table_parts
 from pipeline.transforms import (
     COUNTS,
     BuildShards,
@@ -34,6 +36,7 @@ from pipeline.transforms import (
     ReadDocuments,
     SplitSentences,
     TokenizeDocuments,
+    WorkOnPart,
 )
 from pipeline.unfinished import Unfinished
 from tokenizer.counts import FrequentWords, WordCounts
@@ -140,6 +143,28 @@ def generate_dataset(
         >> beam.FlatMap(_write_manifests, targets, vocab, run, AsSingleton(pools), AsSingleton(corpus))
         | "Wait for manifests" >> beam.Reshuffle()
         | "Clean up" >> beam.Map(_clean_up)
+    )
+
+
+def work_on_table(
+    pipeline: beam.Pipeline,
+    table: str,
+    input_format: TableFormat,
+    part_bytes: int,
+    work: Callable[[FilePart], None],
+    share: Share = EVERYTHING,
+) -> None:
+    """A table -> whatever `work` writes of each of its parts. Models are nothing that this module knows of."""
+
+    def list_share(table: str) -> Iterator[FilePart]:
+        return islice(list_table_parts(table, part_bytes, input_format), share[0], None, share[1])
+
+    _ = (
+        pipeline
+        | "Name table" >> beam.Create([table])
+        | "List parts" >> beam.FlatMap(list_share)  # FilePart
+        | "Share parts" >> beam.Reshuffle()
+        | "Work" >> beam.ParDo(WorkOnPart(work))
     )
 
 

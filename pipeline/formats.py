@@ -100,7 +100,7 @@ def _read_json(line: memoryview, number: int, options: ReadOptions) -> Iterator[
             yield Rejected(number, "malformed JSON", _clip(line))
             return
     try:
-        text = _field_of(record, options.text_field)
+        text = field_of(record, options.text_field)
     except KeyError:
         yield Rejected(number, f"no field {options.text_field!r}", _clip(line))
         return
@@ -114,7 +114,7 @@ def _clip(line: memoryview) -> str:
     return clip(bytes(line[: 4 * EXCERPT_CHARACTERS]).decode(errors="replace").removesuffix("\n"))
 
 
-def _field_of(record: Any, name: str) -> Any:
+def field_of(record: Any, name: str) -> Any:
     """The field of a JSON object; `a.b` is the field b of the object a, unless there is one called "a.b"."""
     if isinstance(record, dict) and name in record:
         return record[name]
@@ -127,7 +127,7 @@ def _field_of(record: Any, name: str) -> Any:
 
 def _id_of(record: Any, options: ReadOptions) -> Any:
     try:
-        return None if options.id_field is None else _field_of(record, options.id_field)
+        return None if options.id_field is None else field_of(record, options.id_field)
     except KeyError:
         return None
 
@@ -205,7 +205,7 @@ def _read_rows(table: pq.ParquetFile, part: FilePart, options: ReadOptions) -> I
     end = table.num_row_groups if part.end is None else min(part.end, table.num_row_groups)
     number = sum(table.metadata.row_group(group).num_rows for group in range(part.start))
     for batch in table.iter_batches(ROWS_PER_BATCH, row_groups=list(range(part.start, end)), columns=columns):
-        texts, *ids = (_decode(_column_of(batch, name)) for name in columns)
+        texts, *ids = (decode_strings(column_of(batch, name)) for name in columns)
         for row, text in enumerate(texts):
             number += 1
             yield from _make_from_field(text, number, options, ids[0][row] if ids else None)
@@ -213,21 +213,21 @@ def _read_rows(table: pq.ParquetFile, part: FilePart, options: ReadOptions) -> I
 
 def _check_columns(schema: pa.Schema, columns: Sequence[str], path: str) -> None:
     """Raises InputError where a column is not there, or the first, that of the text, holds something else."""
-    there = ", ".join(f"{field.name}{'' if _is_text(field.type) else f' ({field.type})'}" for field in schema)
+    there = ", ".join(f"{field.name}{'' if is_text(field.type) else f' ({field.type})'}" for field in schema)
     for name in columns:
         if schema.names.count(name) > 1:
             raise InputError(f"{path} has several columns {name}; it has {there}")
-        kind = _type_of(schema, name)
+        kind = type_of(schema, name)
         if kind is None:
             raise InputError(f"{path} has no column {name}; it has {there}")
         if pa.types.is_nested(kind):
             raise InputError(f"{path}: column {name} is {kind}; expected single values, it has {there}")
-        if name == columns[0] and not _is_text(kind):
+        if name == columns[0] and not is_text(kind):
             raise InputError(f"{path}: column {name} is {kind}; expected text, it has {there}")
 
 
-def _type_of(schema: pa.Schema, name: str) -> pa.DataType | None:
-    """The type of a column, or of a field of one: see `_field_of`."""
+def type_of(schema: pa.Schema, name: str) -> pa.DataType | None:
+    """The type of a column, or of a field of one: see `field_of`."""
     if name in schema.names:
         return schema.field(name).type
     first, *rest = name.split(".")
@@ -241,13 +241,15 @@ def _type_of(schema: pa.Schema, name: str) -> pa.DataType | None:
     return kind
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column holds strings."""
     if pa.types.is_dictionary(kind):
-        return _is_text(kind.value_type)
+        return is_text(kind.value_type)
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
-def _column_of(batch: pa.RecordBatch, name: str) -> pa.Array:
+def column_of(batch: pa.RecordBatch, name: str) -> pa.Array:
+    """A column, or a field of one: see `field_of`."""
     if name in batch.schema.names:
         return batch.column(name)
     first, *rest = name.split(".")
@@ -257,7 +259,7 @@ def _column_of(batch: pa.RecordBatch, name: str) -> pa.Array:
     return column
 
 
-def _decode(column: pa.Array) -> list[str | None]:
+def decode_strings(column: pa.Array) -> list[str | None]:
     """A column as strings; what is not UTF-8, which not every writer checks, as lone surrogates."""
     values: list[bytes | None] = column.cast(pa.large_string()).view(pa.large_binary()).to_pylist()
     return [None if value is None else value.decode(errors="surrogateescape") for value in values]

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,6 +100,19 @@ class MeasureText(beam.DoFn):
 def _fingerprint(document: RawDocument) -> int:
     """Of what the sentences depend on. Four bytes, because Beam adds up in eight."""
     return int.from_bytes(digest_of(f"{document.lines_are_sentences} {document.text.strip()}".encode())[:4])
+
+
+@dataclass
+class WorkOnPart(beam.DoFn):
+    """A part of a table -> nothing: what is made of it, `work` writes under a name that tells the part's number.
+
+    So it is no matter when an engine has it done twice.
+    """
+
+    work: Callable[[FilePart], None]
+
+    def process(self, part: FilePart) -> None:
+        self.work(part)
 
 
 @dataclass

@@ -1,0 +1,205 @@
+"""`finetune` and `predict` on the command line: classifiers of texts and of pairs."""
+
+import os
+from typing import Any
+
+import click
+
+from deploy.cli_types import Place, wrong_usage
+from deploy.command import LEARNS, MAKES, READS, RUNS, Command, option, under
+from deploy.engine_options import DATAFLOW, Engine, engine_options
+from deploy.model_cli import BACKEND, CHECKPOINT, KEEP_CHECKPOINTS, PRECISION, SAVE_CHECKPOINTS_STEPS
+from deploy.options import NUM_WORKERS, OVERWRITE, REJECTED, TRAINED
+from model.tasks.finetune_config import FinetuneConfig
+from pipeline.storage import is_remote
+
+FORMATS = ("auto", "csv", "tsv", "jsonl", "parquet")  # pipeline.tables.TableFormat, which takes long to import
+EVAL_FRACTION = 0.1
+
+TABLE_FORMAT = option(
+    "--input-format",
+    type=click.Choice(FORMATS),
+    default="auto",
+    help="auto: by name and content. The first line of CSV and TSV names the columns.",
+)
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "maskmill finetune reviews.csv --model-dir model --output classifier",
+        "maskmill finetune train.tsv --eval-file dev.tsv --model-dir bert-base-uncased --output rte \\\n"
+        "    --text-field sentence1 --text-pair-field sentence2",
+    ),
+)
+@click.argument("table", type=Place())
+@under(
+    READS,
+    TRAINED,
+    CHECKPOINT,
+    option("--text-field", default="text", metavar="FIELD", help="Column of the text; a.b is b in a."),
+    option("--text-pair-field", metavar="FIELD", help="Column of the second text, where a row is a pair."),
+    option("--label-field", default="label", metavar="FIELD", help="Column of the label: text or a whole number."),
+    TABLE_FORMAT,
+    option(
+        "--eval-file", type=Place(), show_default="a part of TABLE, by --eval-fraction", help="Table of rows held out."
+    ),
+    option(
+        "--eval-fraction",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        metavar="SHARE",
+        show_default=str(EVAL_FRACTION),
+        help="Share of TABLE that is held out, by a hash of the texts.",
+    ),
+    REJECTED,
+)
+@under(
+    MAKES,
+    option("--output", required=True, type=Place(file_okay=False), help="Folder to write."),
+    SAVE_CHECKPOINTS_STEPS,
+    KEEP_CHECKPOINTS,
+    option(
+        "--seeds", default=1, type=click.IntRange(1), metavar="N", help="Runs, for mean and spread, in OUTPUT/seed-..."
+    ),
+)
+@under(
+    LEARNS,
+    option(
+        "--max-seq-length",
+        default=FinetuneConfig.max_seq_length,
+        metavar="TOKENS",
+        help="Tokens of a row; what is longer is cut.",
+    ),
+    option("--train-batch-size", default=FinetuneConfig.train_batch_size, metavar="N", help="Rows in a step."),
+    option(
+        "--learning-rate",
+        default=FinetuneConfig.learning_rate,
+        metavar="RATE",
+        help="At its peak, after the warm-up.",
+    ),
+    option("--num-train-epochs", default=FinetuneConfig.num_train_epochs, metavar="N", help="Passes over the rows."),
+    option(
+        "--warmup-proportion",
+        default=FinetuneConfig.warmup_proportion,
+        metavar="SHARE",
+        help="Share of the steps to the peak.",
+    ),
+    option(
+        "--classifier-dropout-prob",
+        default=FinetuneConfig.classifier_dropout_prob,
+        metavar="SHARE",
+        help="Dropout of the pooled output.",
+    ),
+    option(
+        "--weight-decay-rate",
+        default=FinetuneConfig.weight_decay_rate,
+        metavar="RATE",
+        help="Of all weights but biases and LayerNorm.",
+    ),
+    option(
+        "--class-weights",
+        default=FinetuneConfig.class_weights,
+        metavar="none|balanced|LABEL=NUMBER,...",
+        help="Weights in the loss. balanced: every label weighs the same.",
+    ),
+    option(
+        "--random-seed",
+        default=FinetuneConfig.random_seed,
+        metavar="N",
+        help="Of the classifier's first weights, dropout, order and split.",
+    ),
+)
+@under(RUNS, BACKEND, PRECISION)
+def finetune(
+    table: str,
+    model_dir: str,
+    output: str,
+    text_field: str,
+    text_pair_field: str | None,
+    label_field: str,
+    input_format: Any,
+    eval_file: str | None,
+    eval_fraction: float | None,
+    max_rejected: float,
+    seeds: int,
+    checkpoint: Any,
+    backend: str,
+    **config: Any,
+) -> None:
+    """Fine-tune a BERT to tell labels apart.
+
+    TABLE is CSV, TSV, JSON lines or Parquet, with a text, or two, and a label in each row. Defaults are those of
+    Google's run_classifier.py. The same command again goes on from the last checkpoint.
+    """
+    from deploy.models import choose_backend
+    from deploy.using.finetune import Tables, finetune_model
+    from pipeline.tables import Fields
+
+    if eval_file and eval_fraction is not None:
+        raise click.UsageError(
+            "--eval-file and --eval-fraction are both given; the rows held out come from one of them"
+        )
+    with wrong_usage():
+        finetune_config = FinetuneConfig(**config)
+        fields = Fields(text_field, text_pair_field, label_field)
+    tables = Tables(table, fields, input_format, eval_file, eval_fraction or EVAL_FRACTION, max_rejected)
+    choose_backend(backend)
+    finetune_model(tables, model_dir, output, finetune_config, seeds, checkpoint)
+
+
+@click.command(
+    cls=Command,
+    stopped="Stopped; nothing was written.",
+    examples=(
+        "maskmill predict new.csv --model-dir classifier --output predictions.csv",
+        "maskmill predict new.parquet --model-dir classifier --output predictions.parquet --num-workers 2",
+    ),
+)
+@click.argument("inputs", nargs=-1, required=True, metavar="TABLE")
+@under(
+    READS,
+    option("--model-dir", required=True, type=Place(), help="Folder that finetune wrote."),
+    option(
+        "--checkpoint",
+        type=click.Choice(["newest", "best"]),
+        default="best",
+        help="best: that of the best epoch.",
+    ),
+    option("--text-field", metavar="FIELD", show_default="that of the training", help="Column of the text."),
+    option(
+        "--text-pair-field", metavar="FIELD", show_default="that of the training", help="Column of the second text."
+    ),
+    TABLE_FORMAT,
+)
+@under(
+    MAKES,
+    option("--output", required=True, type=Place(dir_okay=False), help="File to write: .csv, .jsonl or .parquet."),
+    OVERWRITE,
+)
+@under(RUNS, NUM_WORKERS, BACKEND)
+@engine_options
+def predict(
+    inputs: tuple[str, ...],
+    model_dir: str,
+    output: str,
+    num_workers: int | None,
+    engine: Engine,
+    **options: Any,
+) -> None:
+    """Predict the labels of a table with a fine-tuned model, in constant memory.
+
+    TABLE is CSV, TSV, JSON lines or Parquet. The output has a row for each of its rows, in their order: the likeliest
+    label, the probability of each, and of a row that cannot be read the reason.
+    """
+    from deploy.using.predict import predict_table
+
+    runner, tables = engine.make_runner(inputs, output, num_workers=num_workers)
+    if len(tables) > 1:
+        raise click.UsageError(f"{len(tables)} tables are given; expected one, as its rows keep their order")
+    if runner:
+        model_dir, output = (path if is_remote(path) else os.path.abspath(path) for path in (model_dir, output))
+        if runner.name == DATAFLOW and not (is_remote(model_dir) and is_remote(output)):
+            raise click.UsageError(
+                "--model-dir or --output is on this machine, where the workers of Dataflow do not see it; give gs://..."
+            )
+    predict_table(tables[0], model_dir, output, runner=runner, num_workers=num_workers, **options)

@@ -1,0 +1,190 @@
+"""`finetune` on the terminal: read and check the rows, train with a bar, show how well the labels are told apart."""
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from deploy.mirror import mirror
+from deploy.show import MOST_UNKNOWN, new_console, new_table
+from deploy.words import count
+from model.tasks.finetune_config import FinetuneConfig
+from pipeline.documents import Rejected
+from pipeline.files import FilePart
+from pipeline.labelled import LabelledTexts, check_rejected, find_labels, list_reasons, read_labelled, split_off
+from pipeline.rejected import write_rejected
+from pipeline.storage import write_text
+
+if TYPE_CHECKING:
+    from model.model_dir import WhichCheckpoint
+    from model.tasks.finetuning import FinetuneProgress, Outcome
+    from model.tasks.metrics import Confusion
+    from model.trained import TrainedBert
+    from pipeline.tables import Fields, TableFormat
+
+SEEDS = "seeds.json"
+SECONDS_BETWEEN_LINES = 15
+MOST_COLUMNS = 12  # of a confusion matrix on a terminal
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What is learned from, and how it is read."""
+
+    table: str
+    fields: "Fields"
+    input_format: "TableFormat"
+    eval_file: str | None
+    eval_fraction: float  # where there is no eval_file
+    max_rejected: float
+
+    def read(self, random_seed: int) -> tuple[LabelledTexts, LabelledTexts, dict[str, list[Rejected]]]:
+        """The rows to train on, those held out, and by file those set aside."""
+        found, rejected = self._read(self.table)
+        if self.eval_file is None:
+            return *split_off(found, self.eval_fraction, random_seed), {self.table: rejected}
+        held_out, rejected_there = self._read(self.eval_file)
+        return found, held_out, {self.table: rejected, self.eval_file: rejected_there}
+
+    def _read(self, path: str) -> tuple[LabelledTexts, list[Rejected]]:
+        found, rejected = read_labelled(path, self.fields, self.input_format)
+        check_rejected(found, rejected, self.max_rejected)
+        return found, rejected
+
+
+def finetune_model(
+    tables: Tables, model_dir: str, output: str, config: FinetuneConfig, seeds: int, checkpoint: "WhichCheckpoint"
+) -> None:
+    """Fine-tunes a model on a table into a folder; with several seeds into a folder for each below it."""
+    from model.trained import open_trained
+
+    console = new_console()
+    train, held_out, rejected = tables.read(config.random_seed)
+    labels = find_labels(train, held_out)
+    for path, rows in rejected.items():
+        if rows:
+            console.print(f"Set aside of {path}: {list_reasons(rows)}", style="yellow")
+    start = open_trained(model_dir, checkpoint)
+    for note in start.notes:
+        console.print(note, style="yellow")
+    bert = start.model.config
+    console.print(
+        f"Fine-tuning {model_dir} ({bert.num_hidden_layers} layers of {bert.hidden_size}) on "
+        f"{count(len(train), 'row')}, {count(len(held_out), 'row')} held out"
+    )
+    console.print(f"{count(len(labels), 'label')}: {_describe_labels(train, labels)}")
+    unknown = train.encode(start.vocab, start.cased, config.max_seq_length).unknown_share
+    if unknown > MOST_UNKNOWN:
+        console.print(f"{unknown:.0%} of the tokens are [UNK]: the vocabulary does not fit this text.", style="yellow")
+    outcomes: dict[int, Outcome] = {}
+    for seed in range(config.random_seed, config.random_seed + seeds):
+        folder = output if seeds == 1 else os.path.join(output, f"seed-{seed}")
+        outcome = _run(console, start, train, held_out, folder, replace(config, random_seed=seed))
+        if not outcome.is_done:
+            break
+        outcomes[seed] = outcome
+        show_outcome(console, outcome)
+    for number, (path, rows) in enumerate(rejected.items()):
+        if rows:
+            write_rejected(output, FilePart(path, number=number), rows)
+            console.print(f"What was set aside of {path} is listed in {output}", style="yellow")
+    if 1 < seeds == len(outcomes):
+        _show_seeds(console, output, {seed: outcome.metrics for seed, outcome in outcomes.items()})
+
+
+def _describe_labels(train: LabelledTexts, labels: Sequence[str]) -> str:
+    counts = Counter(train.labels)
+    told = [f"{label} ({counts[label] / len(train):.1%})" for label in labels[:MOST_COLUMNS]]
+    return ", ".join(told) + (f" and {len(labels) - MOST_COLUMNS:,} more" if len(labels) > MOST_COLUMNS else "")
+
+
+def _run(
+    console: Console,
+    start: "TrainedBert",
+    train: LabelledTexts,
+    held_out: LabelledTexts,
+    output: str,
+    config: FinetuneConfig,
+) -> "Outcome":
+    """One fine-tuning, with a bar, or with a line now and then where there is no terminal."""
+    from model.tasks.finetuning import Hooks, finetune
+
+    began = last_line = time.monotonic()
+    columns = BarColumn(bar_width=20), TextColumn("{task.description}"), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("compiling")
+
+        def report(now: "FinetuneProgress") -> None:
+            nonlocal last_line
+            text = (
+                f"step {now.step:,} of {now.num_train_steps:,}: loss {now.loss:.3f}, accuracy {now.accuracy:.3f}, "
+                f"{now.rows_per_second:,.1f} rows/s"
+            )
+            bar.update(task, total=now.num_train_steps, completed=now.step, description=text)
+            if bar.disable and time.monotonic() - last_line >= SECONDS_BETWEEN_LINES:
+                last_line = time.monotonic()
+                console.print(text)
+
+        def tell(epoch: int, metrics: Mapping[str, float], is_best: bool) -> None:
+            values = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+            console.print(f"epoch {epoch}, held-out rows: {values}{' (the best so far)' if is_best else ''}")
+
+        try:
+            with mirror(output) as folder:
+                hooks = Hooks(report, tell, folder.send_if_possible)
+                outcome = finetune(start, train, held_out, folder.local, config, hooks)
+        except KeyboardInterrupt:
+            console.print(f"Stopped; the same command goes on from the last checkpoint in {output}, if there is one.")
+            raise
+    if outcome.is_done:
+        console.print(f"Wrote {output}: {outcome.step:,} steps, in {time.monotonic() - began:.0f} s")
+    else:
+        console.print(
+            f"Stopped after step {outcome.step:,} of {outcome.num_train_steps:,}, which is saved in {output}; "
+            "the same command goes on"
+        )
+    return outcome
+
+
+def show_outcome(console: Console, outcome: "Outcome") -> None:
+    """Prints metrics and confusion matrix of the best epoch."""
+    table = new_table("held-out rows, best epoch", "", numbers_from=1)
+    for name, value in outcome.metrics.items():
+        table.add_row(name, f"{value:.4f}")
+    console.print(table)
+    assert outcome.confusion is not None
+    if len(outcome.labels) <= MOST_COLUMNS:
+        console.print(confusion_table(outcome.confusion, outcome.labels))
+    else:
+        console.print(f"The confusion matrix of {len(outcome.labels)} labels is in confusion.png")
+
+
+def confusion_table(confusion: "Confusion", labels: Sequence[str]) -> Any:
+    """A row for each label, a column for what it is taken for, and the F1 of the label."""
+    from model.tasks.metrics import f1_by_label
+
+    table = new_table("label \\ taken for", *labels, "F1", numbers_from=1)
+    for label, row, f1 in zip(labels, confusion.tolist(), f1_by_label(confusion)):
+        table.add_row(label, *(f"{number:,}" for number in row), f"{f1:.4f}")
+    return table
+
+
+def _show_seeds(console: Console, output: str, metrics: Mapping[int, Mapping[str, float]]) -> None:
+    """Prints mean and spread over several seeds, and writes them with the single values to `seeds.json`."""
+    names = list(next(iter(metrics.values())))
+    table = new_table(f"{len(metrics)} seeds", "mean", "standard deviation", "lowest", "highest", numbers_from=1)
+    summary = {}
+    for name in names:
+        values = [of_seed[name] for of_seed in metrics.values()]
+        summary[name] = {"mean": fmean(values), "standard_deviation": stdev(values), "values": values}
+        table.add_row(name, *(f"{value:.4f}" for value in (fmean(values), stdev(values), min(values), max(values))))
+    console.print(table)
+    write_text(os.path.join(output, SEEDS), json.dumps({"seeds": list(metrics), "metrics": summary}, indent=1) + "\n")
+    console.print(f"Wrote {os.path.join(output, SEEDS)}; each seed's model is in a folder beside it")

@@ -1,0 +1,126 @@
+"""`predict` on the terminal: divide a table into parts, have them predicted here or elsewhere, join them in order."""
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from deploy.jobs import Job, Runner, share_out
+from deploy.local import LocalRunner
+from deploy.show import new_console
+from deploy.using.predict_part import PART_BYTES, PredictPart, open_classifier, part_name
+from deploy.words import count
+from pipeline.predictions import join_parts, writer_for
+from pipeline.storage import check_writable, exists, is_remote, list_names
+from pipeline.tables import Fields, TableFormat, list_table_parts
+from tokenizer.errors import InputError
+
+if TYPE_CHECKING:
+    from model.model_dir import WhichCheckpoint
+
+SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_BETWEEN_LISTINGS = 5.0  # of a folder in Cloud Storage
+SECONDS_BETWEEN_LINES = 15.0
+
+
+def predict_table(
+    table: str,
+    model_dir: str,
+    output: str,
+    text_field: str | None,
+    text_pair_field: str | None,
+    input_format: TableFormat,
+    checkpoint: "WhichCheckpoint",
+    backend: str,
+    overwrite: bool,
+    runner: Runner | None,
+    num_workers: int | None,
+) -> None:
+    """Predicts the rows of a table into a file, a row for each in their order.
+
+    The columns are those that the model was trained on, unless others are given.
+
+    Raises InputError before any work where it can be seen to fail.
+    """
+    console = new_console()
+    writer_for(output)
+    if _resolve(output) == _resolve(table):
+        raise InputError(f"output {output} is the table itself; give another file")
+    if exists(output) and not overwrite:
+        raise InputError(f"output {output} exists; give another name, or --overwrite to replace it")
+    check_writable(os.path.dirname(output) or ".")
+    open_classifier.cache_clear()  # of a folder that may have been trained on since
+    found, _ = open_classifier(model_dir, checkpoint, backend)
+    fields = choose_fields(text_field, text_pair_field, found.fields)
+    began = time.monotonic()
+    with console.status("Dividing the table"):
+        num_parts = sum(1 for _ in list_table_parts(table, PART_BYTES, input_format))
+    runner = runner or LocalRunner.prepare([table], num_workers or 1)
+    console.print(
+        f"Predicting {table} with {model_dir} in {count(num_parts, 'part')}: {count(len(found.labels), 'label')}"
+    )
+    with runner.scratch() as folder:
+        work = PredictPart(model_dir, checkpoint, backend, fields, input_format, folder)
+        arguments = {"table": table, "input_format": input_format, "part_bytes": PART_BYTES, "work": work}
+        with _watched(console, folder, num_parts):
+            runner.run(share_out(runner, Job("work_on_table", arguments)))
+        parts = [part_name(number) for number in range(num_parts)]
+        if missing := set(parts) - set(list_names(folder)):
+            raise InputError(
+                f"{count(len(missing), 'part')} of {num_parts:,} came back without predictions; give the same command "
+                "again, and look at the engine's log"
+            )
+        rows = join_parts([os.path.join(folder, name) for name in parts], output, found.labels)
+    seconds = time.monotonic() - began
+    console.print(f"Wrote {output}: {count(rows, 'row')}, in {seconds:.1f} s ({rows / seconds:,.0f} rows/s)")
+
+
+def choose_fields(text_field: str | None, text_pair_field: str | None, trained: Mapping[str, str | None]) -> Fields:
+    """The columns to read: as given, else those that the model was trained on. Labels are not read.
+
+    Raises InputError where a pair is given to a model of single texts.
+    """
+    if text_pair_field and not trained["text_pair_field"]:
+        raise InputError(
+            f"text_pair_field is {text_pair_field}, but the model was trained on single texts; leave it out"
+        )
+    return Fields(text_field or trained["text_field"] or "text", text_pair_field or trained["text_pair_field"])
+
+
+@contextmanager
+def _watched(console: Console, folder: str, num_parts: int) -> Iterator[None]:
+    """Shows how many parts are done: a bar on a terminal, a line now and then elsewhere."""
+    over = threading.Event()
+    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("compiling", total=num_parts)
+
+        def watch() -> None:
+            last_line = time.monotonic()
+            while not over.wait(SECONDS_BETWEEN_LISTINGS if is_remote(folder) else SECONDS_BETWEEN_LOOKS):
+                try:
+                    done = sum(not name.startswith(".") for name in list_names(folder))
+                except InputError:
+                    continue  # what cannot be seen now is seen the next time; the work goes on
+                text = f"{done:,} of {num_parts:,} parts"
+                bar.update(task, completed=done, description=text)
+                if not console.is_terminal and time.monotonic() - last_line >= SECONDS_BETWEEN_LINES:
+                    last_line = time.monotonic()
+                    console.print(text)
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            over.set()
+            watcher.join()
+
+
+def _resolve(path: str) -> str:
+    return path if is_remote(path) else os.path.realpath(path)

@@ -1,0 +1,90 @@
+"""What shapes a fine-tuning. Standard library only, so that the command line can read the defaults."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+from model.config import ComputeDtype
+from tokenizer.errors import InputError
+
+NO_WEIGHTS, BALANCED = "none", "balanced"
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """How a classifier is trained: names and defaults of Google's `run_classifier.py`.
+
+    Raises InputError where a value makes no sense.
+    """
+
+    train_batch_size: int = 32  # rows in a step
+    learning_rate: float = 5e-5  # the peak, at the end of the warm-up
+    num_train_epochs: int = 3
+    warmup_proportion: float = 0.1  # of all steps
+    max_seq_length: int = 128
+    classifier_dropout_prob: float = 0.1  # of the pooled output
+    weight_decay_rate: float = 0.01
+    class_weights: str = NO_WEIGHTS  # or "balanced", or "neg=1,pos=3.5"
+    precision: ComputeDtype = "float32"  # of activations and matrix products; weights are float32
+    save_checkpoints_steps: int = 1000
+    keep_checkpoints: int = 3
+    random_seed: int = 12345
+
+    def __post_init__(self) -> None:
+        for name in ("train_batch_size", "num_train_epochs", "save_checkpoints_steps", "keep_checkpoints"):
+            self._check(name, getattr(self, name) >= 1, "1 or more")
+        self._check("learning_rate", 0 < self.learning_rate < math.inf, "more than 0 (BERT: 5e-5)")
+        self._check("warmup_proportion", 0 <= self.warmup_proportion < 1, "0 to less than 1 (BERT: 0.1)")
+        self._check("max_seq_length", self.max_seq_length >= 8, "8 tokens or more (BERT: 128)")
+        self._check("classifier_dropout_prob", 0 <= self.classifier_dropout_prob < 1, "0 to less than 1 (BERT: 0.1)")
+        self._check("weight_decay_rate", 0 <= self.weight_decay_rate < 1, "0 to less than 1 (BERT: 0.01)")
+        self._check("precision", self.precision in get_args(ComputeDtype), "float32 or bfloat16")
+        self._check("random_seed", 0 <= self.random_seed < 1 << 63, "0 to 2^63 - 1")
+        if self.class_weights not in (NO_WEIGHTS, BALANCED):
+            parse_class_weights(self.class_weights)
+
+    def _check(self, name: str, holds: bool, expected: str) -> None:
+        if not holds:
+            raise InputError(f"{name} is {getattr(self, name)!r}; expected {expected}")
+
+
+def parse_class_weights(text: str) -> dict[str, float]:
+    """Weights by label, from what the command line is given.
+
+    >>> parse_class_weights("neg=1,pos=3.5")
+    {'neg': 1.0, 'pos': 3.5}
+    """
+    weights = {}
+    for part in text.split(","):
+        label, equals, number = part.rpartition("=")
+        try:
+            weights[label] = float(number)
+        except ValueError:
+            equals = ""
+        if not equals or not label or not 0 <= weights[label] < math.inf:
+            raise InputError(
+                f"class_weights is {text!r}; expected none, balanced, or LABEL=NUMBER,... such as a=1,b=3.5"
+            )
+    return weights
+
+
+def choose_class_weights(class_weights: str, labels: Sequence[str], counts: Mapping[str, int]) -> list[float]:
+    """The weight of each label in the loss, given how many rows have it.
+
+    Balanced, all rows of a label weigh as much as all of another, and a row weighs 1 on average.
+
+    >>> choose_class_weights("balanced", ["neg", "pos"], {"neg": 30, "pos": 10})
+    [0.6666666666666666, 2.0]
+    """
+    if class_weights == NO_WEIGHTS:
+        return [1.0] * len(labels)
+    if class_weights == BALANCED:
+        total = sum(counts[label] for label in labels)
+        return [total / len(labels) / counts[label] for label in labels]
+    given = parse_class_weights(class_weights)
+    if given.keys() != set(labels):
+        raise InputError(
+            f"class_weights is {class_weights!r}; expected a weight for each label and no other: {', '.join(labels)}"
+        )
+    return [given[label] for label in labels]

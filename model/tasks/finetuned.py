@@ -1,0 +1,109 @@
+"""The folder of a fine-tuned model: what it was made of, and the model, ready to be used."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from model.checkpoint import restore_best, restore_newest
+from model.config import BertConfig
+from model.model_dir import WhichCheckpoint
+from model.tasks.classifier import BertClassifier
+from pipeline.schema import VOCAB
+from pipeline.storage import read_bytes
+from tokenizer.errors import InputError
+from tokenizer.vocab import Vocab
+
+FINETUNING = "finetuning.json"
+
+# What `finetuning.describe` writes.
+_KINDS: dict[str, type] = {
+    "backend": str, "bert_config": dict, "config": dict, "labels": list, "fields": dict, "vocab_sha256": str,
+    "cased": bool, "train_sha256": str, "eval_sha256": str, "init_model": str, "init_sha256": str,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FinetunedBert:
+    """A classifier in memory, ready to be used."""
+
+    model: BertClassifier
+    labels: list[str]  # in the order of the scores
+    fields: dict[str, str | None]  # that it was trained on: text_field, text_pair_field, label_field
+    vocab: Vocab
+    cased: bool
+    max_seq_length: int
+    step: int  # that its weights are of
+
+
+def open_finetuned(model_dir: str | os.PathLike[str], checkpoint: WhichCheckpoint = "best") -> FinetunedBert:
+    """The classifier in a folder that 'maskmill finetune' wrote: of its best epoch, or its newest weights.
+
+    Raises InputError when the folder is none, or damaged.
+    """
+    folder = Path(model_dir)
+    finetuning = read_finetuning(folder)
+    config = finetuning["config"]
+    model = BertClassifier(
+        BertConfig.from_dict(finetuning["bert_config"]),
+        len(finetuning["labels"]),
+        compute_dtype=config["precision"],
+        classifier_dropout_prob=config["classifier_dropout_prob"],
+    )
+    step = restore_finetuned(folder, model.named_weights, checkpoint)
+    return FinetunedBert(
+        model,
+        finetuning["labels"],
+        finetuning["fields"],
+        read_finetuned_vocab(folder),
+        finetuning["cased"],
+        config["max_seq_length"],
+        step,
+    )
+
+
+def restore_finetuned(folder: Path, weights: dict[str, Any], checkpoint: WhichCheckpoint) -> int:
+    """Assigns a checkpoint of a fine-tuned model to weights by name -> its step. Raises InputError without one."""
+    if checkpoint == "best":
+        try:
+            return restore_best(folder, weights)
+        except InputError as error:
+            raise InputError(
+                f"{str(error).partition(';')[0]}; run 'maskmill finetune' until its first epoch is done"
+            ) from error
+    step = restore_newest(folder, weights)
+    if step is None:
+        raise InputError(f"{folder} has no checkpoint yet; run 'maskmill finetune' until it has written one")
+    return step
+
+
+def read_finetuning(folder: Path) -> dict[str, Any]:
+    """The content of `finetuning.json`. Raises InputError when the folder holds no fine-tuned model."""
+    path = folder / FINETUNING
+    try:
+        finetuning: Any = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"{folder} holds no fine-tuned model ({FINETUNING}: {error.strerror}); give a folder that 'maskmill "
+            "finetune' wrote"
+        ) from error
+    except ValueError as error:
+        raise InputError(f"{path} is damaged (it is no JSON); restore it, or fine-tune into a new folder") from error
+    for name, kind in _KINDS.items():
+        if not isinstance(finetuning, dict) or not isinstance(finetuning.get(name), kind):
+            raise InputError(f"{path} is damaged (at {name}); restore it, or fine-tune into a new folder")
+    return dict(finetuning)
+
+
+def read_finetuned_vocab(folder: Path) -> Vocab:
+    """The vocabulary of a fine-tuned model. Raises InputError when it is not there, or is another one."""
+    path = folder / VOCAB
+    expected, content = read_finetuning(folder)["vocab_sha256"], read_bytes(path)
+    if (actual := hashlib.sha256(content).hexdigest()) != expected:
+        raise InputError(
+            f"{path} has sha256 {actual[:12]}..., {FINETUNING} says {expected[:12]}...; copy the {VOCAB} of the model "
+            "there that the fine-tuning began with"
+        )
+    return Vocab.parse(content, str(path))

@@ -1,0 +1,147 @@
+"""Labelled texts to learn from: read, checked, and divided into a part to train on and one that is held out."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.documents import Rejected, content_of, digest_of
+from pipeline.files import FilePart
+from pipeline.seeding import hash_fraction
+from pipeline.tables import Fields, Row, TableFormat, read_rows
+from pipeline.texts import EncodedTexts, encode_texts
+from tokenizer.errors import InputError
+from tokenizer.fast import FastTokenizer
+from tokenizer.vocab import Vocab
+
+
+@dataclass(frozen=True)
+class LabelledTexts:
+    """Rows of a table, all of them usable; `text_pairs` is None where they are single texts."""
+
+    name: str  # of the file, for what is said of them
+    fields: Fields
+    texts: Sequence[str]
+    text_pairs: Sequence[str] | None
+    labels: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @property
+    def sha256(self) -> str:
+        """The checksum of the rows in their order."""
+        digest = hashlib.sha256()
+        for values in (self.texts, self.text_pairs or (), self.labels):
+            for value in values:
+                data = value.encode()
+                digest.update(len(data).to_bytes(8) + data)
+            digest.update(b"\0")
+        return digest.hexdigest()
+
+    def take(self, rows: Sequence[int]) -> "LabelledTexts":
+        """Some of them."""
+        pairs = None if self.text_pairs is None else [self.text_pairs[row] for row in rows]
+        texts, labels = [self.texts[row] for row in rows], [self.labels[row] for row in rows]
+        return LabelledTexts(self.name, self.fields, texts, pairs, labels)
+
+    def encode(self, vocab: Vocab, cased: bool, max_seq_length: int) -> EncodedTexts:
+        """As the model sees them."""
+        return encode_texts(self.texts, self.text_pairs, FastTokenizer(vocab, cased), vocab, max_seq_length)
+
+    def label_ids(self, labels: Sequence[str]) -> NDArray[np.int32]:
+        """The place of each row's label among `labels`: int32 [n]."""
+        ids = {label: id for id, label in enumerate(labels)}
+        return np.array([ids[label] for label in self.labels], np.int32)
+
+
+def read_labelled(path: str, fields: Fields, named: TableFormat = "auto") -> tuple[LabelledTexts, list[Rejected]]:
+    """A table with a label in each row -> the rows that can be used, and the others with the reason."""
+    rows: list[Row] = []
+    rejected: list[Rejected] = []
+    for row in read_rows(FilePart(path), fields, named):
+        if isinstance(row, Row):
+            rows.append(row)
+        else:
+            rejected.append(row)
+    pairs = [row.text_pair or "" for row in rows] if fields.text_pair_field else None
+    found = LabelledTexts(path, fields, [row.text for row in rows], pairs, [row.label or "" for row in rows])
+    return found, rejected
+
+
+def check_rejected(found: LabelledTexts, rejected: Sequence[Rejected], max_rejected: float) -> None:
+    """Raises InputError when no row is left, or more than the share `max_rejected` of them cannot be used."""
+    read = len(found) + len(rejected)
+    if not read:
+        raise InputError(f"{found.name} holds no rows; expected a text and its label in each")
+    set_aside = list_reasons(rejected)
+    if not len(found):
+        raise InputError(f"{found.name} has no row that can be used ({set_aside}); mend them, or name other columns")
+    if len(rejected) > max_rejected * read:
+        raise InputError(
+            f"{len(rejected):,} of {read:,} rows of {found.name} cannot be used, {len(rejected) / read:.1%}: "
+            f"{set_aside}; expected at most --max-rejected {max_rejected:.2g}, so mend them, leave them out, or give a "
+            "larger share"
+        )
+
+
+def list_reasons(rejected: Sequence[Rejected]) -> str:
+    """What was set aside, in words: how many for each reason."""
+    return "; ".join(f"{n:,} {reason}" for reason, n in sorted(Counter(one.reason for one in rejected).items()))
+
+
+def split_off(found: LabelledTexts, eval_fraction: float, random_seed: int) -> tuple[LabelledTexts, LabelledTexts]:
+    """A part to train on, and about the share `eval_fraction` of all rows, chosen by a hash of their content.
+
+    So rows with the same text, whatever blanks are in it and whatever its label, fall on the same side.
+    """
+    pairs = found.text_pairs or [""] * len(found)
+    is_held_out = [
+        hash_fraction(random_seed, "held-out rows", digest_of(content_of(text) + b"\0" + content_of(pair)))
+        < eval_fraction
+        for text, pair in zip(found.texts, pairs)
+    ]
+    train, held_out = (
+        found.take([row for row, is_out in enumerate(is_held_out) if is_out == side]) for side in (False, True)
+    )
+    if not len(train) or not len(held_out):
+        part = "nothing to train on" if not len(train) else "no row held out"
+        raise InputError(
+            f"eval_fraction is {eval_fraction}, which leaves {part} of {len(found):,} rows of {found.name}; "
+            "give another one, or the held-out rows with --eval-file"
+        )
+    return train, held_out
+
+
+def sort_labels(labels: Sequence[str]) -> list[str]:
+    """The distinct labels in order: by number where all are whole numbers, else as text.
+
+    >>> sort_labels(["10", "9", "9"]), sort_labels(["b", "a", "10"])
+    (['9', '10'], ['10', 'a', 'b'])
+    """
+    distinct = set(labels)
+    are_numbers = all(label.removeprefix("-").isdecimal() and label.isascii() for label in distinct)
+    return sorted(distinct, key=lambda label: (int(label) if are_numbers else 0, label))
+
+
+def find_labels(train: LabelledTexts, held_out: LabelledTexts) -> list[str]:
+    """The labels to tell apart, those of the part to train on, in order.
+
+    Raises InputError when there is one alone, or the held-out part has one that the other has not.
+    """
+    labels = sort_labels(train.labels)
+    if len(labels) < 2:
+        raise InputError(
+            f"{train.name} has one label alone in the rows to train on, {labels[0]!r}; expected two or more to tell "
+            "apart, so name the right --label-field, or add rows of another one"
+        )
+    if unseen := sort_labels(sorted(set(held_out.labels) - set(labels))):
+        rows = sum(label == unseen[0] for label in held_out.labels)
+        raise InputError(
+            f"label {unseen[0]!r} is in the held-out part alone ({rows:,} of its {len(held_out):,} rows), so "
+            "nothing is learned of it; add rows of it to those to train on, or leave it out of both"
+        )
+    return labels

@@ -1,0 +1,312 @@
+"""A classifier is trained on labelled texts, kept at its best epoch, and gone on with to the same bytes."""
+
+import doctest
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from command import refuse, run
+from small_classifier import CONFIG, rows, write_csv, write_model
+
+import model.tasks.finetune_config
+import model.tasks.metrics
+import model.tasks.predicting
+from model.bert import BertPretrainer
+from model.checkpoint import read_checkpoint
+from model.checkpoint_formats import read_init_checkpoint
+from model.step import eval_step
+from model.tasks import finetuning
+from model.tasks.classifier import BertClassifier
+from model.tasks.finetune_config import FinetuneConfig, choose_class_weights
+from model.tasks.finetuned import open_finetuned
+from model.tasks.metrics import count_confusion, macro_f1, matthews_correlation
+from model.tasks.predicting import predict_logits
+from model.trained import open_trained
+from pipeline.labelled import read_labelled, split_off
+from pipeline.tables import Fields
+from pipeline.texts import encode_texts
+from tokenizer.errors import InputError
+from tokenizer.fast import FastTokenizer
+
+FIELDS = Fields(label_field="label")
+SMALL = FinetuneConfig(
+    train_batch_size=16, learning_rate=5e-3, num_train_epochs=2, max_seq_length=24, save_checkpoints_steps=4
+)
+OPTIONS = [
+    "--train-batch-size", 16, "--learning-rate", 5e-3, "--num-train-epochs", 2, "--max-seq-length", 24,
+    "--save-checkpoints-steps", 4, "--eval-fraction", 0.25,
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Holds `model` and `table.csv`."""
+    folder = tmp_path_factory.mktemp("finetuning")
+    write_model(folder / "model", random_seed=2)
+    write_csv(folder / "table.csv", rows(120))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def parts(folder):
+    found, _ = read_labelled(str(folder / "table.csv"), FIELDS)
+    return split_off(found, 0.25, 1)
+
+
+@pytest.fixture(scope="module")
+def trained(folder, parts):
+    """A fine-tuning in one go, and what it came to."""
+    told = []
+    hooks = finetuning.Hooks(evaluated=lambda *arguments: told.append(arguments))
+    config = replace(SMALL, num_train_epochs=6)
+    outcome = finetuning.finetune(open_trained(folder / "model"), *parts, folder / "output", config, hooks)
+    return folder / "output", outcome, told
+
+
+def state(output):
+    rows = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    return {path.name: path.read_bytes() for path in output.glob("checkpoint-*")}, rows
+
+
+@pytest.mark.parametrize("module", [model.tasks.metrics, model.tasks.finetune_config, model.tasks.predicting])
+def test_doctests_pass(module):
+    assert doctest.testmod(module).failed == 0
+
+
+def test_metrics_of_cases_made_by_hand():
+    # From the definitions: of three labels, two rows of each; precisions 2/3, 1/2, 0 of 1 and recalls 1, 1/2, 0.
+    confusion = count_confusion([0, 0, 1, 1, 2, 2], [0, 0, 1, 2, 0, 1], 3)
+    assert macro_f1(confusion) == pytest.approx((0.8 + 0.5 + 0) / 3)
+    assert matthews_correlation(confusion) == pytest.approx((3 * 6 - 12) / np.sqrt((36 - 12) * (36 - 14)))
+    # Of two labels R_K is Matthews's own (tp * tn - fp * fn) / sqrt(...).
+    tp, fn, fp, tn = 7, 2, 4, 5
+    expected = (tp * tn - fp * fn) / np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
+    assert matthews_correlation(np.array([[tn, fp], [fn, tp]])) == pytest.approx(expected)
+    assert matthews_correlation(np.array([[3, 0], [2, 0]])) == 0
+    assert matthews_correlation(np.diag([1, 2, 3])) == pytest.approx(1)
+
+
+def test_the_scores_are_those_of_the_whole_pooled_output():
+    net, pretrainer = BertClassifier(CONFIG, 3), BertPretrainer(CONFIG)
+    for name, weight in net.named_weights.items():
+        if name in pretrainer.named_weights:
+            weight.assign(pretrainer.named_weights[name])
+    assert set(net.named_weights) - set(pretrainer.named_weights) == {"classifier/kernel", "classifier/bias"}
+    ids = np.random.default_rng(0).integers(5, CONFIG.vocab_size, (4, 12)).astype(np.int32)
+    mask = (np.arange(12) < np.array([[12], [5], [8], [3]])).astype(np.int32)
+    features = {"input_ids": ids * mask, "input_mask": mask, "segment_ids": np.zeros_like(ids)}
+    _, pooled = pretrainer.encoder(*features.values())
+    expected = np.asarray(pooled) @ np.asarray(net.classifier.kernel)
+    np.testing.assert_allclose(np.asarray(net(features)["logits"]), expected, atol=1e-6)
+    deviation = np.asarray(BertClassifier(replace(CONFIG, hidden_size=64), 50).classifier.kernel).std()
+    assert 0.015 < deviation < 0.02  # truncated at two deviations of 0.02
+
+
+def test_a_row_that_fills_up_a_batch_counts_nowhere_and_weights_scale_the_loss():
+    net = BertClassifier(CONFIG, 2)
+    features = {
+        "input_ids": np.full((2, 8), 6, np.int32),
+        "input_mask": np.array([[1] * 8, [0] * 8], np.int32),
+        "segment_ids": np.zeros((2, 8), np.int32),
+        "label_ids": np.zeros((2, 1), np.int32),
+    }
+    plain, weighted = (
+        {name: float(value) for name, value in net.sums({**features, "label_weights": weights}).items()}
+        for weights in (np.ones((2, 1), np.float32), np.full((2, 1), 3, np.float32))
+    )
+    assert plain["rows"] == weighted["rows"] == 1
+    assert weighted["loss_sum"] == pytest.approx(3 * plain["loss_sum"])
+    assert choose_class_weights("a=1,b=2.5", ["a", "b"], {}) == [1, 2.5]
+    with pytest.raises(InputError, match=r"expected a weight for each label and no other: a, c"):
+        choose_class_weights("a=1,b=2", ["a", "c"], {})
+    with pytest.raises(InputError, match=r"class_weights is 'half'; expected none, balanced, or LABEL=NUMBER"):
+        FinetuneConfig(class_weights="half")
+
+
+def test_scores_do_not_depend_on_the_order_of_the_rows_beyond_rounding(small_vocab):
+    net = BertClassifier(replace(CONFIG, vocab_size=len(small_vocab), max_position_embeddings=64), 2)
+    words = [token for token in small_vocab.tokens if token.isalpha()]
+    texts = [" ".join(words[:length]) for length in (3, 30, 1, 20, 3, 25)] * 12
+    logits = [
+        predict_logits(
+            eval_step(net), encode_texts(some, None, FastTokenizer(small_vocab), small_vocab, 40), 2, max_seq_length=40
+        )
+        for some in (texts, texts[::-1])
+    ]
+    np.testing.assert_allclose(logits[0], logits[1][::-1], atol=1e-6)
+
+
+def test_it_learns_and_keeps_the_best_epoch(trained, parts):
+    output, outcome, told = trained
+    assert outcome.is_done
+    assert outcome.step == 6 * 6
+    assert outcome.metrics["accuracy"] > 0.9
+    assert outcome.confusion.sum() == len(parts[1])
+    goodness = [(metrics["macro_f1"], -metrics["loss"]) for _, metrics, _ in told]
+    assert [is_best for _, _, is_best in told] == [
+        one > max(goodness[:epoch], default=(-1, 0)) for epoch, one in enumerate(goodness)
+    ]
+    best = read_checkpoint(output / "checkpoint-best.safetensors")
+    assert best["global_step"] == 6 * (1 + goodness.index(max(goodness)))
+    assert outcome.metrics == pytest.approx(told[goodness.index(max(goodness))][1])
+    found = open_finetuned(output)
+    assert (found.labels, found.cased, found.max_seq_length) == (["neg", "pos"], False, 24)
+    assert found.fields == {"text_field": "text", "text_pair_field": None, "label_field": "label"}
+    assert (output / "confusion.png").stat().st_size > 1000
+    assert "matthews_correlation = " in (output / "eval_results.txt").read_text()
+
+
+def test_its_encoder_serves_as_any_other_model(trained):
+    output, outcome, _ = trained
+    encoder = open_trained(output, "best")
+    best = read_checkpoint(output / "checkpoint-best.safetensors")
+    np.testing.assert_array_equal(
+        np.asarray(encoder.model.named_weights["bert/pooler/kernel"]), best["bert/pooler/kernel"]
+    )
+    assert open_trained(output).step == outcome.step
+    with pytest.raises(InputError, match=r"has no weights of masked_lm"):
+        encoder.require_head("masked_lm")
+    assert read_init_checkpoint(output).notes == ("left aside: classifier/bias, classifier/kernel",)
+
+
+class KilledError(Exception):
+    """In place of the end of the process."""
+
+
+def finetune_with_end(folder, parts, output, monkeypatch, at=None, step=0):
+    """Fine-tunes, and ends where a process might be killed: in a step, or when something is saved."""
+    real = {name: getattr(finetuning, name) for name in ("train_step", "save_checkpoint", "save_best")}
+
+    def end_at(here, now):
+        if (here, now) == (at, step):
+            raise KilledError
+
+    def train_step(net, optimizer, seed):
+        run_step = real["train_step"](net, optimizer, seed)
+        first = int(np.asarray(optimizer.global_step.value))
+        taken = []
+
+        class Step:
+            sync = staticmethod(run_step.sync)
+
+            def __call__(self, features):
+                taken.append(1)
+                end_at("step", first + len(taken))
+                return run_step(features)
+
+        return Step()
+
+    def saved(name):
+        def save(folder, *arguments):
+            real[name](folder, *arguments)
+            end_at(name, arguments[0] if name == "save_checkpoint" else arguments[1])
+
+        return save
+
+    with monkeypatch.context() as patch:
+        patch.setattr(finetuning, "train_step", train_step)
+        for name in ("save_checkpoint", "save_best"):
+            patch.setattr(finetuning, name, saved(name))
+        return finetuning.finetune(open_trained(folder / "model"), *parts, output, replace(SMALL, num_train_epochs=6))
+
+
+def test_a_fine_tuning_that_ended_anywhere_comes_to_the_same_bytes(folder, parts, trained, tmp_path, monkeypatch):
+    for at, step in (("save_best", 6), ("step", 9), ("save_checkpoint", 12)):
+        with pytest.raises(KilledError):
+            finetune_with_end(folder, parts, tmp_path / "output", monkeypatch, at, step)
+    finetune_with_end(folder, parts, tmp_path / "output", monkeypatch)
+    assert state(tmp_path / "output") == state(trained[0])
+
+
+def test_another_fine_tuning_does_not_go_on_in_the_folder(folder, parts, trained):
+    start = open_trained(folder / "model")
+    with pytest.raises(InputError, match=r"holds a training with learning_rate 0.005, this one has 0.1"):
+        finetuning.finetune(start, *parts, trained[0], replace(SMALL, num_train_epochs=6, learning_rate=0.1))
+    with pytest.raises(InputError, match=r"holds a training with train_sha256"):
+        finetuning.finetune(start, parts[1], parts[0], trained[0], replace(SMALL, num_train_epochs=6))
+    with pytest.raises(InputError, match=r"model holds no fine-tuned model \(finetuning.json: No such file"):
+        finetuning.finetune(start, *parts, folder / "model", SMALL)
+    with pytest.raises(InputError, match=r"max_seq_length is 64, .*model has 32 positions; give --max-seq-length 32"):
+        finetuning.finetune(start, *parts, folder / "new", replace(SMALL, max_seq_length=64))
+    assert not (folder / "new").exists()
+
+
+def test_the_command_trains_shows_and_spreads(folder, tmp_path):
+    table = rows(120)
+    table[5] = {**table[5], "text": " "}
+    path = write_csv(tmp_path / "dirty.csv", table)
+    command = ["finetune", path, "--model-dir", folder / "model", "--output", tmp_path / "out", *OPTIONS]
+    printed = run(*command, "--seeds", 2, "--class-weights", "balanced")
+    assert f"Set aside of {path}: 1 field 'text' is empty" in printed
+    assert "2 labels: neg (" in printed
+    assert "epoch 2, held-out rows: loss " in printed
+    assert "label \\ taken for" in printed
+    assert "standard deviation" in printed
+    summary = json.loads((tmp_path / "out" / "seeds.json").read_text())
+    assert summary["seeds"] == [12345, 12346]
+    values = summary["metrics"]["accuracy"]["values"]
+    assert summary["metrics"]["accuracy"]["mean"] == pytest.approx(sum(values) / 2)
+    assert open_finetuned(tmp_path / "out" / "seed-12346").labels == ["neg", "pos"]
+    (listed,) = (tmp_path / "out").glob("rejected-*.jsonl")
+    assert json.loads(listed.read_text()) == {
+        "file": str(path), "place": 6, "reason": "field 'text' is empty", "excerpt": "  neg",
+    }  # fmt: skip
+
+
+def test_what_cannot_be_learned_from_is_one_sentence(folder, tmp_path):
+    table, model_dir = folder / "table.csv", folder / "model"
+    one = write_csv(tmp_path / "one.csv", [{**row, "label": "pos"} for row in rows(40)])
+    other = write_csv(tmp_path / "other.csv", [{**row, "label": "maybe"} for row in rows(4)])
+    empty = write_csv(tmp_path / "empty.csv", [{**row, "text": ""} for row in rows(4)])
+    to = ["--model-dir", model_dir, "--output", tmp_path / "out"]
+    assert "has one label alone in the rows to train on, 'pos'" in refuse("finetune", one, *to)
+    assert "label 'maybe' is in the held-out part alone (4 of its 4 rows)" in refuse(
+        "finetune", table, *to, "--eval-file", other
+    )
+    assert "has no row that can be used (4 field 'text' is empty)" in refuse("finetune", empty, *to)
+    assert "has no column body" in refuse("finetune", table, *to, "--text-field", "body")
+    wrong = ["--model-dir", tmp_path, "--output", tmp_path / "out"]
+    assert f"{tmp_path} holds no checkpoint; give a checkpoint of Google's" in refuse("finetune", table, *wrong)
+    both = ["--eval-file", other, "--eval-fraction", 0.5]
+    assert "--eval-file and --eval-fraction are both given" in refuse("finetune", table, *to, *both, exit_code=2)
+    assert "learning_rate is 0.0; expected more than 0" in refuse(
+        "finetune", table, *to, "--learning-rate", 0, exit_code=2
+    )
+    assert not (tmp_path / "out").exists()
+
+
+KILLED_IN_A_CHECKPOINT = """
+import os, signal
+import model.tasks.finetuning as finetuning
+from deploy.cli import main
+
+save = finetuning.save_checkpoint
+def save_and_die(folder, step, *rest):
+    save(folder, step, *rest)
+    if step == {step}:
+        os.kill(os.getpid(), signal.SIGKILL)
+finetuning.save_checkpoint = save_and_die
+main({arguments})
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_a_killed_command_given_again_ends_as_one_that_was_not(folder, tmp_path, monkeypatch, backend):
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+
+    def start(output, step):
+        options = ["finetune", folder / "table.csv", "--model-dir", folder / "model", "--output", output, *OPTIONS]
+        arguments = [str(one) for one in (*options, "--backend", backend)]
+        code = KILLED_IN_A_CHECKPOINT.format(step=step, arguments=arguments)
+        return subprocess.run([sys.executable, "-c", code], capture_output=True).returncode
+
+    assert start(tmp_path / "whole", 0) == 0
+    assert start(tmp_path / "killed", 4) == -signal.SIGKILL
+    assert start(tmp_path / "killed", 6) == -signal.SIGKILL
+    assert start(tmp_path / "killed", 0) == 0
+    assert state(tmp_path / "killed") == state(tmp_path / "whole")
