@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from deploy.cli_types import Place, wrong_usage
-from deploy.command import LEARNS, MAKES, READS, RUNS, Command, option, under
+from deploy.command import LEARNS, MAKES, READS, RUNS, Command, json_option, option, under
 from deploy.engine_options import DATAFLOW, Engine, engine_options
 from deploy.model_cli import BACKEND, CHECKPOINT, KEEP_CHECKPOINTS, PRECISION, SAVE_CHECKPOINTS_STEPS
 from deploy.options import NUM_WORKERS, OVERWRITE, REJECTED, TRAINED
@@ -110,6 +110,7 @@ TABLE_FORMAT = option(
     ),
 )
 @under(RUNS, BACKEND, PRECISION)
+@json_option("a list with an object for each seed")
 def finetune(
     table: str,
     model_dir: str,
@@ -124,6 +125,7 @@ def finetune(
     seeds: int,
     checkpoint: Any,
     backend: str,
+    as_json: bool,
     **config: Any,
 ) -> None:
     """Fine-tune a BERT to tell labels apart.
@@ -144,7 +146,7 @@ def finetune(
         fields = Fields(text_field, text_pair_field, label_field)
     tables = Tables(table, fields, input_format, eval_file, eval_fraction or EVAL_FRACTION, max_rejected)
     choose_backend(backend)
-    finetune_model(tables, model_dir, output, finetune_config, seeds, checkpoint)
+    finetune_model(tables, model_dir, output, finetune_config, seeds, checkpoint, as_json)
 
 
 @click.command(

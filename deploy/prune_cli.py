@@ -5,7 +5,7 @@ from typing import Any, get_args
 import click
 
 from deploy.cli_types import Place, wrong_usage
-from deploy.command import LEARNS, MAKES, READS, RUNS, Command, option, under
+from deploy.command import LEARNS, MAKES, READS, RUNS, Command, json_option, option, under
 from deploy.model_cli import BACKEND, CHECKPOINT, LEARNING_RATE, PRECISION, SAVE_CHECKPOINTS_STEPS, TRAIN_BATCH_SIZE
 from deploy.options import TRAINED
 from model.config import Importance, PruneConfig, TrainConfig
@@ -65,6 +65,7 @@ from pipeline.schema import DatasetInfo
     ),
 )
 @under(RUNS, BACKEND, PRECISION)
+@json_option("sizes, speed and metrics of each model, and what was kept")
 def prune(
     dataset: str,
     model_dir: str,
@@ -78,6 +79,7 @@ def prune(
     random_seed: int,
     checkpoint: Any,
     backend: str,
+    as_json: bool,
     **recovery: Any,
 ) -> None:
     """Remove the heads and feed-forward units that matter least.
@@ -96,4 +98,4 @@ def prune(
         )
     DatasetInfo.load(dataset, sealed=True)  # before the seconds that Keras takes
     choose_backend(backend)
-    prune_trained(dataset, model_dir, output, config, train_config, checkpoint, split)
+    prune_trained(dataset, model_dir, output, config, train_config, checkpoint, split, as_json)

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from deploy.mirror import mirror
-from deploy.show import MOST_UNKNOWN, new_console, new_table
+from deploy.show import MOST_UNKNOWN, new_console, new_table, new_talk
+from deploy.talk import print_json, warn
 from deploy.words import count
 from model.tasks.finetune_config import FinetuneConfig
 from pipeline.documents import Rejected
@@ -60,20 +61,29 @@ class Tables:
 
 
 def finetune_model(
-    tables: Tables, model_dir: str, output: str, config: FinetuneConfig, seeds: int, checkpoint: "WhichCheckpoint"
+    tables: Tables,
+    model_dir: str,
+    output: str,
+    config: FinetuneConfig,
+    seeds: int,
+    checkpoint: "WhichCheckpoint",
+    as_json: bool = False,
 ) -> None:
-    """Fine-tunes a model on a table into a folder; with several seeds into a folder for each below it."""
+    """Fine-tunes a model on a table into a folder; with several seeds into a folder for each below it.
+
+    What the best epoch of each comes to is printed, in tables or `as_json`.
+    """
     from model.trained import open_trained
 
-    console = new_console()
+    console = new_talk()
     train, held_out, rejected = tables.read(config.random_seed)
     labels = find_labels(train, held_out)
     for path, rows in rejected.items():
         if rows:
-            console.print(f"Set aside of {path}: {list_reasons(rows)}", style="yellow")
+            warn(f"Set aside of {path}: {list_reasons(rows)}")
     start = open_trained(model_dir, checkpoint)
     for note in start.notes:
-        console.print(note, style="yellow")
+        warn(note)
     bert = start.model.config
     console.print(
         f"Fine-tuning {model_dir} ({bert.num_hidden_layers} layers of {bert.hidden_size}) on "
@@ -82,7 +92,7 @@ def finetune_model(
     console.print(f"{count(len(labels), 'label')}: {_describe_labels(train, labels)}")
     unknown = train.encode(start.vocab, start.cased, config.max_seq_length).unknown_share
     if unknown > MOST_UNKNOWN:
-        console.print(f"{unknown:.0%} of the tokens are [UNK]: the vocabulary does not fit this text.", style="yellow")
+        warn(f"{unknown:.0%} of the tokens are [UNK]: the vocabulary does not fit this text.")
     outcomes: dict[int, Outcome] = {}
     for seed in range(config.random_seed, config.random_seed + seeds):
         folder = output if seeds == 1 else os.path.join(output, f"seed-{seed}")
@@ -90,13 +100,28 @@ def finetune_model(
         if not outcome.is_done:
             break
         outcomes[seed] = outcome
-        show_outcome(console, outcome)
+        if not as_json:
+            show_outcome(new_console(lasting=True), outcome)
     for number, (path, rows) in enumerate(rejected.items()):
         if rows:
             write_rejected(output, FilePart(path, number=number), rows)
-            console.print(f"What was set aside of {path} is listed in {output}", style="yellow")
+            warn(f"What was set aside of {path} is listed in {output}")
     if 1 < seeds == len(outcomes):
-        _show_seeds(console, output, {seed: outcome.metrics for seed, outcome in outcomes.items()})
+        _write_seeds(output, {seed: outcome.metrics for seed, outcome in outcomes.items()}, shows=not as_json)
+        console.print(f"Wrote {os.path.join(output, SEEDS)}; each seed's model is in a folder beside it")
+    if as_json:
+        print_json([_describe_outcome(seed, outcome) for seed, outcome in outcomes.items()])
+
+
+def _describe_outcome(seed: int, outcome: "Outcome") -> dict[str, Any]:
+    assert outcome.confusion is not None
+    return {
+        "random_seed": seed,
+        "steps": outcome.step,
+        "metrics": outcome.metrics,
+        "labels": outcome.labels,
+        "confusion": outcome.confusion.tolist(),
+    }
 
 
 def _describe_labels(train: LabelledTexts, labels: Sequence[str]) -> str:
@@ -176,8 +201,8 @@ def confusion_table(confusion: "Confusion", labels: Sequence[str]) -> Any:
     return table
 
 
-def _show_seeds(console: Console, output: str, metrics: Mapping[int, Mapping[str, float]]) -> None:
-    """Prints mean and spread over several seeds, and writes them with the single values to `seeds.json`."""
+def _write_seeds(output: str, metrics: Mapping[int, Mapping[str, float]], shows: bool) -> None:
+    """Writes mean, spread and single values of several seeds to `seeds.json`, and `shows` them as a table."""
     names = list(next(iter(metrics.values())))
     table = new_table(f"{len(metrics)} seeds", "mean", "standard deviation", "lowest", "highest", numbers_from=1)
     summary = {}
@@ -185,6 +210,6 @@ def _show_seeds(console: Console, output: str, metrics: Mapping[int, Mapping[str
         values = [of_seed[name] for of_seed in metrics.values()]
         summary[name] = {"mean": fmean(values), "standard_deviation": stdev(values), "values": values}
         table.add_row(name, *(f"{value:.4f}" for value in (fmean(values), stdev(values), min(values), max(values))))
-    console.print(table)
+    if shows:
+        new_console(lasting=True).print(table)
     write_text(os.path.join(output, SEEDS), json.dumps({"seeds": list(metrics), "metrics": summary}, indent=1) + "\n")
-    console.print(f"Wrote {os.path.join(output, SEEDS)}; each seed's model is in a folder beside it")

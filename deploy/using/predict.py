@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from deploy.jobs import Job, Runner, share_out
 from deploy.local import LocalRunner
-from deploy.show import new_console
+from deploy.show import new_talk
 from deploy.using.predict_part import PART_BYTES, PredictPart, open_classifier, part_name
 from deploy.words import count
 from pipeline.predictions import join_parts, writer_for
@@ -47,7 +47,7 @@ def predict_table(
 
     Raises InputError before any work where it can be seen to fail.
     """
-    console = new_console()
+    console = new_talk()
     writer_for(output)
     if _resolve(output) == _resolve(table):
         raise InputError(f"output {output} is the table itself; give another file")

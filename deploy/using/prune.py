@@ -9,6 +9,7 @@ from rich.console import Console
 from deploy.mirror import mirror
 from deploy.models import train_model
 from deploy.show import new_console, new_table, new_talk
+from deploy.talk import print_json
 from deploy.words import in_bytes
 from model.config import BERT_CONFIG, PruneConfig, TrainConfig
 from pipeline.schema import Split
@@ -36,8 +37,11 @@ def prune_trained(
     train_config: TrainConfig,
     checkpoint: "WhichCheckpoint",
     split: Split,
+    as_json: bool = False,
 ) -> None:
     """Prunes a model into a folder, trains that on where steps are given, and prints a table of before and after.
+
+    Or prints that `as_json`.
 
     A folder that the same request has pruned already is trained on.
     """
@@ -52,7 +56,8 @@ def prune_trained(
             talk.print(f"Pruning {model_dir}: {config.heads:.0%} of the heads, {config.ffn:.0%} of the units")
             pruning = prune(dataset, model_dir, folder.local, config, train_config, checkpoint, split)
     columns = {"before": pruning["before"], "pruned": pruning["after"]}
-    show(console, columns, split)
+    if not as_json:
+        show(console, columns, split)
     losses = ", ".join(f"{name} {loss:.4f}" for name, loss in pruning["loss_by_importance"].items())
     talk.print(f"Loss of the pruned model by what chose: {losses}")
     for what in ("heads", "units"):
@@ -72,11 +77,14 @@ def prune_trained(
         if results["global_step"] < train_config.num_train_steps:
             return  # SIGTERM; what is left to do, was said
         columns[f"after {train_config.num_train_steps:,} steps"] = {**pruning["after"], **results}
-        show(console, columns, split)
+        if not as_json:
+            show(console, columns, split)
     else:
         talk.print(
             f"Wrote {output}; for further training give --recovery-steps, or train with --init-checkpoint {output}"
         )
+    if as_json:
+        print_json({"output": output, "split": split, "models": columns, "kept": pruning["kept"]})
 
 
 def show(console: Console, columns: dict[str, dict[str, float]], split: Split) -> None:
