@@ -84,8 +84,8 @@ def format_options(command: Callable[..., None]) -> Callable[..., None]:
             "--input-format",
             type=click.Choice(get_args(InputFormat)),
             default="auto",
-            help="text: a sentence per line, a blank line between documents. jsonl: an object per line. wiki: "
-            "WikiExtractor's <doc>. auto: by content and name.",
+            help="text: a sentence per line, a blank line between documents. lines: a document per line. jsonl: an "
+            "object per line. wiki: WikiExtractor's <doc>. auto: by content and name.",
         ),
     ):
         command = option(command)
