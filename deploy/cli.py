@@ -11,8 +11,9 @@ import click
 from deploy.cli_types import Bytes, Place, wrong_usage
 from deploy.engine_options import DATAFLOW, Engine, engine_options
 from deploy.look_cli import compare, inspect, report, validate
-from deploy.model_cli import evaluate, export, fill_mask, train
+from deploy.model_cli import evaluate, export, train
 from deploy.tpu_cli import tpu_commands
+from deploy.use_cli import embed, fill_mask
 from pipeline.config import InstanceConfig, Objective
 from pipeline.documents import MAX_REJECTED, InputFormat, ReadOptions
 from pipeline.storage import is_remote
@@ -284,7 +285,7 @@ def generate(
     generate_datasets(files, vocab_file, targets, reading, options)
 
 
-for command in (inspect, validate, report, compare, train, evaluate, fill_mask, export, tpu_commands):
+for command in (inspect, validate, report, compare, train, evaluate, fill_mask, embed, export, tpu_commands):
     main.add_command(command)
 
 

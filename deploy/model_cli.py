@@ -1,4 +1,4 @@
-"""`train`, `evaluate`, `fill-mask` and `export` on the command line."""
+"""`train`, `evaluate` and `export` on the command line, and the options of all commands that have a model."""
 
 from importlib.util import find_spec
 from typing import Any, get_args
@@ -153,20 +153,6 @@ def evaluate(dataset: str, model_dir: str, split: Any, eval_batch_size: int, che
     DatasetInfo.load(dataset)  # before the seconds that Keras takes
     choose_backend(backend)
     evaluate_model(dataset, model_dir, split, eval_batch_size, checkpoint)
-
-
-@click.command()
-@click.argument("texts", nargs=-1, required=True, metavar="TEXT...")
-@model_dir_option
-@click.option("--top-k", default=5, type=click.IntRange(1), help="Words to show for each [MASK].")
-@checkpoint_option
-@backend_option
-def fill_mask(texts: tuple[str, ...], model_dir: str, top_k: int, checkpoint: Any, backend: str) -> None:
-    """Fill each [MASK] in a TEXT such as "The function returns a [MASK]."."""
-    from deploy.models import choose_backend, fill_masks
-
-    choose_backend(backend)
-    fill_masks(model_dir, texts, top_k, checkpoint)
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""`train`, `evaluate`, `fill-mask` and `export`: the model on the terminal."""
+"""`train`, `evaluate` and `export`: the model on the terminal."""
 
 import math
 import os
@@ -26,8 +26,7 @@ from pipeline.schema import VOCAB, DatasetInfo, Split
 from pipeline.storage import is_remote, list_names, write_text
 from tokenizer.errors import InputError
 from tokenizer.huggingface import to_tokenizer_json
-from tokenizer.vocab import CLS, MASK, SEP, Vocab
-from tokenizer.wordpiece import FullTokenizer
+from tokenizer.vocab import Vocab
 
 if TYPE_CHECKING:
     from model.model_dir import WhichCheckpoint
@@ -250,43 +249,6 @@ def evaluate_model(
         console.print(table)  # before it is written, for the folder may be read-only
         write_results(folder.local, results)
     console.print(f"Wrote {os.path.join(model_dir, EVAL_RESULTS)}")
-
-
-def fill_masks(model_dir: str, texts: tuple[str, ...], top_k: int, checkpoint: "WhichCheckpoint") -> None:
-    """Prints the likeliest words for each `[MASK]` in the texts."""
-    from model.model_dir import load_model, read_training, read_vocab
-    from model.predict import predict_masked
-
-    console = new_console()
-    with mirror(model_dir) as folder:
-        training = read_training(folder.local)
-        vocab = read_vocab(folder.local)
-        encoded = [encode_with_masks(text, vocab, training["cased"]) for text in texts]
-        model, _ = load_model(folder.local, checkpoint)
-    longest = model.config.max_position_embeddings
-    for text, ids in zip(texts, encoded):
-        if len(ids) > longest:
-            raise InputError(f"a text has {len(ids)} tokens; expected {longest} or fewer, cut it: {text[:60]}")
-        input_ids = np.array([ids], np.int32)
-        positions = np.flatnonzero(input_ids[0] == vocab.ids[MASK]).astype(np.int32)
-        segment_ids = np.zeros_like(input_ids)
-        best, probabilities = predict_masked(model, input_ids, segment_ids, positions[None], min(top_k, len(vocab)))
-        console.print(text)
-        for words, shares in zip(best[0], probabilities[0]):
-            line = ", ".join(f"{vocab.tokens[id]} {share:.1%}" for id, share in zip(words, shares))
-            console.print(f"  {line}")
-
-
-def encode_with_masks(text: str, vocab: Vocab, cased: bool) -> list[int]:
-    """`[CLS] text [SEP]` as ids. `[MASK]` as written is the token. Raises InputError when there is none in the text."""
-    tokenizer = FullTokenizer(vocab, cased)
-    first, *rest = (tokenizer.encode(part) for part in text.split(MASK))
-    if not rest:
-        raise InputError(f"the text has no {MASK}; write {MASK} where a word is to be filled in: {text[:60]}")
-    ids = [vocab.ids[CLS], *first]
-    for part in rest:
-        ids += [vocab.ids[MASK], *part]
-    return [*ids, vocab.ids[SEP]]
 
 
 def export_model(model_dir: str, output: str, checkpoint: "WhichCheckpoint") -> None:

@@ -16,14 +16,14 @@ WIDE = 10_000  # columns: enough for any row
 
 
 def new_console(quiet: bool = False, unfolded: bool = False) -> Console:
-    """A console that prints text as it is: names of files and tokens may hold rich's markup.
+    """A console that prints text as it is: names of files and tokens may hold rich's markup, or :cat:.
 
     A character that the terminal's encoding lacks is shown as a question mark. `unfolded`: into a file or a pipe, it
     prints tables as wide as they are.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
-    console = Console(highlight=False, soft_wrap=True, markup=False, quiet=quiet)
+    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False, quiet=quiet)
     if unfolded and not console.is_terminal:
         console.width = WIDE
     return console

@@ -46,16 +46,30 @@ def train_step(
 
 def eval_step(model: BertPretrainer) -> Callable[[Batch], Losses]:
     """The compiled evaluation step on the backend in use: no dropout, nothing changes."""
+    return compiled(model, model)
+
+
+def compiled(model: BertPretrainer, function: Callable[[Batch], Any]) -> Callable[[Batch], Any]:
+    """A function of a batch that computes with a model's weights and changes none, compiled on the backend in use.
+
+    It is compiled anew for every shape of a batch.
+    """
     if keras.backend.backend() == "jax":
         import jax
 
-        step = jax.jit(lambda values, features: model.stateless_call(values, [], features)[0])
-        return lambda features: step([weight.value for weight in model.trainable_variables], features)
+        weights = model.trainable_variables
+
+        def run(values, features):
+            with keras.StatelessScope([*zip(weights, values)]):
+                return function(features)
+
+        step = jax.jit(run)
+        return lambda features: step([weight.value for weight in weights], features)
 
     import tensorflow as tf
 
-    compiled: Callable[[Batch], Losses] = tf.function(lambda features: model(features), autograph=False)
-    return compiled
+    on_tensorflow: Callable[[Batch], Any] = tf.function(lambda features: function(features), autograph=False)
+    return on_tensorflow
 
 
 class _Step:

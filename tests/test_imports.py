@@ -21,6 +21,7 @@ MAY_IMPORT_OF_OURS = {
         "pipeline.storage",
         "pipeline.tfrecord",
         "tokenizer.errors",
+        "tokenizer.fast",
         "tokenizer.vocab",
     },
     "deploy": {"tokenizer", "pipeline", "model", "deploy"},

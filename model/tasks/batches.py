@@ -1,0 +1,89 @@
+"""Token ids of any length in batches of few shapes, so that short texts cost little and little is compiled."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from model.bert import BertPretrainer
+from model.step import compiled
+
+Features = dict[str, NDArray[np.int32]]
+
+# Lengths that batches have, up to that of the model: at most a third of a batch is padding, but for the shortest texts.
+BIN_LENGTHS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some of the rows, and the shape that they are padded to."""
+
+    numbers: list[int]  # of the rows, which are the first of the batch
+    num_rows: int
+    length: int
+    is_full: bool  # of a shape that comes again
+
+    def fill(self, rows: Sequence[NDArray[np.int32]]) -> Features:
+        """The rows, as `input_ids`, `input_mask` and `segment_ids`, int32 [num_rows, length] each."""
+        input_ids = np.zeros((self.num_rows, self.length), np.int32)
+        input_mask = np.zeros_like(input_ids)
+        for place, number in enumerate(self.numbers):
+            input_ids[place, : len(rows[number])] = rows[number]
+            input_mask[place, : len(rows[number])] = 1
+        return {"input_ids": input_ids, "input_mask": input_mask, "segment_ids": np.zeros_like(input_ids)}
+
+
+def bin_lengths(longest: int) -> list[int]:
+    """The lengths of batches for rows of up to `longest` tokens.
+
+    >>> bin_lengths(40)
+    [8, 16, 24, 32, 40]
+    """
+    return [*(length for length in BIN_LENGTHS if length < longest), longest]
+
+
+def cut_batches(lengths: Sequence[int], bins: Sequence[int], batch_tokens: int) -> Iterator[Batch]:
+    """Batches of about `batch_tokens` each, padding included, that together hold each row once.
+
+    A bin's batches are full. The rows that are left over join the next longer bin; the last batch of all has the next
+    power of two of rows. So there is never more than one batch of a shape that does not come again.
+
+    >>> [(batch.numbers, batch.num_rows, batch.length) for batch in cut_batches([3, 9, 4, 5], [4, 16], 8)]
+    [([0, 2], 2, 4), ([3], 1, 16), ([1], 1, 16)]
+    """
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    start = end = 0
+    length = num_rows = 0
+    for length in bins:
+        while end < len(order) and lengths[order[end]] <= length:
+            end += 1
+        num_rows = max(1, batch_tokens // length)
+        while end - start >= num_rows:
+            yield Batch(order[start : start + num_rows], num_rows, length, True)
+            start += num_rows
+        if end == len(order):
+            break
+    if rest := order[start:]:
+        power = 1 << (len(rest) - 1).bit_length()
+        yield Batch(rest, min(power, num_rows), length, power >= num_rows)
+
+
+class BatchFunction:
+    """A function of a model's features, compiled for the shapes that come again."""
+
+    def __init__(self, model: BertPretrainer, function: Callable[[Features], Any]):
+        self._model, self._function = model, function
+        self._compiled: dict[tuple[tuple[int, ...], ...], Callable[[Features], Any]] = {}
+
+    def __call__(self, features: Features, comes_again: bool) -> Any:
+        """What the function makes of the features of one batch."""
+        # To compile takes a second or more. TensorFlow can do without; JAX would compile every operation by itself.
+        if not comes_again and keras.backend.backend() != "jax":
+            return self._function(features)
+        shapes = tuple(array.shape for array in features.values())
+        if shapes not in self._compiled:  # one for each: TensorFlow warns of a function that is compiled many times
+            self._compiled[shapes] = compiled(self._model, self._function)
+        return self._compiled[shapes](features)
