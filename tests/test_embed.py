@@ -221,13 +221,15 @@ def test_what_was_cut_and_what_was_set_aside_is_said(folder, tmp_path):
     command = ["embed", path, "--model-dir", folder, "--overwrite", "--output", tmp_path / "v.parquet"]
     output = run(*command)
     assert "Set aside: 1 empty text; 1 field 'text' is null" in output
-    assert f"The first of them: {path}:2" in output
+    assert f"The first that was set aside: {path}:2" in output
     assert "1 of 3 texts has more than 30 tokens, and the rest was cut off; --stride 15 averages" in output
     assert pq.read_table(tmp_path / "v.parquet")["id"].to_pylist() == [f"{path}:{line}" for line in (1, 3, 5)]
     output = run(*command, "--stride", 10)
     assert "1 of 3 texts has more than 30 tokens: of their 3 windows the average was taken" in output
     assert "3 windows the largest values were taken" in run(*command, "--stride", 10, "--pooling", "max")
     assert "and the rest was cut off\n" in run(*command, "--pooling", "tokens")
+    path.write_text(json.dumps({"text": "cat\0"}))
+    assert "Repaired: 1 NUL characters removed" in run(*command)
 
 
 def test_wrong_usage_and_wrong_files_are_one_sentence_and_leave_nothing(folder, text_file, tmp_path):
@@ -269,6 +271,17 @@ def test_a_vocabulary_that_does_not_fit_is_one_sentence(folder, text_file, tmp_p
     (tmp_path / "hf" / "vocab.txt").write_text("\n".join(lines[:-1]))
     command = ["embed", text_file, "--model-dir", tmp_path / "hf", "--output", tmp_path / "v.npy"]
     assert f"has {len(lines) - 1} tokens, its weights have {len(lines)}" in refuse(*command)
+
+
+def test_a_model_of_others_is_used_and_what_is_different_about_it_is_said(folder, trained, texts, text_file, tmp_path):
+    export(folder, tmp_path / "hf")
+    config = tmp_path / "hf" / "config.json"
+    command = ["embed", text_file, "--model-dir", tmp_path / "hf", "--output", tmp_path / "v.npy", "--overwrite"]
+    assert "erf" not in run(*command)
+    np.testing.assert_allclose(np.load(tmp_path / "v.npy"), embed(trained, texts), rtol=0, atol=1e-6)
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"hidden_act": "gelu"}))
+    assert "the weights were trained with the erf form of gelu" in run(*command)
+    assert "erf form of gelu" in run("fill-mask", "--model-dir", tmp_path / "hf", "a [MASK]")
 
 
 def test_texts_model_and_vectors_may_lie_in_cloud_storage(folder, trained, texts, text_file, tmp_path, monkeypatch):

@@ -45,6 +45,8 @@ def embed_texts(
             raise InputError(f"output {path} exists; give another name, or --overwrite to replace it")
     check_writable(os.path.dirname(output) or ".")
     trained = open_trained(model_dir, checkpoint, precision)
+    for note in trained.notes:
+        console.print(note, style="yellow")
     embedder = Embedder(trained, config)
     console.print(f"Reading {describe(reader.files)}")
     started = last_line = time.monotonic()
@@ -68,7 +70,7 @@ def embed_texts(
             if not console.is_terminal and now - last_line > SECONDS_BETWEEN_LINES:
                 last_line = now
                 console.print(done)
-    reader.show_rejected(console)
+    reader.show_dirt(console)
     if long:
         console.print(describe_long(config, embedder.window_length - 2, long, texts, windows), style="yellow")
     seconds = time.monotonic() - started

@@ -34,18 +34,21 @@ def fill_masks(
     from model.tasks.fill_mask import MaskFiller
     from model.trained import open_trained
 
+    # Beside JSON, what there is to say goes where it is in nobody's way.
+    console = Console(stderr=True, markup=False, emoji=False) if as_json else new_console(unfolded=True)
     reader = TextReader(inputs, reading)
-    filler = MaskFiller(open_trained(model_dir, checkpoint), top_k)
+    trained = open_trained(model_dir, checkpoint)
+    for note in trained.notes:
+        console.print(note, style="yellow")
+    filler = MaskFiller(trained, top_k)
     filled = chain(fill_given(filler, texts), fill_read(filler, reader) if inputs else ())
     if as_json:
         print_json(filled)
-        reader.show_rejected(Console(stderr=True, markup=False, emoji=False))
-        return
-    console = new_console(unfolded=True)
-    for _, text, masks in filled:
-        console.print(text)
-        console.print(make_table(masks))
-    reader.show_rejected(console)
+    else:
+        for _, text, masks in filled:
+            console.print(text)
+            console.print(make_table(masks))
+    reader.show_dirt(console)
 
 
 def fill_given(filler: "MaskFiller", texts: Sequence[str]) -> Iterator["Filled"]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from rich.console import Console
 
 from deploy.inputs import show_reading
-from pipeline.corpus import SET_ASIDE, check_reading, name_inputs
+from pipeline.corpus import REPAIRED, SET_ASIDE, check_reading, name_inputs
 from pipeline.documents import ReadOptions, Rejected
 from pipeline.files import list_parts
 from pipeline.reading import read_documents
@@ -25,7 +25,7 @@ class NamedText(NamedTuple):
 
 
 class TextReader:
-    """Reads texts, and counts those that cannot be used."""
+    """Reads texts, and counts those that were repaired or cannot be used."""
 
     def __init__(self, inputs: Sequence[str], options: ReadOptions):
         """Raises InputError when an input names no file."""
@@ -49,6 +49,7 @@ class TextReader:
                     self.counts[SET_ASIDE + document.reason] += 1
                     self.first_rejected = self.first_rejected or place
                 else:
+                    self.counts.update(REPAIRED + repair for repair in document.repairs)
                     yield NamedText(place if document.id is None else document.id, document.text)
         check_reading(name_inputs(self.inputs), self.counts, max_rejected=1)
 
@@ -65,8 +66,8 @@ class TextReader:
         if some:
             yield some
 
-    def show_rejected(self, console: Console) -> None:
-        """Says how many texts were set aside, why, and where the first is."""
+    def show_dirt(self, console: Console) -> None:
+        """Says how many texts were set aside or repaired, and why; and where the first is that was set aside."""
         show_reading(console, self.counts)
         if self.first_rejected:
-            console.print(f"The first of them: {self.first_rejected}", style="yellow")
+            console.print(f"The first that was set aside: {self.first_rejected}", style="yellow")
