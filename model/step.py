@@ -68,7 +68,16 @@ def compiled(model: BertPretrainer, function: Callable[[Batch], Any]) -> Callabl
 
     import tensorflow as tf
 
-    on_tensorflow: Callable[[Batch], Any] = tf.function(lambda features: function(features), autograph=False)
+    traced = tf.function(lambda features: function(features), autograph=False)
+    of_shapes: dict[tuple[tuple[int, ...], ...], Callable[[Batch], Any]] = {}
+
+    def on_tensorflow(features):
+        features = {name: tf.convert_to_tensor(x) for name, x in features.items()}
+        shapes = tuple(tuple(x.shape) for x in features.values())
+        if shapes not in of_shapes:  # asked for by name: else TensorFlow warns of a fifth shape
+            of_shapes[shapes] = traced.get_concrete_function(features)
+        return of_shapes[shapes](features)
+
     return on_tensorflow
 
 

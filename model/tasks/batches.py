@@ -1,5 +1,6 @@
 """Token ids of any length in batches of few shapes, so that short texts cost little and little is compiled."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 
 from model.bert import BertPretrainer
 from model.step import compiled
+
+# To compile a shape takes TensorFlow a second or two. Without it a batch takes some two times as long.
+TIMES_UNCOMPILED = 2
 
 Features = dict[str, NDArray[np.int32]]
 
@@ -24,7 +28,6 @@ class Batch:
     numbers: list[int]  # of the rows, which are the first of the batch
     num_rows: int
     length: int
-    is_full: bool  # of a shape that comes again
 
     def fill(self, rows: Sequence[NDArray[np.int32]]) -> Features:
         """The rows, as `input_ids`, `input_mask` and `segment_ids`, int32 [num_rows, length] each."""
@@ -62,28 +65,26 @@ def cut_batches(lengths: Sequence[int], bins: Sequence[int], batch_tokens: int) 
             end += 1
         num_rows = max(1, batch_tokens // length)
         while end - start >= num_rows:
-            yield Batch(order[start : start + num_rows], num_rows, length, True)
+            yield Batch(order[start : start + num_rows], num_rows, length)
             start += num_rows
         if end == len(order):
             break
     if rest := order[start:]:
         power = 1 << (len(rest) - 1).bit_length()
-        yield Batch(rest, min(power, num_rows), length, power >= num_rows)
+        yield Batch(rest, min(power, num_rows), length)
 
 
 class BatchFunction:
-    """A function of a model's features, compiled for the shapes that come again."""
+    """A function of a model's features, compiled for the shapes that come often."""
 
     def __init__(self, model: BertPretrainer, function: Callable[[Features], Any]):
-        self._model, self._function = model, function
-        self._compiled: dict[tuple[tuple[int, ...], ...], Callable[[Features], Any]] = {}
+        self._function, self._compiled = function, compiled(model, function)
+        self._seen: Counter[tuple[tuple[int, ...], ...]] = Counter()
 
-    def __call__(self, features: Features, comes_again: bool) -> Any:
+    def __call__(self, features: Features) -> Any:
         """What the function makes of the features of one batch."""
-        # To compile takes a second or more. TensorFlow can do without; JAX would compile every operation by itself.
-        if not comes_again and keras.backend.backend() != "jax":
-            return self._function(features)
         shapes = tuple(array.shape for array in features.values())
-        if shapes not in self._compiled:  # one for each: TensorFlow warns of a function that is compiled many times
-            self._compiled[shapes] = compiled(self._model, self._function)
-        return self._compiled[shapes](features)
+        self._seen[shapes] += 1
+        # JAX would compile every operation by itself, which takes longer.
+        is_worth_it = self._seen[shapes] > TIMES_UNCOMPILED or keras.backend.backend() == "jax"
+        return (self._compiled if is_worth_it else self._function)(features)

@@ -92,7 +92,7 @@ class Embedder:
         vectors: list[Vector] = [np.empty(0, np.float32)] * len(rows)
         for batch in cut_batches(list(map(len, rows)), self._bins, self._batch_tokens):
             with want_of_memory(f"a batch of {batch.num_rows * batch.length:,} tokens", "a smaller --batch-tokens"):
-                found = ops.convert_to_numpy(self._vectors_of(batch.fill(rows), batch.is_full))
+                found = ops.convert_to_numpy(self._vectors_of(batch.fill(rows)))
             for number, vector in zip(batch.numbers, found):
                 vectors[number] = vector[: len(rows[number])] if self.config.pooling == "tokens" else vector
         return vectors

@@ -46,7 +46,7 @@ class MaskFiller:
         for batch in cut_batches(list(map(len, rows)), bin_lengths(self._longest), BATCH_TOKENS):
             features = batch.fill(rows)
             features["positions"] = _pad([places[number] for number in batch.numbers], batch.num_rows)
-            ids, probabilities = map(ops.convert_to_numpy, self._best(features, batch.is_full))
+            ids, probabilities = map(ops.convert_to_numpy, self._best(features))
             for number, best, shares in zip(batch.numbers, ids, probabilities):
                 filled[number] = [
                     [Filling(self._vocab.tokens[id], float(share)) for id, share in zip(*one)]
