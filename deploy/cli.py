@@ -12,10 +12,11 @@ from deploy.engine_options import Engine, engine_options
 from deploy.finetune_cli import finetune, predict
 from deploy.look_cli import compare, inspect, report, validate
 from deploy.make_cli import generate, vocab
-from deploy.model_cli import evaluate, export, fill_mask, train
+from deploy.model_cli import evaluate, export, train
 from deploy.options import CASED, DOCUMENTS
 from deploy.prune_cli import prune
 from deploy.tpu_cli import tpu_commands
+from deploy.use_cli import embed, fill_mask
 from pipeline.documents import InputFormat, ReadOptions
 from tokenizer.errors import InputError
 
@@ -151,5 +152,5 @@ def demo(output: Path) -> None:
 main.add_section("Make data", vocab, generate)
 main.add_section("Look at data", inspect, validate, report, compare)
 main.add_section("Train a model", train, evaluate, prune, export)
-main.add_section("Use a model", fill_mask, finetune, predict)
+main.add_section("Use a model", fill_mask, embed, finetune, predict)
 main.add_section("Cloud, checks and a first try", tpu_commands, doctor, demo)

@@ -1,4 +1,4 @@
-"""`train`, `evaluate`, `fill-mask` and `export` on the command line."""
+"""`train`, `evaluate` and `export` on the command line, and the options of all commands that have a model."""
 
 from importlib.util import find_spec
 from typing import Any, get_args
@@ -6,7 +6,7 @@ from typing import Any, get_args
 import click
 
 from deploy.cli_types import Place, wrong_usage
-from deploy.command import LEARNS, MAKES, PRINTS, READS, RUNS, Command, json_option, option, under
+from deploy.command import LEARNS, MAKES, READS, RUNS, Command, json_option, option, under
 from deploy.talk import warn
 from model.config import ComputeDtype, Optimizer, TrainConfig
 from pipeline.schema import DatasetInfo
@@ -229,32 +229,6 @@ def evaluate(
     DatasetInfo.load(dataset, sealed=True)  # before the seconds that Keras takes
     choose_backend(backend)
     evaluate_model(dataset, model_dir, split, eval_batch_size, checkpoint, as_json)
-
-
-@click.command(
-    cls=Command,
-    examples=(
-        "maskmill fill-mask --model-dir model 'The patient has a [MASK].'",
-        "maskmill fill-mask --model-dir model --top-k 10 --json 'A [MASK] of [MASK].'",
-    ),
-)
-@click.argument("texts", nargs=-1, required=True, metavar="TEXT...")
-@under(READS, MODEL_DIR, CHECKPOINT)
-@under(RUNS, BACKEND)
-@under(
-    PRINTS,
-    option("--top-k", default=5, type=click.IntRange(1), metavar="N", help="Words to show for each [MASK]."),
-)
-@json_option("a list with an object for each TEXT")
-def fill_mask(texts: tuple[str, ...], model_dir: str, top_k: int, checkpoint: Any, backend: str, as_json: bool) -> None:
-    """Fill each [MASK] in a text with the likeliest words.
-
-    TEXT is such as "The function returns a [MASK].".
-    """
-    from deploy.models import choose_backend, fill_masks
-
-    choose_backend(backend)
-    fill_masks(model_dir, texts, top_k, checkpoint, as_json)
 
 
 @click.command(

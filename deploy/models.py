@@ -1,4 +1,4 @@
-"""`train`, `evaluate`, `fill-mask` and `export`: the model on the terminal."""
+"""`train`, `evaluate` and `export`: the model on the terminal."""
 
 import math
 import os
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import RenderableType
@@ -27,8 +27,7 @@ from pipeline.schema import VOCAB, DatasetInfo, Split
 from pipeline.storage import is_remote, list_names, write_text
 from tokenizer.errors import InputError
 from tokenizer.huggingface import to_tokenizer_json
-from tokenizer.vocab import CLS, MASK, SEP, Vocab
-from tokenizer.wordpiece import FullTokenizer
+from tokenizer.vocab import Vocab
 
 if TYPE_CHECKING:
     from model.model_dir import WhichCheckpoint
@@ -266,54 +265,6 @@ def evaluate_model(
             new_console(lasting=True).print(table)
         write_results(folder.local, results)
     new_talk().print(f"Wrote {os.path.join(model_dir, EVAL_RESULTS)}")
-
-
-def fill_masks(
-    model_dir: str, texts: tuple[str, ...], top_k: int, checkpoint: "WhichCheckpoint", as_json: bool = False
-) -> None:
-    """Prints the likeliest words for each `[MASK]` in the texts."""
-    from model.model_dir import load_model, read_training, read_vocab
-    from model.predict import predict_masked
-
-    with mirror(model_dir) as folder:
-        training = read_training(folder.local)
-        vocab = read_vocab(folder.local)
-        encoded = [encode_with_masks(text, vocab, training["cased"]) for text in texts]
-        model, _ = load_model(folder.local, checkpoint)
-    longest = model.config.max_position_embeddings
-    filled: list[dict[str, Any]] = []
-    for text, ids in zip(texts, encoded):
-        if len(ids) > longest:
-            raise InputError(f"a text has {len(ids)} tokens; expected {longest} or fewer, cut it: {text[:60]}")
-        input_ids = np.array([ids], np.int32)
-        positions = np.flatnonzero(input_ids[0] == vocab.ids[MASK]).astype(np.int32)
-        segment_ids = np.zeros_like(input_ids)
-        best, probabilities = predict_masked(model, input_ids, segment_ids, positions[None], min(top_k, len(vocab)))
-        masks = [
-            [{"token": vocab.tokens[id], "probability": float(share)} for id, share in zip(words, shares)]
-            for words, shares in zip(best[0], probabilities[0])
-        ]
-        filled.append({"text": text, "masks": masks})
-    if as_json:
-        print_json(filled)
-        return
-    console = new_console()
-    for one in filled:
-        console.print(one["text"])
-        for mask in one["masks"]:
-            console.print(f"  {', '.join('{token} {probability:.1%}'.format(**word) for word in mask)}")
-
-
-def encode_with_masks(text: str, vocab: Vocab, cased: bool) -> list[int]:
-    """`[CLS] text [SEP]` as ids. `[MASK]` as written is the token. Raises InputError when there is none in the text."""
-    tokenizer = FullTokenizer(vocab, cased)
-    first, *rest = (tokenizer.encode(part) for part in text.split(MASK))
-    if not rest:
-        raise InputError(f"the text has no {MASK}; write {MASK} where a word is to be filled in: {text[:60]}")
-    ids = [vocab.ids[CLS], *first]
-    for part in rest:
-        ids += [vocab.ids[MASK], *part]
-    return [*ids, vocab.ids[SEP]]
 
 
 def export_model(model_dir: str, output: str, checkpoint: "WhichCheckpoint") -> None:

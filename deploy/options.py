@@ -13,8 +13,8 @@ DOCUMENTS = (
         "--input-format",
         type=click.Choice(get_args(InputFormat)),
         default="auto",
-        help="text: a sentence per line, a blank line between documents. jsonl: an object per line. wiki: "
-        "WikiExtractor's <doc>. auto: by content and name.",
+        help="text: a sentence per line, a blank line between documents. lines: a document per line. jsonl: an object "
+        "per line. wiki: WikiExtractor's <doc>. auto: by content and name.",
     ),
     option(
         "--text-field",

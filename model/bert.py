@@ -135,6 +135,18 @@ class BertEncoder(Part):
         """Of [batch, n, hidden], `[CLS]` first -> [batch, hidden]."""
         return bias_tanh(self.pooler(x[:, 0]), self.pooler.bias)
 
+    def hidden_states(
+        self, input_ids: Tensor, input_mask: Tensor, segment_ids: Tensor, num_layers: int | None = None
+    ) -> list[Tensor]:
+        """Of three times int32 [batch, seq] -> the embeddings and what each of the first `num_layers` makes of them.
+
+        Without dropout: num_layers + 1 times [batch, seq, hidden]; unless given, of all layers.
+        """
+        states = [self.embeddings(input_ids, segment_ids)]
+        for layer in self.transformer[:num_layers]:
+            states.append(layer(states[-1], input_mask))
+        return states
+
     def all_layers(
         self, input_ids: Tensor, input_mask: Tensor, segment_ids: Tensor
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
@@ -143,9 +155,7 @@ class BertEncoder(Part):
         Of three times int32 [batch, seq] -> hidden states, num_hidden_layers + 1 times [batch, seq, hidden] (the first
         are the embeddings), and attention probabilities, num_hidden_layers times [batch, heads, from_seq, to_seq].
         """
-        hidden_states = [self.embeddings(input_ids, segment_ids)]
-        for layer in self.transformer:
-            hidden_states.append(layer(hidden_states[-1], input_mask))
+        hidden_states = self.hidden_states(input_ids, input_mask, segment_ids)
         probs = [layer.attend(x, input_mask)[1] for layer, x in zip(self.transformer, hidden_states)]
         return tuple(hidden_states), tuple(probs)
 

@@ -12,7 +12,7 @@ from model.bert import Gates, HeadsAndUnits
 from model.checkpoint import Arrays
 from model.config import BertConfig
 from model.randomness import Tensor
-from model.step import Batch
+from model.step import Batch, compiled
 
 Loss = Callable[[Gates, Batch], Tensor]  # of a batch, whose examples have gates of their own: a scalar
 Scores = list[HeadsAndUnits]  # of each layer float64 [heads] and [units]; what matters more has more
@@ -30,7 +30,7 @@ def measure_taylor(
     `variables` are those that the loss reads; of the batches, all of one size, the first `num_examples` examples are
     taken.
     """
-    gradients_of = compile_reading(variables, _gradient_by_gates(loss))
+    gradients_of = compiled(variables, _gradient_by_gates(loss))
     totals = [HeadsAndUnits(np.zeros(heads), np.zeros(units)) for heads, units in zip(config.heads, config.units)]
     left = num_examples
     for batch in batches:
@@ -73,23 +73,6 @@ def open_gates(config: BertConfig, batch_size: int) -> list[HeadsAndUnits]:
         HeadsAndUnits(np.ones((batch_size, heads), np.float32), np.ones((batch_size, units), np.float32))
         for heads, units in zip(config.heads, config.units)
     ]
-
-
-def compile_reading(variables: Sequence[keras.Variable], function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A function of tensors, compiled on the backend in use; with each call it reads the variables as they are then."""
-    if keras.backend.backend() == "jax":
-        import jax
-
-        def run(values: list[Tensor], *arguments: Tensor) -> Tensor:
-            with keras.StatelessScope([*zip(variables, values)]):
-                return function(*arguments)
-
-        compiled = jax.jit(run)
-        return lambda *arguments: compiled([variable.value for variable in variables], *arguments)
-    import tensorflow as tf
-
-    traced: Callable[..., Tensor] = tf.function(function, autograph=False)
-    return traced
 
 
 def _gradient_by_gates(loss: Loss) -> Callable[[Gates, Batch], Gates]:

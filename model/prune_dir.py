@@ -23,13 +23,13 @@ from model.config import BertConfig, Importance, PruneConfig, TrainConfig
 from model.dataset import eval_batches, require_examples, train_batches
 from model.evaluate import EVAL_BATCH_SIZE, evaluate_split
 from model.heads import metrics_of
-from model.importance import Scores, compile_reading, draw_random, measure_magnitude, measure_taylor
+from model.importance import Scores, draw_random, measure_magnitude, measure_taylor
 from model.memory import state_bytes, want_of_memory
 from model.model_dir import WhichCheckpoint, describe_training, open_model_dir
 from model.optimization import AdamWeightDecay
 from model.phases import Plan, check_fits
 from model.pruning import choose, closed_gates, prune_config, prune_model
-from model.step import Batch, Losses, eval_step
+from model.step import Batch, Losses, compiled, eval_step
 from model.trained import TrainedBert, open_trained
 from pipeline.schema import MANIFEST, VOCAB, DatasetInfo, Split
 from pipeline.storage import AnyPath, is_remote, read_bytes, write_text
@@ -174,7 +174,7 @@ def _prune(
         )
     pruned = prune_model(model, kept, train_config.precision)
     steps = {"before": eval_step(model), "after": eval_step(pruned)}
-    gated = compile_reading(model.trainable_variables, lambda gates, batch: model.sums(batch, gates=gates))
+    gated = compiled(model.trainable_variables, lambda gates, batch: model.sums(batch, gates=gates))
 
     def evaluate(run_step: Callable[[Batch], Losses]) -> dict[str, float]:
         return evaluate_split(run_step, info, dataset_dir, split, EVAL_BATCH_SIZE)

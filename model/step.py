@@ -1,6 +1,6 @@
 """One step of training or evaluation, compiled, on either backend. Nothing here waits for the device."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import keras
@@ -24,9 +24,6 @@ class Model(Protocol):
 
     def __call__(self, features: Batch) -> Losses:
         """What an evaluation of a batch gives."""
-
-    def stateless_call(self, values: list[Tensor], others: list[Tensor], features: Batch) -> tuple[Losses, Any]:
-        """The same with other values in place of the weights: Keras's own."""
 
     def sums(self, features: Batch, dropout_key: Key | None = None) -> Losses:
         """The sums of a batch, by `sum_names`."""
@@ -66,16 +63,37 @@ def train_step(
 
 def eval_step(model: Model) -> Callable[[Batch], Losses]:
     """The compiled evaluation step on the backend in use: no dropout, nothing changes."""
+    return compiled(model.trainable_variables, model)
+
+
+def compiled(variables: Sequence[keras.Variable], function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of tensors that reads variables and changes none, compiled on the backend in use.
+
+    It is compiled anew for all shapes that its arguments come in, and reads the variables as they are at each call.
+    """
     if keras.backend.backend() == "jax":
         import jax
 
-        step = jax.jit(lambda values, features: model.stateless_call(values, [], features)[0])
-        return lambda features: step([weight.value for weight in model.trainable_variables], features)
+        def run(values, *arguments):
+            with keras.StatelessScope([*zip(variables, values)]):
+                return function(*arguments)
+
+        step = jax.jit(run)
+        return lambda *arguments: step([variable.value for variable in variables], *arguments)
 
     import tensorflow as tf
 
-    compiled: Callable[[Batch], Losses] = tf.function(lambda features: model(features), autograph=False)
-    return compiled
+    traced = tf.function(lambda *arguments: function(*arguments), autograph=False)
+    of_shapes: dict[tuple[tuple[int, ...], ...], Callable[..., Any]] = {}
+
+    def on_tensorflow(*arguments):
+        arguments = tf.nest.map_structure(tf.convert_to_tensor, arguments)
+        shapes = tuple(tuple(x.shape) for x in tf.nest.flatten(arguments))
+        if shapes not in of_shapes:  # asked for by name: else TensorFlow warns of a fifth shape
+            of_shapes[shapes] = traced.get_concrete_function(*arguments)
+        return of_shapes[shapes](*arguments)
+
+    return on_tensorflow
 
 
 class _Step:

@@ -8,7 +8,8 @@ from typing import Literal, get_args
 
 from tokenizer.errors import InputError
 
-InputFormat = Literal["auto", "text", "jsonl", "parquet", "wiki"]
+InputFormat = Literal["auto", "text", "lines", "jsonl", "parquet", "wiki"]
+PlainText = Literal["text", "lines"]
 
 MAX_CHARACTERS = 16_000_000  # of a document, several times the Bible: what is longer is cut
 CUT_WINDOW = 100_000  # characters in which a place to cut is looked for
@@ -31,6 +32,7 @@ class ReadOptions:
     id_field: str | None = None  # the same; None: documents have no ids
     split_sentences: str = "auto"  # "none", "auto" or a language code such as "en"
     language: str = "en"  # what "auto" takes for raw text; "auto" itself: by the script of each document
+    plain_text: PlainText = "text"  # what input_format "auto" takes for a file of no other format
 
     def __post_init__(self) -> None:
         if self.input_format not in get_args(InputFormat):

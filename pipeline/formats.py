@@ -69,6 +69,18 @@ def read_text(blocks: LineBlocks, is_first: bool, options: ReadOptions) -> Itera
     yield from finish()
 
 
+def read_single_lines(blocks: LineBlocks, options: ReadOptions) -> Iterator[Document]:
+    """Every line that is not blank is a document."""
+    number = 0
+    for data, begins_in_part in blocks:
+        if not begins_in_part:
+            return
+        for line in data.removesuffix(b"\n").split(b"\n"):
+            number += 1
+            if text := line.decode(errors="surrogateescape").strip():
+                yield from make_documents(text, number, options.split_sentences == "none")
+
+
 def read_jsonl(blocks: LineBlocks, options: ReadOptions) -> Iterator[Document]:
     """One JSON object per line, the document in its text field."""
     number = 0

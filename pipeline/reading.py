@@ -10,7 +10,7 @@ from pipeline.compression import SUFFIXES, DamagedError, decompress
 from pipeline.documents import Document, InputFormat, ReadOptions, Rejected, clip
 from pipeline.duplicates import key_of
 from pipeline.files import BLOCK_BYTES, PARQUET_START, FilePart, read_lines
-from pipeline.formats import read_jsonl, read_parquet, read_text, read_wiki
+from pipeline.formats import read_jsonl, read_parquet, read_single_lines, read_text, read_wiki
 from pipeline.storage import open_file, size_of
 from tokenizer.errors import InputError, first_line
 
@@ -39,11 +39,13 @@ def read_stream(
     """The documents of an open file, as `read_documents`; its path helps to tell its format and is named in errors."""
     try:
         with decompress(file, block_bytes) as stream:
-            match _detect_format(part.path, stream, options.input_format):
+            match _detect_format(part.path, stream, options):
                 case "parquet":
                     documents = read_parquet(stream, part, options)
                 case "jsonl":
                     documents = read_jsonl(read_lines(stream, part, block_bytes), options)
+                case "lines":
+                    documents = read_single_lines(read_lines(stream, part, block_bytes), options)
                 case "wiki":
                     documents = read_wiki(read_lines(stream, part, block_bytes), not part.start, options)
                 case _:
@@ -65,8 +67,9 @@ def _reject_duplicate(document: Document, duplicates: Container[bytes]) -> Docum
     return Rejected(document.place, "another document has its id", clip(document.text))
 
 
-def _detect_format(path: str, stream: io.BufferedReader, named: InputFormat) -> InputFormat:
+def _detect_format(path: str, stream: io.BufferedReader, options: ReadOptions) -> InputFormat:
     """What the file is, by its beginning and its name. Raises InputError where it can be none of the formats."""
+    named = options.input_format
     head = stream.peek(PEEK_BYTES)[:PEEK_BYTES]
     if head.startswith(PARQUET_START) and named in ("auto", "parquet"):
         return "parquet"
@@ -86,7 +89,7 @@ def _detect_format(path: str, stream: io.BufferedReader, named: InputFormat) -> 
         return named
     if suffix != ".txt" and begin.startswith(b"{"):
         return "jsonl"
-    return "wiki" if begin.startswith(b"<doc ") else "text"
+    return "wiki" if begin.startswith(b"<doc ") else options.plain_text
 
 
 def _without_suffix(path: str) -> str:

@@ -32,6 +32,13 @@ EVERYTHING = dict(walk())
 COMMANDS = {path: command for path, command in EVERYTHING.items() if not isinstance(command, click.Group)}
 # Options that are another thing in another command, by what differs.
 MAY_DIFFER = {
+    "--input-format": {"help", "type"},  # of documents, of texts, of tables
+    "--text-field": {"help", "default"},
+    "--id-field": {"help", "default"},
+    "--max-seq-length": {"help", "default", "type"},  # of what is made, or of what is read
+    "--checkpoint": {"help", "default"},  # predict takes the best
+    "--train-batch-size": {"help"},
+    "--text-pair-field": {"help", "default"},
     "--output": {"help", "default", "required", "type"},  # files and folders
     "--vocab-file": {"default", "required"},
     "--model-dir": {"help", "type"},  # a folder that train writes, or also what others trained

@@ -51,6 +51,17 @@ def test_parts_of_json_lines_hold_the_documents_of_the_whole(tmp_path_factory, t
     assert len(found) >= len(texts)
 
 
+@given(lines=lines, end=st.sampled_from(["", "\n"]), part_bytes=st.integers(1, 40), block_bytes=st.integers(1, 40))
+def test_a_document_a_line_is_the_same_in_parts_and_named_by_its_line(
+    tmp_path_factory, lines, end, part_bytes, block_bytes
+):
+    path = tmp_path_factory.getbasetemp() / "lines.txt"
+    path.write_bytes(("\n".join(lines) + end).encode())
+    found = read_in_parts(path, part_bytes, ReadOptions("lines"), block_bytes)
+    expected = [(place, line.strip()) for place, line in enumerate("\n".join(lines).split("\n"), 1) if line.strip()]
+    assert [(document.place, document.text) for document in found] == expected
+
+
 @given(block_bytes=st.integers(1, 99), part_bytes=st.integers(1, 99))
 def test_a_rejected_document_is_named_by_its_line_in_the_file(tmp_path_factory, block_bytes, part_bytes):
     path = tmp_path_factory.getbasetemp() / "broken.txt"

@@ -169,6 +169,18 @@ def test_what_is_no_table_or_no_lines_is_refused(tmp_path):
         read(tmp_path / "cut.parquet")
 
 
+def test_a_document_a_line_where_that_is_asked_for(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfone\r\n\r\n \xc2\xa0\n  two. three\nb\xffd\n")
+    for options in ({"input_format": "lines"}, {"plain_text": "lines"}):
+        one, two, bad = read(tmp_path / "a.txt", **options)
+        assert (one.text, one.place, one.repairs) == ("one", 1, ("byte order mark removed",))
+        assert (two.text, two.place, two.lines_are_sentences) == ("two. three", 4, False)
+        assert (bad.place, bad.reason) == (5, "invalid UTF-8")
+    assert len(read(tmp_path / "a.txt")) == 2  # BERT's format
+    (tmp_path / "a.jsonl").write_bytes(jsonl(["one"]))
+    assert [document.text for document in read(tmp_path / "a.jsonl", plain_text="lines")] == ["one"]
+
+
 def test_dirt_is_repaired_and_told(tmp_path):
     text = "\ufeffone\r\ntwo\r\n\r\nth\0ree\rfour\n\n\xa0\n\u3000five"
     (tmp_path / "a.txt").write_bytes(text.encode())

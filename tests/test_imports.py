@@ -23,6 +23,7 @@ MAY_IMPORT_OF_OURS = {
         "pipeline.texts",  # rows as ids, which a classifier is given batch by batch
         "pipeline.tfrecord",
         "tokenizer.errors",
+        "tokenizer.fast",
         "tokenizer.vocab",
     },
     "deploy": {"tokenizer", "pipeline", "model", "deploy"},

@@ -16,12 +16,10 @@ from rich.console import Console, Group
 
 from deploy import models
 from deploy.cli import main
-from deploy.models import describe_progress, describe_steps, describe_want_of_memory, encode_with_masks
+from deploy.models import describe_progress, describe_steps, describe_want_of_memory
 from model.config import BertConfig, TrainConfig
 from model.progress import TrainProgress
 from pipeline.schema import DatasetInfo
-from tokenizer.errors import InputError
-from tokenizer.vocab import Vocab
 
 pytest.importorskip("tensorflow", reason="needs the [train] extra")
 
@@ -96,25 +94,6 @@ def test_json_is_alone_on_stdout_and_quiet_leaves_the_result(folder):
     quiet = CliRunner().invoke(main, [*evaluate, "--quiet"])
     assert "masked_lm_accuracy" in quiet.stdout
     assert "Wrote" not in quiet.output
-
-    fill = ["fill-mask", *model, "--top-k", "3", "the [MASK] sat on a [MASK]", "a [MASK]"]
-    first, second = json.loads(CliRunner().invoke(main, [*fill, "--json"]).stdout)
-    assert (first["text"], len(first["masks"]), len(second["masks"])) == ("the [MASK] sat on a [MASK]", 2, 1)
-    likeliest, *others = second["masks"][0]
-    assert likeliest["probability"] >= max(word["probability"] for word in others) > 0
-    assert f"  {likeliest['token']} " in CliRunner().invoke(main, [*fill, "--quiet"]).stdout
-
-
-def test_masks_are_filled_with_words_and_probabilities(folder):
-    output = run("fill-mask", "--model-dir", folder / "model", "the [MASK] sat on a [MASK]", "--top-k", 3)
-    lines = output.strip().splitlines()
-    assert lines[0] == "the [MASK] sat on a [MASK]"
-    assert len(lines) == 3
-    assert lines[1].count("%") == lines[2].count("%") == 3
-    everything = run("fill-mask", "--model-dir", folder / "model", "a [MASK]", "--top-k", 100_000)
-    assert everything.count("%") == len(Vocab.load(folder / "shards" / "vocab.txt"))
-    assert "has no [MASK]" in refuse("fill-mask", "--model-dir", folder / "model", "the cat")
-    assert "expected 32 or fewer" in refuse("fill-mask", "--model-dir", folder / "model", "[MASK] " + "cat " * 40)
 
 
 def test_what_else_makes_something_goes_on_too_and_what_shows_something_ends_without_a_word(
@@ -251,13 +230,6 @@ def test_a_step_that_cannot_fit_into_memory_is_told_beforehand(folder, monkeypat
     monkeypatch.setattr(models, "machine_memory", lambda: 16e9)
     monkeypatch.setattr("model.flops.is_on_cpu", lambda: False)
     assert describe_want_of_memory(bert, config, info) is None
-
-
-def test_a_mask_in_the_text_is_the_token_and_its_neighbours_are_text(small_vocab: Vocab):
-    tokens = [small_vocab.tokens[id] for id in encode_with_masks("The [MASK], [MASK]", small_vocab, cased=False)]
-    assert tokens == ["[CLS]", "the", "[MASK]", ",", "[MASK]", "[SEP]"]
-    with pytest.raises(InputError, match="has no"):
-        encode_with_masks("the [mask]", small_vocab, cased=False)
 
 
 def test_a_model_is_not_evaluated_on_text_of_another_case(folder, tmp_path, corpus_file):
@@ -511,7 +483,7 @@ def test_the_checkpoint_of_another_model_is_refused(folder, tmp_path, change):
     assert "put checkpoints back into the folder that they were trained in" in message
 
 
-@pytest.mark.parametrize("command", [["evaluate", "shards"], ["fill-mask", "a [MASK]"], ["export"]])
+@pytest.mark.parametrize("command", [["evaluate", "shards"], ["export"]])
 def test_a_folder_without_a_model_is_refused(folder, tmp_path, command):
     name, *arguments = command
     arguments = [folder / "shards" if argument == "shards" else argument for argument in arguments]

@@ -12,10 +12,10 @@ import pytest
 from model.bert import BertPretrainer, HeadsAndUnits
 from model.config import BertConfig, PruneConfig
 from model.heads import metrics_of
-from model.importance import compile_reading, draw_random, measure_magnitude, measure_taylor, open_gates
+from model.importance import draw_random, measure_magnitude, measure_taylor, open_gates
 from model.optimization import AdamWeightDecay, Schedule
 from model.pruning import choose, closed_gates, prune_config, prune_model, prune_weights
-from model.step import train_step
+from model.step import compiled, train_step
 from tokenizer.errors import InputError
 
 CONFIG = BertConfig(
@@ -68,7 +68,7 @@ def loss_of(model):
 def call(model, function, gates):
     """Compiled on JAX alone: TensorFlow takes longer to compile than to run once."""
     is_jax = keras.backend.backend() == "jax"
-    return compile_reading(model.trainable_variables, function)(gates) if is_jax else function(gates)
+    return compiled(model.trainable_variables, function)(gates) if is_jax else function(gates)
 
 
 def sums_of(model, batch, gates=None):
@@ -93,7 +93,7 @@ def check_a_pruned_model_equals_the_whole_one_with_the_rest_at_0(model):
 def check_taylor_is_the_slope_of_the_loss_along_a_gate(model):
     batches, counted, step = [random_batch(4), random_batch(4, seed=2)], (4, 2), 0.1
     scores = measure_taylor(loss_of(model), model.trainable_variables, CONFIG, batches, sum(counted))
-    loss = compile_reading(model.trainable_variables, loss_of(model))
+    loss = compiled(model.trainable_variables, loss_of(model))
 
     def slope(batch, example, part, place):
         ends = []

@@ -1,3 +1,4 @@
+import logging
 import os
 import re
 import subprocess
@@ -13,7 +14,7 @@ from model.config import BertConfig
 from model.dataset import train_batches
 from model.dynamic_masking import MaskingRules, remask
 from model.optimization import AdamWeightDecay, Schedule
-from model.step import train_step
+from model.step import compiled, train_step
 
 ON_JAX = keras.backend.backend() == "jax"
 CONFIG = BertConfig(
@@ -109,3 +110,20 @@ def test_the_compiled_step_is_such_on_jax_too():
     environment = {**os.environ, "KERAS_BACKEND": "jax"}
     run = subprocess.run([sys.executable, "-m", "pytest", __file__], env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout[-4000:]
+
+
+def test_a_function_of_many_shapes_is_compiled_for_each_without_a_warning():
+    model = BertPretrainer(CONFIG)
+    said: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())
+    logging.getLogger("tensorflow").addHandler(handler)
+    try:
+        run = compiled(model, lambda features: features["x"] @ model.encoder.pooler.kernel)
+        for rows in range(1, 12):
+            x = np.ones((rows, 16), np.float32)
+            expected = x @ np.asarray(model.encoder.pooler.kernel)
+            np.testing.assert_allclose(np.asarray(run({"x": x})), expected, rtol=1e-5)
+    finally:
+        logging.getLogger("tensorflow").removeHandler(handler)
+    assert said == []

@@ -18,7 +18,6 @@ from model.metrics_log import read_metrics
 from model.model_dir import load_model
 from model.optimization import Schedule
 from model.phases import Plan
-from model.predict import predict_masked
 from model.train import BAD_BATCH, Hooks, train
 from pipeline.decoding import ExampleDecoder
 from pipeline.schema import DatasetInfo
@@ -381,13 +380,3 @@ def test_a_model_without_a_checkpoint_is_refused(trained, tmp_path):
     (tmp_path / "training.json").write_bytes((trained[0] / "training.json").read_bytes())
     with pytest.raises(InputError, match="has no checkpoint yet"):
         load_model(tmp_path)
-
-
-def test_masked_tokens_are_predicted_with_probabilities(trained):
-    model, _ = load_model(trained[0])
-    input_ids = np.array([[2, 9, 4, 11, 3]], np.int32)
-    ids, probs = predict_masked(model, input_ids, np.zeros_like(input_ids), np.array([[2, 3]], np.int32), VOCAB_SIZE)
-    assert ids.shape == probs.shape == (1, 2, VOCAB_SIZE)
-    np.testing.assert_allclose(probs.sum(axis=-1), 1, rtol=1e-5)
-    assert (np.diff(probs) <= 0).all()
-    assert sorted(ids[0, 0]) == list(range(VOCAB_SIZE))

@@ -130,6 +130,21 @@ def test_transformers_loads_an_export_whole_and_gives_equal_outputs(exported, tm
     assert max(differences(tmp_path / "torch.npz", exported / "torch.npz").values()) > 1e-3  # it was trained
 
 
+def test_texts_have_the_vectors_that_transformers_gives_them(exported, tmp_path, corpus_lines):
+    texts = [line for document in corpus_lines for line in document] + ["word " * 200]
+    (tmp_path / "texts.json").write_text(json.dumps(texts))
+    torch_side("embed", exported / "export", tmp_path / "texts.json", tmp_path / "torch.npz")
+    (tmp_path / "texts.txt").write_text("\n".join(texts))
+    with np.load(tmp_path / "torch.npz") as expected:
+        for name in expected:
+            way = ["--layers", name] if "," in name else ["--pooling", name]
+            output = ["--output", tmp_path / "vectors.npy", "--overwrite"]
+            run("embed", tmp_path / "texts.txt", "--model-dir", exported / "export", *output, *way)
+            difference = float(np.abs(np.load(tmp_path / "vectors.npy") - expected[name]).max())
+            print(f"largest difference of {name}: {difference:.1e}")
+            assert difference < 1e-5
+
+
 def test_an_export_can_be_begun_with_again(exported, tmp_path):
     for name in ("model", "export"):
         keras_side("tensorflow", exported / name, exported / "inputs.npz", tmp_path / f"{name}.npz")

@@ -3,6 +3,7 @@
 python torch_side.py make   FOLDER CONFIG INPUTS OUTPUTS   a BERT of random weights, saved; what it gives
 python torch_side.py load   FOLDER INPUTS OUTPUTS          a BERT that was exported; what it gives
 python torch_side.py tokens FOLDER TEXTS IDS               JSON lists of texts -> JSON list of ids
+python torch_side.py embed  FOLDER TEXTS OUTPUTS           JSON list of texts -> vectors, each text by itself
 """
 
 import json
@@ -10,7 +11,7 @@ import sys
 
 import numpy as np
 import torch
-from transformers import AutoTokenizer, BertConfig, BertForPreTraining
+from transformers import AutoTokenizer, BertConfig, BertForPreTraining, BertModel
 
 
 def outputs_of(model: BertForPreTraining, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -63,6 +64,22 @@ def load(folder: str) -> BertForPreTraining:
     return model.eval()
 
 
+def embed(folder: str, texts: list[str]) -> dict[str, np.ndarray]:
+    """The last hidden states pooled in each way, and the mean of the last two layers side by side."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = BertModel.from_pretrained(folder, attn_implementation="eager").eval()
+    vectors: dict[str, list[torch.Tensor]] = {"mean": [], "max": [], "cls": [], "2,3": []}
+    for text in texts:
+        with torch.no_grad():
+            states = model(**tokenizer(text, return_tensors="pt", truncation=True), output_hidden_states=True)
+        last = states.hidden_states[-1][0]
+        vectors["mean"].append(last.mean(dim=0))
+        vectors["max"].append(last.amax(dim=0))
+        vectors["cls"].append(last[0])
+        vectors["2,3"].append(torch.cat(states.hidden_states[2:4], dim=-1)[0].mean(dim=0))
+    return {name: torch.stack(rows).numpy() for name, rows in vectors.items()}
+
+
 def main(how: str, folder: str, *arguments: str) -> None:
     """See above."""
     if how == "tokens":
@@ -70,6 +87,11 @@ def main(how: str, folder: str, *arguments: str) -> None:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         with open(texts, encoding="utf-8") as file, open(ids, "w", encoding="utf-8") as target:
             json.dump([tokenizer(*text)["input_ids"] for text in json.load(file)], target)
+        return
+    if how == "embed":
+        texts, outputs = arguments
+        with open(texts, encoding="utf-8") as file:
+            np.savez(outputs, **embed(folder, json.load(file)))
         return
     *config, inputs, outputs = arguments
     model = make(folder, *config) if how == "make" else load(folder)

@@ -1,0 +1,185 @@
+"""The commands that use a trained model: they read it and change nothing of it."""
+
+from typing import Any, get_args
+
+import click
+
+from deploy.cli_types import Place, wrong_usage
+from deploy.command import MAKES, PRINTS, READS, RUNS, Command, json_option, option, under
+from deploy.model_cli import BACKEND, CHECKPOINT, PRECISION
+from deploy.options import OVERWRITE, TRAINED
+from model.config import ComputeDtype
+from model.tasks.config import EmbedConfig, Pooling, VectorDtype
+from pipeline.documents import InputFormat, ReadOptions
+
+PARQUET, NPY = ".parquet", ".npy"
+
+TEXTS = (
+    option(
+        "--input-format",
+        type=click.Choice(get_args(InputFormat)),
+        default="auto",
+        help="lines: a text per line. text: BERT's, where a blank line ends a text. jsonl: an object per line. wiki: "
+        "WikiExtractor's <doc>. auto: by content and name, else lines.",
+    ),
+    option(
+        "--text-field", default="text", metavar="FIELD", help="JSONL and Parquet: what holds the text; a.b is b in a."
+    ),
+    option(
+        "--id-field",
+        metavar="FIELD",
+        show_default="file and line or row",
+        help="JSONL and Parquet: what names a text.",
+    ),
+)
+
+
+def reading_of(input_format: InputFormat, text_field: str, id_field: str | None) -> ReadOptions:
+    """How texts are read. Raises UsageError where an option cannot be."""
+    with wrong_usage():
+        return ReadOptions(input_format, text_field, id_field, plain_text="lines")
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "maskmill fill-mask --model-dir model 'The function returns a [MASK].'",
+        "maskmill fill-mask --model-dir bert-base-uncased --input texts.txt --top-k 3 --json",
+    ),
+)
+@click.argument("texts", nargs=-1, metavar="[TEXT]...")
+@under(
+    READS,
+    TRAINED,
+    CHECKPOINT,
+    option(
+        "--input",
+        "inputs",
+        multiple=True,
+        metavar="INPUT",
+        help="File, folder or pattern of texts with [MASK].",
+    ),
+    *TEXTS,
+)
+@under(RUNS, BACKEND)
+@under(
+    PRINTS,
+    option("--top-k", default=5, type=click.IntRange(1), metavar="N", help="Tokens to show for each [MASK]."),
+)
+@json_option("a list with an object for each text")
+def fill_mask(
+    texts: tuple[str, ...],
+    model_dir: str,
+    inputs: tuple[str, ...],
+    input_format: InputFormat,
+    text_field: str,
+    id_field: str | None,
+    top_k: int,
+    as_json: bool,
+    checkpoint: Any,
+    backend: str,
+) -> None:
+    """Fill each [MASK] in texts with the likeliest tokens.
+
+    TEXT is such as "The function returns a [MASK].".
+    """
+    from deploy.models import choose_backend
+    from deploy.using.fill_mask import fill_masks
+
+    if not texts and not inputs:
+        raise click.UsageError("expected a TEXT with [MASK], or --input with a file of them")
+    reading = reading_of(input_format, text_field, id_field)
+    choose_backend(backend)
+    fill_masks(model_dir, texts, inputs, reading, top_k, checkpoint, as_json)
+
+
+@click.command(
+    cls=Command,
+    stopped="Stopped; nothing was written.",
+    examples=(
+        "maskmill embed texts.txt --model-dir model --output vectors.parquet",
+        "maskmill embed 'data/*.jsonl' --id-field id --model-dir bert-base-uncased --output vectors.npy",
+    ),
+)
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@under(READS, TRAINED, CHECKPOINT, *TEXTS)
+@under(
+    MAKES,
+    option("--output", required=True, type=Place(dir_okay=False), help="File to write: .parquet or .npy."),
+    option(
+        "--layers",
+        default=EmbedConfig.layers,
+        metavar="last|last4|N,N,...",
+        help="last, last4, or numbers such as 0,6,12 (0: the embeddings). Several are put side by side.",
+    ),
+    option(
+        "--pooling",
+        type=click.Choice(get_args(Pooling)),
+        default=EmbedConfig.pooling,
+        help="Of all tokens of a text, [CLS] and [SEP] too: the mean or the largest values. cls: the vector of [CLS]. "
+        "tokens: one for each token.",
+    ),
+    option("--dtype", type=click.Choice(get_args(VectorDtype)), default=EmbedConfig.dtype, help="Of the vectors."),
+    option(
+        "--max-seq-length",
+        type=int,
+        metavar="TOKENS",
+        show_default="all positions",
+        help="Tokens of a text that are seen at once.",
+    ),
+    option(
+        "--stride",
+        type=int,
+        metavar="TOKENS",
+        show_default="cut it",
+        help="Take the average over windows of a long text, so many tokens apart.",
+    ),
+    option("--with-text", is_flag=True, help="Write the texts, too."),
+    OVERWRITE,
+)
+@under(
+    RUNS,
+    BACKEND,
+    PRECISION,
+    option(
+        "--batch-tokens",
+        type=int,
+        metavar="TOKENS",
+        show_default="2,048 on a CPU, 32,768 elsewhere",
+        help="Tokens at a time, padding too.",
+    ),
+)
+def embed(
+    inputs: tuple[str, ...],
+    model_dir: str,
+    output: str,
+    precision: ComputeDtype,
+    with_text: bool,
+    input_format: InputFormat,
+    text_field: str,
+    id_field: str | None,
+    overwrite: bool,
+    checkpoint: Any,
+    backend: str,
+    **config: Any,
+) -> None:
+    """Turn texts into vectors, in Parquet or npy.
+
+    INPUT is a file, a folder or a pattern, as for generate; in plain text every line is a text. Rows stand in the order
+    of the input. Beside vectors.npy, vectors.ids.jsonl holds the ids.
+    """
+    from deploy.models import choose_backend
+    from deploy.using.embed import embed_texts
+
+    if not output.endswith((PARQUET, NPY)):
+        raise click.UsageError(f"--output {output} is given; expected a name that ends in {PARQUET} or {NPY}")
+    if config["pooling"] == "tokens" and output.endswith(NPY):
+        raise click.UsageError(
+            f"--pooling tokens gives each text as many vectors as it has tokens, which {NPY} cannot hold; "
+            f"expected an --output that ends in {PARQUET}"
+        )
+    with wrong_usage():
+        embed_config = EmbedConfig(**config)
+    reading = reading_of(input_format, text_field, id_field)
+    choose_backend(backend)
+    embed_texts(inputs, model_dir, output, embed_config, reading, precision, checkpoint, with_text, overwrite)

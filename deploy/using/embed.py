@@ -1,0 +1,92 @@
+"""`embed` on the terminal."""
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from deploy.inputs import check_apart, describe
+from deploy.show import new_talk
+from deploy.talk import warn
+from deploy.using.texts import MOST_CHARACTERS, TextReader
+from deploy.using.vectors import create_vectors, paths_of
+from deploy.words import count
+from model.config import ComputeDtype
+from model.tasks.config import EmbedConfig
+from pipeline.documents import ReadOptions
+from pipeline.storage import check_writable, exists
+from tokenizer.errors import InputError
+
+if TYPE_CHECKING:
+    from model.model_dir import WhichCheckpoint
+
+MOST_VALUES = 1 << 25  # of vectors of tokens in memory at once, 128 MB, if a character is a token
+SECONDS_BETWEEN_LINES = 15  # where there is no terminal to draw on
+
+
+def embed_texts(
+    inputs: tuple[str, ...],
+    model_dir: str,
+    output: str,
+    config: EmbedConfig,
+    reading: ReadOptions,
+    precision: ComputeDtype,
+    checkpoint: "WhichCheckpoint",
+    with_text: bool,
+    overwrite: bool,
+) -> None:
+    """Writes a vector for every text of the inputs, and says what was cut or set aside."""
+    from model.tasks.embed import Embedder
+    from model.trained import open_trained
+
+    console = new_talk()
+    reader = TextReader(inputs, reading)
+    for path in paths_of(output):
+        check_apart(inputs, reader.files, path)
+        if not overwrite and exists(path):
+            raise InputError(f"output {path} exists; give another name, or --overwrite to replace it")
+    check_writable(os.path.dirname(output) or ".")
+    trained = open_trained(model_dir, checkpoint, precision)
+    for note in trained.notes:
+        warn(note)
+    embedder = Embedder(trained, config)
+    console.print(f"Reading {describe(reader.files)}")
+    started = last_line = time.monotonic()
+    texts = long = windows = 0
+    by_token = config.pooling == "tokens"
+    most_characters = min(MOST_CHARACTERS, MOST_VALUES // embedder.width) if by_token else MOST_CHARACTERS
+    tokens = trained.vocab.tokens if by_token else None
+    with (
+        console.status("Embedding") as status,
+        create_vectors(output, embedder.width, config.dtype, with_text, tokens) as file,
+    ):
+        for some in reader.read_some(most_characters):
+            embeddings = list(embedder.embed([one.text for one in some]))
+            file.write(some, embeddings)
+            texts += len(some)
+            long += sum(one.is_cut or one.num_windows > 1 for one in embeddings)
+            windows += sum(one.num_windows for one in embeddings)
+            now = time.monotonic()
+            done = f"{texts:,} texts, {texts / (now - started):,.0f} texts/s"
+            status.update(done)
+            if not console.is_terminal and now - last_line > SECONDS_BETWEEN_LINES:
+                last_line = now
+                console.print(done)
+    reader.show_dirt()
+    if long:
+        warn(describe_long(config, embedder.window_length - 2, long, texts, windows))
+    seconds = time.monotonic() - started
+    console.print(
+        f"Wrote {' and '.join(paths_of(output))}: {count(texts, 'text')}, vectors of {embedder.width:,}, "
+        f"in {seconds:.1f} s, {texts / seconds:,.0f} texts/s"
+    )
+
+
+def describe_long(config: EmbedConfig, most_tokens: int, long: int, texts: int, windows: int) -> str:
+    """What became of the texts that are longer than the model takes."""
+    said = f"{long:,} of {count(texts, 'text')} {'has' if long == 1 else 'have'} more than {most_tokens} tokens"
+    if config.stride:
+        how = "the largest values were" if config.pooling == "max" else "the average was"
+        return f"{said}: of their {windows - texts + long:,} windows {how} taken"
+    if config.pooling == "tokens":
+        return f"{said}, and the rest was cut off"
+    return f"{said}, and the rest was cut off; --stride {max(1, most_tokens // 2)} averages over windows of all of it"

@@ -1,0 +1,85 @@
+"""`fill-mask` on the terminal."""
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import click
+from rich.table import Table
+
+from deploy.show import new_console, new_table
+from deploy.talk import warn
+from deploy.using.texts import TextReader
+from pipeline.documents import ReadOptions
+from tokenizer.vocab import MASK
+
+if TYPE_CHECKING:
+    from model.model_dir import WhichCheckpoint
+    from model.tasks.fill_mask import Filling, MaskFiller
+
+    Filled = tuple[str, str, list[list[Filling]]]  # the id and the text, and what is likely at each of its [MASK]s
+
+
+def fill_masks(
+    model_dir: str,
+    texts: Sequence[str],
+    inputs: Sequence[str],
+    reading: ReadOptions,
+    top_k: int,
+    checkpoint: "WhichCheckpoint",
+    as_json: bool,
+) -> None:
+    """Prints the likeliest tokens for each `[MASK]` in the texts, and in those that the inputs hold."""
+    from model.tasks.fill_mask import MaskFiller
+    from model.trained import open_trained
+
+    reader = TextReader(inputs, reading)
+    trained = open_trained(model_dir, checkpoint)
+    for note in trained.notes:
+        warn(note)
+    filler = MaskFiller(trained, top_k)
+    filled = chain(fill_given(filler, texts), fill_read(filler, reader) if inputs else ())
+    if as_json:
+        print_json(filled)
+    else:
+        console = new_console(unfolded=True)
+        for _, text, masks in filled:
+            console.print(text)
+            console.print(make_table(masks))
+    reader.show_dirt()
+
+
+def fill_given(filler: "MaskFiller", texts: Sequence[str]) -> Iterator["Filled"]:
+    """Texts -> the same, filled in; their ids count them from 1."""
+    for number, (text, masks) in enumerate(zip(texts, filler.fill(texts)), 1):
+        yield str(number), text, masks
+
+
+def fill_read(filler: "MaskFiller", reader: TextReader) -> Iterator["Filled"]:
+    """The texts of a reader, filled in."""
+    for some in reader.read_some():
+        for (id, text), masks in zip(some, filler.fill([one.text for one in some])):
+            yield id, text, masks
+
+
+def print_json(filled: Iterator["Filled"]) -> None:
+    """Prints one JSON list, a text in each line: as it goes, for there may be millions of them."""
+    between = "["
+    for id, text, masks in filled:
+        found = [[{"token": token, "probability": round(share, 6)} for token, share in best] for best in masks]
+        row = json.dumps({"id": id, "text": text, "masks": found}, ensure_ascii=False)
+        click.echo(f"{between}\n{row}", nl=False)
+        between = ","
+    click.echo("\n]")
+
+
+def make_table(masks: "list[list[Filling]]") -> Table:
+    """The likeliest tokens of each `[MASK]` side by side, with their probabilities."""
+    names = [MASK] if len(masks) == 1 else [f"{MASK} {number}" for number in range(1, len(masks) + 1)]
+    table = new_table(*chain.from_iterable((name, "") for name in names))
+    for column in table.columns[1::2]:
+        column.justify = "right"
+    for row in zip(*masks):
+        table.add_row(*chain.from_iterable((token, f"{share:.1%}") for token, share in row))
+    return table

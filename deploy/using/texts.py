@@ -1,0 +1,72 @@
+"""The texts that a model is to be used on: INPUT -> documents with names, a few at a time."""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from deploy.inputs import show_reading
+from deploy.talk import warn
+from pipeline.corpus import REPAIRED, SET_ASIDE, check_reading, name_inputs
+from pipeline.documents import ReadOptions, Rejected
+from pipeline.files import list_parts
+from pipeline.reading import read_documents
+
+MOST_TEXTS = 8192  # in memory at once
+MOST_CHARACTERS = 1 << 20  # and theirs, but for the last text's
+
+
+class NamedText(NamedTuple):
+    """A text and its id: that of its --id-field, else `file:place`."""
+
+    id: str
+    text: str
+
+
+class TextReader:
+    """Reads texts, and counts those that were repaired or cannot be used."""
+
+    def __init__(self, inputs: Sequence[str], options: ReadOptions):
+        """Raises InputError when an input names no file."""
+        self.inputs, self.options = inputs, options
+        self.parts = list(list_parts(inputs, sys.maxsize))  # whole files: one process reads them
+        self.counts: Counter[str] = Counter()
+        self.first_rejected: str | None = None
+
+    @property
+    def files(self) -> list[str]:
+        """What the inputs name."""
+        return [part.path for part in self.parts]
+
+    def read(self) -> Iterator[NamedText]:
+        """All texts that can be used. Raises InputError when there are none, or a file cannot be read."""
+        for part in self.parts:
+            for document in read_documents(part, self.options):
+                place = f"{part.path}:{document.place}"
+                self.counts["documents/read"] += 1
+                if isinstance(document, Rejected):
+                    self.counts[SET_ASIDE + document.reason] += 1
+                    self.first_rejected = self.first_rejected or place
+                else:
+                    self.counts.update(REPAIRED + repair for repair in document.repairs)
+                    yield NamedText(place if document.id is None else document.id, document.text)
+        check_reading(name_inputs(self.inputs), self.counts, max_rejected=1)
+
+    def read_some(self, most_characters: int = MOST_CHARACTERS) -> Iterator[list[NamedText]]:
+        """As `read`, so many texts at a time as are to be in memory."""
+        some: list[NamedText] = []
+        characters = 0
+        for text in self.read():
+            some.append(text)
+            characters += len(text.text)
+            if len(some) == MOST_TEXTS or characters >= most_characters:
+                yield some
+                some, characters = [], 0
+        if some:
+            yield some
+
+    def show_dirt(self) -> None:
+        """Says how many texts were set aside or repaired, and why; and where the first is that was set aside."""
+        show_reading(self.counts)
+        if self.first_rejected:
+            warn(f"The first that was set aside: {self.first_rejected}")
