@@ -32,6 +32,8 @@ EVERYTHING = dict(walk())
 COMMANDS = {path: command for path, command in EVERYTHING.items() if not isinstance(command, click.Group)}
 # Options that are another thing in another command, by what differs.
 MAY_DIFFER = {
+    "--eval-fraction": {"help", "default", "type"},  # of documents, or of rows
+    "--learning-rate": {"default"},
     "--input-format": {"help", "type"},  # of documents, of texts, of tables
     "--text-field": {"help", "default"},
     "--id-field": {"help", "default"},
@@ -185,7 +187,7 @@ def test_shells_are_told_how_to_complete(shell, monkeypatch):
     complete = completion(main, {}, "maskmill", "_MASKMILL_COMPLETE")
     assert "_MASKMILL_COMPLETE" in complete.source()
     assert f"_MASKMILL_COMPLETE={shell}_source maskmill" in read_page("command_line.md")
-    assert [one.value for one in complete.get_completions([], "e")] == ["evaluate", "export"]
+    assert [one.value for one in complete.get_completions([], "e")] == ["evaluate", "export", "embed"]
     assert [one.value for one in complete.get_completions(["tpu"], "st")] == ["status", "stop"]
     assert [one.value for one in complete.get_completions(["generate", "--objective"], "")] == ["nsp", "sop", "mlm"]
     assert [one.type for one in complete.get_completions(["vocab", "--output"], "")] == ["file"]
