@@ -147,9 +147,8 @@ def choose_config(
 
     if bert_config or not init_checkpoint:
         return BertConfig.load(bert_config or "base", info.vocab_size)
-    if any(
-        step_of(name) is not None for name in list_names(model_dir)
-    ):  # a training that goes on, where the checkpoint may be gone
+    goes_on = any(step_of(name) is not None for name in list_names(model_dir))
+    if goes_on:  # and the checkpoint to begin with may be gone
         return BertConfig.load(os.path.join(model_dir, BERT_CONFIG), info.vocab_size)
     config = config_beside(init_checkpoint, info.vocab_size)
     positions = max(config.max_position_embeddings, info.max_seq_length)

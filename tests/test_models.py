@@ -104,7 +104,7 @@ def test_what_else_makes_something_goes_on_too_and_what_shows_something_ends_wit
     assert run_unread("evaluate", folder / "shards", *model) == 0
     assert (tmp_path / "model" / "eval_results.txt").exists()
     assert run_unread("export", *model, "--output", tmp_path / "exported") == 0
-    assert run_unread("vocab", corpus_file, "--output", tmp_path / "vocab.txt", "--vocab-size", 90) == 0
+    assert run_unread("vocab", corpus_file, "--output", tmp_path / "vocab.txt", "--vocab-size", 60) == 0
     vocab = ["--vocab-file", tmp_path / "vocab.txt", "--max-seq-length", 32]
     assert run_unread("generate", corpus_file, *vocab, "--output", tmp_path / "shards") == 0
     assert (tmp_path / "shards" / "dataset_info.json").exists()

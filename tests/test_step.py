@@ -119,7 +119,7 @@ def test_a_function_of_many_shapes_is_compiled_for_each_without_a_warning():
     handler.emit = lambda record: said.append(record.getMessage())
     logging.getLogger("tensorflow").addHandler(handler)
     try:
-        run = compiled(model, lambda features: features["x"] @ model.encoder.pooler.kernel)
+        run = compiled(model.trainable_variables, lambda features: features["x"] @ model.encoder.pooler.kernel)
         for rows in range(1, 12):
             x = np.ones((rows, 16), np.float32)
             expected = x @ np.asarray(model.encoder.pooler.kernel)

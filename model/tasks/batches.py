@@ -78,7 +78,7 @@ class BatchFunction:
     """A function of a model's features, compiled for the shapes that come often."""
 
     def __init__(self, model: BertPretrainer, function: Callable[[Features], Any]):
-        self._function, self._compiled = function, compiled(model, function)
+        self._function, self._compiled = function, compiled(model.trainable_variables, function)
         self._seen: Counter[tuple[tuple[int, ...], ...]] = Counter()
 
     def __call__(self, features: Features) -> Any:
