@@ -33,7 +33,8 @@ COMMANDS = {path: command for path, command in EVERYTHING.items() if not isinsta
 # Options that are another thing in another command, by what differs.
 MAY_DIFFER = {
     "--eval-fraction": {"help", "default", "type"},  # of documents, or of rows
-    "--learning-rate": {"default"},
+    "--learning-rate": {"default", "type"},  # prune takes that of the model's kind
+    **{name: {"help", "default"} for name in ("--split", "--label-field", "--eval-file", "--max-rejected")},
     "--input-format": {"help", "type"},  # of documents, of texts, of tables
     "--text-field": {"help", "default"},
     "--id-field": {"help", "default"},
