@@ -33,9 +33,9 @@ COMMANDS = {path: command for path, command in EVERYTHING.items() if not isinsta
 # Options that are another thing in another command, by what differs.
 MAY_DIFFER = {
     "--eval-fraction": {"help", "default", "type"},  # of documents, or of rows
-    "--learning-rate": {"default", "type"},  # prune takes that of the model's kind
+    "--learning-rate": {"default"},
     **{name: {"help", "default"} for name in ("--split", "--label-field", "--eval-file", "--max-rejected")},
-    "--input-format": {"help", "type"},  # of documents, of texts, of tables
+    "--input-format": {"help", "default", "type"},  # of documents, of texts, of tables
     "--text-field": {"help", "default"},
     "--id-field": {"help", "default"},
     "--max-seq-length": {"help", "default", "type"},  # of what is made, or of what is read

@@ -86,7 +86,7 @@ def test_a_recovery_that_ended_goes_on_to_the_same_bytes_and_the_best_of_it_is_k
     assert epochs[0]["eval_loss"] == pruning["after"]["loss"]
     best = max(epochs, key=lambda row: (row["eval_macro_f1"], -row["eval_loss"]))
     assert outcomes[0].metrics["macro_f1"] == pytest.approx(best["eval_macro_f1"])
-    assert open_finetuned(tmp_path / "once").step == best["step"]
+    assert open_finetuned(tmp_path / "once").step == best["step"] == outcomes[0].best_step
     with pytest.raises(InputError, match=r"holds a training with learning_rate 0.005, this one has 0.1"):
         go_on(tmp_path / "once", *parts, replace(RECOVERY, learning_rate=0.1))
 
@@ -95,13 +95,14 @@ def test_the_command_prunes_and_predict_finetune_and_prune_take_what_it_wrote(wo
     folder, _, outcome, _ = work
     table, out = folder / "table.csv", tmp_path / "out"
     command = ["prune", table, "--model-dir", folder / "classifier", "--output", out, "--heads", 0.5, "--ffn", 0.5]
-    recovery = ["--recovery-steps", 2, "--train-batch-size", 16]
+    recovery = ["--recovery-steps", 2, "--train-batch-size", 16, "--learning-rate", 1e-12]  # which changes nothing
     said = run(*command, *recovery)
     assert "losses of held-out rows" in said
     assert f"macro_f1  │ {outcome.metrics['macro_f1']:.4f}" in " ".join(said.split()).replace(
         "macro_f1 │", "macro_f1  │"
     )
     assert "after 2 steps" in said
+    assert "No epoch of the recovery is better than what was left" in said
     again = run(*command, *recovery)
     assert "Pruning" not in again
     assert "after 2 steps" in again

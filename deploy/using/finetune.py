@@ -73,7 +73,7 @@ def finetune_model(
 
     What the best epoch of each comes to is printed, in tables or `as_json`.
     """
-    from model.tasks.finetuning import finetune
+    from model.tasks.finetuning import Outcome, finetune
     from model.trained import open_trained
 
     console = new_talk()
@@ -94,13 +94,14 @@ def finetune_model(
     unknown = train.encode(start.vocab, start.cased, config.max_seq_length).unknown_share
     if unknown > MOST_UNKNOWN:
         warn(f"{unknown:.0%} of the tokens are [UNK]: the vocabulary does not fit this text.")
+
+    def run(folder: str, config: FinetuneConfig) -> Outcome:
+        return run_finetuning(folder, lambda to, hooks: finetune(start, train, held_out, to, config, hooks))
+
     outcomes: dict[int, Outcome] = {}
     for seed in range(config.random_seed, config.random_seed + seeds):
         folder = output if seeds == 1 else os.path.join(output, f"seed-{seed}")
-        of_seed = replace(config, random_seed=seed)
-        outcome = run_finetuning(
-            folder, lambda to, hooks, of_seed=of_seed: finetune(start, train, held_out, to, of_seed, hooks)
-        )
+        outcome = run(folder, replace(config, random_seed=seed))
         if not outcome.is_done:
             break
         outcomes[seed] = outcome

@@ -141,6 +141,8 @@ class Finetuned:
         outcome = run_finetuning(
             output, lambda folder, hooks: go_on(folder, self.train, self.held_out, self.config, hooks)
         )
+        if outcome.best_step == 0:
+            warn("No epoch of the recovery is better than what was left, so that is kept as the best.")
         return outcome.metrics if outcome.is_done else None
 
 

@@ -78,6 +78,7 @@ class Outcome:
     labels: list[str]
     metrics: dict[str, float] = field(default_factory=dict)  # of the best epoch on the held-out rows
     confusion: Confusion | None = None  # of the same; None where it was stopped before its end
+    best_step: int | None = None  # the end of that epoch; 0 where a pruned model was better as it was
 
     @property
     def is_done(self) -> bool:
@@ -169,8 +170,8 @@ def _train(
             raise KeyboardInterrupt
         if signals.got:
             return Outcome(training.step, num_train_steps, labels)
-        metrics, confusion = training.finish()
-        return Outcome(training.step, num_train_steps, labels, metrics, confusion)
+        best_step, metrics, confusion = training.finish()
+        return Outcome(training.step, num_train_steps, labels, metrics, confusion, best_step)
 
 
 def begin_with(model: BertClassifier, start: TrainedBert) -> str:
@@ -288,13 +289,13 @@ class _Finetuning:
             if is_epoch_done and not self.stops:
                 self._evaluate()
 
-    def finish(self) -> tuple[dict[str, float], Confusion]:
+    def finish(self) -> tuple[int, dict[str, float], Confusion]:
         """Measures the best epoch once more, and writes what it comes to."""
-        restore_finetuned(self.folder, self.model.named_weights, "best")
+        best_step = restore_finetuned(self.folder, self.model.named_weights, "best")
         metrics, confusion = self._measure()
         write_results(self.folder, metrics)
         draw_confusion(self.folder, confusion, read_finetuning(self.folder)["labels"])
-        return metrics, confusion
+        return best_step, metrics, confusion
 
     def _is_epoch_done(self) -> bool:
         is_whole = self.step % self.rows.steps_per_epoch == 0
