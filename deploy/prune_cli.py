@@ -1,15 +1,23 @@
 """`prune` on the command line: a trained model becomes a smaller one."""
 
+import os
 from typing import Any, get_args
 
 import click
 
 from deploy.cli_types import Place, wrong_usage
 from deploy.command import LEARNS, MAKES, READS, RUNS, Command, json_option, option, under
-from deploy.model_cli import BACKEND, CHECKPOINT, LEARNING_RATE, PRECISION, SAVE_CHECKPOINTS_STEPS, TRAIN_BATCH_SIZE
+from deploy.finetune_cli import FORMATS
+from deploy.model_cli import BACKEND, PRECISION, SAVE_CHECKPOINTS_STEPS, TRAIN_BATCH_SIZE
 from deploy.options import TRAINED
 from model.config import Importance, PruneConfig, TrainConfig
-from pipeline.schema import DatasetInfo
+from model.tasks.finetune_config import FINETUNING, FinetuneConfig
+from pipeline.documents import MAX_REJECTED
+from pipeline.schema import MANIFEST, DatasetInfo
+from pipeline.storage import exists
+from tokenizer.errors import InputError
+
+OF_TRAINING = "that of the training"
 
 
 @click.command(
@@ -18,14 +26,34 @@ from pipeline.schema import DatasetInfo
     examples=(
         "maskmill prune shards --model-dir model --output pruned --recovery-steps 1000",
         "maskmill prune shards --model-dir bert-base-uncased --output pruned --heads 0 --ffn 0.25",
+        "maskmill prune reviews.csv --model-dir classifier --output pruned --ffn 0.5 --recovery-steps 200",
     ),
 )
-@click.argument("dataset", type=Place())
+@click.argument("data", type=Place(), metavar="DATASET|TABLE")
 @under(
     READS,
     TRAINED,
-    CHECKPOINT,
-    option("--split", type=click.Choice(["eval", "train"]), default="eval", help="Examples to evaluate on."),
+    option(
+        "--checkpoint",
+        type=click.Choice(["newest", "best"]),
+        show_default="newest; best of a classifier",
+        help="best: the one that --eval-every, or an epoch of finetune, found best on what was held out.",
+    ),
+    option(
+        "--split", type=click.Choice(["eval", "train"]), show_default="eval", help="DATASET: examples to evaluate on."
+    ),
+    option("--text-field", metavar="FIELD", show_default=OF_TRAINING, help="TABLE: column of the text."),
+    option("--text-pair-field", metavar="FIELD", show_default=OF_TRAINING, help="TABLE: column of the second text."),
+    option("--label-field", metavar="FIELD", show_default=OF_TRAINING, help="TABLE: column of the label."),
+    option("--input-format", type=click.Choice(FORMATS), show_default="auto", help="TABLE: auto: by name and content."),
+    option("--eval-file", type=Place(), show_default="as in the training", help="TABLE: table of rows to evaluate on."),
+    option(
+        "--max-rejected",
+        type=click.FloatRange(0, 1),
+        metavar="SHARE",
+        show_default=str(MAX_REJECTED),
+        help="TABLE: share of rows that may be unusable before the run fails.",
+    ),
 )
 @under(
     MAKES,
@@ -42,7 +70,7 @@ from pipeline.schema import DatasetInfo
         "--num-examples",
         default=PruneConfig.num_examples,
         metavar="N",
-        help="Examples of the train split that taylor measures on.",
+        help="Examples or rows to train on that taylor measures on.",
     ),
     SAVE_CHECKPOINTS_STEPS,
 )
@@ -56,7 +84,13 @@ from pipeline.schema import DatasetInfo
         help="Steps of further training.",
     ),
     TRAIN_BATCH_SIZE,
-    LEARNING_RATE,
+    option(
+        "--learning-rate",
+        type=float,
+        metavar="RATE",
+        show_default=f"{TrainConfig.learning_rate}; of a classifier that of its training",
+        help="At its peak, after the warm-up.",
+    ),
     option(
         "--random-seed",
         default=PruneConfig.random_seed,
@@ -67,7 +101,7 @@ from pipeline.schema import DatasetInfo
 @under(RUNS, BACKEND, PRECISION)
 @json_option("sizes, speed and metrics of each model, and what was kept")
 def prune(
-    dataset: str,
+    data: str,
     model_dir: str,
     output: str,
     heads: float,
@@ -80,22 +114,62 @@ def prune(
     checkpoint: Any,
     backend: str,
     as_json: bool,
-    **recovery: Any,
+    train_batch_size: int,
+    learning_rate: float | None,
+    save_checkpoints_steps: int,
+    precision: Any,
+    **of_table: Any,
 ) -> None:
     """Remove the heads and feed-forward units that matter least.
 
-    DATASET is what the model was trained on, or like it. With --recovery-steps the same command goes on with a training
+    A pre-trained model is measured on the DATASET that it was trained on, or on one like it; a classifier that finetune
+    wrote on its task: on a TABLE as finetune takes it. With --recovery-steps the same command goes on with a training
     that was interrupted.
     """
     from deploy.models import choose_backend
     from deploy.using.prune import prune_trained
+    from deploy.using.prune_subjects import Pretrained, Subject, open_finetuned_subject
 
+    learning = {
+        "random_seed": random_seed,
+        "train_batch_size": train_batch_size,
+        "save_checkpoints_steps": save_checkpoints_steps,
+        "precision": precision,
+        **({} if learning_rate is None else {"learning_rate": learning_rate}),
+    }
+    given = {name: value for name, value in of_table.items() if value is not None}
+    is_classifier = exists(os.path.join(model_dir, FINETUNING))
     with wrong_usage():
         config = PruneConfig(heads, ffn, importance, num_examples, random_seed)
-        warmup = None if recovery_steps is None else recovery_steps // 10
-        train_config = TrainConfig(
-            num_train_steps=recovery_steps, num_warmup_steps=warmup, random_seed=random_seed, **recovery
+        if is_classifier:
+            FinetuneConfig(num_train_steps=recovery_steps, **learning)
+        else:
+            warmup = None if recovery_steps is None else recovery_steps // 10
+            train_config = TrainConfig(num_train_steps=recovery_steps, num_warmup_steps=warmup, **learning)
+    check_kind(data, model_dir, is_classifier, ["split"] if split else [], list(given))
+    choose_backend(backend)  # after what can be seen to fail without the seconds that it takes
+    subject: Subject
+    if is_classifier:
+        subject = open_finetuned_subject(data, model_dir, checkpoint or "best", recovery_steps, learning, **given)
+    else:
+        subject = Pretrained(data, model_dir, checkpoint or "newest", split or "eval", train_config)
+    prune_trained(subject, model_dir, output, config, as_json)
+
+
+def check_kind(data: str, model_dir: str, is_classifier: bool, of_dataset: list[str], of_table: list[str]) -> None:
+    """Raises where a classifier gets a dataset, another model a table, or either an option of the other."""
+    what = "a classifier, which is pruned on a table" if is_classifier else "no classifier, and is pruned on a dataset"
+    for name in of_dataset if is_classifier else of_table:
+        raise click.UsageError(f"--{name.replace('_', '-')} is given, but {model_dir} is {what}; leave it out")
+    if not is_classifier:
+        if os.path.isfile(data):
+            raise InputError(
+                f"{data} is a file, and {model_dir} is {what}; give a folder that 'maskmill generate' wrote, or a "
+                "model that 'maskmill finetune' wrote"
+            )
+        DatasetInfo.load(data, sealed=True)
+    elif os.path.isdir(data) or exists(os.path.join(data, MANIFEST)):
+        raise InputError(
+            f"{data} is a folder, and {model_dir} is {what}; give a table as 'maskmill finetune' takes it, or a "
+            "pre-trained model"
         )
-    DatasetInfo.load(dataset, sealed=True)  # before the seconds that Keras takes
-    choose_backend(backend)
-    prune_trained(dataset, model_dir, output, config, train_config, checkpoint, split, as_json)

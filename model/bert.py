@@ -52,14 +52,20 @@ class BertPretrainer(keras.Model):
         self.next_sentence = NextSentenceHead(config, seeds)
         self.built = True  # every weight was made above
 
-    def call(self, features: dict[str, Tensor], dropout_key: Key | None = None) -> dict[str, Tensor]:
+    def of_shape(self, config: BertConfig, compute_dtype: ComputeDtype = "float32") -> "BertPretrainer":
+        """A new model of the same kind."""
+        return BertPretrainer(config, compute_dtype=compute_dtype)
+
+    def call(
+        self, features: dict[str, Tensor], dropout_key: Key | None = None, gates: Gates | None = None
+    ) -> dict[str, Tensor]:
         """Features named and shaped as in the records, int32 and float32 -> float32 scalars by name.
 
         `loss`, `masked_lm_loss`, `next_sentence_loss`, `masked_lm_accuracy`, `next_sentence_accuracy`: means over the
         batch; and the six `heads.SUMS` they are made of. Dropout needs a key, see `model/randomness.py`; without one
         nothing is dropped.
         """
-        sums = self.sums(features, dropout_key)
+        sums = self.sums(features, dropout_key, gates)
         return {**metrics_of(sums), **sums}
 
     def sums(

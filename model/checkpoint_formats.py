@@ -19,7 +19,8 @@ from model.checkpoint import Arrays, list_checkpoints, read_checkpoint
 from model.config import BERT_CONFIG, HUGGING_FACE_CONFIG, BertConfig, read_config
 from model.interop import google_name, hugging_face_name, weight_names
 from model.model_dir import TRAINING, read_training
-from model.tasks.finetuned import FINETUNING, read_finetuning
+from model.tasks.finetune_config import FINETUNING
+from model.tasks.finetuned import read_finetuning
 from pipeline.schema import VOCAB
 from pipeline.storage import is_remote, list_names, open_file
 from tokenizer.errors import InputError, first_line

@@ -45,6 +45,7 @@ _FREE = {
     "save_summary_steps",
     "gradient_accumulation_steps",
     "init_model",  # by its path; the checksum of its weights tells whether it is another
+    "eval_file",  # by its path; the checksum of its rows tells whether it is another
 }
 
 

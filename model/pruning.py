@@ -1,6 +1,7 @@
 """Makes a BERT smaller: chooses which attention heads and feed-forward units stay, and takes their weights."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -9,7 +10,9 @@ from model.checkpoint import Arrays
 from model.config import BertConfig, ComputeDtype
 from model.distribution import assign
 from model.importance import Scores, open_gates
+from model.tasks.classifier import BertClassifier
 
+Model = TypeVar("Model", BertPretrainer, BertClassifier)
 Kept = Sequence[HeadsAndUnits]  # of each layer, int64: which of its heads and of its units stay, in their order
 
 
@@ -54,9 +57,9 @@ def prune_weights(weights: Arrays, kept: Kept, head_size: int) -> Arrays:
     return left
 
 
-def prune_model(model: BertPretrainer, kept: Kept, compute_dtype: ComputeDtype = "float32") -> BertPretrainer:
+def prune_model(model: Model, kept: Kept, compute_dtype: ComputeDtype = "float32") -> Model:
     """A smaller model, which computes what the given one does with the other heads and units at 0."""
-    pruned = BertPretrainer(prune_config(model.config, kept), compute_dtype=compute_dtype)
+    pruned = model.of_shape(prune_config(model.config, kept), compute_dtype)
     weights = {name: np.asarray(weight) for name, weight in model.named_weights.items()}
     left = prune_weights(weights, kept, model.config.head_size)
     for name, variable in pruned.named_weights.items():

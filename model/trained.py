@@ -10,7 +10,8 @@ from model.checkpoint_formats import HEADS, InitCheckpoint, on_this_machine, rea
 from model.config import BertConfig, ComputeDtype
 from model.distribution import assign
 from model.model_dir import TRAINING, WhichCheckpoint, load_model, read_training, read_vocab
-from model.tasks.finetuned import FINETUNING, read_finetuned_vocab, read_finetuning, restore_finetuned
+from model.tasks.finetune_config import FINETUNING
+from model.tasks.finetuned import read_finetuned_vocab, read_finetuning, restore_finetuned
 from tokenizer.errors import InputError
 from tokenizer.vocab import Vocab
 

@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,15 @@ from tokenizer.vocab import Vocab
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """Which rows are held out: those of a file of their own, or a share of the table by a hash of their texts."""
+
+    eval_file: str | None = None
+    eval_fraction: float | None = None  # where there is no eval_file
+    random_seed: int | None = None  # of the hash
+
+
+@dataclass(frozen=True)
 class LabelledTexts:
     """Rows of a table, all of them usable; `text_pairs` is None where they are single texts."""
 
@@ -27,6 +36,7 @@ class LabelledTexts:
     texts: Sequence[str]
     text_pairs: Sequence[str] | None
     labels: Sequence[str]
+    split: HeldOut | None = None  # by which they are a part of the file; None: they are all of it
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -46,7 +56,7 @@ class LabelledTexts:
         """Some of them."""
         pairs = None if self.text_pairs is None else [self.text_pairs[row] for row in rows]
         texts, labels = [self.texts[row] for row in rows], [self.labels[row] for row in rows]
-        return LabelledTexts(self.name, self.fields, texts, pairs, labels)
+        return replace(self, texts=texts, text_pairs=pairs, labels=labels)
 
     def encode(self, vocab: Vocab, cased: bool, max_seq_length: int) -> EncodedTexts:
         """As the model sees them."""
@@ -104,6 +114,7 @@ def split_off(found: LabelledTexts, eval_fraction: float, random_seed: int) -> t
         < eval_fraction
         for text, pair in zip(found.texts, pairs)
     ]
+    found = replace(found, split=HeldOut(eval_fraction=eval_fraction, random_seed=random_seed))
     train, held_out = (
         found.take([row for row, is_out in enumerate(is_held_out) if is_out == side]) for side in (False, True)
     )

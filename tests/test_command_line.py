@@ -34,7 +34,8 @@ COMMANDS = {path: command for path, command in EVERYTHING.items() if not isinsta
 MAY_DIFFER = {
     "--eval-fraction": {"help", "default", "type"},  # of documents, or of rows
     "--learning-rate": {"default"},
-    "--input-format": {"help", "type"},  # of documents, of texts, of tables
+    **{name: {"help", "default"} for name in ("--split", "--label-field", "--eval-file", "--max-rejected")},
+    "--input-format": {"help", "default", "type"},  # of documents, of texts, of tables
     "--text-field": {"help", "default"},
     "--id-field": {"help", "default"},
     "--max-seq-length": {"help", "default", "type"},  # of what is made, or of what is read

@@ -1,4 +1,4 @@
-"""The Python on the page docs/using_the_model.md works, line after line. (Its section "Prune": test_prune_dir.py.)"""
+"""The Python on the page docs/using_the_model.md works, line after line. (How "Prune" begins: test_prune_dir.py.)"""
 
 import re
 
@@ -7,6 +7,7 @@ from documentation import blocks, read_page
 from small_model import write_model
 
 from deploy.cli import main
+from model.tasks.finetuned import open_finetuned
 from model.trained import open_trained
 
 PAGE = read_page("using_the_model.md")
@@ -30,15 +31,16 @@ def test_masks_are_filled_and_vectors_made(tmp_path, monkeypatch, capsys, small_
     assert "['[CLS]', 'a', '[UNK]', '.', '[SEP]'] (5, 16)" in printed
 
 
-def test_a_classifier_is_made_and_used(tmp_path, monkeypatch, capsys):
+def test_a_classifier_is_made_used_and_pruned(tmp_path, monkeypatch, capsys):
     small_classifier.write_model(tmp_path / "model", random_seed=2)
     small_classifier.write_csv(tmp_path / "reviews.csv", small_classifier.rows(80))
     monkeypatch.chdir(tmp_path)
     values: dict[str, object] = {"trained": open_trained("model")}
-    for name in ("Fine-tune", "Predict"):
-        (code,) = blocks(section(name), "python")
+    pages = [blocks(section(name), "python")[-1] for name in ("Fine-tune", "Predict", "Prune")]
+    for code in pages:
         exec(code, values)
     assert values["outcome"].is_done
+    assert open_finetuned("smaller").model.config.units == (16,)
     assert values["logits"].shape == (1, 2)
     assert re.search(r"\{'neg': .*, 'pos': .*\}", capsys.readouterr().out)
 

@@ -4,8 +4,9 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +26,8 @@ from pipeline.storage import write_text
 
 if TYPE_CHECKING:
     from model.model_dir import WhichCheckpoint
-    from model.tasks.finetuning import FinetuneProgress, Outcome
+    from model.tasks.finetuning import FinetuneProgress, Hooks, Outcome
     from model.tasks.metrics import Confusion
-    from model.trained import TrainedBert
     from pipeline.tables import Fields, TableFormat
 
 SEEDS = "seeds.json"
@@ -73,6 +73,7 @@ def finetune_model(
 
     What the best epoch of each comes to is printed, in tables or `as_json`.
     """
+    from model.tasks.finetuning import Outcome, finetune
     from model.trained import open_trained
 
     console = new_talk()
@@ -93,10 +94,14 @@ def finetune_model(
     unknown = train.encode(start.vocab, start.cased, config.max_seq_length).unknown_share
     if unknown > MOST_UNKNOWN:
         warn(f"{unknown:.0%} of the tokens are [UNK]: the vocabulary does not fit this text.")
+
+    def run(folder: str, config: FinetuneConfig) -> Outcome:
+        return run_finetuning(folder, lambda to, hooks: finetune(start, train, held_out, to, config, hooks))
+
     outcomes: dict[int, Outcome] = {}
     for seed in range(config.random_seed, config.random_seed + seeds):
         folder = output if seeds == 1 else os.path.join(output, f"seed-{seed}")
-        outcome = _run(console, start, train, held_out, folder, replace(config, random_seed=seed))
+        outcome = run(folder, replace(config, random_seed=seed))
         if not outcome.is_done:
             break
         outcomes[seed] = outcome
@@ -130,17 +135,11 @@ def _describe_labels(train: LabelledTexts, labels: Sequence[str]) -> str:
     return ", ".join(told) + (f" and {len(labels) - MOST_COLUMNS:,} more" if len(labels) > MOST_COLUMNS else "")
 
 
-def _run(
-    console: Console,
-    start: "TrainedBert",
-    train: LabelledTexts,
-    held_out: LabelledTexts,
-    output: str,
-    config: FinetuneConfig,
-) -> "Outcome":
-    """One fine-tuning, with a bar, or with a line now and then where there is no terminal."""
-    from model.tasks.finetuning import Hooks, finetune
+def run_finetuning(output: str, take: "Callable[[Path, Hooks], Outcome]") -> "Outcome":
+    """One fine-tuning into a folder, by `take`, with a bar, or with a line now and then where there is no terminal."""
+    from model.tasks.finetuning import Hooks
 
+    console = new_talk()
     began = last_line = time.monotonic()
     columns = BarColumn(bar_width=20), TextColumn("{task.description}"), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -163,8 +162,7 @@ def _run(
 
         try:
             with mirror(output) as folder:
-                hooks = Hooks(report, tell, folder.send_if_possible)
-                outcome = finetune(start, train, held_out, folder.local, config, hooks)
+                outcome = take(folder.local, Hooks(report, tell, folder.send_if_possible))
         except KeyboardInterrupt:
             console.print(f"Stopped; the same command goes on from the last checkpoint in {output}, if there is one.")
             raise

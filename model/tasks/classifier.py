@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from model.bert import BertEncoder
+from model.bert import BertEncoder, Gates
 from model.config import BertConfig, ComputeDtype
 from model.fused import dropout
 from model.layers import Dense, multiply
@@ -44,11 +44,16 @@ class BertClassifier(keras.Model):
         self.classifier = Dense(config.hidden_size, num_labels, google, seeds, "classifier")
         self.built = True  # every weight was made above
 
-    def call(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
-        """`input_ids`, `input_mask` and `segment_ids`, int32 [batch, seq] -> `logits` float32 [batch, labels]."""
-        return {"logits": self.logits(features)}
+    def of_shape(self, config: BertConfig, compute_dtype: ComputeDtype = "float32") -> "BertClassifier":
+        """A new model of the same kind."""
+        num_labels = self.classifier.kernel.shape[1]
+        return BertClassifier(config, num_labels, compute_dtype=compute_dtype, classifier_dropout_prob=self.rate)
 
-    def logits(self, features: dict[str, Tensor], dropout_key: Key | None = None) -> Tensor:
+    def call(self, features: dict[str, Tensor], gates: Gates | None = None) -> dict[str, Tensor]:
+        """`input_ids`, `input_mask` and `segment_ids`, int32 [batch, seq] -> `logits` float32 [batch, labels]."""
+        return {"logits": self.logits(features, gates=gates)}
+
+    def logits(self, features: dict[str, Tensor], dropout_key: Key | None = None, gates: Gates | None = None) -> Tensor:
         """The same, with dropout where a key is given: float32 [batch, labels]."""
         # No positions but [CLS], which the encoder adds: nobody reads what its last layer makes of the others.
         nothing = ops.zeros((features["input_ids"].shape[0], 0), dtype="int32")
@@ -61,16 +66,19 @@ class BertClassifier(keras.Model):
             features["segment_ids"],
             positions=nothing,
             dropout_key=encoder_key,
+            gates=gates,
         )
         pooled_output = dropout(pooled_output, pooled_key, self.rate)
         return ops.cast(multiply(pooled_output, self.classifier.kernel), "float32") + self.classifier.bias
 
-    def sums(self, features: dict[str, Tensor], dropout_key: Key | None = None) -> dict[str, Tensor]:
+    def sums(
+        self, features: dict[str, Tensor], dropout_key: Key | None = None, gates: Gates | None = None
+    ) -> dict[str, Tensor]:
         """The `sum_names` of a batch, whose features have `label_ids` int32 and `label_weights` float32, [batch, 1].
 
         A row that only fills up the batch has no tokens, and counts nowhere.
         """
-        logits = self.logits(features, dropout_key)
+        logits = self.logits(features, dropout_key, gates)
         label_ids = features["label_ids"][:, 0]
         is_row = ops.cast(features["input_mask"][:, 0], "float32")
         log_probs = ops.log_softmax(logits, axis=-1)

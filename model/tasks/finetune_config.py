@@ -8,6 +8,7 @@ from typing import get_args
 from model.config import ComputeDtype
 from tokenizer.errors import InputError
 
+FINETUNING = "finetuning.json"  # in a folder of a fine-tuned model, and in no other
 NO_WEIGHTS, BALANCED = "none", "balanced"
 
 
@@ -21,6 +22,7 @@ class FinetuneConfig:
     train_batch_size: int = 32  # rows in a step
     learning_rate: float = 5e-5  # the peak, at the end of the warm-up
     num_train_epochs: int = 3
+    num_train_steps: int | None = None  # in place of num_train_epochs
     warmup_proportion: float = 0.1  # of all steps
     max_seq_length: int = 128
     classifier_dropout_prob: float = 0.1  # of the pooled output
@@ -34,6 +36,7 @@ class FinetuneConfig:
     def __post_init__(self) -> None:
         for name in ("train_batch_size", "num_train_epochs", "save_checkpoints_steps", "keep_checkpoints"):
             self._check(name, getattr(self, name) >= 1, "1 or more")
+        self._check("num_train_steps", self.num_train_steps is None or self.num_train_steps >= 1, "1 or more")
         self._check("learning_rate", 0 < self.learning_rate < math.inf, "more than 0 (BERT: 5e-5)")
         self._check("warmup_proportion", 0 <= self.warmup_proportion < 1, "0 to less than 1 (BERT: 0.1)")
         self._check("max_seq_length", self.max_seq_length >= 8, "8 tokens or more (BERT: 128)")
@@ -43,6 +46,14 @@ class FinetuneConfig:
         self._check("random_seed", 0 <= self.random_seed < 1 << 63, "0 to 2^63 - 1")
         if self.class_weights not in (NO_WEIGHTS, BALANCED):
             parse_class_weights(self.class_weights)
+
+    def steps_for(self, rows: int) -> int:
+        """The steps of a training on so many rows.
+
+        >>> FinetuneConfig(train_batch_size=32, num_train_epochs=3).steps_for(100)
+        12
+        """
+        return self.num_train_steps or self.num_train_epochs * math.ceil(rows / self.train_batch_size)
 
     def _check(self, name: str, holds: bool, expected: str) -> None:
         if not holds:

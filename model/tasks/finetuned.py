@@ -3,25 +3,28 @@
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from model.checkpoint import restore_best, restore_newest
-from model.config import BertConfig
-from model.model_dir import WhichCheckpoint
+from model.config import BERT_CONFIG, BertConfig, ComputeDtype
+from model.model_dir import WhichCheckpoint, open_folder
 from model.tasks.classifier import BertClassifier
+from model.tasks.finetune_config import FINETUNING, FinetuneConfig
+from pipeline.labelled import HeldOut
 from pipeline.schema import VOCAB
-from pipeline.storage import read_bytes
+from pipeline.storage import read_bytes, write_text
 from tokenizer.errors import InputError
 from tokenizer.vocab import Vocab
-
-FINETUNING = "finetuning.json"
 
 # What `finetuning.describe` writes.
 _KINDS: dict[str, type] = {
     "backend": str, "bert_config": dict, "config": dict, "labels": list, "fields": dict, "vocab_sha256": str,
-    "cased": bool, "train_sha256": str, "eval_sha256": str, "init_model": str, "init_sha256": str,
+    "cased": bool, "train_sha256": str, "eval_sha256": str, "held_out": dict, "init_model": str,
+    "init_sha256": str,
 }  # fmt: skip
 
 
@@ -29,39 +32,69 @@ _KINDS: dict[str, type] = {
 class FinetunedBert:
     """A classifier in memory, ready to be used."""
 
+    path: str  # where it was read, as given
     model: BertClassifier
     labels: list[str]  # in the order of the scores
     fields: dict[str, str | None]  # that it was trained on: text_field, text_pair_field, label_field
     vocab: Vocab
     cased: bool
-    max_seq_length: int
+    config: FinetuneConfig  # that it was trained with
+    held_out: HeldOut
+    eval_sha256: str  # of the rows that were held out
     step: int  # that its weights are of
 
+    @property
+    def max_seq_length(self) -> int:
+        """The most tokens of a text."""
+        return self.config.max_seq_length
 
-def open_finetuned(model_dir: str | os.PathLike[str], checkpoint: WhichCheckpoint = "best") -> FinetunedBert:
+
+def open_finetuned(
+    model_dir: str | os.PathLike[str],
+    checkpoint: WhichCheckpoint = "best",
+    compute_dtype: ComputeDtype | None = None,
+) -> FinetunedBert:
     """The classifier in a folder that 'maskmill finetune' wrote: of its best epoch, or its newest weights.
 
-    Raises InputError when the folder is none, or damaged.
+    Unless a `compute_dtype` is given, it computes as it was trained. Raises InputError when the folder is none, or
+    damaged.
     """
     folder = Path(model_dir)
     finetuning = read_finetuning(folder)
-    config = finetuning["config"]
+    try:
+        config, held_out = FinetuneConfig(**finetuning["config"]), HeldOut(**finetuning["held_out"])
+    except TypeError as error:
+        raise InputError(
+            f"{folder / FINETUNING} is damaged ({error}); restore it, or fine-tune into a new folder"
+        ) from error
     model = BertClassifier(
         BertConfig.from_dict(finetuning["bert_config"]),
         len(finetuning["labels"]),
-        compute_dtype=config["precision"],
-        classifier_dropout_prob=config["classifier_dropout_prob"],
+        compute_dtype=compute_dtype or config.precision,
+        classifier_dropout_prob=config.classifier_dropout_prob,
     )
     step = restore_finetuned(folder, model.named_weights, checkpoint)
     return FinetunedBert(
+        os.fspath(model_dir),
         model,
         finetuning["labels"],
         finetuning["fields"],
         read_finetuned_vocab(folder),
         finetuning["cased"],
-        config["max_seq_length"],
+        config,
+        held_out,
+        finetuning["eval_sha256"],
         step,
     )
+
+
+@contextmanager
+def open_finetuned_dir(folder: Path, finetuning: dict[str, Any], vocab: Vocab) -> Iterator[None]:
+    """As `open_folder`, for a fine-tuning into `folder`."""
+    with open_folder(folder, FINETUNING, finetuning, read_finetuning):
+        write_text(folder / BERT_CONFIG, BertConfig.from_dict(finetuning["bert_config"]).to_json())
+        write_text(folder / VOCAB, vocab.to_text())
+        yield
 
 
 def restore_finetuned(folder: Path, weights: dict[str, Any], checkpoint: WhichCheckpoint) -> int:

@@ -8,40 +8,41 @@ import math
 import os
 import signal
 import time
-from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 
 from model.checkpoint import digest_of, read_newest, read_sums, restore, save_best, save_checkpoint
-from model.config import BERT_CONFIG
 from model.distribution import assign
 from model.evaluate import write_results
 from model.memory import want_of_memory
 from model.metrics_log import MetricsLog, read_metrics
-from model.model_dir import open_folder
 from model.optimization import AdamWeightDecay, Schedule
 from model.signals import Signals, signals_deferred
 from model.step import Batch, Losses, eval_step, train_step
-from model.tasks.classifier import BertClassifier, softmax
+from model.tasks.classifier import BertClassifier
 from model.tasks.confusion import draw_confusion
-from model.tasks.finetune_config import FinetuneConfig, choose_class_weights
-from model.tasks.finetuned import FINETUNING, read_finetuning, restore_finetuned
-from model.tasks.metrics import Confusion, count_confusion, metrics_of_confusion
-from model.tasks.predicting import predict_logits
+from model.tasks.finetune_config import FinetuneConfig
+from model.tasks.finetuned import (
+    FinetunedBert,
+    open_finetuned,
+    open_finetuned_dir,
+    read_finetuning,
+    restore_finetuned,
+)
+from model.tasks.metrics import Confusion
+from model.tasks.predicting import measure_texts
+from model.tasks.rows import LabelledRows
 from model.trained import TrainedBert
-from pipeline.labelled import LabelledTexts, find_labels
-from pipeline.schema import VOCAB
-from pipeline.storage import write_text
-from pipeline.texts import EncodedTexts
+from pipeline.labelled import HeldOut, LabelledTexts, find_labels
+from pipeline.storage import is_remote
 from tokenizer.errors import InputError
+from tokenizer.vocab import Vocab
 
 _SECONDS_BETWEEN_REPORTS = 1.0
 
@@ -77,6 +78,7 @@ class Outcome:
     labels: list[str]
     metrics: dict[str, float] = field(default_factory=dict)  # of the best epoch on the held-out rows
     confusion: Confusion | None = None  # of the same; None where it was stopped before its end
+    best_step: int | None = None  # the end of that epoch; 0 where a pruned model was better as it was
 
     @property
     def is_done(self) -> bool:
@@ -101,7 +103,7 @@ def finetune(
     SIGTERM ends it after a checkpoint, and so does Ctrl-C, which raises KeyboardInterrupt then. Raises InputError when
     rows, model, configuration and folder do not fit, a loss is not finite, or a step does not fit into memory.
     """
-    config, hooks, folder = config or FinetuneConfig(), hooks or Hooks(), Path(output)
+    config = config or FinetuneConfig()
     labels = find_labels(train, held_out)
     longest = start.model.config.max_position_embeddings
     if config.max_seq_length > longest:
@@ -113,14 +115,45 @@ def finetune(
         start.model.config, len(labels), config.random_seed, config.precision, config.classifier_dropout_prob
     )
     init_sha256 = begin_with(model, start)
-    run = _Rows.prepare(start, train, held_out, labels, config)
-    num_train_steps = config.num_train_epochs * run.steps_per_epoch
-    schedule = Schedule(config.learning_rate, num_train_steps, int(num_train_steps * config.warmup_proportion))
-    optimizer = AdamWeightDecay(model.named_weights, schedule, config.weight_decay_rate)
+    rows = LabelledRows.prepare(start, train, held_out, labels, config)
     description = describe(start, train, held_out, labels, config, init_sha256)
-    with open_folder(folder, FINETUNING, description, read_finetuning):
-        write_text(folder / BERT_CONFIG, start.model.config.to_json())
-        write_text(folder / VOCAB, start.vocab.to_text())
+    return _train(model, start.vocab, rows, description, Path(output), hooks or Hooks())
+
+
+def go_on(
+    output: str | os.PathLike[str],
+    train: LabelledTexts,
+    held_out: LabelledTexts,
+    config: FinetuneConfig,
+    hooks: Hooks | None = None,
+) -> Outcome:
+    """As `finetune`, of what a folder holds already: a classifier that was pruned, or a fine-tuning on its way.
+
+    It begins with the newest checkpoint there, whose labels and vocabulary it keeps. Raises InputError when it was
+    begun with other rows or another configuration.
+    """
+    folder = Path(output)
+    found = open_finetuned(folder, "newest")
+    require_labels(found, train, held_out)
+    description = {
+        **read_finetuning(folder),
+        "backend": keras.backend.backend(),
+        "config": asdict(config),
+        "train_sha256": train.sha256,
+        "eval_sha256": held_out.sha256,
+    }
+    rows = LabelledRows.prepare(found, train, held_out, found.labels, config)
+    return _train(found.model, found.vocab, rows, description, folder, hooks or Hooks())
+
+
+def _train(
+    model: BertClassifier, vocab: Vocab, rows: LabelledRows, description: dict[str, Any], folder: Path, hooks: Hooks
+) -> Outcome:
+    """Takes the steps that are left in a folder, and measures the best epoch."""
+    config, labels = rows.config, description["labels"]
+    num_train_steps = config.steps_for(len(rows.train))
+    optimizer = optimizer_of(model, config, num_train_steps)
+    with open_finetuned_dir(folder, description, vocab):
         step, arrays = read_newest(folder) or (0, None)
         sums = dict.fromkeys(model.sum_names, 0.0)
         if arrays:
@@ -129,7 +162,7 @@ def finetune(
             del arrays
         with signals_deferred() as signals, closing(MetricsLog(folder, step)) as log:
             training = _Finetuning(
-                folder, config, run, model, optimizer, log, hooks, signals, num_train_steps, step, sums
+                folder, config, rows, model, optimizer, log, hooks, signals, num_train_steps, step, sums
             )
             training.catch_up()
             training.run()
@@ -137,8 +170,8 @@ def finetune(
             raise KeyboardInterrupt
         if signals.got:
             return Outcome(training.step, num_train_steps, labels)
-        metrics, confusion = training.finish()
-        return Outcome(training.step, num_train_steps, labels, metrics, confusion)
+        best_step, metrics, confusion = training.finish()
+        return Outcome(training.step, num_train_steps, labels, metrics, confusion, best_step)
 
 
 def begin_with(model: BertClassifier, start: TrainedBert) -> str:
@@ -158,8 +191,26 @@ def begin_with(model: BertClassifier, start: TrainedBert) -> str:
     return digest_of(weights)
 
 
+def optimizer_of(model: BertClassifier, config: FinetuneConfig, num_train_steps: int) -> AdamWeightDecay:
+    """The optimizer of a training, before its first step."""
+    schedule = Schedule(config.learning_rate, num_train_steps, int(num_train_steps * config.warmup_proportion))
+    return AdamWeightDecay(model.named_weights, schedule, config.weight_decay_rate)
+
+
+def require_labels(found: FinetunedBert, train: LabelledTexts, held_out: LabelledTexts) -> None:
+    """Raises InputError when rows have other labels than a classifier tells apart."""
+    labels = find_labels(train, held_out)
+    if labels != found.labels:
+        other = min(set(labels) ^ set(found.labels))
+        where = f"in {train.name} alone" if other in labels else f"on no row to train on of {train.name}"
+        raise InputError(
+            f"{found.path} tells {', '.join(found.labels)} apart, and label {other!r} is {where}; give rows with the "
+            "labels of the model"
+        )
+
+
 def describe(
-    start: TrainedBert,
+    start: TrainedBert | FinetunedBert,
     train: LabelledTexts,
     held_out: LabelledTexts,
     labels: list[str],
@@ -177,60 +228,10 @@ def describe(
         "vocab_sha256": start.vocab.sha256,
         "train_sha256": train.sha256,
         "eval_sha256": held_out.sha256,
+        "held_out": asdict(held_out.split or HeldOut(absolute(held_out.name))),
         "init_model": start.path,
         "init_sha256": init_sha256,
     }
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """What is trained and measured on, as ids."""
-
-    train: EncodedTexts
-    train_labels: NDArray[np.int32]
-    held_out: EncodedTexts
-    held_out_labels: NDArray[np.int32]
-    label_weights: NDArray[np.float32]  # [labels]
-    config: FinetuneConfig
-
-    @classmethod
-    def prepare(
-        cls,
-        start: TrainedBert,
-        train: LabelledTexts,
-        held_out: LabelledTexts,
-        labels: list[str],
-        config: FinetuneConfig,
-    ) -> "_Rows":
-        weights = choose_class_weights(config.class_weights, labels, Counter(train.labels))
-        return cls(
-            train.encode(start.vocab, start.cased, config.max_seq_length),
-            train.label_ids(labels),
-            held_out.encode(start.vocab, start.cased, config.max_seq_length),
-            held_out.label_ids(labels),
-            np.array(weights, np.float32),
-            config,
-        )
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return math.ceil(len(self.train) / self.config.train_batch_size)
-
-    def batch(self, step: int) -> Batch:
-        """The batch of a step, counted from 0. An epoch is all rows once; its last batch is filled up with padding."""
-        epoch, place = divmod(step, self.steps_per_epoch)
-        size = self.config.train_batch_size
-        rows = _order_of(self.config.random_seed, epoch, len(self.train))[place * size : (place + 1) * size]
-        label_ids = np.zeros((size, 1), np.int32)
-        label_ids[: len(rows), 0] = self.train_labels[rows]
-        features: Batch = self.train.features(rows, self.config.max_seq_length, size)
-        return {**features, "label_ids": label_ids, "label_weights": self.label_weights[label_ids]}
-
-
-@lru_cache(1)
-def _order_of(random_seed: int, epoch: int, rows: int) -> NDArray[np.int64]:
-    """The order of the rows in an epoch."""
-    return np.random.default_rng([random_seed, epoch]).permutation(rows)
 
 
 @dataclass
@@ -239,7 +240,7 @@ class _Finetuning:
 
     folder: Path
     config: FinetuneConfig
-    rows: _Rows
+    rows: LabelledRows
     model: BertClassifier
     optimizer: AdamWeightDecay
     log: MetricsLog
@@ -288,16 +289,17 @@ class _Finetuning:
             if is_epoch_done and not self.stops:
                 self._evaluate()
 
-    def finish(self) -> tuple[dict[str, float], Confusion]:
+    def finish(self) -> tuple[int, dict[str, float], Confusion]:
         """Measures the best epoch once more, and writes what it comes to."""
-        restore_finetuned(self.folder, self.model.named_weights, "best")
+        best_step = restore_finetuned(self.folder, self.model.named_weights, "best")
         metrics, confusion = self._measure()
         write_results(self.folder, metrics)
         draw_confusion(self.folder, confusion, read_finetuning(self.folder)["labels"])
-        return metrics, confusion
+        return best_step, metrics, confusion
 
     def _is_epoch_done(self) -> bool:
-        return self.step > 0 and self.step % self.rows.steps_per_epoch == 0
+        is_whole = self.step % self.rows.steps_per_epoch == 0
+        return self.step > 0 and (is_whole or self.step == self.num_train_steps)
 
     def _read(self) -> None:
         """Adds up the steps that were not read yet, one by one: so that it does not matter when they are read."""
@@ -339,7 +341,7 @@ class _Finetuning:
         is_best = all(_goodness(metrics) > _goodness(row, "eval_") for row in earlier)
         if is_best:
             save_best(self.folder, self.model.named_weights, self.step, metrics["loss"])
-        epoch = self.step // self.rows.steps_per_epoch
+        epoch = math.ceil(self.step / self.rows.steps_per_epoch)
         # After the best checkpoint: the evaluation is made again after an end in between, until it is logged.
         measured = {f"eval_{name}": value for name, value in metrics.items()}
         self.log.write(self.step, {"epoch": epoch, **self._means(), **measured}, time.time())
@@ -353,12 +355,13 @@ class _Finetuning:
                 raise _EvaluationStoppedError
             return self.run_eval(features)
 
-        num_labels, labels = len(self.rows.label_weights), self.rows.held_out_labels
-        logits = predict_logits(run_eval, self.rows.held_out, num_labels, self.config.max_seq_length)
-        of_labels = softmax(logits.astype(np.float64))[np.arange(len(labels)), labels]
-        confusion = count_confusion(labels, logits.argmax(axis=1), num_labels)
-        loss = float(-np.log(np.maximum(of_labels, 1e-300)).mean())
-        return {"loss": loss, **metrics_of_confusion(confusion)}, confusion
+        rows, num_labels = self.rows, len(self.rows.label_weights)
+        return measure_texts(run_eval, rows.held_out, rows.held_out_labels, num_labels, self.config.max_seq_length)
+
+
+def absolute(path: str) -> str:
+    """A path as it is recorded: whole, wherever it is read from."""
+    return path if is_remote(path) else os.path.abspath(path)
 
 
 def _goodness(metrics: dict[str, Any], prefix: str = "") -> tuple[float, float]:

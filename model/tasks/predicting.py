@@ -7,6 +7,8 @@ from keras import ops
 from numpy.typing import NDArray
 
 from model.step import Batch, Losses
+from model.tasks.classifier import softmax
+from model.tasks.metrics import Confusion, count_confusion, metrics_of_confusion
 from pipeline.texts import EncodedTexts
 
 BATCH_SIZE = 32
@@ -43,3 +45,18 @@ def predict_logits(
             outputs = run_step(texts.features(batch, seq_length, BATCH_SIZE))
             logits[batch] = ops.convert_to_numpy(outputs["logits"])[: len(batch)]
     return logits
+
+
+def measure_texts(
+    run_step: Callable[[Batch], Losses],
+    texts: EncodedTexts,
+    labels: NDArray[np.integer],
+    num_labels: int,
+    max_seq_length: int,
+) -> tuple[dict[str, float], Confusion]:
+    """Texts and their labels [n] -> the loss and the metrics of what is predicted, and the confusion matrix."""
+    logits = predict_logits(run_step, texts, num_labels, max_seq_length)
+    of_labels = softmax(logits.astype(np.float64))[np.arange(len(labels)), labels]
+    confusion = count_confusion(labels, logits.argmax(axis=1), num_labels)
+    loss = float(-np.log(np.maximum(of_labels, 1e-300)).mean())
+    return {"loss": loss, **metrics_of_confusion(confusion)}, confusion

@@ -1,0 +1,194 @@
+"""What `prune` takes: a pre-trained model with a dataset, or a fine-tuned one with a table."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from deploy.mirror import mirror
+from deploy.models import train_model
+from deploy.talk import warn
+from deploy.using.finetune import Tables, run_finetuning
+from deploy.using.predict import choose_fields
+from model.config import BERT_CONFIG, PruneConfig, TrainConfig
+from model.tasks.finetune_config import FinetuneConfig
+from pipeline.documents import MAX_REJECTED
+from pipeline.labelled import LabelledTexts, list_reasons
+from pipeline.schema import Split
+from pipeline.storage import exists
+from tokenizer.errors import InputError
+
+if TYPE_CHECKING:
+    from model.model_dir import WhichCheckpoint
+    from model.tasks.finetuned import FinetunedBert
+    from pipeline.tables import TableFormat
+
+
+class Subject(Protocol):
+    """A trained model, what it is measured on, and how it is trained on."""
+
+    way_on: str  # the option of another training that takes the pruned model
+
+    @property
+    def recovery_steps(self) -> int | None:
+        """The steps to train on."""
+
+    @property
+    def split(self) -> Split:
+        """What it is evaluated on."""
+
+    @property
+    def measured_on(self) -> str:
+        """That, in words."""
+
+    def describe_request(self, config: PruneConfig) -> dict[str, Any]:
+        """By what the same request is known again."""
+
+    def prune(self, folder: Path, config: PruneConfig) -> dict[str, Any]:
+        """Writes the smaller model into a folder -> the content of its `pruning.json`."""
+
+    def recover(self, output: str, pruning: dict[str, Any]) -> dict[str, float] | None:
+        """Trains on in `output` -> the metrics then, None where a signal came first, which is said."""
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A pre-trained model, on a dataset."""
+
+    dataset: str
+    model_dir: str
+    checkpoint: "WhichCheckpoint"
+    split: Split
+    train_config: TrainConfig  # of the recovery
+
+    way_on = "train with --init-checkpoint"
+
+    @property
+    def recovery_steps(self) -> int | None:
+        """The steps to train on."""
+        return self.train_config.num_train_steps
+
+    @property
+    def measured_on(self) -> str:
+        """As `Subject` has it."""
+        return self.split
+
+    def describe_request(self, config: PruneConfig) -> dict[str, Any]:
+        """As `Subject` has it."""
+        from model.prune_dir import describe_request
+
+        steps = self.recovery_steps
+        return describe_request(self.dataset, self.model_dir, config, steps, self.checkpoint, self.split)
+
+    def prune(self, folder: Path, config: PruneConfig) -> dict[str, Any]:
+        """As `Subject` has it."""
+        from model.prune_dir import prune
+
+        return prune(self.dataset, self.model_dir, folder, config, self.train_config, self.checkpoint, self.split)
+
+    def recover(self, output: str, pruning: dict[str, Any]) -> dict[str, float] | None:
+        """As `Subject` has it."""
+        from model.evaluate import measure
+
+        assert self.recovery_steps
+        train_model(
+            [(self.dataset, self.recovery_steps)],
+            output,
+            os.path.join(output, BERT_CONFIG),
+            self.train_config,
+            init_checkpoint=pruning["model_dir"],
+        )
+        with mirror(output, sends=False) as folder:
+            results = measure(self.dataset, folder.local, self.split)
+        return results if results["global_step"] == self.recovery_steps else None
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """A fine-tuned model, on labelled rows."""
+
+    found: "FinetunedBert"
+    train: LabelledTexts
+    held_out: LabelledTexts
+    checkpoint: "WhichCheckpoint"
+    config: FinetuneConfig  # of the recovery
+
+    split: Split = "eval"
+    measured_on = "held-out rows"
+    way_on = "finetune with --model-dir"
+
+    @property
+    def recovery_steps(self) -> int | None:
+        """The steps to train on."""
+        return self.config.num_train_steps
+
+    def describe_request(self, config: PruneConfig) -> dict[str, Any]:
+        """As `Subject` has it."""
+        from model.tasks.prune_classifier import describe_request
+
+        return describe_request(self.found, self.train, self.held_out, config, self.recovery_steps, self.checkpoint)
+
+    def prune(self, folder: Path, config: PruneConfig) -> dict[str, Any]:
+        """As `Subject` has it."""
+        from model.tasks.prune_classifier import prune_classifier
+
+        return prune_classifier(self.found, self.train, self.held_out, folder, config, self.config, self.checkpoint)
+
+    def recover(self, output: str, pruning: dict[str, Any]) -> dict[str, float] | None:
+        """As `Subject` has it."""
+        from model.tasks.finetuning import go_on
+
+        outcome = run_finetuning(
+            output, lambda folder, hooks: go_on(folder, self.train, self.held_out, self.config, hooks)
+        )
+        if outcome.best_step == 0:
+            warn("No epoch of the recovery is better than what was left, so that is kept as the best.")
+        return outcome.metrics if outcome.is_done else None
+
+
+def open_finetuned_subject(
+    table: str,
+    model_dir: str,
+    checkpoint: "WhichCheckpoint",
+    recovery_steps: int | None,
+    learning: dict[str, Any],
+    text_field: str | None = None,
+    text_pair_field: str | None = None,
+    label_field: str | None = None,
+    input_format: "TableFormat" = "auto",
+    eval_file: str | None = None,
+    max_rejected: float = MAX_REJECTED,
+) -> Finetuned:
+    """Opens a classifier, and reads the rows: columns and held-out rows are those of its training unless given.
+
+    `learning` are values of its FinetuneConfig that are to be others. Raises InputError when the rows that were held
+    out cannot be told.
+    """
+    from model.checkpoint_formats import on_this_machine
+    from model.tasks.finetuned import open_finetuned
+
+    with on_this_machine(model_dir) as path:
+        found = replace(open_finetuned(path, checkpoint, learning["precision"]), path=model_dir)
+    fields = replace(
+        choose_fields(text_field, text_pair_field, found.fields), label_field=label_field or found.fields["label_field"]
+    )
+    of_training = found.held_out
+    if not eval_file and of_training.eval_file and not exists(of_training.eval_file):
+        raise InputError(
+            f"{of_training.eval_file}, whose rows were held out when {model_dir} was trained, is not there; give them "
+            "with --eval-file"
+        )
+    file = eval_file or of_training.eval_file
+    tables = Tables(table, fields, input_format, file, of_training.eval_fraction or 0.0, max_rejected)
+    train, held_out, rejected = tables.read(of_training.random_seed or 0)
+    for name, rows in rejected.items():
+        if rows:
+            warn(f"Set aside of {name}: {list_reasons(rows)}")
+    if not eval_file and of_training.eval_file and held_out.sha256 != found.eval_sha256:
+        raise InputError(
+            f"{of_training.eval_file} does not hold the rows that were held out when {model_dir} was trained; give "
+            "rows that it did not learn from with --eval-file"
+        )
+    return Finetuned(
+        found, train, held_out, checkpoint, replace(found.config, num_train_steps=recovery_steps, **learning)
+    )

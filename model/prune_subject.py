@@ -1,0 +1,153 @@
+"""From a trained model, whatever it was trained for, to the folder of a smaller one, with figures of both."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any, Generic, Protocol, get_args
+
+import numpy as np
+
+from model.config import BertConfig, ComputeDtype, Importance, PruneConfig
+from model.importance import Scores, draw_random, measure_magnitude, measure_taylor
+from model.memory import state_bytes, want_of_memory
+from model.pruning import Model, choose, closed_gates, prune_config, prune_model
+from model.step import Batch, Losses, compiled, eval_step
+from pipeline.storage import write_text
+from tokenizer.errors import InputError
+
+PRUNING = "pruning.json"
+_TAYLOR_BATCH_SIZE = 32
+_ROUNDS = 7  # of timing
+
+
+class Subject(Protocol, Generic[Model]):
+    """A model to prune, with what it is measured on."""
+
+    model: Model
+    precision: ComputeDtype  # of the pruned model
+    num_examples: int  # to train on
+
+    def train_batches(self, batch_size: int, random_seed: int) -> Generator[Batch, None, None]:
+        """Batches of what it trains on, full ones, for ever."""
+
+    def batch(self) -> Batch:
+        """One of what it is evaluated on, to take the time of."""
+
+    def evaluate(self, run_step: Callable[[Batch], Losses]) -> dict[str, float]:
+        """The metrics, `loss` among them, of a compiled evaluation step."""
+
+    def write(self, folder: Path, pruned: Model, metrics: dict[str, float]) -> None:
+        """Makes the folder of the pruned model, which has these metrics, as before the first step of its recovery."""
+
+
+def prune_subject(
+    subject: Subject[Model], output: Path, config: PruneConfig, request: dict[str, Any]
+) -> dict[str, Any]:
+    """Writes what is left of a model as a folder -> the content of its `pruning.json`: the request, choice and figures.
+
+    Writes the folder whole or not at all. Raises InputError when it is not empty, or when nothing would be removed.
+    """
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f"output {output} is not empty; give a new or an empty folder")
+    with want_of_memory("a batch of sequences", "a smaller model"):
+        pruned, figures = _prune(subject, config)
+    unfinished = output.with_name(f".{output.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
+    try:
+        subject.write(unfinished, pruned, figures["after"])
+        write_text(unfinished / PRUNING, json.dumps({**request, **figures}) + "\n")
+        unfinished.replace(output)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return {**request, **figures}
+
+
+def read_pruning(folder: Path, request: dict[str, Any]) -> dict[str, Any] | None:
+    """The content of the `pruning.json` in a folder, None where it has none.
+
+    Raises InputError when it is damaged, or came from another request.
+    """
+    path = folder / PRUNING
+    if not path.exists():
+        return None
+    try:
+        pruning: dict[str, Any] = json.loads(path.read_bytes())
+        differs = next((name for name, value in request.items() if pruning[name] != value), None)
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is damaged; prune into a new folder") from error
+    if differs:
+        raise InputError(
+            f"{folder} was pruned with {differs} {pruning[differs]}, this time it is {request[differs]}; "
+            "repeat that one to go on with it, or give another output"
+        )
+    return pruning
+
+
+def _prune(subject: Subject[Model], config: PruneConfig) -> tuple[Model, dict[str, Any]]:
+    """The smaller model, and the figures of `pruning.json`."""
+    model = subject.model
+    # How many go does not depend on which, and to measure these takes long.
+    if prune_config(model.config, choose(_score("random", subject, config), config.heads, config.ffn)) == model.config:
+        raise InputError(
+            f"heads {config.heads} and ffn {config.ffn} remove nothing of {sum(model.config.heads)} heads and "
+            f"{sum(model.config.units):,} units, of which each layer keeps one; give a larger share"
+        )
+    choices = {name: choose(_score(name, subject, config), config.heads, config.ffn) for name in get_args(Importance)}
+    kept = choices[config.importance]
+    pruned = prune_model(model, kept, subject.precision)
+    steps = {"before": eval_step(model), "after": eval_step(pruned)}
+    gated = compiled(model.trainable_variables, lambda gates, batch: model.call(batch, gates=gates))
+    metrics = {name: subject.evaluate(step) for name, step in steps.items()}
+    losses = {config.importance: metrics["after"]["loss"]}
+    for name in choices.keys() - losses.keys():
+        losses[name] = subject.evaluate(partial(gated, closed_gates(model.config, choices[name])))["loss"]
+    seconds = dict(zip(steps, time_in_turns(list(steps.values()), subject.batch())))
+    figures = {
+        name: {**_sizes(one.config), "seconds_per_sequence": seconds[name], **metrics[name]}
+        for name, one in (("before", model), ("after", pruned))
+    }
+    layers = [{"heads": heads.tolist(), "units": units.tolist()} for heads, units in kept]
+    return pruned, {"kept": layers, **figures, "loss_by_importance": {name: losses[name] for name in choices}}
+
+
+def _score(name: Importance, subject: Subject[Model], config: PruneConfig) -> Scores:
+    model = subject.model
+    if name == "random":
+        return draw_random(model.config, np.random.default_rng(config.random_seed))
+    if name == "magnitude":
+        return measure_magnitude({name: np.asarray(x) for name, x in model.named_weights.items()}, model.config)
+    with closing(subject.train_batches(_TAYLOR_BATCH_SIZE, config.random_seed)) as batches:
+        return measure_taylor(
+            lambda gates, batch: model.metrics_of(model.sums(batch, gates=gates))["loss"],
+            model.trainable_variables,
+            model.config,
+            batches,
+            min(config.num_examples, subject.num_examples),
+        )
+
+
+def time_in_turns(steps: Sequence[Callable[[Batch], Losses]], batch: Batch) -> list[float]:
+    """Seconds that each step takes for a sequence of a batch: the median of some rounds, in which they take turns."""
+
+    def seconds(step: Callable[[Batch], Losses]) -> float:
+        start = time.perf_counter()
+        np.asarray(next(iter(step(batch).values())))  # waits for the device
+        return (time.perf_counter() - start) / len(batch["input_ids"])
+
+    rounds = [[seconds(step) for step in steps] for _ in range(1 + _ROUNDS)][1:]  # the first may compile
+    return [median(times) for times in zip(*rounds)]
+
+
+def _sizes(config: BertConfig) -> dict[str, int]:
+    return {
+        "heads": sum(config.heads),
+        "units": sum(config.units),
+        "num_weights": config.num_weights,
+        "weight_bytes": 4 * config.num_weights,
+        "train_bytes": state_bytes(config),
+    }
