@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from deploy.mirror import mirror
+from deploy.progress import PlainLines
 from deploy.show import MOST_UNKNOWN, new_console, new_table, new_talk
 from deploy.talk import print_json, warn
 from deploy.words import count
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from pipeline.tables import Fields, TableFormat
 
 SEEDS = "seeds.json"
-SECONDS_BETWEEN_LINES = 15
 MOST_COLUMNS = 12  # of a confusion matrix on a terminal
 
 
@@ -141,21 +141,18 @@ def _run(
     """One fine-tuning, with a bar, or with a line now and then where there is no terminal."""
     from model.tasks.finetuning import Hooks, finetune
 
-    began = last_line = time.monotonic()
+    began, lines = time.monotonic(), PlainLines(console)
     columns = BarColumn(bar_width=20), TextColumn("{task.description}"), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_interactive) as bar:
         task = bar.add_task("compiling")
 
         def report(now: "FinetuneProgress") -> None:
-            nonlocal last_line
             text = (
                 f"step {now.step:,} of {now.num_train_steps:,}: loss {now.loss:.3f}, accuracy {now.accuracy:.3f}, "
                 f"{now.rows_per_second:,.1f} rows/s"
             )
             bar.update(task, total=now.num_train_steps, completed=now.step, description=text)
-            if bar.disable and time.monotonic() - last_line >= SECONDS_BETWEEN_LINES:
-                last_line = time.monotonic()
-                console.print(text)
+            lines.print(text)
 
         def tell(epoch: int, metrics: Mapping[str, float], is_best: bool) -> None:
             values = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
