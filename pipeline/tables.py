@@ -21,6 +21,7 @@ from pipeline.compression import SUFFIXES, DamagedError, compression_of, decompr
 from pipeline.documents import BYTE_ORDER_MARK, MAX_CHARACTERS, Rejected, clip
 from pipeline.files import BLOCK_BYTES, PARQUET_START, FilePart, LineBlocks, list_parts, read_lines
 from pipeline.formats import column_of, decode_strings, field_of, is_text, type_of
+from pipeline.reading import PEEK_BYTES, require_no_array, require_text
 from pipeline.storage import open_file, size_of, version_of
 from tokenizer.errors import InputError, first_line
 
@@ -269,13 +270,20 @@ def _detect(path: str, stream: io.BufferedReader, named: TableFormat) -> TableFo
     """What the file is: as named, else Parquet by its beginning, the others by its name."""
     if named not in get_args(TableFormat):
         raise InputError(f"input_format is {named}; expected {', '.join(get_args(TableFormat))}")
-    is_parquet = stream.peek(4)[:4] == PARQUET_START
+    head = stream.peek(PEEK_BYTES)[:PEEK_BYTES]
+    is_parquet = head.startswith(PARQUET_START)
     if named == "parquet" and not is_parquet:
         raise InputError(f"{path} is no Parquet file; leave --input-format to us, or give a Parquet file")
     if is_parquet and named in ("auto", "parquet"):
         return "parquet"
-    if named != "auto":
-        return named
+    require_text(path, head)
+    kind = _kind_of_name(path) if named == "auto" else named
+    if kind == "jsonl":
+        require_no_array(path, head)
+    return kind
+
+
+def _kind_of_name(path: str) -> TableFormat:
     suffixes = [suffix for suffix in Path(path).suffixes if suffix not in SUFFIXES]
     kind = FORMAT_OF_SUFFIX.get(suffixes[-1].lower()) if suffixes else None
     if kind is None or kind == "parquet":

@@ -123,6 +123,12 @@ def test_what_is_no_such_table_is_one_sentence(tmp_path):
     (tmp_path / "cut.parquet").write_bytes((tmp_path / "a.parquet").read_bytes()[:-20])
     with pytest.raises(InputError, match=r"cut.parquet is cut off or damaged"):
         read(tmp_path / "cut.parquet", Fields(label_field="label"))
+    (tmp_path / "excel.csv").write_text("text,label\nsehr schön,gut\n", encoding="utf-16")
+    with pytest.raises(InputError, match=r"excel.csv is no text \(it begins like a binary file\); expected UTF-8"):
+        read(tmp_path / "excel.csv", Fields())
+    (tmp_path / "array.json").write_text(json.dumps(TABLE))
+    with pytest.raises(InputError, match=r"array.json is one JSON array; expected an object in each line"):
+        read(tmp_path / "array.json", Fields())
     (tmp_path / "empty.csv").write_text("")
     with pytest.raises(InputError, match=r"has no column text; its first line has nothing"):
         read(tmp_path / "empty.csv", Fields())
