@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,7 +77,7 @@ def check_rejected(found: LabelledTexts, rejected: Sequence[Rejected], max_rejec
     read = len(found) + len(rejected)
     if not read:
         raise InputError(f"{found.name} holds no rows; expected a text and its label in each")
-    set_aside = list_reasons(rejected)
+    set_aside = list_reasons(count_reasons(rejected))
     if not len(found):
         raise InputError(f"{found.name} has no row that can be used ({set_aside}); mend them, or name other columns")
     if len(rejected) > max_rejected * read:
@@ -88,9 +88,18 @@ def check_rejected(found: LabelledTexts, rejected: Sequence[Rejected], max_rejec
         )
 
 
-def list_reasons(rejected: Sequence[Rejected]) -> str:
-    """What was set aside, in words: how many for each reason."""
-    return "; ".join(f"{n:,} {reason}" for reason, n in sorted(Counter(one.reason for one in rejected).items()))
+def count_reasons(rejected: Iterable[Rejected]) -> Counter[str]:
+    """Why rows cannot be used, and how many for each reason."""
+    return Counter(one.reason for one in rejected)
+
+
+def list_reasons(reasons: Mapping[str, int]) -> str:
+    """The same in words.
+
+    >>> list_reasons({"field 'text' is null": 2, "field 'text' is empty": 1})
+    "1 field 'text' is empty; 2 field 'text' is null"
+    """
+    return "; ".join(f"{n:,} {reason}" for reason, n in sorted(reasons.items()))
 
 
 def split_off(found: LabelledTexts, eval_fraction: float, random_seed: int) -> tuple[LabelledTexts, LabelledTexts]:

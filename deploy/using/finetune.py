@@ -20,7 +20,15 @@ from deploy.words import count
 from model.tasks.finetune_config import FinetuneConfig
 from pipeline.documents import Rejected
 from pipeline.files import FilePart
-from pipeline.labelled import LabelledTexts, check_rejected, find_labels, list_reasons, read_labelled, split_off
+from pipeline.labelled import (
+    LabelledTexts,
+    check_rejected,
+    count_reasons,
+    find_labels,
+    list_reasons,
+    read_labelled,
+    split_off,
+)
 from pipeline.rejected import write_rejected
 from pipeline.storage import write_text
 
@@ -80,7 +88,7 @@ def finetune_model(
     labels = find_labels(train, held_out)
     for path, rows in rejected.items():
         if rows:
-            warn(f"Set aside of {path}: {list_reasons(rows)}")
+            warn(f"Set aside of {path}: {list_reasons(count_reasons(rows))}")
     start = open_trained(model_dir, checkpoint)
     for note in start.notes:
         warn(note)

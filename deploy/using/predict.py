@@ -13,8 +13,10 @@ from deploy.jobs import Job, Runner, share_out
 from deploy.local import LocalRunner
 from deploy.progress import PlainLines, looking
 from deploy.show import new_talk
+from deploy.talk import warn
 from deploy.using.predict_part import PART_BYTES, PredictPart, open_classifier, part_name
 from deploy.words import count
+from pipeline.labelled import list_reasons
 from pipeline.predictions import join_parts, writer_for
 from pipeline.storage import check_writable, exists, is_remote, list_names
 from pipeline.tables import Fields, TableFormat, list_table_parts
@@ -74,7 +76,9 @@ def predict_table(
                 f"{count(len(missing), 'part')} of {num_parts:,} came back without predictions; give the same command "
                 "again, and look at the engine's log"
             )
-        rows = join_parts([os.path.join(folder, name) for name in parts], output, found.labels)
+        rows, reasons = join_parts([os.path.join(folder, name) for name in parts], output, found.labels)
+    if reasons:
+        warn(f"{reasons.total():,} of {count(rows, 'row')} got no label: {list_reasons(reasons)}")
     seconds = time.monotonic() - began
     console.print(f"Wrote {output}: {count(rows, 'row')}, in {seconds:.1f} s ({rows / seconds:,.0f} rows/s)")
 
