@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.documents import Rejected, content_of, digest_of
+from pipeline.documents import Rejected, clip, content_of, digest_of
 from pipeline.files import FilePart
 from pipeline.seeding import hash_fraction
 from pipeline.tables import Fields, Row, TableFormat, read_rows
@@ -144,13 +144,13 @@ def find_labels(train: LabelledTexts, held_out: LabelledTexts) -> list[str]:
     labels = sort_labels(train.labels)
     if len(labels) < 2:
         raise InputError(
-            f"{train.name} has one label alone in the rows to train on, {labels[0]!r}; expected two or more to tell "
-            "apart, so name the right --label-field, or add rows of another one"
+            f"{train.name} has one label alone in the rows to train on, {clip(labels[0])!r}; expected two or more to "
+            "tell apart, so name the right --label-field, or add rows of another one"
         )
     if unseen := sort_labels(sorted(set(held_out.labels) - set(labels))):
         rows = sum(label == unseen[0] for label in held_out.labels)
         raise InputError(
-            f"label {unseen[0]!r} is in the held-out part alone ({rows:,} of its {len(held_out):,} rows), so "
+            f"label {clip(unseen[0])!r} is in the held-out part alone ({rows:,} of its {len(held_out):,} rows), so "
             "nothing is learned of it; add rows of it to those to train on, or leave it out of both"
         )
     return labels

@@ -18,7 +18,7 @@ from deploy.show import MOST_UNKNOWN, new_console, new_table, new_talk
 from deploy.talk import print_json, warn
 from deploy.words import count
 from model.tasks.finetune_config import FinetuneConfig
-from pipeline.documents import Rejected
+from pipeline.documents import Rejected, clip
 from pipeline.files import FilePart
 from pipeline.labelled import (
     LabelledTexts,
@@ -134,7 +134,7 @@ def _describe_outcome(seed: int, outcome: "Outcome") -> dict[str, Any]:
 
 def _describe_labels(train: LabelledTexts, labels: Sequence[str]) -> str:
     counts = Counter(train.labels)
-    told = [f"{label} ({counts[label] / len(train):.1%})" for label in labels[:MOST_COLUMNS]]
+    told = [f"{clip(label)} ({counts[label] / len(train):.1%})" for label in labels[:MOST_COLUMNS]]
     return ", ".join(told) + (f" and {len(labels) - MOST_COLUMNS:,} more" if len(labels) > MOST_COLUMNS else "")
 
 
