@@ -9,7 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cloud import emulator
 from command import refuse, run
+from google.cloud.storage import Client
 from small_classifier import CONFIG, rows, write_csv, write_model
 
 import model.tasks.finetune_config
@@ -21,9 +23,9 @@ from model.checkpoint_formats import read_init_checkpoint
 from model.step import eval_step
 from model.tasks import finetuning
 from model.tasks.classifier import BertClassifier
+from model.tasks.confusion import draw_confusion
 from model.tasks.finetune_config import FinetuneConfig, choose_class_weights
 from model.tasks.finetuned import open_finetuned
-from model.tasks.confusion import draw_confusion
 from model.tasks.metrics import count_confusion, macro_f1, matthews_correlation
 from model.tasks.predicting import predict_logits
 from model.trained import open_trained
@@ -280,8 +282,6 @@ def test_what_cannot_be_learned_from_is_one_sentence(folder, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-KILLED_IN_A_CHECKPOINT = """
-import os, signal
 def test_after_ctrl_c_the_one_sentence_tells_how_to_go_on(folder, tmp_path, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
@@ -325,6 +325,8 @@ def test_labels_of_any_characters_are_drawn_as_they_are(tmp_path):
     assert (tmp_path / "confusion.png").stat().st_size > 1000
 
 
+KILLED_IN_A_CHECKPOINT = """
+import os, signal
 import model.tasks.finetuning as finetuning
 from deploy.cli import main
 

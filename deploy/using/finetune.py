@@ -167,12 +167,13 @@ def _run(
             console.print(f"epoch {epoch}, held-out rows: {values}{' (the best so far)' if is_best else ''}")
 
         try:
-            with mirror(output) as folder:
+            with mirror(output, trains=True) as folder:
                 hooks = Hooks(report, tell, folder.send_if_possible)
                 outcome = finetune(start, train, held_out, folder.local, config, hooks)
         except KeyboardInterrupt:
-            console.print(f"Stopped; the same command goes on from the last checkpoint in {output}, if there is one.")
-            raise
+            raise KeyboardInterrupt(
+                f"Stopped; the same command goes on from the last checkpoint in {output}, if there is one."
+            ) from None
     if outcome.is_done:
         console.print(f"Wrote {output}: {outcome.step:,} steps, in {time.monotonic() - began:.0f} s")
     else:
