@@ -33,6 +33,9 @@ FORMAT_OF_SUFFIX: dict[str, TableFormat] = {
 }  # fmt: skip
 ROWS_PER_BATCH = 256
 
+# What Python's reader says where a quote is open at the end of the file, or for longer than any text.
+_ENDLESS_QUOTE = ("unexpected end of data", "field larger than field limit")
+
 
 @dataclass(frozen=True)
 class Fields:
@@ -109,7 +112,7 @@ def _cut_at_rows(path: str, kind: TableFormat, part_bytes: int) -> Iterator[int]
     """
     with open_file(path) as file:
         lines = _CountedLines(file)
-        rows = _rows_of(lines, kind)
+        rows = _rows_of(lines, path, kind)
         start = 0
         yield start
         for _ in rows:
@@ -142,11 +145,12 @@ class _CountedLines:
         return text
 
 
-def _rows_of(lines: Iterator[str], kind: TableFormat) -> Iterator[list[str] | str]:
+def _rows_of(lines: _CountedLines, path: str, kind: TableFormat) -> Iterator[list[str] | str]:
     """The rows of a CSV or TSV file as lists, or in words what is wrong with one. Blank lines are none.
 
     Python's own reader, because it keeps the place of a row that is malformed. In TSV a quote is a character like
-    others, as in GLUE's files and Google's `run_classifier.py`.
+    others, as in GLUE's files and Google's `run_classifier.py`. Raises InputError for a quote that does not end: nobody
+    knows how many rows it hides.
     """
     if kind == "tsv":
         rows = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
@@ -154,11 +158,17 @@ def _rows_of(lines: Iterator[str], kind: TableFormat) -> Iterator[list[str] | st
         rows = csv.reader(lines, strict=True)
     csv.field_size_limit(MAX_CHARACTERS)
     while True:
+        begin = lines.bytes_read
         try:
             row = next(rows)
         except StopIteration:
             return
         except csv.Error as error:
+            if str(error).startswith(_ENDLESS_QUOTE):
+                raise InputError(
+                    f"{path} has a row, {begin:,} bytes after its beginning, whose quote does not end; close it, "
+                    "double it if it is part of the text, or copy the file again if it was cut off"
+                ) from error
             yield f"malformed CSV ({first_line(error)})"
             continue
         if row:
@@ -167,7 +177,7 @@ def _rows_of(lines: Iterator[str], kind: TableFormat) -> Iterator[list[str] | st
 
 def _read_delimited(stream: BinaryIO, part: FilePart, fields: Fields, kind: TableFormat) -> Iterator[Row | Rejected]:
     header_lines = _CountedLines(stream)
-    header = next(_rows_of(header_lines, kind), [])
+    header = next(_rows_of(header_lines, part.path, kind), [])
     if isinstance(header, str):
         raise InputError(f"{part.path} begins with a line that is {header}; expected the names of its columns")
     for name in fields.names:
@@ -182,7 +192,7 @@ def _read_delimited(stream: BinaryIO, part: FilePart, fields: Fields, kind: Tabl
     if part.start:
         stream.seek(part.start)
         lines = _CountedLines(stream, part.start, part.end)
-    for place, row in enumerate(_rows_of(lines, kind), start=1):
+    for place, row in enumerate(_rows_of(lines, part.path, kind), start=1):
         if isinstance(row, str):
             yield Rejected(place, row)
         elif len(row) != len(header):

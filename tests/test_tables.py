@@ -80,6 +80,17 @@ def test_a_row_that_cannot_be_used_keeps_its_place_and_says_why(tmp_path):
     ]  # fmt: skip
 
 
+def test_a_quote_that_does_not_end_hides_no_rows(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text('text,label\na,x\n"b,x\nc,y\nd,y\n')
+    with pytest.raises(
+        InputError, match=r"table.csv has a row, 15 bytes after its .*, whose quote does not end"
+    ):
+        read(path, Fields())
+    with pytest.raises(InputError, match=r"15 bytes after its beginning"):
+        list(list_table_parts(str(path), 1))
+
+
 @pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
 @pytest.mark.parametrize("part_bytes", [1, 50, 300, 10_000])
 def test_the_parts_of_a_table_hold_its_rows_once_and_in_order(tmp_path, kind, part_bytes):
