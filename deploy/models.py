@@ -19,6 +19,7 @@ from rich.text import Text
 from deploy.local import hold_back_stderr
 from deploy.memory import machine_memory
 from deploy.mirror import mirror
+from deploy.progress import PlainLines
 from deploy.show import new_console, new_talk
 from deploy.talk import print_json, warn
 from model.config import BERT_CONFIG, BertConfig, TrainConfig
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from model.model_dir import WhichCheckpoint
     from model.progress import TrainProgress
 
-SECONDS_BETWEEN_LINES = 15  # where there is no terminal to draw a bar on
 WIDE = 120  # columns of a terminal on which nothing needs to be shortened
 
 
@@ -77,17 +77,14 @@ def train_model(
         console.print(describe_phase(info, directory, steps, batch_size))
     if is_first_process() and (warning := describe_want_of_memory(config, train_config, longest)):
         warn(warning)
-    started = last_line = time.monotonic()
+    started, lines = time.monotonic(), PlainLines(console)
     with TrainingBar(console=console, transient=True, disable=not console.is_interactive) as bar:
         task = bar.add_task("compiling")
 
         def report(now: "TrainProgress") -> None:
-            nonlocal last_line
             bar.numbers = describe_progress(now, is_short=console.width < WIDE)
             bar.update(task, total=now.num_train_steps, completed=now.step, description=describe_steps(now))
-            if bar.disable and time.monotonic() - last_line >= SECONDS_BETWEEN_LINES:
-                last_line = time.monotonic()
-                console.print(f"{describe_steps(now)}: {describe_progress(now)}")
+            lines.print(f"{describe_steps(now)}: {describe_progress(now)}")
 
         def tell_evaluation(step: int, metrics: dict[str, float], is_best: bool) -> None:
             values = ", ".join(f"{name} {value:,.4f}" for name, value in metrics.items())

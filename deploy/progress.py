@@ -1,9 +1,9 @@
-"""How far a run of `generate` is: a bar on a terminal, a line now and then elsewhere."""
+"""How far work is: a bar on a terminal, a line now and then elsewhere."""
 
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -12,6 +12,39 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from tokenizer.errors import InputError
 
 SECONDS_BETWEEN_LINES = 10.0
+
+
+class PlainLines:
+    """Lines now and then where no bar can be drawn, as in a file, a pipe or a dumb terminal; elsewhere nothing."""
+
+    def __init__(self, console: Console):
+        self._console, self._last = console, time.monotonic()
+
+    def print(self, text: str) -> None:
+        """Prints how far the work is, unless that was just told."""
+        now = time.monotonic()
+        if not self._console.is_interactive and now - self._last >= SECONDS_BETWEEN_LINES:
+            self._last = now
+            self._console.print(text)
+
+
+@contextmanager
+def looking(look: Callable[[], None], seconds_between_looks: float) -> Iterator[None]:
+    """Within it, a thread looks every so often. What cannot be seen, an InputError, is seen the next time."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(seconds_between_looks):
+            with suppress(InputError):
+                look()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
 
 
 @dataclass(frozen=True)
@@ -54,39 +87,26 @@ def show_progress(
     console: Console, look: Callable[[], Done], work: Work, seconds_between_looks: float
 ) -> Iterator[None]:
     """Shows documents, instances, shards and the time left, by what `look` sees: Beam says nothing before its end."""
-    started = time.monotonic()
-    over = threading.Event()
+    started, lines, state = time.monotonic(), PlainLines(console), ""
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_interactive) as progress:
         bar = progress.add_task("Starting", total=1.0)
 
-        def watch() -> None:
-            last_line = started
-            state = ""
-            while not over.wait(seconds_between_looks):
-                try:
-                    done = look()
-                except InputError:
-                    continue  # what cannot be seen now is seen the next time; the work goes on
-                share = work.share_of(done)
-                elapsed = time.monotonic() - started
-                text = (
-                    f"{done.documents:,} documents, {share * work.megabytes / elapsed:.1f} MB/s, "
-                    f"about {done.instances:,} instances, {done.shards} of {work.shards} shards"
-                )
-                if done.state != state:
-                    state = done.state
-                    console.print(f"{elapsed:.0f} s: the job is {state}")
-                progress.update(bar, completed=share, description=text)
-                if not console.is_interactive and time.monotonic() - last_line > SECONDS_BETWEEN_LINES:
-                    last_line = time.monotonic()
-                    left = f", {elapsed / share - elapsed:.0f} s left" if share else ""
-                    console.print(f"{elapsed:.0f} s: {text}{left}")
+        def show() -> None:
+            nonlocal state
+            done = look()
+            share = work.share_of(done)
+            elapsed = time.monotonic() - started
+            text = (
+                f"{done.documents:,} documents, {share * work.megabytes / elapsed:.1f} MB/s, "
+                f"about {done.instances:,} instances, {done.shards} of {work.shards} shards"
+            )
+            if done.state != state:
+                state = done.state
+                console.print(f"{elapsed:.0f} s: the job is {state}")
+            progress.update(bar, completed=share, description=text)
+            left = f", {elapsed / share - elapsed:.0f} s left" if share else ""
+            lines.print(f"{elapsed:.0f} s: {text}{left}")
 
-        watcher = threading.Thread(target=watch, daemon=True)
-        watcher.start()
-        try:
+        with looking(show, seconds_between_looks):
             yield
-        finally:
-            over.set()
-            watcher.join()

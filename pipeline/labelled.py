@@ -2,13 +2,13 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.documents import Rejected, content_of, digest_of
+from pipeline.documents import Rejected, clip, content_of, digest_of
 from pipeline.files import FilePart
 from pipeline.seeding import hash_fraction
 from pipeline.tables import Fields, Row, TableFormat, read_rows
@@ -87,7 +87,7 @@ def check_rejected(found: LabelledTexts, rejected: Sequence[Rejected], max_rejec
     read = len(found) + len(rejected)
     if not read:
         raise InputError(f"{found.name} holds no rows; expected a text and its label in each")
-    set_aside = list_reasons(rejected)
+    set_aside = list_reasons(count_reasons(rejected))
     if not len(found):
         raise InputError(f"{found.name} has no row that can be used ({set_aside}); mend them, or name other columns")
     if len(rejected) > max_rejected * read:
@@ -98,9 +98,18 @@ def check_rejected(found: LabelledTexts, rejected: Sequence[Rejected], max_rejec
         )
 
 
-def list_reasons(rejected: Sequence[Rejected]) -> str:
-    """What was set aside, in words: how many for each reason."""
-    return "; ".join(f"{n:,} {reason}" for reason, n in sorted(Counter(one.reason for one in rejected).items()))
+def count_reasons(rejected: Iterable[Rejected]) -> Counter[str]:
+    """Why rows cannot be used, and how many for each reason."""
+    return Counter(one.reason for one in rejected)
+
+
+def list_reasons(reasons: Mapping[str, int]) -> str:
+    """The same in words.
+
+    >>> list_reasons({"field 'text' is null": 2, "field 'text' is empty": 1})
+    "1 field 'text' is empty; 2 field 'text' is null"
+    """
+    return "; ".join(f"{n:,} {reason}" for reason, n in sorted(reasons.items()))
 
 
 def split_off(found: LabelledTexts, eval_fraction: float, random_seed: int) -> tuple[LabelledTexts, LabelledTexts]:
@@ -146,13 +155,13 @@ def find_labels(train: LabelledTexts, held_out: LabelledTexts) -> list[str]:
     labels = sort_labels(train.labels)
     if len(labels) < 2:
         raise InputError(
-            f"{train.name} has one label alone in the rows to train on, {labels[0]!r}; expected two or more to tell "
-            "apart, so name the right --label-field, or add rows of another one"
+            f"{train.name} has one label alone in the rows to train on, {clip(labels[0])!r}; expected two or more to "
+            "tell apart, so name the right --label-field, or add rows of another one"
         )
     if unseen := sort_labels(sorted(set(held_out.labels) - set(labels))):
         rows = sum(label == unseen[0] for label in held_out.labels)
         raise InputError(
-            f"label {unseen[0]!r} is in the held-out part alone ({rows:,} of its {len(held_out):,} rows), so "
+            f"label {clip(unseen[0])!r} is in the held-out part alone ({rows:,} of its {len(held_out):,} rows), so "
             "nothing is learned of it; add rows of it to those to train on, or leave it out of both"
         )
     return labels

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, BinaryIO
 
@@ -48,13 +49,13 @@ def write_part(path: str, labels: Sequence[str], batches: Iterable[pa.RecordBatc
             stream.write_batch(batch)
 
 
-def join_parts(paths: Iterable[str], output: str, labels: Sequence[str]) -> int:
-    """The files of `write_part`, one after the other, to one file of the format that its name tells -> its rows.
+def join_parts(paths: Iterable[str], output: str, labels: Sequence[str]) -> tuple[int, Counter[str]]:
+    """The files of `write_part`, one after the other, to one file of the format that its name tells.
 
-    Holds a batch at a time.
+    Holds a batch at a time. Returns the number of its rows, and of those without a label by reason.
     """
     write = writer_for(output)
-    rows = 0
+    rows, reasons = 0, Counter[str]()
 
     def batches() -> Iterable[pa.RecordBatch]:
         nonlocal rows
@@ -62,11 +63,12 @@ def join_parts(paths: Iterable[str], output: str, labels: Sequence[str]) -> int:
             with open_file(path) as file, pa.ipc.open_stream(file) as stream:
                 for batch in stream:
                     rows += batch.num_rows
+                    reasons.update(batch[REASON].drop_null().to_pylist())
                     yield batch
 
     with create_file(output) as file:
         write(file, labels, batches())
-    return rows
+    return rows, reasons
 
 
 def writer_for(output: str) -> Callable[[BinaryIO, Sequence[str], Iterable[pa.RecordBatch]], None]:

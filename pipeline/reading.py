@@ -75,21 +75,35 @@ def _detect_format(path: str, stream: io.BufferedReader, options: ReadOptions) -
         return "parquet"
     if named == "parquet":
         raise InputError(f"{path} is no Parquet file; leave it out, or leave --input-format to us")
-    if head.count(0) > max(1, MAX_NUL_SHARE * len(head)) or head.startswith(BINARY_STARTS):
-        what = "it begins like a binary file" if head.startswith(BINARY_STARTS) else "it has NUL bytes"
-        raise InputError(f"{path} is no text ({what}); expected UTF-8, leave it out or convert it")
-    begin = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    require_text(path, head)
+    begin = _without_mark(head)
     suffix = Path(_without_suffix(path)).suffix
-    is_array = re.match(rb"\[\s*\{", begin) is not None
-    if named == "jsonl" or (named == "auto" and (suffix in (".jsonl", ".ndjson", ".json") or is_array)):
-        if is_array:
-            raise InputError(f"{path} is one JSON array; expected an object in each line, as jq -c '.[]' makes them")
+    if named in ("auto", "jsonl"):
+        require_no_array(path, head)
+    if named == "jsonl" or (named == "auto" and suffix in (".jsonl", ".ndjson", ".json")):
         return "jsonl"
     if named != "auto":
         return named
     if suffix != ".txt" and begin.startswith(b"{"):
         return "jsonl"
     return "wiki" if begin.startswith(b"<doc ") else options.plain_text
+
+
+def require_text(path: str, head: bytes) -> None:
+    """Raises InputError where a file that begins so is no text in UTF-8."""
+    if head.count(0) > max(1, MAX_NUL_SHARE * len(head)) or head.startswith(BINARY_STARTS):
+        what = "it begins like a binary file" if head.startswith(BINARY_STARTS) else "it has NUL bytes"
+        raise InputError(f"{path} is no text ({what}); expected UTF-8, leave it out or convert it")
+
+
+def require_no_array(path: str, head: bytes) -> None:
+    """Raises InputError where a file that begins so is one array of JSON objects."""
+    if re.match(rb"\[\s*\{", _without_mark(head)):
+        raise InputError(f"{path} is one JSON array; expected an object in each line, as jq -c '.[]' makes them")
+
+
+def _without_mark(head: bytes) -> bytes:
+    return head.removeprefix(b"\xef\xbb\xbf").lstrip()
 
 
 def _without_suffix(path: str) -> str:

@@ -21,6 +21,7 @@ from pipeline.compression import SUFFIXES, DamagedError, compression_of, decompr
 from pipeline.documents import BYTE_ORDER_MARK, MAX_CHARACTERS, Rejected, clip
 from pipeline.files import BLOCK_BYTES, PARQUET_START, FilePart, LineBlocks, list_parts, read_lines
 from pipeline.formats import column_of, decode_strings, field_of, is_text, type_of
+from pipeline.reading import PEEK_BYTES, require_no_array, require_text
 from pipeline.storage import open_file, size_of, version_of
 from tokenizer.errors import InputError, first_line
 
@@ -31,6 +32,9 @@ FORMAT_OF_SUFFIX: dict[str, TableFormat] = {
     ".parquet": "parquet",
 }  # fmt: skip
 ROWS_PER_BATCH = 256
+
+# What Python's reader says where a quote is open at the end of the file, or for longer than any text.
+_ENDLESS_QUOTE = ("unexpected end of data", "field larger than field limit")
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ def _cut_at_rows(path: str, kind: TableFormat, part_bytes: int) -> Iterator[int]
     """
     with open_file(path) as file:
         lines = _CountedLines(file)
-        rows = _rows_of(lines, kind)
+        rows = _rows_of(lines, path, kind)
         start = 0
         yield start
         for _ in rows:
@@ -141,11 +145,12 @@ class _CountedLines:
         return text
 
 
-def _rows_of(lines: Iterator[str], kind: TableFormat) -> Iterator[list[str] | str]:
+def _rows_of(lines: _CountedLines, path: str, kind: TableFormat) -> Iterator[list[str] | str]:
     """The rows of a CSV or TSV file as lists, or in words what is wrong with one. Blank lines are none.
 
     Python's own reader, because it keeps the place of a row that is malformed. In TSV a quote is a character like
-    others, as in GLUE's files and Google's `run_classifier.py`.
+    others, as in GLUE's files and Google's `run_classifier.py`. Raises InputError for a quote that does not end: nobody
+    knows how many rows it hides.
     """
     if kind == "tsv":
         rows = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
@@ -153,11 +158,17 @@ def _rows_of(lines: Iterator[str], kind: TableFormat) -> Iterator[list[str] | st
         rows = csv.reader(lines, strict=True)
     csv.field_size_limit(MAX_CHARACTERS)
     while True:
+        begin = lines.bytes_read
         try:
             row = next(rows)
         except StopIteration:
             return
         except csv.Error as error:
+            if str(error).startswith(_ENDLESS_QUOTE):
+                raise InputError(
+                    f"{path} has a row, {begin:,} bytes after its beginning, whose quote does not end; close it, "
+                    "double it if it is part of the text, or copy the file again if it was cut off"
+                ) from error
             yield f"malformed CSV ({first_line(error)})"
             continue
         if row:
@@ -166,7 +177,7 @@ def _rows_of(lines: Iterator[str], kind: TableFormat) -> Iterator[list[str] | st
 
 def _read_delimited(stream: BinaryIO, part: FilePart, fields: Fields, kind: TableFormat) -> Iterator[Row | Rejected]:
     header_lines = _CountedLines(stream)
-    header = next(_rows_of(header_lines, kind), [])
+    header = next(_rows_of(header_lines, part.path, kind), [])
     if isinstance(header, str):
         raise InputError(f"{part.path} begins with a line that is {header}; expected the names of its columns")
     for name in fields.names:
@@ -181,7 +192,7 @@ def _read_delimited(stream: BinaryIO, part: FilePart, fields: Fields, kind: Tabl
     if part.start:
         stream.seek(part.start)
         lines = _CountedLines(stream, part.start, part.end)
-    for place, row in enumerate(_rows_of(lines, kind), start=1):
+    for place, row in enumerate(_rows_of(lines, part.path, kind), start=1):
         if isinstance(row, str):
             yield Rejected(place, row)
         elif len(row) != len(header):
@@ -269,13 +280,20 @@ def _detect(path: str, stream: io.BufferedReader, named: TableFormat) -> TableFo
     """What the file is: as named, else Parquet by its beginning, the others by its name."""
     if named not in get_args(TableFormat):
         raise InputError(f"input_format is {named}; expected {', '.join(get_args(TableFormat))}")
-    is_parquet = stream.peek(4)[:4] == PARQUET_START
+    head = stream.peek(PEEK_BYTES)[:PEEK_BYTES]
+    is_parquet = head.startswith(PARQUET_START)
     if named == "parquet" and not is_parquet:
         raise InputError(f"{path} is no Parquet file; leave --input-format to us, or give a Parquet file")
     if is_parquet and named in ("auto", "parquet"):
         return "parquet"
-    if named != "auto":
-        return named
+    require_text(path, head)
+    kind = _kind_of_name(path) if named == "auto" else named
+    if kind == "jsonl":
+        require_no_array(path, head)
+    return kind
+
+
+def _kind_of_name(path: str) -> TableFormat:
     suffixes = [suffix for suffix in Path(path).suffixes if suffix not in SUFFIXES]
     kind = FORMAT_OF_SUFFIX.get(suffixes[-1].lower()) if suffixes else None
     if kind is None or kind == "parquet":

@@ -9,7 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cloud import emulator
 from command import refuse, run
+from google.cloud.storage import Client
 from small_classifier import CONFIG, rows, write_csv, write_model
 
 import model.tasks.finetune_config
@@ -21,6 +23,7 @@ from model.checkpoint_formats import read_init_checkpoint
 from model.step import eval_step
 from model.tasks import finetuning
 from model.tasks.classifier import BertClassifier
+from model.tasks.confusion import draw_confusion
 from model.tasks.finetune_config import FinetuneConfig, choose_class_weights
 from model.tasks.finetuned import open_finetuned
 from model.tasks.metrics import count_confusion, macro_f1, matthews_correlation
@@ -277,6 +280,49 @@ def test_what_cannot_be_learned_from_is_one_sentence(folder, tmp_path):
         "finetune", table, *to, "--learning-rate", 0, exit_code=2
     )
     assert not (tmp_path / "out").exists()
+
+
+def test_after_ctrl_c_the_one_sentence_tells_how_to_go_on(folder, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(finetuning, "finetune", interrupted)
+    to = ["--model-dir", folder / "model", "--output", tmp_path / "out"]
+    assert refuse("finetune", folder / "table.csv", *to, "--quiet", exit_code=130) == (
+        f"Stopped; the same command goes on from the last checkpoint in {tmp_path / 'out'}, if there is one."
+    )
+
+
+def test_table_model_and_output_may_lie_in_cloud_storage_where_the_second_of_two_stops(folder, tmp_path, monkeypatch):
+    with emulator() as url:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+        bucket = Client().bucket("work")
+        bucket.create()
+        bucket.blob("table.csv").upload_from_filename(folder / "table.csv")
+        for path in (folder / "model").iterdir():
+            bucket.blob(f"model/{path.name}").upload_from_filename(path)
+        command = ["finetune", "gs://work/table.csv", "--model-dir", "gs://work/model", *OPTIONS]
+        run(*command, "--output", "gs://work/classifier")
+        assert {"classifier/checkpoint-best.safetensors", "classifier/confusion.png"} <= {
+            blob.name for blob in bucket.list_blobs()
+        }
+        predict = ["predict", "gs://work/table.csv", "--model-dir", "gs://work/classifier"]
+        assert "120 rows" in run(*predict, "--output", "gs://work/labels.csv")
+
+        def save(*arguments, real=finetuning.save_checkpoint):
+            real(*arguments)
+            bucket.blob("taken/.written-by").upload_from_string("another 1\n")
+
+        monkeypatch.setattr(finetuning, "save_checkpoint", save)
+        assert "another training has written into gs://work/taken since" in refuse(
+            *command, "--output", "gs://work/taken"
+        )
+
+
+@pytest.mark.filterwarnings("error")
+def test_labels_of_any_characters_are_drawn_as_they_are(tmp_path):
+    draw_confusion(tmp_path, np.eye(3, dtype=np.int64), ["$x^$", "北京 🙂", "two\nlines"])
+    assert (tmp_path / "confusion.png").stat().st_size > 1000
 
 
 KILLED_IN_A_CHECKPOINT = """

@@ -68,6 +68,9 @@ def test_labels_are_in_order_and_those_of_the_rows_to_train_on():
         find_labels(labelled(["a", "a"]), labelled(["a"]))
     with pytest.raises(InputError, match=r"^label 'c' is in the held-out part alone \(2 of its 3 rows\)"):
         find_labels(labelled(["a", "b"]), labelled(["c", "a", "c"]))
+    for labels in (["a", "b"], ["a" * 9000]):  # a column of texts, taken for that of labels
+        with pytest.raises(InputError, match=r"^.{200,500}$"):
+            find_labels(labelled(labels), labelled(["c" * 9000]))
 
 
 def test_rows_that_cannot_be_used_are_counted_by_reason(tmp_path):

@@ -42,6 +42,7 @@ def predicted(folder, output, *options):
     command = ["predict", folder / "new.jsonl", "--model-dir", folder / "classifier", "--output", output]
     printed = run(*command, *options)
     assert f"Wrote {output}: 150 rows" in printed
+    assert "3 of 150 rows got no label: 1 field 'text' is empty; 1 field 'text' is null; 1 malformed JSON" in printed
     return output.read_bytes()
 
 
@@ -94,7 +95,8 @@ def test_the_bytes_do_not_depend_on_who_does_the_work(folder, tmp_path, monkeypa
     for part in reversed(parts):
         work(part)
     paths = [str(tmp_path / part_name(part.number)) for part in parts]
-    assert join_parts(paths, str(tmp_path / "by_hand.csv"), ["neg", "pos"]) == 150
+    rows, reasons = join_parts(paths, str(tmp_path / "by_hand.csv"), ["neg", "pos"])
+    assert (rows, reasons.total()) == (150, 3)
     assert (tmp_path / "by_hand.csv").read_bytes() == alone
 
 

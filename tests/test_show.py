@@ -1,9 +1,12 @@
+import io
 import os
 import pty
 from contextlib import redirect_stdout
 
 import pytest
+from rich.console import Console
 
+from deploy import progress
 from deploy.show import new_console
 
 
@@ -25,3 +28,13 @@ def test_text_is_printed_as_it_is(capsys, lasting):
     text = "gs://bucket/a:b:c :smile: [bold]1[/bold]"
     new_console(lasting=lasting).print(text)
     assert capsys.readouterr().out == f"{text}\n"
+
+
+@pytest.mark.parametrize(("is_terminal", "term", "lines"), [(True, "dumb", 1), (False, "xterm", 1), (True, "xterm", 0)])
+def test_where_no_bar_can_be_drawn_a_line_is_printed_now_and_then(monkeypatch, is_terminal, term, lines):
+    file = io.StringIO()
+    plain = progress.PlainLines(Console(file=file, force_terminal=is_terminal, _environ={"TERM": term}))
+    plain.print("too soon")
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0)
+    plain.print("half")
+    assert file.getvalue().splitlines() == ["half"] * lines

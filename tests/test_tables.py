@@ -80,6 +80,15 @@ def test_a_row_that_cannot_be_used_keeps_its_place_and_says_why(tmp_path):
     ]  # fmt: skip
 
 
+def test_a_quote_that_does_not_end_hides_no_rows(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text('text,label\na,x\n"b,x\nc,y\nd,y\n')
+    with pytest.raises(InputError, match=r"table.csv has a row, 15 bytes after its .*, whose quote does not end"):
+        read(path, Fields())
+    with pytest.raises(InputError, match=r"15 bytes after its beginning"):
+        list(list_table_parts(str(path), 1))
+
+
 @pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
 @pytest.mark.parametrize("part_bytes", [1, 50, 300, 10_000])
 def test_the_parts_of_a_table_hold_its_rows_once_and_in_order(tmp_path, kind, part_bytes):
@@ -123,6 +132,12 @@ def test_what_is_no_such_table_is_one_sentence(tmp_path):
     (tmp_path / "cut.parquet").write_bytes((tmp_path / "a.parquet").read_bytes()[:-20])
     with pytest.raises(InputError, match=r"cut.parquet is cut off or damaged"):
         read(tmp_path / "cut.parquet", Fields(label_field="label"))
+    (tmp_path / "excel.csv").write_text("text,label\nsehr schön,gut\n", encoding="utf-16")
+    with pytest.raises(InputError, match=r"excel.csv is no text \(it begins like a binary file\); expected UTF-8"):
+        read(tmp_path / "excel.csv", Fields())
+    (tmp_path / "array.json").write_text(json.dumps(TABLE))
+    with pytest.raises(InputError, match=r"array.json is one JSON array; expected an object in each line"):
+        read(tmp_path / "array.json", Fields())
     (tmp_path / "empty.csv").write_text("")
     with pytest.raises(InputError, match=r"has no column text; its first line has nothing"):
         read(tmp_path / "empty.csv", Fields())

@@ -5,6 +5,7 @@ import time
 from typing import TYPE_CHECKING
 
 from deploy.inputs import check_apart, describe
+from deploy.progress import PlainLines
 from deploy.show import new_talk
 from deploy.talk import warn
 from deploy.using.texts import MOST_CHARACTERS, TextReader
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from model.model_dir import WhichCheckpoint
 
 MOST_VALUES = 1 << 25  # of vectors of tokens in memory at once, 128 MB, if a character is a token
-SECONDS_BETWEEN_LINES = 15  # where there is no terminal to draw on
 
 
 def embed_texts(
@@ -50,7 +50,7 @@ def embed_texts(
         warn(note)
     embedder = Embedder(trained, config)
     console.print(f"Reading {describe(reader.files)}")
-    started = last_line = time.monotonic()
+    started, lines = time.monotonic(), PlainLines(console)
     texts = long = windows = 0
     by_token = config.pooling == "tokens"
     most_characters = min(MOST_CHARACTERS, MOST_VALUES // embedder.width) if by_token else MOST_CHARACTERS
@@ -65,12 +65,9 @@ def embed_texts(
             texts += len(some)
             long += sum(one.is_cut or one.num_windows > 1 for one in embeddings)
             windows += sum(one.num_windows for one in embeddings)
-            now = time.monotonic()
-            done = f"{texts:,} texts, {texts / (now - started):,.0f} texts/s"
+            done = f"{texts:,} texts, {texts / (time.monotonic() - started):,.0f} texts/s"
             status.update(done)
-            if not console.is_terminal and now - last_line > SECONDS_BETWEEN_LINES:
-                last_line = now
-                console.print(done)
+            lines.print(done)
     reader.show_dirt()
     if long:
         warn(describe_long(config, embedder.window_length - 2, long, texts, windows))

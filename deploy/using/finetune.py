@@ -14,13 +14,22 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from deploy.mirror import mirror
+from deploy.progress import PlainLines
 from deploy.show import MOST_UNKNOWN, new_console, new_table, new_talk
 from deploy.talk import print_json, warn
 from deploy.words import count
 from model.tasks.finetune_config import FinetuneConfig
-from pipeline.documents import Rejected
+from pipeline.documents import Rejected, clip
 from pipeline.files import FilePart
-from pipeline.labelled import LabelledTexts, check_rejected, find_labels, list_reasons, read_labelled, split_off
+from pipeline.labelled import (
+    LabelledTexts,
+    check_rejected,
+    count_reasons,
+    find_labels,
+    list_reasons,
+    read_labelled,
+    split_off,
+)
 from pipeline.rejected import write_rejected
 from pipeline.storage import write_text
 
@@ -31,7 +40,6 @@ if TYPE_CHECKING:
     from pipeline.tables import Fields, TableFormat
 
 SEEDS = "seeds.json"
-SECONDS_BETWEEN_LINES = 15
 MOST_COLUMNS = 12  # of a confusion matrix on a terminal
 
 
@@ -81,7 +89,7 @@ def finetune_model(
     labels = find_labels(train, held_out)
     for path, rows in rejected.items():
         if rows:
-            warn(f"Set aside of {path}: {list_reasons(rows)}")
+            warn(f"Set aside of {path}: {list_reasons(count_reasons(rows))}")
     start = open_trained(model_dir, checkpoint)
     for note in start.notes:
         warn(note)
@@ -131,7 +139,7 @@ def _describe_outcome(seed: int, outcome: "Outcome") -> dict[str, Any]:
 
 def _describe_labels(train: LabelledTexts, labels: Sequence[str]) -> str:
     counts = Counter(train.labels)
-    told = [f"{label} ({counts[label] / len(train):.1%})" for label in labels[:MOST_COLUMNS]]
+    told = [f"{clip(label)} ({counts[label] / len(train):.1%})" for label in labels[:MOST_COLUMNS]]
     return ", ".join(told) + (f" and {len(labels) - MOST_COLUMNS:,} more" if len(labels) > MOST_COLUMNS else "")
 
 
@@ -140,32 +148,30 @@ def run_finetuning(output: str, take: "Callable[[Path, Hooks], Outcome]") -> "Ou
     from model.tasks.finetuning import Hooks
 
     console = new_talk()
-    began = last_line = time.monotonic()
+    began, lines = time.monotonic(), PlainLines(console)
     columns = BarColumn(bar_width=20), TextColumn("{task.description}"), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_interactive) as bar:
         task = bar.add_task("compiling")
 
         def report(now: "FinetuneProgress") -> None:
-            nonlocal last_line
             text = (
                 f"step {now.step:,} of {now.num_train_steps:,}: loss {now.loss:.3f}, accuracy {now.accuracy:.3f}, "
                 f"{now.rows_per_second:,.1f} rows/s"
             )
             bar.update(task, total=now.num_train_steps, completed=now.step, description=text)
-            if bar.disable and time.monotonic() - last_line >= SECONDS_BETWEEN_LINES:
-                last_line = time.monotonic()
-                console.print(text)
+            lines.print(text)
 
         def tell(epoch: int, metrics: Mapping[str, float], is_best: bool) -> None:
             values = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
             console.print(f"epoch {epoch}, held-out rows: {values}{' (the best so far)' if is_best else ''}")
 
         try:
-            with mirror(output) as folder:
+            with mirror(output, trains=True) as folder:
                 outcome = take(folder.local, Hooks(report, tell, folder.send_if_possible))
         except KeyboardInterrupt:
-            console.print(f"Stopped; the same command goes on from the last checkpoint in {output}, if there is one.")
-            raise
+            raise KeyboardInterrupt(
+                f"Stopped; the same command goes on from the last checkpoint in {output}, if there is one."
+            ) from None
     if outcome.is_done:
         console.print(f"Wrote {output}: {outcome.step:,} steps, in {time.monotonic() - began:.0f} s")
     else:

@@ -1,7 +1,6 @@
 """`predict` on the terminal: divide a table into parts, have them predicted here or elsewhere, join them in order."""
 
 import os
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,9 +11,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from deploy.jobs import Job, Runner, share_out
 from deploy.local import LocalRunner
+from deploy.progress import PlainLines, looking
 from deploy.show import new_talk
+from deploy.talk import warn
 from deploy.using.predict_part import PART_BYTES, PredictPart, open_classifier, part_name
 from deploy.words import count
+from pipeline.labelled import list_reasons
 from pipeline.predictions import join_parts, writer_for
 from pipeline.storage import check_writable, exists, is_remote, list_names
 from pipeline.tables import Fields, TableFormat, list_table_parts
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_BETWEEN_LISTINGS = 5.0  # of a folder in Cloud Storage
-SECONDS_BETWEEN_LINES = 15.0
 
 
 def predict_table(
@@ -75,7 +76,9 @@ def predict_table(
                 f"{count(len(missing), 'part')} of {num_parts:,} came back without predictions; give the same command "
                 "again, and look at the engine's log"
             )
-        rows = join_parts([os.path.join(folder, name) for name in parts], output, found.labels)
+        rows, reasons = join_parts([os.path.join(folder, name) for name in parts], output, found.labels)
+    if reasons:
+        warn(f"{reasons.total():,} of {count(rows, 'row')} got no label: {list_reasons(reasons)}")
     seconds = time.monotonic() - began
     console.print(f"Wrote {output}: {count(rows, 'row')}, in {seconds:.1f} s ({rows / seconds:,.0f} rows/s)")
 
@@ -95,31 +98,19 @@ def choose_fields(text_field: str | None, text_pair_field: str | None, trained: 
 @contextmanager
 def _watched(console: Console, folder: str, num_parts: int) -> Iterator[None]:
     """Shows how many parts are done: a bar on a terminal, a line now and then elsewhere."""
-    over = threading.Event()
+    lines = PlainLines(console)
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_interactive) as bar:
         task = bar.add_task("compiling", total=num_parts)
 
-        def watch() -> None:
-            last_line = time.monotonic()
-            while not over.wait(SECONDS_BETWEEN_LISTINGS if is_remote(folder) else SECONDS_BETWEEN_LOOKS):
-                try:
-                    done = sum(not name.startswith(".") for name in list_names(folder))
-                except InputError:
-                    continue  # what cannot be seen now is seen the next time; the work goes on
-                text = f"{done:,} of {num_parts:,} parts"
-                bar.update(task, completed=done, description=text)
-                if not console.is_terminal and time.monotonic() - last_line >= SECONDS_BETWEEN_LINES:
-                    last_line = time.monotonic()
-                    console.print(text)
+        def show() -> None:
+            done = sum(not name.startswith(".") for name in list_names(folder))
+            text = f"{done:,} of {num_parts:,} parts"
+            bar.update(task, completed=done, description=text)
+            lines.print(text)
 
-        watcher = threading.Thread(target=watch, daemon=True)
-        watcher.start()
-        try:
+        with looking(show, SECONDS_BETWEEN_LISTINGS if is_remote(folder) else SECONDS_BETWEEN_LOOKS):
             yield
-        finally:
-            over.set()
-            watcher.join()
 
 
 def _resolve(path: str) -> str:

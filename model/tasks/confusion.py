@@ -1,6 +1,7 @@
 """The confusion matrix as a picture."""
 
 import io
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,8 +24,8 @@ def draw_confusion(folder: Path, confusion: Confusion, labels: Sequence[str]) ->
     figure.colorbar(image, label="share of the label's rows")
     places = range(len(labels))
     names = [label if len(label) <= 24 else f"{label[:23]}…" for label in labels]
-    axes.set_xticks(places, names, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(places, names)
+    axes.set_xticks(places, names, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
+    axes.set_yticks(places, names, parse_math=False)
     axes.set(xlabel="taken for", ylabel="label")
     if len(labels) <= MOST_NUMBERS:
         for row in places:
@@ -32,5 +33,7 @@ def draw_confusion(folder: Path, confusion: Confusion, labels: Sequence[str]) ->
                 color = "white" if shares[row, column] > 0.5 else "black"
                 axes.text(column, row, f"{confusion[row, column]:,}", ha="center", va="center", color=color)
     picture = io.BytesIO()
-    figure.savefig(picture, dpi=120)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # of a script that the font has not; a box stands for it
+        figure.savefig(picture, dpi=120)
     write_bytes(folder / PICTURE, picture.getvalue())
