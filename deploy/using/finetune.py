@@ -87,9 +87,7 @@ def finetune_model(
     console = new_talk()
     train, held_out, rejected = tables.read(config.random_seed)
     labels = find_labels(train, held_out)
-    for path, rows in rejected.items():
-        if rows:
-            warn(f"Set aside of {path}: {list_reasons(count_reasons(rows))}")
+    warn_of_rejected(rejected)
     start = open_trained(model_dir, checkpoint)
     for note in start.notes:
         warn(note)
@@ -135,6 +133,13 @@ def _describe_outcome(seed: int, outcome: "Outcome") -> dict[str, Any]:
         "labels": outcome.labels,
         "confusion": outcome.confusion.tolist(),
     }
+
+
+def warn_of_rejected(rejected: Mapping[str, Sequence[Rejected]]) -> None:
+    """Says of each file how many of its rows were set aside, and why."""
+    for path, rows in rejected.items():
+        if rows:
+            warn(f"Set aside of {path}: {list_reasons(count_reasons(rows))}")
 
 
 def _describe_labels(train: LabelledTexts, labels: Sequence[str]) -> str:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from deploy.mirror import mirror
 from deploy.models import train_model
 from deploy.talk import warn
-from deploy.using.finetune import Tables, run_finetuning
+from deploy.using.finetune import Tables, run_finetuning, warn_of_rejected
 from deploy.using.predict import choose_fields
 from model.config import BERT_CONFIG, PruneConfig, TrainConfig
 from model.tasks.finetune_config import FinetuneConfig
 from pipeline.documents import MAX_REJECTED
-from pipeline.labelled import LabelledTexts, list_reasons
+from pipeline.labelled import LabelledTexts
 from pipeline.schema import Split
 from pipeline.storage import exists
 from tokenizer.errors import InputError
@@ -181,9 +181,7 @@ def open_finetuned_subject(
     file = eval_file or of_training.eval_file
     tables = Tables(table, fields, input_format, file, of_training.eval_fraction or 0.0, max_rejected)
     train, held_out, rejected = tables.read(of_training.random_seed or 0)
-    for name, rows in rejected.items():
-        if rows:
-            warn(f"Set aside of {name}: {list_reasons(rows)}")
+    warn_of_rejected(rejected)
     if not eval_file and of_training.eval_file and held_out.sha256 != found.eval_sha256:
         raise InputError(
             f"{of_training.eval_file} does not hold the rows that were held out when {model_dir} was trained; give "
