@@ -83,9 +83,7 @@ def test_a_row_that_cannot_be_used_keeps_its_place_and_says_why(tmp_path):
 def test_a_quote_that_does_not_end_hides_no_rows(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text('text,label\na,x\n"b,x\nc,y\nd,y\n')
-    with pytest.raises(
-        InputError, match=r"table.csv has a row, 15 bytes after its .*, whose quote does not end"
-    ):
+    with pytest.raises(InputError, match=r"table.csv has a row, 15 bytes after its .*, whose quote does not end"):
         read(path, Fields())
     with pytest.raises(InputError, match=r"15 bytes after its beginning"):
         list(list_table_parts(str(path), 1))
