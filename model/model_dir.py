@@ -104,7 +104,7 @@ def open_folder(
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):  # before anything is looked at: the process that has it may write another checkpoint
         unfinished = {path for path in folder.glob(".*") if _UNFINISHED.fullmatch(path.name)}
-        if list_checkpoints(folder):
+        if list_checkpoints(folder) and (folder / file).exists():
             _require_same(folder, read(folder), training)
         elif (folder / BEST).exists():
             raise InputError(

@@ -287,20 +287,24 @@ def _detect(path: str, stream: io.BufferedReader, named: TableFormat) -> TableFo
     if is_parquet and named in ("auto", "parquet"):
         return "parquet"
     require_text(path, head)
-    kind = _kind_of_name(path) if named == "auto" else named
+    kind = kind_of_name(path) if named == "auto" else named
+    if kind is None or kind == "parquet":
+        raise InputError(
+            f"{path} does not tell its format by its name; say it with --input-format csv, tsv, jsonl or parquet"
+        )
     if kind == "jsonl":
         require_no_array(path, head)
     return kind
 
 
-def _kind_of_name(path: str) -> TableFormat:
+def kind_of_name(path: str) -> TableFormat | None:
+    """The format that the name of a file tells, whatever it is compressed with; None where it tells none.
+
+    >>> kind_of_name("reviews.CSV.gz"), kind_of_name("reviews.txt")
+    ('csv', None)
+    """
     suffixes = [suffix for suffix in Path(path).suffixes if suffix not in SUFFIXES]
-    kind = FORMAT_OF_SUFFIX.get(suffixes[-1].lower()) if suffixes else None
-    if kind is None or kind == "parquet":
-        raise InputError(
-            f"{path} does not tell its format by its name; say it with --input-format csv, tsv, jsonl or parquet"
-        )
-    return kind
+    return FORMAT_OF_SUFFIX.get(suffixes[-1].lower()) if suffixes else None
 
 
 @contextmanager

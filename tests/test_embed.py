@@ -232,6 +232,14 @@ def test_what_was_cut_and_what_was_set_aside_is_said(folder, tmp_path):
     assert "Repaired: 1 NUL characters removed" in run(*command)
 
 
+def test_columns_of_a_table_are_no_texts_unless_its_lines_are_asked_for(folder, tmp_path):
+    (tmp_path / "table.csv").write_text("text,label\na,b\n")
+    command = ["embed", tmp_path / "table.csv", "--model-dir", folder, "--output", tmp_path / "new" / "v.npy"]
+    assert "table.csv is a table by its name, whose columns are not told apart here; write it" in refuse(*command)
+    run(*command, "--input-format", "lines")
+    assert len(np.load(tmp_path / "new" / "v.npy")) == 2
+
+
 def test_wrong_usage_and_wrong_files_are_one_sentence_and_leave_nothing(folder, text_file, tmp_path):
     command = ["embed", text_file, "--model-dir", folder, "--output"]
     assert "expected a name that ends in .parquet or .npy" in refuse(*command, tmp_path / "v.csv", exit_code=2)

@@ -231,7 +231,7 @@ def test_another_fine_tuning_does_not_go_on_in_the_folder(folder, parts, trained
         finetuning.finetune(start, *parts, trained[0], replace(SMALL, num_train_epochs=6, learning_rate=0.1))
     with pytest.raises(InputError, match=r"holds a training with train_sha256"):
         finetuning.finetune(start, parts[1], parts[0], trained[0], replace(SMALL, num_train_epochs=6))
-    with pytest.raises(InputError, match=r"model holds no fine-tuned model \(finetuning.json: No such file"):
+    with pytest.raises(InputError, match=r"model holds something else than a training; give a new or an empty"):
         finetuning.finetune(start, *parts, folder / "model", SMALL)
     with pytest.raises(InputError, match=r"max_seq_length is 64, .*model has 32 positions; give --max-seq-length 32"):
         finetuning.finetune(start, *parts, folder / "new", replace(SMALL, max_seq_length=64))

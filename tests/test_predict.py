@@ -47,8 +47,8 @@ def predicted(folder, output, *options):
 
 
 def test_rows_keep_their_order_and_number_and_a_bad_one_says_why(folder, tmp_path):
-    predicted(folder, tmp_path / "out.csv")
-    with (tmp_path / "out.csv").open(newline="") as file:
+    predicted(folder, tmp_path / "new" / "out.csv")  # makes the folder
+    with (tmp_path / "new" / "out.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
     assert list(table[0]) == ["label", "probability_neg", "probability_pos", "reason"]
     assert {place: row["reason"] for place, row in enumerate(table) if row["reason"]} == {

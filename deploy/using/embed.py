@@ -14,7 +14,7 @@ from deploy.words import count
 from model.config import ComputeDtype
 from model.tasks.config import EmbedConfig
 from pipeline.documents import ReadOptions
-from pipeline.storage import check_writable, exists
+from pipeline.storage import check_writable, exists, make_folder
 from tokenizer.errors import InputError
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def embed_texts(
     by_token = config.pooling == "tokens"
     most_characters = min(MOST_CHARACTERS, MOST_VALUES // embedder.width) if by_token else MOST_CHARACTERS
     tokens = trained.vocab.tokens if by_token else None
+    make_folder(os.path.dirname(output) or ".")
     with (
         console.status("Embedding") as status,
         create_vectors(output, embedder.width, config.dtype, with_text, tokens) as file,

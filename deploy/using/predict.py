@@ -18,7 +18,7 @@ from deploy.using.predict_part import PART_BYTES, PredictPart, open_classifier, 
 from deploy.words import count
 from pipeline.labelled import list_reasons
 from pipeline.predictions import join_parts, writer_for
-from pipeline.storage import check_writable, exists, is_remote, list_names
+from pipeline.storage import check_writable, exists, is_remote, list_names, make_folder
 from pipeline.tables import Fields, TableFormat, list_table_parts
 from tokenizer.errors import InputError
 
@@ -65,6 +65,7 @@ def predict_table(
     console.print(
         f"Predicting {table} with {model_dir} in {count(num_parts, 'part')}: {count(len(found.labels), 'label')}"
     )
+    make_folder(os.path.dirname(output) or ".")
     with runner.scratch() as folder:
         work = PredictPart(model_dir, checkpoint, backend, fields, input_format, folder)
         arguments = {"table": table, "input_format": input_format, "part_bytes": PART_BYTES, "work": work}
