@@ -15,6 +15,7 @@ from model.dataset import train_batches
 from model.dynamic_masking import MaskingRules, remask
 from model.optimization import AdamWeightDecay, Schedule
 from model.step import compiled, train_step
+from model.tasks.batches import BatchFunction
 
 ON_JAX = keras.backend.backend() == "jax"
 CONFIG = BertConfig(
@@ -127,3 +128,11 @@ def test_a_function_of_many_shapes_is_compiled_for_each_without_a_warning():
     finally:
         logging.getLogger("tensorflow").removeHandler(handler)
     assert said == []
+
+
+def test_a_function_of_batches_reads_the_weights_as_they_are_compiled_or_not():
+    model = BertPretrainer(CONFIG)
+    run = BatchFunction(model, lambda features: features["x"] @ model.encoder.pooler.kernel)
+    for factor in range(1, 5):  # from the third time on compiled
+        model.encoder.pooler.kernel.assign(np.full((16, 16), factor, np.float32))
+        np.testing.assert_allclose(np.asarray(run({"x": np.ones((2, 16), np.float32)})), 16 * factor)
