@@ -78,7 +78,7 @@ class Mirror:
         if found != self._mark and not found.startswith(self._name):
             raise OvertakenError(
                 f"another training has written into {self.remote} since this one last did; let only one run, which "
-                "goes on from the newest checkpoint there, or give each a model_dir of its own"
+                "goes on from the newest checkpoint there, or give each a folder of its own"
             )
         self._times += 1  # so that who began from the last one is told of this
         write_text(os.path.join(self.remote, MARK), f"{self._name} {self._times}\n")

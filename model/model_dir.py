@@ -109,7 +109,7 @@ def open_folder(
         elif (folder / BEST).exists():
             raise InputError(
                 f"{folder} holds {BEST}, and no checkpoint to go on from; remove that file to begin anew, or give "
-                f"another model_dir, and --init-checkpoint {folder / BEST} to begin with its weights"
+                f"another folder, and --init-checkpoint {folder / BEST} to begin with its weights"
             )
         elif not (folder / file).exists() and not set(folder.iterdir()) <= unfinished:
             raise _something_else(folder)
@@ -133,7 +133,7 @@ def _locked(model_dir: Path) -> Iterator[None]:
                 fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise InputError(
-                    f"another process trains into {model_dir}; wait for its end, or give another model_dir"
+                    f"another process trains into {model_dir}; wait for its end, or give another folder"
                 ) from error
         yield
     finally:
@@ -200,5 +200,5 @@ def _require_same(model_dir: Path, before: dict[str, Any], now: dict[str, Any]) 
         elif name not in _FREE and before.get(name) != value:
             raise InputError(
                 f"{model_dir} holds a training with {name} {before.get(name)}, this one has {value}; "
-                "repeat that one to resume it, or give another model_dir"
+                "repeat that one to resume it, or give another folder"
             )
