@@ -188,7 +188,7 @@ def predict(
     engine: Engine,
     **options: Any,
 ) -> None:
-    """Predict the labels of a table with a fine-tuned model, in constant memory.
+    """Label the rows of a table with a fine-tuned model.
 
     TABLE is CSV, TSV, JSON lines or Parquet. The output has a row for each of its rows, in their order: the likeliest
     label, the probability of each, and of a row that cannot be read the reason.
