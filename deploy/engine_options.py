@@ -10,7 +10,7 @@ import click
 
 from deploy.cli_types import Place, wrong_usage
 from deploy.command import WHERE, option, under
-from pipeline.storage import is_remote
+from pipeline.storage import absolute, is_remote
 
 if TYPE_CHECKING:
     from deploy.dataflow_options import DataflowOptions
@@ -161,7 +161,7 @@ class Engine:
         else:
             flags = " or ".join(f"{flag} HOST:PORT" for flag, runners, _ in OPTIONS[:2] if self.runner in runners)
             raise click.UsageError(f"--runner {self.runner} needs {flags}")
-        folder = os.path.dirname(output if is_remote(output) else os.path.abspath(output))
+        folder = os.path.dirname(absolute(output))
         return PortableRunner(self.runner, where, folder, beam_options)
 
 

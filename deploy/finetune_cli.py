@@ -1,6 +1,5 @@
 """`finetune` and `predict` on the command line: classifiers of texts and of pairs."""
 
-import os
 from typing import Any
 
 import click
@@ -11,7 +10,7 @@ from deploy.engine_options import DATAFLOW, Engine, engine_options
 from deploy.model_cli import BACKEND, CHECKPOINT, KEEP_CHECKPOINTS, PRECISION, SAVE_CHECKPOINTS_STEPS
 from deploy.options import NUM_WORKERS, OVERWRITE, REJECTED, TRAINED
 from model.tasks.finetune_config import FinetuneConfig
-from pipeline.storage import is_remote
+from pipeline.storage import absolute, is_remote
 
 FORMATS = ("auto", "csv", "tsv", "jsonl", "parquet")  # pipeline.tables.TableFormat, which takes long to import
 EVAL_FRACTION = 0.1
@@ -199,7 +198,7 @@ def predict(
     if len(tables) > 1:
         raise click.UsageError(f"{len(tables)} tables are given; expected one, as its rows keep their order")
     if runner:
-        model_dir, output = (path if is_remote(path) else os.path.abspath(path) for path in (model_dir, output))
+        model_dir, output = map(absolute, (model_dir, output))
         if runner.name == DATAFLOW and not (is_remote(model_dir) and is_remote(output)):
             raise click.UsageError(
                 "--model-dir or --output is on this machine, where the workers of Dataflow do not see it; give gs://..."

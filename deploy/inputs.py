@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from deploy.talk import warn
 from pipeline.corpus import REPAIRED, SET_ASIDE, Counts, list_counts
-from pipeline.storage import is_remote, read_bytes, size_of
+from pipeline.storage import exists, is_remote, read_bytes, size_of
 from tokenizer.errors import InputError
 from tokenizer.vocab import Vocab
 
@@ -18,16 +18,23 @@ def describe(files: Sequence[str]) -> str:
 
 def check_apart(inputs: Sequence[str], files: Sequence[str], path: str) -> None:
     """Raises InputError when what is written, or the vocabulary, is read as a document, now or the next time."""
-    place = _resolve(path)
+    place = resolve(path)
     for name in inputs:
-        folder = _resolve(name).rstrip("/")
+        folder = resolve(name).rstrip("/")
         if (is_remote(name) or os.path.isdir(folder)) and (place == folder or place.startswith(f"{folder}/")):
             raise InputError(f"{path} lies in INPUT {name} and would be read as text; put it outside of that folder")
-    if any(place == _resolve(file) for file in files):
+    if any(place == resolve(file) for file in files):
         raise InputError(f"{path} is itself among the INPUT; name inputs that leave it out, or another file")
 
 
-def _resolve(path: str) -> str:
+def check_new(path: str, overwrite: bool) -> None:
+    """Raises InputError when a file is there that was not to be replaced."""
+    if not overwrite and exists(path):
+        raise InputError(f"output {path} exists; give another name, or --overwrite to replace it")
+
+
+def resolve(path: str) -> str:
+    """A path by which a file of this machine is known, whatever links lead to it."""
     return path if is_remote(path) else os.path.realpath(path)
 
 

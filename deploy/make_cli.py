@@ -12,7 +12,7 @@ from deploy.engine_options import DATAFLOW, Engine, engine_options
 from deploy.options import CASED, DOCUMENTS, NUM_WORKERS, OVERWRITE, REJECTED
 from pipeline.config import InstanceConfig, Objective
 from pipeline.documents import InputFormat, ReadOptions
-from pipeline.storage import is_remote
+from pipeline.storage import absolute, is_remote
 from tokenizer.config import VocabConfig
 
 
@@ -274,7 +274,7 @@ def generate(
     where, files = engine.make_runner(inputs, output, num_workers=num_workers, memory_limit=memory_limit)
     folders = [output] if len(lengths) == 1 else [os.path.join(output, f"seq{length}") for length in lengths]
     if where:
-        folders = [folder if is_remote(folder) else os.path.abspath(folder) for folder in folders]
+        folders = list(map(absolute, folders))
         if where.name == DATAFLOW and not is_remote(output):
             raise click.UsageError(
                 f"--output {output} is on this machine; with --runner dataflow give gs://BUCKET/FOLDER"

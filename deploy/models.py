@@ -2,7 +2,6 @@
 
 import math
 import os
-import shutil
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -25,8 +24,7 @@ from deploy.talk import print_json, warn
 from model.config import BERT_CONFIG, BertConfig, TrainConfig
 from model.signals import ctrl_c_ends_at_once
 from pipeline.schema import VOCAB, DatasetInfo, Split
-from pipeline.storage import is_remote, list_names, write_text
-from tokenizer.errors import InputError
+from pipeline.storage import create_folder, list_names, require_empty, write_text
 from tokenizer.huggingface import to_tokenizer_json
 from tokenizer.vocab import Vocab
 
@@ -271,17 +269,10 @@ def export_model(model_dir: str, output: str, checkpoint: "WhichCheckpoint") -> 
     from model.interop import export
     from model.model_dir import read_training
 
-    if list_names(output) or (not is_remote(output) and os.path.exists(output) and os.listdir(output)):
-        raise InputError(f"output {output} is not empty; give a new or an empty folder")
-    with mirror(model_dir) as source, mirror(output) as target:
-        unfinished = target.local.with_name(f".{target.local.name}.unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
-        try:
-            export(source.local, unfinished, checkpoint)
-            vocab = Vocab.load(unfinished / VOCAB)
-            cased = read_training(source.local)["cased"]
-            write_text(unfinished / "tokenizer.json", to_tokenizer_json(vocab, cased))
-            unfinished.replace(target.local)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
+    require_empty(output)  # before it is mirrored
+    with mirror(model_dir) as source, mirror(output) as target, create_folder(target.local) as folder:
+        export(source.local, folder, checkpoint)
+        vocab = Vocab.load(folder / VOCAB)
+        cased = read_training(source.local)["cased"]
+        write_text(folder / "tokenizer.json", to_tokenizer_json(vocab, cased))
     new_talk().print(f"Wrote {output}: {', '.join(list_names(output))}")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from deploy.inputs import check_apart, describe, show_reading
+from deploy.inputs import check_apart, check_new, describe, show_reading
 from deploy.jobs import Job, Runner, run_for_results, share_out
 from deploy.local import LocalRunner
 from deploy.show import new_talk
@@ -16,11 +16,10 @@ from deploy.talk import print_json, warn
 from pipeline.corpus import check_reading, count_set_aside, name_inputs
 from pipeline.documents import MAX_REJECTED, ReadOptions
 from pipeline.files import list_files
-from pipeline.storage import check_writable, exists, make_folder, write_text
+from pipeline.storage import check_writable, make_folder, write_text
 from tokenizer.config import VocabConfig
 from tokenizer.counts import MAX_FREQUENT_WORDS, WordCounts
 from tokenizer.coverage import Coverage, measure_coverage
-from tokenizer.errors import InputError
 from tokenizer.huggingface import to_tokenizer_json
 from tokenizer.train import train_vocab
 from tokenizer.vocab import Vocab
@@ -54,8 +53,7 @@ def train_vocab_file(
     tokenizer_json = os.path.join(folder, "tokenizer.json" if stem == "vocab" else f"{stem}.tokenizer.json")
     for path in (output, tokenizer_json):
         check_apart(inputs, files, path)
-        if not overwrite and exists(path):
-            raise InputError(f"output {path} exists; give another name, or --overwrite to replace it")
+        check_new(path, overwrite)
     check_writable(folder or ".")
     started = time.monotonic()
 

@@ -16,8 +16,7 @@ from model.config import HUGGING_FACE_CONFIG, BertConfig
 from model.keras_file import save_keras_file
 from model.model_dir import WhichCheckpoint, load_model, read_training, read_vocab
 from pipeline.schema import VOCAB
-from pipeline.storage import write_bytes, write_text
-from tokenizer.errors import InputError
+from pipeline.storage import require_empty, write_bytes, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -90,8 +89,7 @@ def export(
     `output_dir` is not empty.
     """
     output = Path(output_dir)
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise InputError(f"output {output} is not empty; give a new or an empty folder")
+    require_empty(output)
     training = read_training(Path(model_dir))
     read_vocab(Path(model_dir))
     model, _ = load_model(model_dir, checkpoint)

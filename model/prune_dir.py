@@ -23,7 +23,7 @@ from model.prune_subject import prune_subject
 from model.step import Batch, Losses
 from model.trained import TrainedBert, open_trained
 from pipeline.schema import MANIFEST, VOCAB, DatasetInfo, Split
-from pipeline.storage import AnyPath, is_remote, read_bytes
+from pipeline.storage import AnyPath, absolute, read_bytes
 from tokenizer.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ def describe_request(
 ) -> dict[str, Any]:
     """What was asked for: the part of `pruning.json` by which the same request is known again."""
     return {
-        "model_dir": str(model_dir) if is_remote(model_dir) else os.path.abspath(model_dir),
+        "model_dir": absolute(model_dir),
         "checkpoint": checkpoint,
         "dataset_sha256": hashlib.sha256(read_bytes(os.path.join(dataset_dir, MANIFEST))).hexdigest(),
         "split": split,
@@ -101,7 +101,7 @@ def _require_fit(trained: TrainedBert, info: DatasetInfo, dataset_dir: AnyPath) 
         )
     check_fits(info, dataset_dir, trained.model.config)
     trained.require_head("masked_lm")
-    if info.config.get("objective") != "mlm":
+    if info.objective != "mlm":
         trained.require_head("bert/pooler")
         trained.require_head("next_sentence")
 

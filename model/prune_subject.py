@@ -1,7 +1,6 @@
 """From a trained model, whatever it was trained for, to the folder of a smaller one, with figures of both."""
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
@@ -17,7 +16,7 @@ from model.importance import Scores, draw_random, measure_magnitude, measure_tay
 from model.memory import state_bytes, want_of_memory
 from model.pruning import Model, choose, closed_gates, prune_config, prune_model
 from model.step import Batch, Losses, compiled, eval_step
-from pipeline.storage import write_text
+from pipeline.storage import create_folder, write_text
 from tokenizer.errors import InputError
 
 PRUNING = "pruning.json"
@@ -52,18 +51,11 @@ def prune_subject(
 
     Writes the folder whole or not at all. Raises InputError when it is not empty, or when nothing would be removed.
     """
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise InputError(f"output {output} is not empty; give a new or an empty folder")
-    with want_of_memory("a batch of sequences", "a smaller model"):
-        pruned, figures = _prune(subject, config)
-    unfinished = output.with_name(f".{output.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
-    try:
-        subject.write(unfinished, pruned, figures["after"])
-        write_text(unfinished / PRUNING, json.dumps({**request, **figures}) + "\n")
-        unfinished.replace(output)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    with create_folder(output) as folder:
+        with want_of_memory("a batch of sequences", "a smaller model"):
+            pruned, figures = _prune(subject, config)
+        subject.write(folder, pruned, figures["after"])
+        write_text(folder / PRUNING, json.dumps({**request, **figures}) + "\n")
     return {**request, **figures}
 
 

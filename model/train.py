@@ -42,7 +42,7 @@ from model.progress import Meter, NotFiniteError, TrainProgress
 from model.signals import Signals, signals_deferred
 from model.step import Batch, Losses, TrainStep, eval_step, train_step
 from pipeline.schema import VOCAB
-from pipeline.storage import is_remote, read_bytes, write_text
+from pipeline.storage import absolute, read_bytes, write_text
 from tokenizer.errors import InputError
 
 BAD_BATCH = "bad_batch.json"
@@ -99,7 +99,7 @@ def train(
         config = replace(train_config, num_train_steps=steps, num_warmup_steps=warmup)
         folder = Path(model_dir)
         vocab_text = read_bytes(os.path.join(plan.phases[0].directory, VOCAB)).decode()
-        description = describe_training(plan, bert_config, config, _absolute(start.init_checkpoint) if start else None)
+        description = describe_training(plan, bert_config, config, absolute(start.init_checkpoint) if start else None)
     devices.require_same(description)
 
     model = BertPretrainer(bert_config, config.random_seed, config.precision)
@@ -303,7 +303,3 @@ class _Training:
 
 class _EvaluationStoppedError(Exception):
     """A signal came while a model was evaluated."""
-
-
-def _absolute(path: str) -> str:
-    return path if is_remote(path) else os.path.abspath(path)

@@ -172,6 +172,12 @@ def make_folder(folder: str) -> None:
     """There is nothing to make."""
 
 
+def require_empty(folder: str) -> None:
+    """As in `storage`."""
+    if list_names(folder):
+        raise InputError(f"output {folder} is not empty; give a new or an empty folder")
+
+
 def check_writable(folder: str) -> None:
     """As in `storage`."""
     with _one_sentence(folder, done="written to"):

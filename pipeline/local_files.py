@@ -6,6 +6,7 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import BinaryIO
 
 from tokenizer.errors import InputError
@@ -100,6 +101,22 @@ def create_file(path: str) -> Iterator[BinaryIO]:
             os.unlink(temporary)
 
 
+@contextmanager
+def create_folder(path: Path) -> Iterator[Path]:
+    """A folder to be filled, which appears under its name when it is whole, and not at all after an error.
+
+    Raises InputError when one is there that is not empty.
+    """
+    require_empty(os.fspath(path))
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
 def write_bytes(path: str, data: bytes) -> None:
     """As in `storage`."""
     with create_file(path) as file:
@@ -124,6 +141,12 @@ def make_folder(folder: str) -> None:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder} cannot be made ({error.strerror}); check the path and its permissions") from error
+
+
+def require_empty(folder: str) -> None:
+    """As in `storage`."""
+    if os.path.exists(folder) and (not os.path.isdir(folder) or os.listdir(folder)):
+        raise InputError(f"output {folder} is not empty; give a new or an empty folder")
 
 
 def check_writable(folder: str) -> None:

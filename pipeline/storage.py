@@ -6,6 +6,7 @@ Cloud Storage is all objects whose names begin with it and a slash.
 
 import os
 from contextlib import AbstractContextManager
+from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO, cast
 
@@ -18,6 +19,11 @@ AnyPath = str | os.PathLike[str]
 def is_remote(path: AnyPath) -> bool:
     """Whether a path names an object or a bucket of Cloud Storage."""
     return os.fspath(path).startswith(cloud_storage.SCHEME)
+
+
+def absolute(path: AnyPath) -> str:
+    """A path as it can be recorded, or given to another process: whole, wherever it is read from."""
+    return os.fspath(path) if is_remote(path) else os.path.abspath(path)
 
 
 def find_files(name: str) -> list[str]:
@@ -71,6 +77,14 @@ def create_file(path: AnyPath) -> AbstractContextManager[BinaryIO]:
     return cast(AbstractContextManager[BinaryIO], _call("create_file", path))
 
 
+def create_folder(path: Path) -> AbstractContextManager[Path]:
+    """A folder of this machine to be filled, which appears under its name when it is whole, as `create_file`.
+
+    Raises InputError when one is there that is not empty.
+    """
+    return local_files.create_folder(path)
+
+
 def write_bytes(path: AnyPath, data: bytes) -> None:
     """Writes a file, as `create_file`."""
     _call("write_bytes", path, data)
@@ -94,6 +108,11 @@ def remove_folder(folder: AnyPath) -> None:
 def make_folder(folder: AnyPath) -> None:
     """Makes a folder and those above it, where they are not there."""
     _call("make_folder", folder)
+
+
+def require_empty(folder: AnyPath) -> None:
+    """Raises InputError when something is there that is not an empty folder."""
+    _call("require_empty", folder)
 
 
 def check_writable(folder: AnyPath) -> None:

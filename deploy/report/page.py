@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
+from deploy.inputs import check_new
 from deploy.report import dataset_figures, sequence_figures
 from deploy.report.examples import show_token
 from deploy.report.figures import Figure, Table, called
@@ -23,7 +24,6 @@ from deploy.talk import warn
 from pipeline.looking.opening import open_dataset
 from pipeline.schema import MANIFEST
 from pipeline.storage import check_writable, exists, make_folder, write_text
-from tokenizer.errors import InputError
 
 MOST_DATASETS = 2
 SHOWN_UNUSED = 12  # tokens of each kind that never occur
@@ -72,8 +72,7 @@ def write_report(
     """
     console = new_talk()
     folder = os.path.dirname(output) or "."
-    if not overwrite and exists(output):
-        raise InputError(f"output {output} exists; give another name, or --overwrite to replace it")
+    check_new(output, overwrite)
     check_writable(folder)
     opened = [open_dataset(dataset, choose_vocab(dataset, datasets, vocab_file)) for dataset in datasets]
     with console.status("Reading"):

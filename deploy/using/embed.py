@@ -4,7 +4,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from deploy.inputs import check_apart, describe
+from deploy.inputs import check_apart, check_new, describe
 from deploy.progress import PlainLines
 from deploy.show import new_talk
 from deploy.talk import warn
@@ -14,8 +14,7 @@ from deploy.words import count
 from model.config import ComputeDtype
 from model.tasks.config import EmbedConfig
 from pipeline.documents import ReadOptions
-from pipeline.storage import check_writable, exists, make_folder
-from tokenizer.errors import InputError
+from pipeline.storage import check_writable, make_folder
 
 if TYPE_CHECKING:
     from model.model_dir import WhichCheckpoint
@@ -42,8 +41,7 @@ def embed_texts(
     reader = TextReader(inputs, reading)
     for path in paths_of(output):
         check_apart(inputs, reader.files, path)
-        if not overwrite and exists(path):
-            raise InputError(f"output {path} exists; give another name, or --overwrite to replace it")
+        check_new(path, overwrite)
     check_writable(os.path.dirname(output) or ".")
     trained = open_trained(model_dir, checkpoint, precision)
     for note in trained.notes:

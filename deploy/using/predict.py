@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from deploy.inputs import check_new, resolve
 from deploy.jobs import Job, Runner, share_out
 from deploy.local import LocalRunner
 from deploy.progress import PlainLines, looking
@@ -18,7 +19,7 @@ from deploy.using.predict_part import PART_BYTES, PredictPart, open_classifier, 
 from deploy.words import count
 from pipeline.labelled import list_reasons
 from pipeline.predictions import join_parts, writer_for
-from pipeline.storage import check_writable, exists, is_remote, list_names, make_folder
+from pipeline.storage import check_writable, is_remote, list_names, make_folder
 from pipeline.tables import Fields, TableFormat, list_table_parts
 from tokenizer.errors import InputError
 
@@ -50,10 +51,9 @@ def predict_table(
     """
     console = new_talk()
     writer_for(output)
-    if _resolve(output) == _resolve(table):
+    if resolve(output) == resolve(table):
         raise InputError(f"output {output} is the table itself; give another file")
-    if exists(output) and not overwrite:
-        raise InputError(f"output {output} exists; give another name, or --overwrite to replace it")
+    check_new(output, overwrite)
     check_writable(os.path.dirname(output) or ".")
     open_classifier.cache_clear()  # of a folder that may have been trained on since
     found, _ = open_classifier(model_dir, checkpoint, backend)
@@ -112,7 +112,3 @@ def _watched(console: Console, folder: str, num_parts: int) -> Iterator[None]:
 
         with looking(show, SECONDS_BETWEEN_LISTINGS if is_remote(folder) else SECONDS_BETWEEN_LOOKS):
             yield
-
-
-def _resolve(path: str) -> str:
-    return path if is_remote(path) else os.path.realpath(path)

@@ -40,7 +40,7 @@ from model.tasks.predicting import measure_texts
 from model.tasks.rows import LabelledRows
 from model.trained import TrainedBert
 from pipeline.labelled import HeldOut, LabelledTexts, find_labels
-from pipeline.storage import is_remote
+from pipeline.storage import absolute
 from tokenizer.errors import InputError
 from tokenizer.vocab import Vocab
 
@@ -357,11 +357,6 @@ class _Finetuning:
 
         rows, num_labels = self.rows, len(self.rows.label_weights)
         return measure_texts(run_eval, rows.held_out, rows.held_out_labels, num_labels, self.config.max_seq_length)
-
-
-def absolute(path: str) -> str:
-    """A path as it is recorded: whole, wherever it is read from."""
-    return path if is_remote(path) else os.path.abspath(path)
 
 
 def _goodness(metrics: dict[str, Any], prefix: str = "") -> tuple[float, float]:

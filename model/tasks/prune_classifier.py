@@ -19,11 +19,11 @@ from model.step import Batch, Losses
 from model.tasks.classifier import BertClassifier
 from model.tasks.finetune_config import FinetuneConfig
 from model.tasks.finetuned import FinetunedBert, open_finetuned_dir
-from model.tasks.finetuning import absolute, describe, optimizer_of, require_labels
+from model.tasks.finetuning import describe, optimizer_of, require_labels
 from model.tasks.predicting import BATCH_SIZE, measure_texts
 from model.tasks.rows import LabelledRows
 from pipeline.labelled import LabelledTexts
-from pipeline.storage import AnyPath
+from pipeline.storage import AnyPath, absolute
 
 METRICS = ("loss", "accuracy", "macro_f1", "matthews_correlation")
 
