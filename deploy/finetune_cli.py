@@ -8,7 +8,7 @@ from deploy.cli_types import Place, wrong_usage
 from deploy.command import LEARNS, MAKES, READS, RUNS, Command, json_option, option, under
 from deploy.engine_options import DATAFLOW, Engine, engine_options
 from deploy.model_cli import BACKEND, CHECKPOINT, KEEP_CHECKPOINTS, PRECISION, SAVE_CHECKPOINTS_STEPS
-from deploy.options import NUM_WORKERS, OVERWRITE, REJECTED, TRAINED
+from deploy.options import OVERWRITE, REJECTED, TRAINED
 from model.tasks.finetune_config import FinetuneConfig
 from pipeline.storage import absolute, is_remote
 
@@ -177,7 +177,17 @@ def finetune(
     option("--output", required=True, type=Place(dir_okay=False), help="File to write: .csv, .jsonl or .parquet."),
     OVERWRITE,
 )
-@under(RUNS, NUM_WORKERS, BACKEND)
+@under(
+    RUNS,
+    option(
+        "--num-workers",
+        type=click.IntRange(1),
+        metavar="N",
+        show_default="1",
+        help="Processes on this machine, each with a model of its own.",
+    ),
+    BACKEND,
+)
 @engine_options
 def predict(
     inputs: tuple[str, ...],

@@ -128,7 +128,7 @@ def report(
 def compare(a: str, b: str, vocab_file: str | None, num_workers: int | None, as_json: bool) -> None:
     """Say whether datasets A and B are the same, agree, or differ.
 
-    The same in bytes or in content, or in agreement in distribution. A and B are as DATASET is for inspect. The exit
+    The same in bytes, the same in content, or alike in distribution. A and B are as DATASET is for inspect. The exit
     code is 0 when they are the same or agree, and 1 when they differ; docs/looking.md says how it is judged.
     """
     from deploy.comparison import show_comparison

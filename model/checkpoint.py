@@ -35,6 +35,14 @@ def state_of(model: BertPretrainer, optimizer: AdamWeightDecay) -> dict[str, ker
     return {**model.named_weights, **optimizer.variables}
 
 
+def find_not_finite(state: Variables) -> str | None:
+    """The name of the first variable that holds an infinity or no number; None where all are fit to be saved.
+
+    The last update may have broken them, which no loss has told of yet.
+    """
+    return next((name for name, variable in state.items() if not np.isfinite(np.asarray(variable)).all()), None)
+
+
 def save_checkpoint(
     model_dir: Path, step: int, state: Variables, keep: int, sums: Mapping[str, float] | None = None
 ) -> None:

@@ -160,12 +160,17 @@ def read_training(model_dir: Path) -> dict[str, Any]:
 
 def read_vocab(model_dir: Path) -> Vocab:
     """The vocabulary that a model was trained with. Raises InputError when it is not there, or is another one."""
-    path = model_dir / VOCAB
-    expected, content = read_training(model_dir)["vocab_sha256"], read_bytes(path)
+    expected = read_training(model_dir)["vocab_sha256"]
+    return read_vocab_of(model_dir, expected, TRAINING, "of the dataset there that the model was trained on")
+
+
+def read_vocab_of(folder: Path, expected: str, file: str, way_out: str) -> Vocab:
+    """The vocabulary in a folder whose `file` says its checksum; `way_out` tells whose to copy where it is another."""
+    path = folder / VOCAB
+    content = read_bytes(path)
     if (actual := hashlib.sha256(content).hexdigest()) != expected:
         raise InputError(
-            f"{path} has sha256 {actual[:12]}..., {TRAINING} says {expected[:12]}...; "
-            f"copy the {VOCAB} of the dataset there that the model was trained on"
+            f"{path} has sha256 {actual[:12]}..., {file} says {expected[:12]}...; copy the {VOCAB} {way_out}"
         )
     return Vocab.parse(content, str(path))
 

@@ -11,10 +11,9 @@ from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from model.bert import BertPretrainer
 from model.checkpoint import (
+    find_not_finite,
     list_checkpoints,
     read_best,
     read_newest,
@@ -252,10 +251,9 @@ class _Training:
         self.meter.leave_out(time.monotonic() - began)
 
     def _require_finite(self, phase: Phase) -> None:
-        """Stops at weights that the last update broke, which no loss has told of yet: none such is ever saved."""
-        for name, variable in state_of(self.model, self.optimizer).items():
-            if not np.isfinite(np.asarray(variable)).all():
-                raise self._with_bad_batch(self.meter.describe_weight_not_finite(name), phase)
+        """Stops at weights that the last update broke: none such is ever saved."""
+        if name := find_not_finite(state_of(self.model, self.optimizer)):
+            raise self._with_bad_batch(self.meter.describe_weight_not_finite(name), phase)
 
     def _evaluates_at(self, step: int) -> bool:
         every = self.config.eval_every

@@ -32,6 +32,7 @@ EVERYTHING = dict(walk())
 COMMANDS = {path: command for path, command in EVERYTHING.items() if not isinstance(command, click.Group)}
 # Options that are another thing in another command, by what differs.
 MAY_DIFFER = {
+    "--num-workers": {"help", "default"},  # of predict each has a model in memory
     "--eval-fraction": {"help", "default", "type"},  # of documents, or of rows
     "--learning-rate": {"default"},
     **{name: {"help", "default"} for name in ("--split", "--label-field", "--eval-file", "--max-rejected")},

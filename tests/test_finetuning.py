@@ -356,3 +356,28 @@ def test_a_killed_command_given_again_ends_as_one_that_was_not(folder, tmp_path,
     assert start(tmp_path / "killed", 6) == -signal.SIGKILL
     assert start(tmp_path / "killed", 0) == 0
     assert state(tmp_path / "killed") == state(tmp_path / "whole")
+
+
+def test_weights_that_an_update_broke_are_not_saved_whatever_the_loss(folder, parts, tmp_path, monkeypatch):
+    real = finetuning.train_step
+
+    def breaking_step(model, optimizer, random_seed):
+        step = real(model, optimizer, random_seed)
+
+        class Step:
+            sync = staticmethod(step.sync)
+
+            def __call__(self, features):
+                losses = step(features)
+                if int(optimizer.global_step.value) == 4:
+                    model.classifier.bias.assign(np.full(2, np.nan, np.float32))
+                return losses
+
+        return Step()
+
+    monkeypatch.setattr(finetuning, "train_step", breaking_step)
+    with pytest.raises(
+        InputError, match=r"^classifier/bias is not finite after step 4; likely causes"
+    ):
+        finetuning.finetune(open_trained(folder / "model"), *parts, tmp_path / "out", SMALL)
+    assert not list((tmp_path / "out").glob("checkpoint-*"))

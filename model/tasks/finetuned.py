@@ -1,6 +1,5 @@
 """The folder of a fine-tuned model: what it was made of, and the model, ready to be used."""
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -11,12 +10,12 @@ from typing import Any
 
 from model.checkpoint import restore_best, restore_newest
 from model.config import BERT_CONFIG, BertConfig, ComputeDtype
-from model.model_dir import WhichCheckpoint, open_folder
+from model.model_dir import WhichCheckpoint, open_folder, read_vocab_of
 from model.tasks.classifier import BertClassifier
 from model.tasks.finetune_config import FINETUNING, FinetuneConfig
 from pipeline.labelled import HeldOut
 from pipeline.schema import VOCAB
-from pipeline.storage import read_bytes, write_text
+from pipeline.storage import write_text
 from tokenizer.errors import InputError
 from tokenizer.vocab import Vocab
 
@@ -132,11 +131,5 @@ def read_finetuning(folder: Path) -> dict[str, Any]:
 
 def read_finetuned_vocab(folder: Path) -> Vocab:
     """The vocabulary of a fine-tuned model. Raises InputError when it is not there, or is another one."""
-    path = folder / VOCAB
-    expected, content = read_finetuning(folder)["vocab_sha256"], read_bytes(path)
-    if (actual := hashlib.sha256(content).hexdigest()) != expected:
-        raise InputError(
-            f"{path} has sha256 {actual[:12]}..., {FINETUNING} says {expected[:12]}...; copy the {VOCAB} of the model "
-            "there that the fine-tuning began with"
-        )
-    return Vocab.parse(content, str(path))
+    expected = read_finetuning(folder)["vocab_sha256"]
+    return read_vocab_of(folder, expected, FINETUNING, "of the model there that the fine-tuning began with")

@@ -17,7 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from model.checkpoint import digest_of, read_newest, read_sums, restore, save_best, save_checkpoint
+from model.checkpoint import digest_of, find_not_finite, read_newest, read_sums, restore, save_best, save_checkpoint
 from model.distribution import assign
 from model.evaluate import write_results
 from model.memory import want_of_memory
@@ -307,14 +307,16 @@ class _Finetuning:
         for number, losses in enumerate(self.unread, start=before + 1):
             values = {name: float(losses[name]) for name in self.model.sum_names}
             if not math.isfinite(values["loss_sum"]):
-                raise InputError(
-                    f"the loss of step {number} is {values['loss_sum']}; likely causes: a learning_rate of "
-                    f"{self.config.learning_rate} that is too high, or weights that are not finite; fine-tune into a "
-                    "new folder with a lower one"
-                )
+                raise self._not_finite(f"the loss of step {number} is {values['loss_sum']}")
             for name, value in values.items():
                 self.sums[name] += value
         self.unread = []
+
+    def _not_finite(self, what: str) -> InputError:
+        return InputError(
+            f"{what}; likely causes: a learning_rate of {self.config.learning_rate} that is too high, or weights that "
+            "are not finite; fine-tune into a new folder with a lower one"
+        )
 
     def _report(self, rows_per_second: float) -> None:
         means = self._means()
@@ -327,6 +329,8 @@ class _Finetuning:
 
     def _save(self) -> None:
         state = {**self.optimizer.weights, **self.optimizer.variables}
+        if name := find_not_finite(state):
+            raise self._not_finite(f"{name} is not finite after step {self.step}")
         save_checkpoint(self.folder, self.step, state, self.config.keep_checkpoints, self.sums)
         self.hooks.saved()
 
