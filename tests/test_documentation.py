@@ -26,7 +26,7 @@ from model.model_dir import load_model
 
 PAGE = read_page("training.md")
 COMMANDS = maskmill_commands()
-# The programs of others on the pages; of gcloud's commands tests/test_tpu.py has a table.
+# The programs of others on the pages; of gcloud's commands tests/test_tpu_page.py has a table.
 PROGRAMS = {"pip", "tensorboard", "gcloud", "docker", "make", "python", "export", "echo"}
 
 
