@@ -131,8 +131,8 @@ def measure(side: str, precision: str, way: str, folder: str, batch_tokens: int 
 
 
 def our_embed(folder: str, precision: str, batch_tokens: int | None):
-    from model.tasks.config import EmbedConfig
     from model.tasks.embed import Embedder
+    from model.tasks.embed_config import EmbedConfig
     from model.trained import open_trained
 
     embedder = Embedder(open_trained(folder, compute_dtype=precision), EmbedConfig(batch_tokens=batch_tokens))

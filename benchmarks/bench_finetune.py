@@ -33,9 +33,9 @@ from model.tasks.finetuning import finetune
 from model.tasks.metrics import accuracy, count_confusion, macro_f1
 from model.trained import TrainedBert, open_trained
 from pipeline.documents import content_of, digest_of
-from pipeline.labelled import LabelledTexts
 from pipeline.seeding import hash_fraction, rng_for
-from pipeline.tables import Fields
+from pipeline.tables.fields import Fields
+from pipeline.tables.labelled import LabelledTexts
 from tokenizer.basic import split_words
 
 CORPUS = Path(__file__).resolve().parent.parent.parent / "shared" / "corpus"

@@ -16,7 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from model.config import PruneConfig, TrainConfig
 from model.evaluate import measure
 from model.model_dir import load_model
-from model.prune_dir import prune
+from model.pruning.pretrained import prune
 from model.train import Start, train
 
 SHARES = ((0.25, 0.0), (0.5, 0.0), (0.0, 0.25), (0.0, 0.5), (0.5, 0.5))

@@ -1,6 +1,6 @@
 """`finetune` and `predict` on the command line: classifiers of texts and of pairs."""
 
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -11,13 +11,13 @@ from deploy.model_cli import BACKEND, CHECKPOINT, KEEP_CHECKPOINTS, PRECISION, S
 from deploy.options import OVERWRITE, REJECTED, TRAINED
 from model.tasks.finetune_config import FinetuneConfig
 from pipeline.storage import absolute, is_remote
+from pipeline.tables.fields import Fields, TableFormat
 
-FORMATS = ("auto", "csv", "tsv", "jsonl", "parquet")  # pipeline.tables.TableFormat, which takes long to import
 EVAL_FRACTION = 0.1
 
 TABLE_FORMAT = option(
     "--input-format",
-    type=click.Choice(FORMATS),
+    type=click.Choice(get_args(TableFormat)),
     default="auto",
     help="auto: by name and content. The first line of CSV and TSV names the columns.",
 )
@@ -134,7 +134,6 @@ def finetune(
     """
     from deploy.models import choose_backend
     from deploy.using.finetune import Tables, finetune_model
-    from pipeline.tables import Fields
 
     if eval_file and eval_fraction is not None:
         raise click.UsageError(

@@ -7,7 +7,6 @@ import click
 
 from deploy.cli_types import Place, wrong_usage
 from deploy.command import LEARNS, MAKES, READS, RUNS, Command, json_option, option, under
-from deploy.finetune_cli import FORMATS
 from deploy.model_cli import BACKEND, PRECISION, SAVE_CHECKPOINTS_STEPS, TRAIN_BATCH_SIZE
 from deploy.options import TRAINED
 from model.config import Importance, PruneConfig, TrainConfig
@@ -15,6 +14,7 @@ from model.tasks.finetune_config import FINETUNING, FinetuneConfig
 from pipeline.documents import MAX_REJECTED
 from pipeline.schema import MANIFEST, DatasetInfo
 from pipeline.storage import exists
+from pipeline.tables.fields import TableFormat
 from tokenizer.errors import InputError
 
 OF_TRAINING = "that of the training"
@@ -45,7 +45,12 @@ OF_TRAINING = "that of the training"
     option("--text-field", metavar="FIELD", show_default=OF_TRAINING, help="TABLE: column of the text."),
     option("--text-pair-field", metavar="FIELD", show_default=OF_TRAINING, help="TABLE: column of the second text."),
     option("--label-field", metavar="FIELD", show_default=OF_TRAINING, help="TABLE: column of the label."),
-    option("--input-format", type=click.Choice(FORMATS), show_default="auto", help="TABLE: auto: by name and content."),
+    option(
+        "--input-format",
+        type=click.Choice(get_args(TableFormat)),
+        show_default="auto",
+        help="TABLE: auto: by name and content.",
+    ),
     option("--eval-file", type=Place(), show_default="as in the training", help="TABLE: table of rows to evaluate on."),
     option(
         "--max-rejected",

@@ -9,7 +9,7 @@ from deploy.command import MAKES, PRINTS, READS, RUNS, Command, json_option, opt
 from deploy.model_cli import BACKEND, CHECKPOINT, PRECISION
 from deploy.options import OVERWRITE, TRAINED
 from model.config import ComputeDtype
-from model.tasks.config import EmbedConfig, Pooling, VectorDtype
+from model.tasks.embed_config import EmbedConfig, Pooling, VectorDtype
 from pipeline.documents import InputFormat, ReadOptions
 
 PARQUET, NPY = ".parquet", ".npy"

@@ -25,7 +25,8 @@ from pipeline.outputs import remove_temporaries
 from pipeline.plan import Target
 from pipeline.pools import Pools
 from pipeline.results import write_result
-from pipeline.tables import TableFormat, list_table_parts
+from pipeline.tables.fields import TableFormat
+from pipeline.tables.rows import list_table_parts
 from pipeline.transforms import (
     COUNTS,
     BuildShards,

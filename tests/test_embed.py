@@ -13,8 +13,8 @@ from google.cloud.storage import Client
 from small_model import POSITIONS, make_model, write_model
 
 from model.interop import export
-from model.tasks.config import EmbedConfig
 from model.tasks.embed import Embedder, embed
+from model.tasks.embed_config import EmbedConfig
 from model.trained import TrainedBert
 from tokenizer.errors import InputError
 from tokenizer.wordpiece import FullTokenizer

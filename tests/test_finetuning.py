@@ -29,9 +29,9 @@ from model.tasks.finetuned import open_finetuned
 from model.tasks.metrics import count_confusion, macro_f1, matthews_correlation
 from model.tasks.predicting import predict_logits
 from model.trained import open_trained
-from pipeline.labelled import read_labelled, split_off
-from pipeline.tables import Fields
-from pipeline.texts import encode_texts
+from pipeline.tables.fields import Fields
+from pipeline.tables.labelled import read_labelled, split_off
+from pipeline.tables.texts import encode_texts
 from tokenizer.errors import InputError
 from tokenizer.fast import FastTokenizer
 
@@ -376,8 +376,6 @@ def test_weights_that_an_update_broke_are_not_saved_whatever_the_loss(folder, pa
         return Step()
 
     monkeypatch.setattr(finetuning, "train_step", breaking_step)
-    with pytest.raises(
-        InputError, match=r"^classifier/bias is not finite after step 4; likely causes"
-    ):
+    with pytest.raises(InputError, match=r"^classifier/bias is not finite after step 4; likely causes"):
         finetuning.finetune(open_trained(folder / "model"), *parts, tmp_path / "out", SMALL)
     assert not list((tmp_path / "out").glob("checkpoint-*"))

@@ -69,7 +69,7 @@ def test_python_is_the_lowest_of_setup_py_everywhere(python_version):
 
 @each
 def test_every_package_of_setup_py_is_there_when_dependencies_are_installed(path):
-    (made,) = (re.search(r"mkdir --parents ((?:[\w/]+ )+)", rest) for rest in rests(path, "RUN") if "mkdir" in rest)
+    (made,) = (re.search(r"mkdir --parents ((?:[\w/]+ +)+)", rest) for rest in rests(path, "RUN") if "mkdir" in rest)
     folders = {folder for name in made[1].split() for folder in (name, name.partition("/")[0])}
     assert folders == {name.replace(".", "/") for name in ast.literal_eval(setup_py()["packages"])}
 

@@ -17,10 +17,9 @@ MAY_IMPORT_OF_OURS = {
     "model": {
         "model",
         "pipeline.decoding",
-        "pipeline.labelled",  # what is fine-tuned on: rows and their ids, numpy and no Beam
+        "pipeline.tables",  # what is fine-tuned on: rows and their ids, numpy and no Beam
         "pipeline.schema",
         "pipeline.storage",
-        "pipeline.texts",  # rows as ids, which a classifier is given batch by batch
         "pipeline.tfrecord",
         "tokenizer.errors",
         "tokenizer.fast",

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.documents import Rejected
-from pipeline.labelled import LabelledTexts, check_rejected, find_labels, read_labelled, split_off
-from pipeline.tables import Fields
-from pipeline.texts import encode_texts, truncate_pair
+from pipeline.tables.fields import Fields
+from pipeline.tables.labelled import LabelledTexts, check_rejected, find_labels, read_labelled, split_off
+from pipeline.tables.texts import encode_texts, truncate_pair
 from tokenizer.errors import InputError
 from tokenizer.fast import FastTokenizer
 

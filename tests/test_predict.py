@@ -17,9 +17,10 @@ from model.tasks.finetune_config import FinetuneConfig
 from model.tasks.finetuned import open_finetuned
 from model.tasks.finetuning import finetune
 from model.trained import open_trained
-from pipeline.labelled import read_labelled, split_off
-from pipeline.predictions import join_parts, make_batch
-from pipeline.tables import Fields, list_table_parts
+from pipeline.tables.fields import Fields
+from pipeline.tables.labelled import read_labelled, split_off
+from pipeline.tables.predictions import join_parts, make_batch
+from pipeline.tables.rows import list_table_parts
 from tokenizer.errors import InputError
 
 

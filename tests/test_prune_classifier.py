@@ -15,15 +15,15 @@ from deploy.using.prune_subjects import open_finetuned_subject
 from model.checkpoint import read_checkpoint
 from model.config import PruneConfig
 from model.metrics_log import read_metrics
+from model.pruning.classifier import METRICS, prune_classifier
 from model.step import eval_step
 from model.tasks.finetune_config import FINETUNING, FinetuneConfig
 from model.tasks.finetuned import open_finetuned
 from model.tasks.finetuning import Hooks, finetune, go_on
 from model.tasks.predicting import measure_texts
-from model.tasks.prune_classifier import METRICS, prune_classifier
 from model.trained import open_trained
-from pipeline.labelled import read_labelled, split_off
-from pipeline.tables import Fields
+from pipeline.tables.fields import Fields
+from pipeline.tables.labelled import read_labelled, split_off
 from tokenizer.errors import InputError
 
 CONFIG = FinetuneConfig(train_batch_size=16, learning_rate=5e-3, num_train_epochs=2, max_seq_length=16)

@@ -18,8 +18,8 @@ from model.config import BertConfig, PruneConfig, TrainConfig
 from model.evaluate import measure
 from model.interop import export
 from model.model_dir import load_model
-from model.prune_dir import prune
-from model.prune_subject import PRUNING
+from model.pruning.pretrained import prune
+from model.pruning.subject import PRUNING
 from model.train import Hooks, Start, train
 from model.trained import open_trained
 from tokenizer.errors import InputError

@@ -12,8 +12,8 @@ import pytest
 from model.bert import BertPretrainer, HeadsAndUnits
 from model.config import BertConfig, PruneConfig
 from model.heads import metrics_of
-from model.importance import draw_random, measure_magnitude, measure_taylor, open_gates
-from model.pruning import choose, closed_gates, prune_config, prune_model, prune_weights
+from model.pruning.choice import choose, closed_gates, prune_config, prune_model, prune_weights
+from model.pruning.importance import draw_random, measure_magnitude, measure_taylor, open_gates
 from model.step import compiled
 from model.tasks.classifier import BertClassifier
 from tokenizer.errors import InputError

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.files import FilePart
-from pipeline.tables import Fields, Row, list_table_parts, read_rows
+from pipeline.tables.fields import Fields
+from pipeline.tables.rows import Row, list_table_parts, read_rows
 from tokenizer.errors import InputError
 
 FIELDS = Fields("text", "other", "label")

@@ -12,7 +12,7 @@ from deploy.using.texts import MOST_CHARACTERS, TextReader
 from deploy.using.vectors import create_vectors, paths_of
 from deploy.words import count
 from model.config import ComputeDtype
-from model.tasks.config import EmbedConfig
+from model.tasks.embed_config import EmbedConfig
 from pipeline.documents import ReadOptions
 from pipeline.storage import check_writable, make_folder
 

@@ -21,7 +21,9 @@ from deploy.words import count
 from model.tasks.finetune_config import FinetuneConfig
 from pipeline.documents import Rejected, clip
 from pipeline.files import FilePart
-from pipeline.labelled import (
+from pipeline.rejected import write_rejected
+from pipeline.storage import write_text
+from pipeline.tables.labelled import (
     LabelledTexts,
     check_rejected,
     count_reasons,
@@ -30,14 +32,12 @@ from pipeline.labelled import (
     read_labelled,
     split_off,
 )
-from pipeline.rejected import write_rejected
-from pipeline.storage import write_text
 
 if TYPE_CHECKING:
     from model.model_dir import WhichCheckpoint
     from model.tasks.finetuning import FinetuneProgress, Hooks, Outcome
     from model.tasks.metrics import Confusion
-    from pipeline.tables import Fields, TableFormat
+    from pipeline.tables.fields import Fields, TableFormat
 
 SEEDS = "seeds.json"
 MOST_COLUMNS = 12  # of a confusion matrix on a terminal

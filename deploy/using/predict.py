@@ -17,10 +17,11 @@ from deploy.show import new_talk
 from deploy.talk import warn
 from deploy.using.predict_part import PART_BYTES, PredictPart, open_classifier, part_name
 from deploy.words import count
-from pipeline.labelled import list_reasons
-from pipeline.predictions import join_parts, writer_for
 from pipeline.storage import check_writable, is_remote, list_names, make_folder
-from pipeline.tables import Fields, TableFormat, list_table_parts
+from pipeline.tables.fields import Fields, TableFormat
+from pipeline.tables.labelled import list_reasons
+from pipeline.tables.predictions import join_parts, writer_for
+from pipeline.tables.rows import list_table_parts
 from tokenizer.errors import InputError
 
 if TYPE_CHECKING:

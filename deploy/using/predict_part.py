@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.documents import Rejected
 from pipeline.files import FilePart
-from pipeline.predictions import make_batch, write_part
-from pipeline.tables import Fields, Row, TableFormat, read_rows
-from pipeline.texts import encode_texts
+from pipeline.tables.fields import Fields, TableFormat
+from pipeline.tables.predictions import make_batch, write_part
+from pipeline.tables.rows import Row, read_rows
+from pipeline.tables.texts import encode_texts
 from tokenizer.fast import FastTokenizer
 
 if TYPE_CHECKING:

@@ -34,7 +34,7 @@ def prune_trained(subject: Subject, model_dir: str, output: str, config: PruneCo
 
     A folder that the same request has pruned already is trained on.
     """
-    from model.prune_subject import read_pruning
+    from model.pruning.subject import read_pruning
 
     console, talk, steps = new_console(lasting=True), new_talk(), subject.recovery_steps
     request = subject.describe_request(config)

@@ -13,15 +13,15 @@ from deploy.using.predict import choose_fields
 from model.config import BERT_CONFIG, PruneConfig, TrainConfig
 from model.tasks.finetune_config import FinetuneConfig
 from pipeline.documents import MAX_REJECTED
-from pipeline.labelled import LabelledTexts
 from pipeline.schema import Split
 from pipeline.storage import exists
+from pipeline.tables.labelled import LabelledTexts
 from tokenizer.errors import InputError
 
 if TYPE_CHECKING:
     from model.model_dir import WhichCheckpoint
     from model.tasks.finetuned import FinetunedBert
-    from pipeline.tables import TableFormat
+    from pipeline.tables.fields import TableFormat
 
 
 class Subject(Protocol):
@@ -75,14 +75,14 @@ class Pretrained:
 
     def describe_request(self, config: PruneConfig) -> dict[str, Any]:
         """As `Subject` has it."""
-        from model.prune_dir import describe_request
+        from model.pruning.pretrained import describe_request
 
         steps = self.recovery_steps
         return describe_request(self.dataset, self.model_dir, config, steps, self.checkpoint, self.split)
 
     def prune(self, folder: Path, config: PruneConfig) -> dict[str, Any]:
         """As `Subject` has it."""
-        from model.prune_dir import prune
+        from model.pruning.pretrained import prune
 
         return prune(self.dataset, self.model_dir, folder, config, self.train_config, self.checkpoint, self.split)
 
@@ -124,13 +124,13 @@ class Finetuned:
 
     def describe_request(self, config: PruneConfig) -> dict[str, Any]:
         """As `Subject` has it."""
-        from model.tasks.prune_classifier import describe_request
+        from model.pruning.classifier import describe_request
 
         return describe_request(self.found, self.train, self.held_out, config, self.recovery_steps, self.checkpoint)
 
     def prune(self, folder: Path, config: PruneConfig) -> dict[str, Any]:
         """As `Subject` has it."""
-        from model.tasks.prune_classifier import prune_classifier
+        from model.pruning.classifier import prune_classifier
 
         return prune_classifier(self.found, self.train, self.held_out, folder, config, self.config, self.checkpoint)
 

@@ -11,7 +11,7 @@ from pipeline.corpus import REPAIRED, SET_ASIDE, check_reading, name_inputs
 from pipeline.documents import ReadOptions, Rejected
 from pipeline.files import list_parts
 from pipeline.reading import read_documents
-from pipeline.tables import kind_of_name
+from pipeline.tables.rows import kind_of_name
 from tokenizer.errors import InputError
 
 MOST_TEXTS = 8192  # in memory at once

@@ -13,7 +13,7 @@ from model.flops import is_on_cpu
 from model.memory import want_of_memory
 from model.randomness import Tensor
 from model.tasks.batches import BatchFunction, Features, bin_lengths, cut_batches
-from model.tasks.config import EmbedConfig, Pooling
+from model.tasks.embed_config import EmbedConfig, Pooling
 from model.tasks.texts import Ids, TextEncoder, cut_windows
 from model.trained import TrainedBert
 

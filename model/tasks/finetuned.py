@@ -13,9 +13,9 @@ from model.config import BERT_CONFIG, BertConfig, ComputeDtype
 from model.model_dir import WhichCheckpoint, open_folder, read_vocab_of
 from model.tasks.classifier import BertClassifier
 from model.tasks.finetune_config import FINETUNING, FinetuneConfig
-from pipeline.labelled import HeldOut
 from pipeline.schema import VOCAB
 from pipeline.storage import write_text
+from pipeline.tables.labelled import HeldOut
 from tokenizer.errors import InputError
 from tokenizer.vocab import Vocab
 

@@ -39,8 +39,8 @@ from model.tasks.metrics import Confusion
 from model.tasks.predicting import measure_texts
 from model.tasks.rows import LabelledRows
 from model.trained import TrainedBert
-from pipeline.labelled import HeldOut, LabelledTexts, find_labels
 from pipeline.storage import absolute
+from pipeline.tables.labelled import HeldOut, LabelledTexts, find_labels
 from tokenizer.errors import InputError
 from tokenizer.vocab import Vocab
 

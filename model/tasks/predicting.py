@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from model.step import Batch, Losses
 from model.tasks.classifier import softmax
 from model.tasks.metrics import Confusion, count_confusion, metrics_of_confusion
-from pipeline.texts import EncodedTexts
+from pipeline.tables.texts import EncodedTexts
 
 BATCH_SIZE = 32
 SHORTEST = 16

@@ -12,8 +12,8 @@ from model.step import Batch
 from model.tasks.finetune_config import FinetuneConfig, choose_class_weights
 from model.tasks.finetuned import FinetunedBert
 from model.trained import TrainedBert
-from pipeline.labelled import LabelledTexts
-from pipeline.texts import EncodedTexts
+from pipeline.tables.labelled import LabelledTexts
+from pipeline.tables.texts import EncodedTexts
 
 
 @dataclass(frozen=True)

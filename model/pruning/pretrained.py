@@ -19,7 +19,7 @@ from model.evaluate import EVAL_BATCH_SIZE, evaluate_split
 from model.model_dir import WhichCheckpoint, describe_training, open_model_dir
 from model.optimization import AdamWeightDecay
 from model.phases import Plan, check_fits
-from model.prune_subject import prune_subject
+from model.pruning.subject import prune_subject
 from model.step import Batch, Losses
 from model.trained import TrainedBert, open_trained
 from pipeline.schema import MANIFEST, VOCAB, DatasetInfo, Split

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from pipeline.documents import Rejected, clip, content_of, digest_of
 from pipeline.files import FilePart
 from pipeline.seeding import hash_fraction
-from pipeline.tables import Fields, Row, TableFormat, read_rows
-from pipeline.texts import EncodedTexts, encode_texts
+from pipeline.tables.fields import Fields, TableFormat
+from pipeline.tables.rows import Row, read_rows
+from pipeline.tables.texts import EncodedTexts, encode_texts
 from tokenizer.errors import InputError
 from tokenizer.fast import FastTokenizer
 from tokenizer.vocab import Vocab

@@ -14,7 +14,7 @@ from model.checkpoint import digest_of, save_best, save_checkpoint
 from model.config import ComputeDtype, PruneConfig
 from model.metrics_log import MetricsLog
 from model.model_dir import WhichCheckpoint
-from model.prune_subject import prune_subject
+from model.pruning.subject import prune_subject
 from model.step import Batch, Losses
 from model.tasks.classifier import BertClassifier
 from model.tasks.finetune_config import FinetuneConfig
@@ -22,8 +22,8 @@ from model.tasks.finetuned import FinetunedBert, open_finetuned_dir
 from model.tasks.finetuning import describe, optimizer_of, require_labels
 from model.tasks.predicting import BATCH_SIZE, measure_texts
 from model.tasks.rows import LabelledRows
-from pipeline.labelled import LabelledTexts
 from pipeline.storage import AnyPath, absolute
+from pipeline.tables.labelled import LabelledTexts
 
 METRICS = ("loss", "accuracy", "macro_f1", "matthews_correlation")
 

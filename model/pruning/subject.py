@@ -12,9 +12,9 @@ from typing import Any, Generic, Protocol, get_args
 import numpy as np
 
 from model.config import BertConfig, ComputeDtype, Importance, PruneConfig
-from model.importance import Scores, draw_random, measure_magnitude, measure_taylor
 from model.memory import state_bytes, want_of_memory
-from model.pruning import Model, choose, closed_gates, prune_config, prune_model
+from model.pruning.choice import Model, choose, closed_gates, prune_config, prune_model
+from model.pruning.importance import Scores, draw_random, measure_magnitude, measure_taylor
 from model.step import Batch, Losses, compiled, eval_step
 from pipeline.storage import create_folder, write_text
 from tokenizer.errors import InputError

@@ -9,7 +9,7 @@ from model.bert import BertPretrainer, HeadsAndUnits
 from model.checkpoint import Arrays
 from model.config import BertConfig, ComputeDtype
 from model.distribution import assign
-from model.importance import Scores, open_gates
+from model.pruning.importance import Scores, open_gates
 from model.tasks.classifier import BertClassifier
 
 Model = TypeVar("Model", BertPretrainer, BertClassifier)

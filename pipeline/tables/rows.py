@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count, pairwise
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, get_args
+from typing import Any, BinaryIO, get_args
 
 import orjson
 import pyarrow as pa
@@ -23,9 +23,8 @@ from pipeline.files import BLOCK_BYTES, PARQUET_START, FilePart, LineBlocks, lis
 from pipeline.formats import column_of, decode_strings, field_of, is_text, type_of
 from pipeline.reading import PEEK_BYTES, require_no_array, require_text
 from pipeline.storage import open_file, size_of, version_of
+from pipeline.tables.fields import Fields, TableFormat
 from tokenizer.errors import InputError, first_line
-
-TableFormat = Literal["auto", "csv", "tsv", "jsonl", "parquet"]
 
 FORMAT_OF_SUFFIX: dict[str, TableFormat] = {
     ".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl",
@@ -35,34 +34,6 @@ ROWS_PER_BATCH = 256
 
 # What Python's reader says where a quote is open at the end of the file, or for longer than any text.
 _ENDLESS_QUOTE = ("unexpected end of data", "field larger than field limit")
-
-
-@dataclass(frozen=True)
-class Fields:
-    """The columns of a table, or the fields of a JSON line; `a.b` is b in a. Raises InputError for an empty name."""
-
-    text_field: str = "text"
-    text_pair_field: str | None = None  # of the second text, where a row is a pair
-    label_field: str | None = None  # None: the labels are not read
-
-    def __post_init__(self) -> None:
-        for name, field in vars(self).items():
-            if field == "":
-                raise InputError(f"{name} is empty; expected the name of a column")
-        names = self.names
-        for name in names:
-            if names.count(name) > 1:
-                raise InputError(f"column {name} is named twice; expected another one for each of text, pair and label")
-
-    @property
-    def names(self) -> list[str]:
-        """Those that are to be read: text, pair, label."""
-        return [name for name in (self.text_field, self.text_pair_field, self.label_field) if name]
-
-    @property
-    def texts(self) -> list[str]:
-        """Those of them that hold text."""
-        return [name for name in (self.text_field, self.text_pair_field) if name]
 
 
 @dataclass(frozen=True, slots=True)
