@@ -56,6 +56,10 @@ def find_sentence(error: Exception) -> str | None:
         module = error.name.split(".")[0]
         if extras := MODULES_OF_EXTRAS.get(module):
             return f"this command needs {module}, not installed here; in maskmill's folder run: pip install {extras}"
+    from model.memory import is_want_of_memory
+
+    if is_want_of_memory(error):
+        return "there is not enough memory for it here; give a smaller model or batch, or free some memory"
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename} cannot be used ({error.strerror}); check the path, its permissions and the free space"
     return None

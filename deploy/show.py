@@ -21,8 +21,9 @@ WIDE = 10_000  # columns: enough for any row
 class _LastingOutput:
     """A stream that, once its reader is gone or its disk is full, takes what is written and writes it nowhere."""
 
-    def __init__(self, stream: TextIO):
-        self.stream = stream
+    def __init__(self, stream: TextIO | None):
+        # None where a process was started without one; then this lasts as long as the process.
+        self.stream = stream or open(os.devnull, "w")  # noqa: SIM115
 
     def write(self, text: str) -> int:
         """Writes, or goes quiet."""

@@ -35,7 +35,12 @@ def want_of_memory(what: str, way_out: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        said = f"{type(error).__name__}: {error}"
-        if isinstance(error, MemoryError) or "ResourceExhausted" in said or "RESOURCE_EXHAUSTED" in said:
+        if is_want_of_memory(error):
             raise InputError(f"{what} does not fit into memory; give {way_out}") from error
         raise
+
+
+def is_want_of_memory(error: Exception) -> bool:
+    """Whether an error of Python's, TensorFlow's or JAX's says that there is not enough memory."""
+    said = f"{type(error).__name__}: {error}"
+    return isinstance(error, MemoryError) or "ResourceExhausted" in said or "RESOURCE_EXHAUSTED" in said

@@ -101,10 +101,11 @@ def train(
         description = describe_training(plan, bert_config, config, absolute(start.init_checkpoint) if start else None)
     devices.require_same(description)
 
-    model = BertPretrainer(bert_config, config.random_seed, config.precision)
-    optimizer = AdamWeightDecay(
-        model.named_weights, schedule, config.weight_decay_rate, layer_adaptation=config.optimizer == "lamb"
-    )
+    with want_of_memory(f"a BERT of {bert_config.num_weights:,} weights, with optimizer", "a smaller --bert-config"):
+        model = BertPretrainer(bert_config, config.random_seed, config.precision)
+        optimizer = AdamWeightDecay(
+            model.named_weights, schedule, config.weight_decay_rate, layer_adaptation=config.optimizer == "lamb"
+        )
     with ExitStack() as stack:
         with devices.together():
             if start and not list_checkpoints(folder):  # before the folder is made: it may be refused

@@ -267,6 +267,11 @@ def test_keras_runs_on_jax_where_only_that_is_installed_and_it_is_said(monkeypat
     assert ("runs on JAX" in capsys.readouterr().err) == (backend == "jax")
 
 
+def test_a_want_of_memory_anywhere_is_one_sentence():
+    for error in (MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 9 bytes.")):
+        assert find_sentence(error).startswith("there is not enough memory for it here; give a smaller model or batch")
+
+
 def test_an_error_that_is_a_bug_of_ours_shows_its_traceback():
     assert find_sentence(ModuleNotFoundError("No module named 'pipelin'", name="pipelin")) is None
     assert find_sentence(ValueError("operands could not be broadcast")) is None

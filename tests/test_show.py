@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from deploy import progress
-from deploy.show import new_console
+from deploy.show import new_console, new_talk
 
 
 @pytest.mark.parametrize("open_both", [os.pipe, pty.openpty])
@@ -38,3 +38,9 @@ def test_where_no_bar_can_be_drawn_a_line_is_printed_now_and_then(monkeypatch, i
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0)
     plain.print("half")
     assert file.getvalue().splitlines() == ["half"] * lines
+
+
+def test_work_goes_on_in_a_process_without_stdout():
+    with redirect_stdout(None):
+        new_console(lasting=True).print("unread")
+        new_talk().print("unread")

@@ -226,6 +226,15 @@ def test_a_want_of_memory_tells_the_way_out(dataset_dir, tmp_path, monkeypatch, 
     )
 
 
+def test_a_model_that_does_not_fit_into_memory_tells_the_way_out(dataset_dir, tmp_path, monkeypatch):
+    def no_memory(*_):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[9,9]")
+
+    monkeypatch.setattr("model.train.BertPretrainer", no_memory)
+    sentence = refusal_of(dataset_dir, tmp_path, TRAIN_CONFIG)
+    assert sentence.endswith("weights, with optimizer does not fit into memory; give a smaller --bert-config")
+
+
 def test_fewer_examples_than_a_batch_are_refused(tmp_path):
     write_dataset(tmp_path / "data", [[5]])
     sentence = refusal_of(tmp_path / "data", tmp_path / "model", TRAIN_CONFIG)

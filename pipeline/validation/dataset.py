@@ -204,9 +204,9 @@ def _check_repeats(validation: Validation, shards: Sequence[ShardInfo], keys: Se
         why = f"one of {repeats.by_chance:,} such pairs, of which chance makes about {repeats.expected:,.1f}"
         problems.add(same(repeats.first_by_chance, why))
     elif repeats.by_chance:
+        pairs = "1 pair" if repeats.by_chance == 1 else f"{repeats.by_chance:,} pairs"
         notes.append(
-            f"{repeats.by_chance:,} pairs of equal examples, as short texts that come again make "
-            f"(about {repeats.expected:,.1f} by chance)."
+            f"{pairs} of equal examples, as short texts that come again make (about {repeats.expected:,.1f} by chance)."
         )
     problems.add_all(_check_held_out(validation, repeats, max((shard.copy for shard in shards), default=0) + 1))
 
