@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from deploy.cli_types import Place, wrong_usage
-from deploy.command import MAKES, READS, STOPPED, Command, Group, Stopped, json_option, option, under
+from deploy.command import MAKES, READS, STOPPED, Command, Group, json_option, option, sigterm_as_ctrl_c, stopped, under
 from deploy.engine_options import Engine, engine_options
 from deploy.finetune_cli import finetune, predict
 from deploy.look_cli import compare, inspect, report, validate
@@ -31,14 +31,18 @@ MODULES_OF_EXTRAS = {
 
 
 class MaskmillGroup(Group):
-    """Commands whose errors end as one sentence and exit code 1; wrong usage is 2, as click has it, Ctrl-C 130."""
+    """Commands whose errors end as one sentence and exit code 1.
+
+    Wrong usage is 2, as click has it, Ctrl-C 130, SIGTERM 143.
+    """
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command."""
         try:
-            return super().invoke(ctx)
+            with sigterm_as_ctrl_c(ctx):
+                return super().invoke(ctx)
         except (click.Abort, KeyboardInterrupt):  # at a question, or before a command has begun
-            raise Stopped(STOPPED) from None
+            raise stopped(ctx, STOPPED) from None
         except (click.ClickException, click.exceptions.Exit):
             raise
         except Exception as error:

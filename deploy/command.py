@@ -1,6 +1,9 @@
 """Commands whose --help tells what belongs together: options under headings, commands in sections, and examples."""
 
-from collections.abc import Callable, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +20,7 @@ READS, MAKES, LEARNS, RUNS = "What it reads", "What it makes", "How it learns", 
 WHERE, PRINTS = "Where it runs", "What it prints"
 LAST = (RUNS, WHERE, PRINTS)  # headings that stand at the end, in this order
 STOPPED = "Stopped; nothing was changed."
+TERMINATED = "maskmill.terminated"  # key in the context's meta: whether SIGTERM came
 
 
 class Stopped(click.ClickException):
@@ -27,6 +31,37 @@ class Stopped(click.ClickException):
     def show(self, file: Any = None) -> None:
         """Prints the sentence, below the ^C that a terminal shows."""
         click.echo(f"\n{self.message}", file=file, err=True)
+
+
+class Terminated(Stopped):
+    """SIGTERM: the same."""
+
+    exit_code = 143
+
+
+def stopped(ctx: click.Context, sentence: str) -> Stopped:
+    """What to raise where a command was stopped."""
+    return (Terminated if ctx.meta.get(TERMINATED) else Stopped)(sentence)
+
+
+@contextmanager
+def sigterm_as_ctrl_c(ctx: click.Context) -> Iterator[None]:
+    """Within it, SIGTERM lets a command clean up as Ctrl-C does. A second one ends the process at once."""
+    is_usual = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if threading.current_thread() is not threading.main_thread() or not is_usual:
+        yield
+        return
+
+    def stop(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        ctx.meta[TERMINATED] = True
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class Option(click.Option):
@@ -97,7 +132,7 @@ class Command(WithHelp):
     Args:
         args, kwargs: click's own.
         examples: command lines; long ones go on after a backslash.
-        stopped: what to say after Ctrl-C, unless the KeyboardInterrupt has a message.
+        stopped: what to say after Ctrl-C or SIGTERM, unless the KeyboardInterrupt has a message.
     """
 
     def __init__(self, *args: Any, stopped: str = STOPPED, **kwargs: Any) -> None:
@@ -110,11 +145,11 @@ class Command(WithHelp):
         return [*own, QUIET, help_option]
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Runs it. Raises Stopped for Ctrl-C."""
+        """Runs it. Raises Stopped for Ctrl-C and SIGTERM."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as stop:
-            raise Stopped(str(stop) or self.stopped) from None
+            raise stopped(ctx, str(stop) or self.stopped) from None
 
 
 QUIET = Option(

@@ -7,14 +7,15 @@ from rich.table import Table
 
 from deploy.cost import Figure, Prices, estimate_costs
 from deploy.generate_here import SECONDS_TO_START
-from deploy.generation import Generation, count
+from deploy.generation import Generation
 from deploy.local import LocalRunner
 from deploy.remote import RemoteRunner
 from deploy.show import new_console
 from deploy.talk import print_json, warn
+from deploy.words import count
+from pipeline.corpus import no_documents
 from pipeline.estimate import Estimate
 from pipeline.pools import Pools
-from tokenizer.errors import InputError
 
 LONG_SEQ_LENGTH = 512  # whose padding a dry run tells, too
 ROWS: dict[str, Callable[[Mapping[str, float]], str]] = {
@@ -32,10 +33,7 @@ def show_dry_run(generation: Generation, runner: LocalRunner | RemoteRunner, as_
     sample = generation.sample
     if not sample.documents:
         reasons = "; ".join(f"{count:,} {reason}" for reason, count in sample.set_aside.items())
-        found = f"none that can be read ({reasons})" if reasons else "none"
-        raise InputError(
-            f"INPUT {generation.files[0]} holds no documents: {found}; expected text, or a table with --text-field"
-        )
+        raise no_documents(generation.files[0], reasons)
     documents, content_bytes = sample.all_documents, sample.all_content_bytes
     pools = Pools.plan(generation.config, documents, int(content_bytes))
     configs = [target.config for target in generation.targets]
@@ -91,7 +89,7 @@ def show_dry_run(generation: Generation, runner: LocalRunner | RemoteRunner, as_
     for reason, number in sample.set_aside.items():
         warn(f"In the sample {number:,} more documents cannot be used: {reason}")
     if isinstance(runner, LocalRunner):
-        how = count(runner.num_workers, "worker", "workers")
+        how = count(runner.num_workers, "worker")
     else:
         how = f"one processor of {runner.name}, were it like this one"
         console.print(_cost_table(figures, prices))

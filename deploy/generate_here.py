@@ -6,13 +6,14 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from deploy.generation import Generation, count
+from deploy.generation import Generation
 from deploy.inputs import show_reading
 from deploy.jobs import Job, run_for_results, share_out
 from deploy.local import LocalRunner, WorkerLostError
 from deploy.memory import machine_memory, plan_passes
 from deploy.progress import Done, Work, show_progress
 from deploy.talk import warn
+from deploy.words import count
 from pipeline.corpus import check_corpus, count_set_aside, name_inputs
 from pipeline.duplicates import find_duplicates
 from pipeline.manifest import write_manifest
@@ -66,7 +67,7 @@ def generate_here(generation: Generation, runner: LocalRunner) -> dict[str, Any]
     )
     console.print(
         f"Building {work.shards} shards, about {shard_bytes / 1e6:,.0f} MB, from {corpus['documents']:,} "
-        f"documents in {count(passes, 'pass', 'passes')} with {count(runner.num_workers, 'worker', 'workers')}: about "
+        f"documents in {count(passes, 'pass', 'passes')} with {count(runner.num_workers, 'worker')}: about "
         f"{work.seconds / runner.num_workers + SECONDS_TO_START:,.0f} s, in {memory_limit / 1e6:,.0f} MB of memory"
     )
     with runner.scratch() as scratch:

@@ -93,12 +93,3 @@ class Generation:
             "vocab_sha256": self.vocab.sha256,
             "maskmill": version("maskmill"),
         }
-
-
-def count(number: int, one: str, many: str) -> str:
-    """A number of things in words.
-
-    >>> count(1, "copy", "copies")
-    '1 copy'
-    """
-    return f"{number:,} {one if number == 1 else many}"

@@ -1,9 +1,10 @@
-"""What `vocab` and `generate` check and say about their INPUT."""
+"""What commands check and say about the files that they read and write."""
 
 import os
 from collections.abc import Sequence
 
 from deploy.talk import warn
+from deploy.words import in_bytes
 from pipeline.corpus import REPAIRED, SET_ASIDE, Counts, list_counts
 from pipeline.storage import exists, is_remote, read_bytes, size_of
 from tokenizer.errors import InputError
@@ -12,8 +13,8 @@ from tokenizer.vocab import Vocab
 
 def describe(files: Sequence[str]) -> str:
     """The files and their size in words."""
-    size = sum(map(size_of, files)) / 1e6
-    return f"{files[0]} ({size:.1f} MB)" if len(files) == 1 else f"{len(files):,} files ({size:.1f} MB)"
+    size = in_bytes(sum(map(size_of, files)))
+    return f"{files[0]} ({size})" if len(files) == 1 else f"{len(files):,} files ({size})"
 
 
 def check_apart(inputs: Sequence[str], files: Sequence[str], path: str) -> None:

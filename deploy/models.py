@@ -22,7 +22,7 @@ from deploy.progress import PlainLines
 from deploy.show import new_console, new_talk
 from deploy.talk import print_json, warn
 from model.config import BERT_CONFIG, BertConfig, TrainConfig
-from model.signals import ctrl_c_ends_at_once
+from model.signals import signals_end_at_once
 from pipeline.schema import VOCAB, DatasetInfo, Split
 from pipeline.storage import create_folder, list_names, require_empty, write_text
 from tokenizer.huggingface import to_tokenizer_json
@@ -39,7 +39,7 @@ def choose_backend(backend: str, distributed: bool = False) -> None:
     """Imports Keras on a backend, TensorFlow or JAX, and joins the other processes where there are some."""
     os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with ctrl_c_ends_at_once(), hold_back_stderr():  # TensorFlow greets every user with notes on GPUs and rounding
+    with signals_end_at_once(), hold_back_stderr():  # TensorFlow greets every user with notes on GPUs and rounding
         import model.bert  # noqa: F401
         from model.distribution import join_processes
     if distributed:

@@ -95,14 +95,19 @@ def new_table(*columns: str, title: str | None = None, numbers_from: int | None 
     return table
 
 
+def warn_of_unknown(share: float) -> None:
+    """Warns where so large a share of the tokens is [UNK] that the vocabulary must be the wrong one."""
+    if share > MOST_UNKNOWN:
+        warn(f"{share:.0%} of the tokens are [UNK]: the vocabulary does not fit this text.")
+
+
 def show_summary(console: Console, output: str, info: DatasetInfo, seconds: float) -> None:
     """Prints what a run made, and what about it looks wrong."""
     size = in_bytes(sum(shard.bytes for shard in info.shards))
     console.print(count_table(info))
     train = info.counts.get("train", {})
     unknown = train.get("unk_tokens", 0) / max(train.get("tokens", 0), 1)
-    if unknown > MOST_UNKNOWN:
-        warn(f"{unknown:.0%} of the tokens are [UNK]: the vocabulary does not fit this text.")
+    warn_of_unknown(unknown)
     sentence_tokens = train.get("tokens", 0) / max(train.get("sentences", 0), 1)
     if sentence_tokens > info.max_seq_length / 2:
         warn(

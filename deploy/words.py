@@ -1,13 +1,13 @@
 """Numbers in words, as the commands print them."""
 
 
-def count(number: int, what: str) -> str:
+def count(number: int, what: str, several: str | None = None) -> str:
     """A number of things in words.
 
-    >>> count(1, "file"), count(1200, "file")
-    ('1 file', '1,200 files')
+    >>> count(1, "file"), count(1200, "file"), count(2, "copy", "copies")
+    ('1 file', '1,200 files', '2 copies')
     """
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    return f"{number:,} {what if number == 1 else several or what + 's'}"
 
 
 def in_bytes(size: float) -> str:

@@ -47,17 +47,21 @@ def signals_deferred() -> Iterator[Signals]:
 
 
 @contextmanager
-def ctrl_c_ends_at_once() -> Iterator[None]:
-    """Within it, Ctrl-C ends the process, where KeyboardInterrupt might get lost.
+def signals_end_at_once() -> Iterator[None]:
+    """Within it, Ctrl-C and SIGTERM end the process, where a KeyboardInterrupt might get lost.
 
-    It does while large libraries are imported, which run code of ours where no error can be raised.
+    It does while large libraries are imported, which run code of ours where no error can be raised. What was ignored
+    stays so.
     """
-    is_usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if threading.current_thread() is not threading.main_thread() or not is_usual:
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handled = {number: handler for number, handler in before.items() if callable(handler)}
+    for number in handled:
+        signal.signal(number, signal.SIG_DFL)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number, handler in handled.items():
+            signal.signal(number, handler)

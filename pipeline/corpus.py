@@ -36,6 +36,12 @@ def name_inputs(inputs: Sequence[str]) -> str:
     return " ".join(inputs) if len(inputs) <= MANY else f"{inputs[0]} and {len(inputs) - 1:,} more"
 
 
+def no_documents(name: str, set_aside: str) -> InputError:
+    """What to raise where the inputs hold none; `set_aside` tells in words what was found instead, if anything was."""
+    found = f"no documents that can be read ({set_aside})" if set_aside else "no documents"
+    return InputError(f"INPUT {name} holds {found}; expected text, or a table with --text-field")
+
+
 def check_reading(name: str, counts: Counts, max_rejected: float) -> None:
     """Raises InputError when no documents are left, or more than the share `max_rejected` was set aside.
 
@@ -44,8 +50,7 @@ def check_reading(name: str, counts: Counts, max_rejected: float) -> None:
     read, rejected = counts.get("documents/read", 0), count_set_aside(counts)
     set_aside = list_counts(counts, SET_ASIDE)
     if read == rejected:
-        found = f"none that can be read ({set_aside})" if set_aside else "none"
-        raise InputError(f"INPUT {name} holds no documents: {found}; expected text, or a table with --text-field")
+        raise no_documents(name, set_aside)
     if rejected > max_rejected * read:
         raise InputError(
             f"{rejected:,} of {read:,} documents in INPUT {name} cannot be used, {rejected / read:.1%}: {set_aside}; "

@@ -69,7 +69,7 @@ def test_a_missing_input_is_named(tmp_path, small_vocab_file, command):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("", "holds no documents: none; expected text, or a table"),
+        ("", "holds no documents; expected text, or a table"),
         ("only one document\nof two lines\n", "is one document; expected two or more"),
         ('{"body": "x"}\n{"body": "y"}\n', "(2 no field 'text')"),
     ],

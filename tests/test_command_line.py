@@ -170,16 +170,23 @@ def test_ctrl_c_ends_with_130_and_a_sentence(path, monkeypatch):
     assert re.fullmatch(r"Stopped; .*\.", sentence)
 
 
-def test_ctrl_c_in_a_process_of_its_own():
+@pytest.mark.parametrize(("name", "exit_code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_command_cleans_up_when_its_process_is_stopped(name, exit_code):
     code = (
         "import os, signal, deploy.inspection\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # the workers of pytest-xdist ignore it
-        "deploy.inspection.inspect_dataset = lambda *_: os.kill(os.getpid(), signal.SIGINT)\n"
+        "def inspect_dataset(*_):\n"
+        "    try:\n"
+        f"        os.kill(os.getpid(), signal.{name})\n"
+        "    finally:\n"
+        "        print('cleaned up')\n"
+        "deploy.inspection.inspect_dataset = inspect_dataset\n"
         "from deploy.cli import main\n"
         "main(['inspect', 'x'])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (result.returncode, result.stdout, result.stderr) == (130, "", "\nStopped; nothing was changed.\n")
+    assert (result.returncode, result.stdout) == (exit_code, "cleaned up\n")
+    assert result.stderr == "\nStopped; nothing was changed.\n"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

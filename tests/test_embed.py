@@ -230,6 +230,10 @@ def test_what_was_cut_and_what_was_set_aside_is_said(folder, tmp_path):
     assert "and the rest was cut off\n" in run(*command, "--pooling", "tokens")
     path.write_text(json.dumps({"text": "cat\0"}))
     assert "Repaired: 1 NUL characters removed" in run(*command)
+    path.write_text(json.dumps({"text": "cat 猫 猫 猫"}))
+    output = run(*command, "--id-field", "name")
+    assert "75% of the tokens are [UNK]: the vocabulary does not fit this text" in output
+    assert "1 text without name, the --id-field: named by file and line instead" in output
 
 
 def test_columns_of_a_table_are_no_texts_unless_its_lines_are_asked_for(folder, tmp_path):
@@ -249,9 +253,11 @@ def test_wrong_usage_and_wrong_files_are_one_sentence_and_leave_nothing(folder, 
     assert "layers is 9, the model has 2" in refuse(*command, tmp_path / "v.npy", "--layers", "9")
     (tmp_path / "empty.txt").write_text("\n")
     model = ["--model-dir", folder, "--output", tmp_path / "v.npy"]
-    assert "empty.txt holds no documents: none" in refuse("embed", tmp_path / "empty.txt", *model)
+    assert "empty.txt holds no documents; expected" in refuse("embed", tmp_path / "empty.txt", *model)
     (tmp_path / "null.jsonl").write_text('{"text": null}\n{"text": ""}\n')
-    assert "none that can be read (1 field 'text' is null; 1 empty" in refuse("embed", tmp_path / "null.jsonl", *model)
+    assert "no documents that can be read (1 field 'text' is null; 1 empty" in refuse(
+        "embed", tmp_path / "null.jsonl", *model
+    )
     assert "and would be read as text" in refuse("embed", tmp_path, *model)
     nowhere = ["--model-dir", tmp_path / "nowhere", "--output", tmp_path / "v.npy"]
     assert "nowhere is no checkpoint, or is not there" in refuse("embed", text_file, *nowhere)

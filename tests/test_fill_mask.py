@@ -118,6 +118,10 @@ def test_what_cannot_be_filled_is_one_sentence(folder, tmp_path):
     assert "'the cat' has no [MASK]; write [MASK] where" in refuse("fill-mask", *model, "the cat")
     assert "'' has no [MASK]" in refuse("fill-mask", *model, "")
     assert f"expected {POSITIONS} or fewer" in refuse("fill-mask", *model, "[MASK] " + "cat " * 40)
+    (tmp_path / "texts.txt").write_text("a [MASK]\n\nthe cat\n")
+    assert f"the text 'the cat' ({tmp_path}/texts.txt:3) has" in refuse(
+        "fill-mask", *model, "--input", tmp_path / "texts.txt"
+    )
     (tmp_path / "empty.txt").write_text("\n \n")
     assert "empty.txt holds no documents" in refuse("fill-mask", *model, "--input", tmp_path / "empty.txt")
     assert "nowhere is no checkpoint" in refuse("fill-mask", "--model-dir", tmp_path / "nowhere", "a [MASK]")

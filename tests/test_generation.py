@@ -82,14 +82,16 @@ def parent_of(stat: Path) -> tuple[int, int]:
     return int(stat.parent.name), int(stat.read_text().rpartition(")")[2].split()[1])
 
 
-@pytest.mark.parametrize(("how", "workers"), [(signal.SIGKILL, 1), (signal.SIGINT, 1), (signal.SIGINT, 2)])
+@pytest.mark.parametrize(
+    ("how", "workers"), [(signal.SIGKILL, 1), (signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGTERM, 2)]
+)
 def test_an_interrupted_run_goes_on_and_keeps_what_is_finished(tmp_path, arguments, expected, how, workers):
     output = tmp_path / "out"
     process = start(*arguments, "--output", output, "--num-workers", workers)
     wait_until(lambda: len(list(output.glob(RECORDS))) >= 5, process)
     os.killpg(process.pid, how)
     printed, errors = process.communicate(timeout=120)
-    assert process.returncode == {signal.SIGKILL: -9, signal.SIGINT: 130}[how]
+    assert process.returncode == {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}[how]
     assert errors == (
         "" if how == signal.SIGKILL else "\nStopped; the same command goes on with the shards that are finished.\n"
     )
@@ -312,7 +314,9 @@ def test_a_dry_run_tells_what_cannot_be_used(tmp_path, small_vocab_file):
     arguments = ["generate", tmp_path / "a.jsonl", "--vocab-file", small_vocab_file, "--output", tmp_path / "out"]
     result = maskmill(*arguments, "--dry-run")
     assert "In the sample 1 more documents cannot be used: no field 'text'" in result.stderr
-    assert_refused(maskmill(*arguments, "--dry-run", "--text-field", "x"), "none that can be read (3 no field 'x')")
+    assert_refused(
+        maskmill(*arguments, "--dry-run", "--text-field", "x"), "no documents that can be read (3 no field 'x')"
+    )
 
 
 def test_a_memory_limit_too_small_for_one_pool_is_one_sentence(tmp_path, arguments):

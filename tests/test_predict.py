@@ -118,6 +118,12 @@ def test_a_job_server_gives_the_bytes_of_one_worker(folder, tmp_path, monkeypatc
     assert sorted(path.name for path in tmp_path.iterdir()) == ["alone.csv", "there.csv"]
 
 
+def test_a_vocabulary_that_does_not_fit_is_told_before_the_work(folder, tmp_path):
+    (tmp_path / "new.csv").write_text("text\n猫 犬 cat\n")
+    printed = run("predict", tmp_path / "new.csv", "--model-dir", folder / "classifier", "--output", tmp_path / "o.csv")
+    assert printed.index("of the tokens are [UNK]: the vocabulary does not fit") < printed.index("Predicting")
+
+
 def test_rows_of_nothing_but_reasons_are_a_batch(tmp_path):
     batch = make_batch(["a", "b"], np.zeros((0, 2), np.float32), ["why", "what"])
     assert batch.to_pylist()[1] == {"label": None, "probability_a": None, "probability_b": None, "reason": "what"}
@@ -135,7 +141,9 @@ def test_what_cannot_be_predicted_is_one_sentence(folder, tmp_path):
     assert "text_pair_field is b, but the model was trained on single texts" in refused("--text-pair-field", "b")
     assert "nowhere.csv cannot be read" in refused(table=tmp_path / "nowhere.csv")
     assert "2 tables are given" in refused(folder / "table.csv", exit_code=2)
-    assert "has no column body" in refused("--text-field", "body", table=folder / "table.csv")
+    refusal = refused("--text-field", "body", table=folder / "table.csv")
+    assert "has no column body" in refusal
+    assert "Predicting" not in refusal
     assert not (tmp_path / "out.csv").exists()
     (tmp_path / "out.csv").write_text("mine")
     assert "exists; give another name, or --overwrite" in refused()

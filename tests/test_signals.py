@@ -1,4 +1,4 @@
-"""What Ctrl-C, SIGTERM and SIGHUP do to a training, and Ctrl-C to an import."""
+"""What Ctrl-C, SIGTERM and SIGHUP do to a training, and the first two to an import."""
 
 import errno
 import signal
@@ -12,7 +12,7 @@ from fake_steps import datasets as datasets  # a fixture
 from fake_steps import steps as steps  # a fixture
 
 from model.checkpoint import list_checkpoints
-from model.signals import ctrl_c_ends_at_once
+from model.signals import signals_end_at_once
 
 
 @pytest.fixture(params=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -66,25 +66,32 @@ def test_a_terminal_that_is_gone_does_not_keep_a_training_from_its_checkpoint(st
     assert [step for step, _ in list_checkpoints(tmp_path)] == [2]
 
 
-def test_ctrl_c_during_an_import_ends_the_process_whatever_catches_errors():
-    code = """
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_an_import_ends_the_process_whatever_catches_errors(number):
+    code = f"""
 import signal
-from model.signals import ctrl_c_ends_at_once
-with ctrl_c_ends_at_once():
+from model.signals import signals_end_at_once
+def stop(*_):
+    raise KeyboardInterrupt
+signal.signal(signal.SIGTERM, stop)
+with signals_end_at_once():
     try:
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal({int(number)})
     except BaseException:
         print("lost")
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (ended.returncode, ended.stdout) == (-signal.SIGINT, "")
+    assert (ended.returncode, ended.stdout) == (-number, "")
 
 
-def test_after_an_import_ctrl_c_acts_as_before():
-    before = signal.getsignal(signal.SIGINT)
-    with ctrl_c_ends_at_once():
+def test_after_an_import_signals_act_as_before(each_signal):
+    def note(*_):
         pass
-    assert signal.getsignal(signal.SIGINT) is before
+
+    signal.signal(each_signal, note)
+    with signals_end_at_once():
+        pass
+    assert signal.getsignal(each_signal) is note
 
 
 def test_ctrl_c_ends_a_training_after_a_checkpoint(steps, datasets, tmp_path):

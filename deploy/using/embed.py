@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from deploy.inputs import check_apart, check_new, describe
 from deploy.progress import PlainLines
-from deploy.show import new_talk
+from deploy.show import new_talk, warn_of_unknown
 from deploy.talk import warn
 from deploy.using.texts import MOST_CHARACTERS, TextReader
 from deploy.using.vectors import create_vectors, paths_of
@@ -49,14 +49,14 @@ def embed_texts(
     embedder = Embedder(trained, config)
     console.print(f"Reading {describe(reader.files)}")
     started, lines = time.monotonic(), PlainLines(console)
-    texts = long = windows = 0
+    texts = long = windows = tokens = unknown = 0
     by_token = config.pooling == "tokens"
     most_characters = min(MOST_CHARACTERS, MOST_VALUES // embedder.width) if by_token else MOST_CHARACTERS
-    tokens = trained.vocab.tokens if by_token else None
+    names = trained.vocab.tokens if by_token else None
     make_folder(os.path.dirname(output) or ".")
     with (
         console.status("Embedding") as status,
-        create_vectors(output, embedder.width, config.dtype, with_text, tokens) as file,
+        create_vectors(output, embedder.width, config.dtype, with_text, names) as file,
     ):
         for some in reader.read_some(most_characters):
             embeddings = list(embedder.embed([one.text for one in some]))
@@ -64,10 +64,13 @@ def embed_texts(
             texts += len(some)
             long += sum(one.is_cut or one.num_windows > 1 for one in embeddings)
             windows += sum(one.num_windows for one in embeddings)
+            tokens += sum(one.num_tokens for one in embeddings)
+            unknown += sum(one.num_unknown for one in embeddings)
             done = f"{texts:,} texts, {texts / (time.monotonic() - started):,.0f} texts/s"
             status.update(done)
             lines.print(done)
     reader.show_dirt()
+    warn_of_unknown(unknown / max(tokens, 1))
     if long:
         warn(describe_long(config, embedder.window_length - 2, long, texts, windows))
     seconds = time.monotonic() - started

@@ -59,15 +59,15 @@ def fill_given(filler: "MaskFiller", texts: Sequence[str]) -> Iterator["Filled"]
 def fill_read(filler: "MaskFiller", reader: TextReader) -> Iterator["Filled"]:
     """The texts of a reader, filled in."""
     for some in reader.read_some():
-        for (id, text), masks in zip(some, filler.fill([one.text for one in some])):
-            yield id, text, masks
+        ids, texts = zip(*some)
+        yield from zip(ids, texts, filler.fill(texts, ids))
 
 
 def print_json(filled: Iterator["Filled"]) -> None:
     """Prints one JSON list, a text in each line: as it goes, for there may be millions of them."""
     between = "["
     for id, text, masks in filled:
-        found = [[{"token": token, "probability": round(share, 6)} for token, share in best] for best in masks]
+        found = [[{"token": token, "probability": float(f"{share:.6g}")} for token, share in best] for best in masks]
         row = json.dumps({"id": id, "text": text, "masks": found}, ensure_ascii=False)
         click.echo(f"{between}\n{row}", nl=False)
         between = ","

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from deploy.mirror import mirror
 from deploy.progress import PlainLines
-from deploy.show import MOST_UNKNOWN, new_console, new_table, new_talk
+from deploy.show import new_console, new_table, new_talk, warn_of_unknown
 from deploy.talk import print_json, warn
 from deploy.words import count
 from model.tasks.finetune_config import FinetuneConfig
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pipeline.tables.fields import Fields, TableFormat
 
 SEEDS = "seeds.json"
+ROWS_LOOKED_AT = 1024  # for whether the vocabulary fits
 MOST_COLUMNS = 12  # of a confusion matrix on a terminal
 
 
@@ -97,9 +98,8 @@ def finetune_model(
         f"{count(len(train), 'row')}, {count(len(held_out), 'row')} held out"
     )
     console.print(f"{count(len(labels), 'label')}: {_describe_labels(train, labels)}")
-    unknown = train.encode(start.vocab, start.cased, config.max_seq_length).unknown_share
-    if unknown > MOST_UNKNOWN:
-        warn(f"{unknown:.0%} of the tokens are [UNK]: the vocabulary does not fit this text.")
+    first = train.take(range(min(len(train), ROWS_LOOKED_AT)))
+    warn_of_unknown(first.encode(start.vocab, start.cased, config.max_seq_length).unknown_share)
 
     def run(folder: str, config: FinetuneConfig) -> Outcome:
         return run_finetuning(folder, lambda to, hooks: finetune(start, train, held_out, to, config, hooks))

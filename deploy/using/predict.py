@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -13,19 +14,29 @@ from deploy.inputs import check_new, resolve
 from deploy.jobs import Job, Runner, share_out
 from deploy.local import LocalRunner
 from deploy.progress import PlainLines, looking
-from deploy.show import new_talk
+from deploy.show import new_talk, warn_of_unknown
 from deploy.talk import warn
-from deploy.using.predict_part import PART_BYTES, PredictPart, open_classifier, part_name
+from deploy.using.predict_part import (
+    PART_BYTES,
+    ROWS_AT_A_TIME,
+    PredictPart,
+    encode_rows,
+    open_classifier,
+    part_name,
+)
 from deploy.words import count
+from pipeline.files import FilePart
 from pipeline.storage import check_writable, is_remote, list_names, make_folder
 from pipeline.tables.fields import Fields, TableFormat
 from pipeline.tables.labelled import list_reasons
 from pipeline.tables.predictions import join_parts, writer_for
-from pipeline.tables.rows import list_table_parts
+from pipeline.tables.rows import Row, list_table_parts, read_rows
 from tokenizer.errors import InputError
+from tokenizer.fast import FastTokenizer
 
 if TYPE_CHECKING:
     from model.model_dir import WhichCheckpoint
+    from model.tasks.finetuned import FinetunedBert
 
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_BETWEEN_LISTINGS = 5.0  # of a folder in Cloud Storage
@@ -61,7 +72,11 @@ def predict_table(
     fields = choose_fields(text_field, text_pair_field, found.fields)
     began = time.monotonic()
     with console.status("Dividing the table"):
-        num_parts = sum(1 for _ in list_table_parts(table, PART_BYTES, input_format))
+        first, num_parts = None, 0
+        for part in list_table_parts(table, PART_BYTES, input_format):
+            first, num_parts = first or part, num_parts + 1
+    if first:
+        look_at_rows(first, fields, input_format, found)
     runner = runner or LocalRunner.prepare([table], num_workers or 1)
     console.print(
         f"Predicting {table} with {model_dir} in {count(num_parts, 'part')}: {count(len(found.labels), 'label')}"
@@ -95,6 +110,17 @@ def choose_fields(text_field: str | None, text_pair_field: str | None, trained: 
             f"text_pair_field is {text_pair_field}, but the model was trained on single texts; leave it out"
         )
     return Fields(text_field or trained["text_field"] or "text", text_pair_field or trained["text_pair_field"])
+
+
+def look_at_rows(part: FilePart, fields: Fields, input_format: TableFormat, found: "FinetunedBert") -> None:
+    """Reads the first rows of a table, before others are asked to, and warns where the vocabulary does not fit.
+
+    Raises InputError where the table does not have the fields, or cannot be read.
+    """
+    read = islice(read_rows(part, fields, input_format), ROWS_AT_A_TIME)
+    rows = [row for row in read if isinstance(row, Row)]
+    texts = encode_rows(rows, fields, found, FastTokenizer(found.vocab, found.cased))
+    warn_of_unknown(texts.unknown_share)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """What a worker of `predict` does with a part of a table. It alone knows of the model; Beam's wrapper does not."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -12,7 +12,7 @@ from pipeline.files import FilePart
 from pipeline.tables.fields import Fields, TableFormat
 from pipeline.tables.predictions import make_batch, write_part
 from pipeline.tables.rows import Row, read_rows
-from pipeline.tables.texts import encode_texts
+from pipeline.tables.texts import EncodedTexts, encode_texts
 from tokenizer.fast import FastTokenizer
 
 if TYPE_CHECKING:
@@ -73,11 +73,15 @@ def predict_rows(
     from model.tasks.classifier import softmax
     from model.tasks.predicting import predict_logits
 
-    read = [row for row in rows if isinstance(row, Row)]
-    pairs = [row.text_pair or "" for row in read] if fields.text_pair_field else None
-    texts = encode_texts([row.text for row in read], pairs, tokenizer, found.vocab, found.max_seq_length)
+    texts = encode_rows([row for row in rows if isinstance(row, Row)], fields, found, tokenizer)
     logits = predict_logits(run_step, texts, len(found.labels), found.max_seq_length)
     return make_batch(found.labels, softmax(logits), [None if isinstance(row, Row) else row.reason for row in rows])
+
+
+def encode_rows(rows: Sequence[Row], fields: Fields, found: "FinetunedBert", tokenizer: FastTokenizer) -> EncodedTexts:
+    """Rows as a classifier sees them."""
+    pairs = [row.text_pair or "" for row in rows] if fields.text_pair_field else None
+    return encode_texts([row.text for row in rows], pairs, tokenizer, found.vocab, found.max_seq_length)
 
 
 def _lists_of(rows: Iterator[Row | Rejected]) -> Iterator[list[Row | Rejected]]:

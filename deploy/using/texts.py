@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from deploy.inputs import show_reading
 from deploy.talk import warn
+from deploy.words import count
 from pipeline.corpus import REPAIRED, SET_ASIDE, check_reading, name_inputs
 from pipeline.documents import ReadOptions, Rejected
 from pipeline.files import list_parts
@@ -40,6 +41,7 @@ class TextReader:
                 )
         self.counts: Counter[str] = Counter()
         self.first_rejected: str | None = None
+        self.without_id = 0  # though they were to have one
 
     @property
     def files(self) -> list[str]:
@@ -57,6 +59,7 @@ class TextReader:
                     self.first_rejected = self.first_rejected or place
                 else:
                     self.counts.update(REPAIRED + repair for repair in document.repairs)
+                    self.without_id += bool(self.options.id_field) and document.id is None
                     yield NamedText(place if document.id is None else document.id, document.text)
         check_reading(name_inputs(self.inputs), self.counts, max_rejected=1)
 
@@ -76,5 +79,8 @@ class TextReader:
     def show_dirt(self) -> None:
         """Says how many texts were set aside or repaired, and why; and where the first is that was set aside."""
         show_reading(self.counts)
+        if self.without_id:
+            some = count(self.without_id, "text")
+            warn(f"{some} without {self.options.id_field}, the --id-field: named by file and line instead")
         if self.first_rejected:
             warn(f"The first that was set aside: {self.first_rejected}")

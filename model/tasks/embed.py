@@ -16,6 +16,7 @@ from model.tasks.batches import BatchFunction, Features, bin_lengths, cut_batche
 from model.tasks.embed_config import EmbedConfig, Pooling
 from model.tasks.texts import Ids, TextEncoder, cut_windows
 from model.trained import TrainedBert
+from tokenizer.vocab import UNK
 
 BATCH_TOKENS_ON_CPU, BATCH_TOKENS_ELSEWHERE = 2048, 32768
 MOST_WINDOWS = 8192  # whose vectors are in memory at once
@@ -30,6 +31,7 @@ class Embedding:
     vector: Vector  # [width]; with pooling tokens [tokens, width]
     token_ids: Ids  # of the first window, with [CLS] and [SEP]
     num_tokens: int  # of the text, without them
+    num_unknown: int  # of these are [UNK]
     num_windows: int
     is_cut: bool  # whether some of its tokens were left out
 
@@ -45,6 +47,7 @@ class Embedder:
         self.window_length = self.config.window_length(bert.max_position_embeddings)
         self.width = len(numbers) * bert.hidden_size
         self._encoder = TextEncoder(trained.vocab, trained.cased)
+        self._unknown = trained.vocab.ids[UNK]
         self._bins = bin_lengths(self.window_length)
         default = BATCH_TOKENS_ON_CPU if is_on_cpu() else BATCH_TOKENS_ELSEWHERE
         self._batch_tokens = self.config.batch_tokens or default
@@ -78,8 +81,14 @@ class Embedder:
             if self.config.pooling != "max":
                 vector = vector / num_windows
             num_tokens = len(encoded[number])
-            is_cut = num_windows == 1 and num_tokens > self.window_length - 2
-            yield Embedding(vector.astype(self.config.dtype), token_ids, num_tokens, num_windows, is_cut)
+            yield Embedding(
+                vector.astype(self.config.dtype),
+                token_ids,
+                num_tokens,
+                num_unknown=int(np.count_nonzero(encoded[number] == self._unknown)),
+                num_windows=num_windows,
+                is_cut=num_windows == 1 and num_tokens > self.window_length - 2,
+            )
 
     def _embed_windows(self, windows: Iterable[tuple[int, Ids]]) -> Iterator[tuple[int, Ids, Vector]]:
         """Numbered windows -> the same, with the float32 vector of each."""

@@ -35,12 +35,13 @@ class MaskFiller:
         top_k = min(top_k, len(trained.vocab))
         self._best = BatchFunction(trained.model, lambda features: best_tokens(trained.model, features, top_k))
 
-    def fill(self, texts: Sequence[str]) -> Iterator[list[list[Filling]]]:
+    def fill(self, texts: Sequence[str], names: Sequence[str] = ()) -> Iterator[list[list[Filling]]]:
         """For each text, in order, and each of its `[MASK]`s: the likeliest tokens, the best first.
 
-        Raises InputError when a text has no `[MASK]`, or more tokens than the model has positions.
+        Raises InputError when a text has no `[MASK]`, or more tokens than the model has positions; by its name, if
+        `names` has one for each.
         """
-        rows = self._encoder.encode_with_masks(texts, self._longest)
+        rows = self._encoder.encode_with_masks(texts, self._longest, names)
         places = [np.flatnonzero(row == self._vocab.ids[MASK]).astype(np.int32) for row in rows]
         filled: list[list[list[Filling]]] = [[]] * len(rows)
         for batch in cut_batches(list(map(len, rows)), bin_lengths(self._longest), BATCH_TOKENS):

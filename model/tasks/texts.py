@@ -26,26 +26,28 @@ class TextEncoder:
         ids, offsets = self._tokenizer.encode(texts)
         return [row.astype(np.int32) for row in np.split(ids, offsets[1:-1])] if texts else []
 
-    def encode_with_masks(self, texts: Sequence[str], longest: int) -> list[Ids]:
+    def encode_with_masks(self, texts: Sequence[str], longest: int, names: Sequence[str] = ()) -> list[Ids]:
         """The ids of each text with `[CLS]` and `[SEP]`, where `[MASK]` as it is written is the token.
 
-        Raises InputError when a text has none, or has more than `longest` tokens.
+        Raises InputError when a text has none, or has more than `longest` tokens; it shows the text, and its name where
+        `names` has one for each.
         """
-        for text in texts:
+        shown = [f"{text[:_SHOWN]!r}" for text in texts]
+        if names:
+            shown = [f"{text} ({name})" for text, name in zip(shown, names)]
+        for text, of_text in zip(texts, shown):
             if MASK not in text:
-                raise InputError(
-                    f"the text {text[:_SHOWN]!r} has no {MASK}; write {MASK} where a word is to be filled in"
-                )
+                raise InputError(f"the text {of_text} has no {MASK}; write {MASK} where a word is to be filled in")
         parts = [text.split(MASK) for text in texts]
-        encoded = iter(self.encode([part for of_text in parts for part in of_text]))
+        encoded = iter(self.encode([part for split in parts for part in split]))
         rows = []
-        for text, of_text in zip(texts, parts):
-            first, *rest = [next(encoded) for _ in of_text]
+        for of_text, split in zip(shown, parts):
+            first, *rest = [next(encoded) for _ in split]
             joined = [first, *(piece for part in rest for piece in ([self.ids[MASK]], part))]
             rows.append(self.frame(np.concatenate(joined)))
             if len(rows[-1]) > longest:
                 raise InputError(
-                    f"the text {text[:_SHOWN]!r} has {len(rows[-1]):,} tokens; "
+                    f"the text {of_text} has {len(rows[-1]):,} tokens; "
                     f"expected {longest} or fewer, the positions of the model: cut it"
                 )
         return rows
