@@ -53,7 +53,7 @@ setup(
     python_requires=">=3.11",
     package_data={
         "tokenizer": ["unicode_14.txt"],
-        "deploy": ["prices.json"],
+        "deploy.engines": ["prices.json"],
         "deploy.report": ["style.css", "template.html.j2"],
     },
     packages=[
@@ -66,7 +66,11 @@ setup(
         "model.pruning",
         "model.tasks",
         "deploy",
+        "deploy.commands",
         "deploy.doctor",
+        "deploy.engines",
+        "deploy.looking",
+        "deploy.making",
         "deploy.report",
         "deploy.using",
     ],

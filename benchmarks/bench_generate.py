@@ -50,7 +50,7 @@ from tokenizer.wordpiece import FullTokenizer  # noqa: E402
 CONFIG = InstanceConfig(dupe_factor=5)
 ORACLE_DOCUMENTS = 40
 EMPTY_RUN = """
-import apache_beam, deploy.generation, pipeline.dag
+import apache_beam, deploy.making.generation, pipeline.dag
 pipeline.dag.run(lambda p: p | apache_beam.Create([1]), ["--runner=FnApiRunner"])
 """
 

@@ -6,17 +6,28 @@ from typing import Any
 
 import click
 
-from deploy.cli_types import Place, wrong_usage
-from deploy.command import MAKES, READS, STOPPED, Command, Group, json_option, option, sigterm_as_ctrl_c, stopped, under
-from deploy.engine_options import Engine, engine_options
-from deploy.finetune_cli import finetune, predict
-from deploy.look_cli import compare, inspect, report, validate
-from deploy.make_cli import generate, vocab
-from deploy.model_cli import evaluate, export, train
-from deploy.options import CASED, DOCUMENTS
-from deploy.prune_cli import prune
-from deploy.tpu_cli import tpu_commands
-from deploy.use_cli import embed, fill_mask
+from deploy.commands.cli_types import Place, wrong_usage
+from deploy.commands.command import (
+    MAKES,
+    READS,
+    STOPPED,
+    Command,
+    Group,
+    json_option,
+    option,
+    sigterm_as_ctrl_c,
+    stopped,
+    under,
+)
+from deploy.commands.engine_options import Engine, engine_options
+from deploy.commands.finetune import finetune, predict
+from deploy.commands.look import compare, inspect, report, validate
+from deploy.commands.make import generate, vocab
+from deploy.commands.options import CASED, DOCUMENTS
+from deploy.commands.prune import prune
+from deploy.commands.tpu import tpu_commands
+from deploy.commands.train import evaluate, export, train
+from deploy.commands.use import embed, fill_mask
 from pipeline.documents import InputFormat, ReadOptions
 from tokenizer.errors import InputError
 

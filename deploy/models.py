@@ -15,8 +15,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from deploy.local import hold_back_stderr
-from deploy.memory import machine_memory
+from deploy.engines.local import hold_back_stderr
+from deploy.engines.memory import machine_memory
 from deploy.mirror import mirror
 from deploy.progress import PlainLines
 from deploy.show import new_console, new_talk

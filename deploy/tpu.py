@@ -115,7 +115,7 @@ def ssh_command(tpu: Tpu, script: str, worker: str = "all") -> list[str]:
 def install_commands(tpu: Tpu) -> list[list[str]]:
     """Packs maskmill as it is here, copies it to every host, and installs it there with JAX for TPU."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "maskmill")
-    pack = [sys.executable, "-P", "-m", "deploy.source_package", str(folder)]
+    pack = [sys.executable, "-P", "-m", "deploy.engines.source_package", str(folder)]
     copy = ["gcloud", "compute", "tpus", "tpu-vm", "scp", str(folder / PACKAGE), f"{tpu.name}:", "--worker=all"]
     return [pack, [*copy, *tpu.flags], ssh_command(tpu, INSTALL)]
 

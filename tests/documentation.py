@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from deploy.cli import main
-from deploy.model_cli import choose_datasets
-from deploy.tpu_cli import check_training
+from deploy.commands.tpu import check_training
+from deploy.commands.train import choose_datasets
 from model.config import TrainConfig
 
 ROOT = Path(__file__).parent.parent

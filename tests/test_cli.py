@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from command import SMALL, assert_refused, maskmill
 
-from deploy import model_cli
 from deploy.cli import find_sentence
+from deploy.commands import train as train_command
 from pipeline.schema import DatasetInfo
 from tokenizer.vocab import SPECIAL_TOKENS, Vocab
 
@@ -262,8 +262,8 @@ def test_a_missing_extra_is_named_with_the_way_to_install_it(module, extras):
     [({"tensorflow", "jax"}, "tensorflow"), ({"tensorflow"}, "tensorflow"), ({"jax"}, "jax"), (set(), "tensorflow")],
 )
 def test_keras_runs_on_jax_where_only_that_is_installed_and_it_is_said(monkeypatch, capsys, installed, backend):
-    monkeypatch.setattr(model_cli, "find_spec", lambda name: name if name in installed else None)
-    assert model_cli.default_backend() == backend
+    monkeypatch.setattr(train_command, "find_spec", lambda name: name if name in installed else None)
+    assert train_command.default_backend() == backend
     assert ("runs on JAX" in capsys.readouterr().err) == (backend == "jax")
 
 

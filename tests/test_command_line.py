@@ -16,7 +16,7 @@ from command import SMALL, maskmill
 from documentation import check_maskmill, join_lines, read_page
 
 from deploy.cli import main
-from deploy.command import WithHelp
+from deploy.commands.command import WithHelp
 
 COLUMNS = 100
 
@@ -173,14 +173,14 @@ def test_ctrl_c_ends_with_130_and_a_sentence(path, monkeypatch):
 @pytest.mark.parametrize(("name", "exit_code"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_a_command_cleans_up_when_its_process_is_stopped(name, exit_code):
     code = (
-        "import os, signal, deploy.inspection\n"
+        "import os, signal, deploy.looking.inspection\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # the workers of pytest-xdist ignore it
         "def inspect_dataset(*_):\n"
         "    try:\n"
         f"        os.kill(os.getpid(), signal.{name})\n"
         "    finally:\n"
         "        print('cleaned up')\n"
-        "deploy.inspection.inspect_dataset = inspect_dataset\n"
+        "deploy.looking.inspection.inspect_dataset = inspect_dataset\n"
         "from deploy.cli import main\n"
         "main(['inspect', 'x'])"
     )

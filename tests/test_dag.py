@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from deploy.jobs import Job, run_for_results
-from deploy.local import LocalRunner
+from deploy.engines.jobs import Job, run_for_results
+from deploy.engines.local import LocalRunner
 from pipeline.config import InstanceConfig
 from pipeline.documents import ReadOptions
 from pipeline.examples import decode_example

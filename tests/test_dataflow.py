@@ -24,10 +24,12 @@ from google.api_core.exceptions import Forbidden
 from google.cloud.storage import Client
 from loopback_google import Google, lead_to
 
-from deploy import dataflow, generate_elsewhere, progress
-from deploy.dataflow import DataflowJob, check_access, find_job, read_counters, submission, wait_for_end
-from deploy.dataflow_options import DataflowOptions
-from deploy.source_package import find_setup_file
+from deploy import progress
+from deploy.engines import dataflow
+from deploy.engines.dataflow import DataflowJob, check_access, find_job, read_counters, submission, wait_for_end
+from deploy.engines.dataflow_options import DataflowOptions
+from deploy.engines.source_package import find_setup_file
+from deploy.making import generate_elsewhere
 from pipeline import cloud_storage, dag
 from pipeline.config import InstanceConfig
 from pipeline.documents import ReadOptions

@@ -14,8 +14,8 @@ from google.api_core.exceptions import Forbidden
 from google.cloud.storage import Bucket, Client
 from loopback_google import Google, lead_to
 
-from deploy import source_package
 from deploy.doctor.buckets import holds
+from deploy.engines import source_package
 from pipeline import cloud_storage
 
 

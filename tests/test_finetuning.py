@@ -21,7 +21,7 @@ from model.bert import BertPretrainer
 from model.checkpoint import read_checkpoint
 from model.checkpoint_formats import read_init_checkpoint
 from model.step import eval_step
-from model.tasks import finetuning
+from model.tasks import finetuning, finetuning_loop
 from model.tasks.classifier import BertClassifier
 from model.tasks.confusion import draw_confusion
 from model.tasks.finetune_config import FinetuneConfig, choose_class_weights
@@ -64,7 +64,7 @@ def parts(folder):
 def trained(folder, parts):
     """A fine-tuning in one go, and what it came to."""
     told = []
-    hooks = finetuning.Hooks(evaluated=lambda *arguments: told.append(arguments))
+    hooks = finetuning_loop.Hooks(evaluated=lambda *arguments: told.append(arguments))
     config = replace(SMALL, num_train_epochs=6)
     outcome = finetuning.finetune(open_trained(folder / "model"), *parts, folder / "output", config, hooks)
     return folder / "output", outcome, told
@@ -182,7 +182,7 @@ class KilledError(Exception):
 
 def finetune_with_end(folder, parts, output, monkeypatch, at=None, step=0):
     """Fine-tunes, and ends where a process might be killed: in a step, or when something is saved."""
-    real = {name: getattr(finetuning, name) for name in ("train_step", "save_checkpoint", "save_best")}
+    real = {name: getattr(finetuning_loop, name) for name in ("train_step", "save_checkpoint", "save_best")}
 
     def end_at(here, now):
         if (here, now) == (at, step):
@@ -211,9 +211,9 @@ def finetune_with_end(folder, parts, output, monkeypatch, at=None, step=0):
         return save
 
     with monkeypatch.context() as patch:
-        patch.setattr(finetuning, "train_step", train_step)
+        patch.setattr(finetuning_loop, "train_step", train_step)
         for name in ("save_checkpoint", "save_best"):
-            patch.setattr(finetuning, name, saved(name))
+            patch.setattr(finetuning_loop, name, saved(name))
         return finetuning.finetune(open_trained(folder / "model"), *parts, output, replace(SMALL, num_train_epochs=6))
 
 
@@ -283,7 +283,7 @@ def test_what_cannot_be_learned_from_is_one_sentence(folder, tmp_path):
 
 
 def test_after_ctrl_c_the_one_sentence_tells_how_to_go_on(folder, tmp_path, monkeypatch):
-    def interrupted(*_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(finetuning, "finetune", interrupted)
@@ -309,11 +309,11 @@ def test_table_model_and_output_may_lie_in_cloud_storage_where_the_second_of_two
         predict = ["predict", "gs://work/table.csv", "--model-dir", "gs://work/classifier"]
         assert "120 rows" in run(*predict, "--output", "gs://work/labels.csv")
 
-        def save(*arguments, real=finetuning.save_checkpoint):
+        def save(*arguments, real=finetuning_loop.save_checkpoint):
             real(*arguments)
             bucket.blob("taken/.written-by").upload_from_string("another 1\n")
 
-        monkeypatch.setattr(finetuning, "save_checkpoint", save)
+        monkeypatch.setattr(finetuning_loop, "save_checkpoint", save)
         assert "another training has written into gs://work/taken since" in refuse(
             *command, "--output", "gs://work/taken"
         )
@@ -327,15 +327,15 @@ def test_labels_of_any_characters_are_drawn_as_they_are(tmp_path):
 
 KILLED_IN_A_CHECKPOINT = """
 import os, signal
-import model.tasks.finetuning as finetuning
+import model.tasks.finetuning_loop as finetuning_loop
 from deploy.cli import main
 
-save = finetuning.save_checkpoint
+save = finetuning_loop.save_checkpoint
 def save_and_die(folder, step, *rest):
     save(folder, step, *rest)
     if step == {step}:
         os.kill(os.getpid(), signal.SIGKILL)
-finetuning.save_checkpoint = save_and_die
+finetuning_loop.save_checkpoint = save_and_die
 main({arguments})
 """
 
@@ -359,7 +359,7 @@ def test_a_killed_command_given_again_ends_as_one_that_was_not(folder, tmp_path,
 
 
 def test_weights_that_an_update_broke_are_not_saved_whatever_the_loss(folder, parts, tmp_path, monkeypatch):
-    real = finetuning.train_step
+    real = finetuning_loop.train_step
 
     def breaking_step(model, optimizer, random_seed):
         step = real(model, optimizer, random_seed)
@@ -375,7 +375,7 @@ def test_weights_that_an_update_broke_are_not_saved_whatever_the_loss(folder, pa
 
         return Step()
 
-    monkeypatch.setattr(finetuning, "train_step", breaking_step)
+    monkeypatch.setattr(finetuning_loop, "train_step", breaking_step)
     with pytest.raises(InputError, match=r"^classifier/bias is not finite after step 4; likely causes"):
         finetuning.finetune(open_trained(folder / "model"), *parts, tmp_path / "out", SMALL)
     assert not list((tmp_path / "out").glob("checkpoint-*"))

@@ -6,6 +6,7 @@ import re
 import click
 import pytest
 
+from deploy.commands.make import generate
 from deploy.flex_template.main import to_arguments
 from deploy.flex_template.parameters import (
     LEFT_OUT,
@@ -15,7 +16,6 @@ from deploy.flex_template.parameters import (
     to_json,
     value_pattern,
 )
-from deploy.make_cli import generate
 
 BASIC = ["--inputs=gs://b/corpus", "--vocab_file=gs://b/vocab.txt", "--output=gs://b/shards"]
 FROM_GCLOUD = [  # what the launcher adds to a template's own parameters

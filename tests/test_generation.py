@@ -14,7 +14,7 @@ import pytest
 from command import SMALL, assert_refused, maskmill
 from isal import igzip
 
-from deploy.memory import plan_passes
+from deploy.engines.memory import plan_passes
 from pipeline.examples import decode_example
 from pipeline.schema import DatasetInfo
 from pipeline.tfrecord import read_records
@@ -186,7 +186,7 @@ def test_a_run_that_is_killed_after_its_first_manifest_goes_on(tmp_path, corpus_
     lengths = ["--max-seq-length", 32, "--max-seq-length", 64]
     arguments = ["generate", corpus_file, "--vocab-file", small_vocab_file, *lengths, "--output", tmp_path / "out"]
     kill = (
-        "import os, deploy.generate_here as g; write = g.write_manifest\n"
+        "import os, deploy.making.generate_here as g; write = g.write_manifest\n"
         "g.write_manifest = lambda *a: (write(*a), os.kill(os.getpid(), 9))\n"
         "from deploy.cli import main; main(prog_name='maskmill')"
     )

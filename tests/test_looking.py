@@ -7,8 +7,8 @@ import pytest
 from documentation import check_maskmill, commands_in, read_page
 
 from deploy.cli import main
-from deploy.comparison import VERDICTS
-from deploy.inspection import MEASURED
+from deploy.looking.comparison import VERDICTS
+from deploy.looking.inspection import MEASURED
 from pipeline.looking.likeness import ASSUMED_DESIGN_EFFECT, SIGNIFICANCE, SMALLEST_EFFECT, SMALLEST_EFFECT_OF_WORDS
 
 PAGE = read_page("looking.md")

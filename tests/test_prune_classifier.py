@@ -19,7 +19,8 @@ from model.pruning.classifier import METRICS, prune_classifier
 from model.step import eval_step
 from model.tasks.finetune_config import FINETUNING, FinetuneConfig
 from model.tasks.finetuned import open_finetuned
-from model.tasks.finetuning import Hooks, finetune, go_on
+from model.tasks.finetuning import finetune, go_on
+from model.tasks.finetuning_loop import Hooks
 from model.tasks.predicting import measure_texts
 from model.trained import open_trained
 from pipeline.tables.fields import Fields

@@ -12,8 +12,8 @@ from cloud import serve
 from command import SMALL, assert_refused, maskmill
 from engines import Servers, free_port
 
-from deploy import portable
 from deploy.cli import main
+from deploy.engines import portable
 from pipeline.config import InstanceConfig
 from pipeline.corpus import divide_corpus
 from pipeline.manifest import write_manifest

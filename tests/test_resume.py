@@ -12,7 +12,7 @@ from command import refuse
 from command import run as maskmill
 from mortal_training import Run, run_all
 
-from deploy.model_cli import parse_phase
+from deploy.commands.train import parse_phase
 from model.config import TrainConfig
 from pipeline.schema import DatasetInfo
 

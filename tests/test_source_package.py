@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.source_package import PACKAGES, find_setup_file, is_checkout, write_sdist
+from deploy.engines.source_package import PACKAGES, find_setup_file, is_checkout, write_sdist
 from tokenizer.errors import InputError
 
 ROOT = Path(__file__).parent.parent
@@ -90,7 +90,7 @@ def test_an_installed_maskmill_makes_the_package_that_a_checkout_makes(checkout,
     code = """
 import shutil, sys
 from pathlib import Path
-from deploy import source_package
+from deploy.engines import source_package
 assert source_package.HOME == Path(sys.argv[1])
 with source_package.find_setup_file() as setup_file:
     shutil.copytree(setup_file.parent, sys.argv[2])
@@ -122,7 +122,7 @@ def test_a_package_for_other_machines_can_be_installed_with_the_extra_of_a_tpu(t
 
 def test_a_package_that_does_not_build_is_one_sentence(tmp_path, monkeypatch):
     (tmp_path / "setup.py").write_text("raise SystemExit('no compiler')\n")
-    monkeypatch.setattr("deploy.source_package.find_setup_file", lambda: nullcontext(tmp_path / "setup.py"))
+    monkeypatch.setattr("deploy.engines.source_package.find_setup_file", lambda: nullcontext(tmp_path / "setup.py"))
     with pytest.raises(InputError, match=r" does not build: no compiler"):
         write_sdist(tmp_path / "out")
 
@@ -147,6 +147,6 @@ def test_another_packages_setup_py_is_not_ours(tmp_path):
 
 
 def test_setuptools_missing_is_one_sentence(monkeypatch):
-    monkeypatch.setattr("deploy.source_package.find_spec", lambda _: None)
+    monkeypatch.setattr("deploy.engines.source_package.find_spec", lambda _: None)
     with pytest.raises(InputError, match=r"setuptools is not installed here.*pip install"), find_setup_file():
         pass

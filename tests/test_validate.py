@@ -13,8 +13,8 @@ from documentation import check_maskmill, commands_in, read_page
 from google.cloud.storage import Client
 from rich.console import Console
 
-from deploy import validate as deploy_validate
 from deploy.cli import main
+from deploy.looking import validate as deploy_validate
 from pipeline.validation.rules import RULES
 
 PAGE = read_page("validate.md")

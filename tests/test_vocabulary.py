@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 from tokenizers import Tokenizer
 
-from deploy import vocabulary
-from deploy.vocabulary import train_vocab_file
+from deploy.making import vocabulary
+from deploy.making.vocabulary import train_vocab_file
 from pipeline import transforms
 from pipeline.documents import ReadOptions
 from tokenizer.config import VocabConfig

@@ -4,9 +4,9 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from deploy.dataflow_options import REGION
 from deploy.doctor.findings import SECONDS, Check, Finding
 from deploy.doctor.request import Request
+from deploy.engines.dataflow_options import REGION
 from pipeline.storage import check_writable, is_remote
 from tokenizer.errors import first_line
 

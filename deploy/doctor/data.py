@@ -5,10 +5,10 @@ import shutil
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from deploy.commands.engine_options import DATAFLOW
 from deploy.doctor.buckets import bucket_of
 from deploy.doctor.findings import Check, Finding, attempt
 from deploy.doctor.request import Request
-from deploy.engine_options import DATAFLOW
 from deploy.words import count, in_bytes
 from pipeline.config import InstanceConfig
 from pipeline.documents import MAX_REJECTED

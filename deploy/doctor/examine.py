@@ -6,10 +6,10 @@ from dataclasses import asdict
 
 import click
 
+from deploy.commands.engine_options import FLINK, PORTABLE
 from deploy.doctor.findings import Finding, attempt
 from deploy.doctor.installation import check_installation
 from deploy.doctor.request import Request
-from deploy.engine_options import FLINK, PORTABLE
 from deploy.talk import print_json
 from deploy.words import count
 

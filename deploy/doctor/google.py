@@ -6,12 +6,12 @@ import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from deploy.dataflow_options import DataflowOptions
+from deploy.commands.engine_options import DATAFLOW
 from deploy.doctor.buckets import bucket_of, check_bucket, check_folder, list_buckets
 from deploy.doctor.findings import SECONDS, Check, Finding, attempt
 from deploy.doctor.installation import check_sources, check_worker_python
 from deploy.doctor.request import Request
-from deploy.engine_options import DATAFLOW
+from deploy.engines.dataflow_options import DataflowOptions
 from pipeline.storage import is_remote
 from tokenizer.errors import first_line
 

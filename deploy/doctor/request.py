@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from deploy.engine_options import Engine
+from deploy.commands.engine_options import Engine
 from pipeline.documents import ReadOptions
 
 

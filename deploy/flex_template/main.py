@@ -69,6 +69,6 @@ def to_arguments(flags: Sequence[str], command: click.Command) -> list[str]:
 
 if __name__ == "__main__":
     from deploy.cli import main
-    from deploy.make_cli import generate
+    from deploy.commands.make import generate
 
     main(to_arguments(sys.argv[1:], generate), prog_name="maskmill")

@@ -4,9 +4,9 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +35,10 @@ from pipeline.tables.labelled import (
 
 if TYPE_CHECKING:
     from model.model_dir import WhichCheckpoint
-    from model.tasks.finetuning import FinetuneProgress, Hooks, Outcome
+    from model.tasks.finetuning import Outcome
+    from model.tasks.finetuning_loop import FinetuneProgress
     from model.tasks.metrics import Confusion
+    from model.trained import TrainedBert
     from pipeline.tables.fields import Fields, TableFormat
 
 SEEDS = "seeds.json"
@@ -82,34 +84,15 @@ def finetune_model(
 
     What the best epoch of each comes to is printed, in tables or `as_json`.
     """
-    from model.tasks.finetuning import Outcome, finetune
     from model.trained import open_trained
 
-    console = new_talk()
     train, held_out, rejected = tables.read(config.random_seed)
     labels = find_labels(train, held_out)
     warn_of_rejected(rejected)
     start = open_trained(model_dir, checkpoint)
-    for note in start.notes:
-        warn(note)
-    bert = start.model.config
-    console.print(
-        f"Fine-tuning {model_dir} ({bert.num_hidden_layers} layers of {bert.hidden_size}) on "
-        f"{count(len(train), 'row')}, {count(len(held_out), 'row')} held out"
-    )
-    console.print(f"{count(len(labels), 'label')}: {_describe_labels(train, labels)}")
-    first = train.take(range(min(len(train), ROWS_LOOKED_AT)))
-    warn_of_unknown(first.encode(start.vocab, start.cased, config.max_seq_length).unknown_share)
-
-    def run(folder: str, config: FinetuneConfig) -> Outcome:
-        return run_finetuning(folder, lambda to, hooks: finetune(start, train, held_out, to, config, hooks))
-
-    outcomes: dict[int, Outcome] = {}
-    for seed in range(config.random_seed, config.random_seed + seeds):
-        folder = output if seeds == 1 else os.path.join(output, f"seed-{seed}")
-        outcome = run(folder, replace(config, random_seed=seed))
-        if not outcome.is_done:
-            break
+    show_task(start, train, held_out, labels, config.max_seq_length)
+    outcomes = {}
+    for seed, outcome in run_seeds(start, train, held_out, output, config, seeds):
         outcomes[seed] = outcome
         if not as_json:
             show_outcome(new_console(lasting=True), outcome)
@@ -119,9 +102,45 @@ def finetune_model(
             warn(f"What was set aside of {path} is listed in {output}")
     if 1 < seeds == len(outcomes):
         _write_seeds(output, {seed: outcome.metrics for seed, outcome in outcomes.items()}, shows=not as_json)
-        console.print(f"Wrote {os.path.join(output, SEEDS)}; each seed's model is in a folder beside it")
+        new_talk().print(f"Wrote {os.path.join(output, SEEDS)}; each seed's model is in a folder beside it")
     if as_json:
         print_json([_describe_outcome(seed, outcome) for seed, outcome in outcomes.items()])
+
+
+def show_task(
+    start: "TrainedBert", train: LabelledTexts, held_out: LabelledTexts, labels: Sequence[str], max_seq_length: int
+) -> None:
+    """Says what is learned from what, and warns of what may be wrong with the model for it."""
+    console, bert = new_talk(), start.model.config
+    for note in start.notes:
+        warn(note)
+    console.print(
+        f"Fine-tuning {start.path} ({bert.num_hidden_layers} layers of {bert.hidden_size}) on "
+        f"{count(len(train), 'row')}, {count(len(held_out), 'row')} held out"
+    )
+    console.print(f"{count(len(labels), 'label')}: {_describe_labels(train, labels)}")
+    first = train.take(range(min(len(train), ROWS_LOOKED_AT)))
+    warn_of_unknown(first.encode(start.vocab, start.cased, max_seq_length).unknown_share)
+
+
+def run_seeds(
+    start: "TrainedBert",
+    train: LabelledTexts,
+    held_out: LabelledTexts,
+    output: str,
+    config: FinetuneConfig,
+    seeds: int,
+) -> Iterator[tuple[int, "Outcome"]]:
+    """Fine-tunes once for each seed -> the seed and its outcome; no more of them once one was stopped."""
+    from model.tasks.finetuning import finetune
+
+    for seed in range(config.random_seed, config.random_seed + seeds):
+        folder = output if seeds == 1 else os.path.join(output, f"seed-{seed}")
+        take = partial(finetune, start, train, held_out, config=replace(config, random_seed=seed))
+        outcome = run_finetuning(folder, take)
+        if not outcome.is_done:
+            return
+        yield seed, outcome
 
 
 def _describe_outcome(seed: int, outcome: "Outcome") -> dict[str, Any]:
@@ -148,9 +167,9 @@ def _describe_labels(train: LabelledTexts, labels: Sequence[str]) -> str:
     return ", ".join(told) + (f" and {len(labels) - MOST_COLUMNS:,} more" if len(labels) > MOST_COLUMNS else "")
 
 
-def run_finetuning(output: str, take: "Callable[[Path, Hooks], Outcome]") -> "Outcome":
-    """One fine-tuning into a folder, by `take`, with a bar, or with a line now and then where there is no terminal."""
-    from model.tasks.finetuning import Hooks
+def run_finetuning(output: str, take: "Callable[..., Outcome]") -> "Outcome":
+    """One fine-tuning into a folder by `take(folder, hooks=hooks)`: with a bar, or lines where there is no terminal."""
+    from model.tasks.finetuning_loop import Hooks
 
     console = new_talk()
     began, lines = time.monotonic(), PlainLines(console)
@@ -172,7 +191,7 @@ def run_finetuning(output: str, take: "Callable[[Path, Hooks], Outcome]") -> "Ou
 
         try:
             with mirror(output, trains=True) as folder:
-                outcome = take(folder.local, Hooks(report, tell, folder.send_if_possible))
+                outcome = take(folder.local, hooks=Hooks(report, tell, folder.send_if_possible))
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"Stopped; the same command goes on from the last checkpoint in {output}, if there is one."

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from deploy.engines.jobs import Job, Runner, share_out
+from deploy.engines.local import LocalRunner
 from deploy.inputs import check_new, resolve
-from deploy.jobs import Job, Runner, share_out
-from deploy.local import LocalRunner
 from deploy.progress import PlainLines, looking
 from deploy.show import new_talk, warn_of_unknown
 from deploy.talk import warn

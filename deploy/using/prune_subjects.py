@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -138,9 +139,8 @@ class Finetuned:
         """As `Subject` has it."""
         from model.tasks.finetuning import go_on
 
-        outcome = run_finetuning(
-            output, lambda folder, hooks: go_on(folder, self.train, self.held_out, self.config, hooks)
-        )
+        take = partial(go_on, train=self.train, held_out=self.held_out, config=self.config)
+        outcome = run_finetuning(output, take)
         if outcome.best_step == 0:
             warn("No epoch of the recovery is better than what was left, so that is kept as the best.")
         return outcome.metrics if outcome.is_done else None

@@ -4,10 +4,10 @@ from typing import Any, get_args
 
 import click
 
-from deploy.cli_types import Place, wrong_usage
-from deploy.command import MAKES, PRINTS, READS, RUNS, Command, json_option, option, under
-from deploy.model_cli import BACKEND, CHECKPOINT, PRECISION
-from deploy.options import OVERWRITE, TRAINED
+from deploy.commands.cli_types import Place, wrong_usage
+from deploy.commands.command import MAKES, PRINTS, READS, RUNS, Command, json_option, option, under
+from deploy.commands.options import OVERWRITE, TRAINED
+from deploy.commands.train import BACKEND, CHECKPOINT, PRECISION
 from model.config import ComputeDtype
 from model.tasks.embed_config import EmbedConfig, Pooling, VectorDtype
 from pipeline.documents import InputFormat, ReadOptions

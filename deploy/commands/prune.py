@@ -5,10 +5,10 @@ from typing import Any, get_args
 
 import click
 
-from deploy.cli_types import Place, wrong_usage
-from deploy.command import LEARNS, MAKES, READS, RUNS, Command, json_option, option, under
-from deploy.model_cli import BACKEND, PRECISION, SAVE_CHECKPOINTS_STEPS, TRAIN_BATCH_SIZE
-from deploy.options import TRAINED
+from deploy.commands.cli_types import Place, wrong_usage
+from deploy.commands.command import LEARNS, MAKES, READS, RUNS, Command, json_option, option, under
+from deploy.commands.options import TRAINED
+from deploy.commands.train import BACKEND, PRECISION, SAVE_CHECKPOINTS_STEPS, TRAIN_BATCH_SIZE
 from model.config import Importance, PruneConfig, TrainConfig
 from model.tasks.finetune_config import FINETUNING, FinetuneConfig
 from pipeline.documents import MAX_REJECTED

@@ -1,6 +1,6 @@
 """Our sources as a package that Beam stages for remote workers (`--setup_file`), from a checkout or an installation.
 
-`python -m deploy.source_package FOLDER` writes it there as maskmill.tar.gz.
+`python -m deploy.engines.source_package FOLDER` writes it there as maskmill.tar.gz.
 """
 
 import re
@@ -19,7 +19,7 @@ from tokenizer.errors import InputError
 
 PACKAGES = ("tokenizer", "pipeline", "model", "deploy")
 SETUP_FILES = ("setup.py", "pyproject.toml", "LICENSE")  # what a checkout is built with
-HOME = Path(__file__).resolve().parent.parent  # a checkout, or the folder of installed packages
+HOME = Path(__file__).resolve().parents[2]  # a checkout, or the folder of installed packages
 
 SETUP = '''"""Made by maskmill {version} from its installation, for remote workers."""
 

@@ -5,8 +5,8 @@ from typing import Any, get_args
 
 import click
 
-from deploy.cli_types import Place, wrong_usage
-from deploy.command import LEARNS, MAKES, READS, RUNS, Command, json_option, option, under
+from deploy.commands.cli_types import Place, wrong_usage
+from deploy.commands.command import LEARNS, MAKES, READS, RUNS, Command, json_option, option, under
 from deploy.talk import warn
 from model.config import ComputeDtype, Optimizer, TrainConfig
 from pipeline.schema import DatasetInfo

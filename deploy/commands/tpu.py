@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deploy.cli_types import wrong_usage
-from deploy.command import PRINTS, RUNS, Group, json_option, option, under
+from deploy.commands.cli_types import wrong_usage
+from deploy.commands.command import PRINTS, RUNS, Group, json_option, option, under
 from deploy.talk import is_given, print_json, say
 from model.config import PRESETS, TrainConfig
 from pipeline.storage import is_remote
@@ -170,7 +170,7 @@ EVERY = option(
 
 def check_training(arguments: Sequence[str]) -> None:
     """Raises click.UsageError for what `maskmill train` would refuse, and for what no host of a TPU sees."""
-    from deploy.model_cli import choose_datasets
+    from deploy.commands.train import choose_datasets
 
     root = click.get_current_context().find_root().command
     assert isinstance(root, click.Group)

@@ -4,8 +4,8 @@ from typing import get_args
 
 import click
 
-from deploy.cli_types import Place
-from deploy.command import option
+from deploy.commands.cli_types import Place
+from deploy.commands.command import option
 from pipeline.documents import MAX_REJECTED, InputFormat
 
 DOCUMENTS = (

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from deploy.engines.jobs import Job, Runner, run_for_results, share_out
+from deploy.engines.local import LocalRunner
 from deploy.inputs import check_apart, check_new, describe, show_reading
-from deploy.jobs import Job, Runner, run_for_results, share_out
-from deploy.local import LocalRunner
 from deploy.show import new_talk
 from deploy.talk import print_json, warn
 from pipeline.corpus import check_reading, count_set_aside, name_inputs

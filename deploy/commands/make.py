@@ -6,10 +6,10 @@ from typing import Any, get_args
 
 import click
 
-from deploy.cli_types import Bytes, Place, wrong_usage
-from deploy.command import MAKES, READS, RUNS, Command, json_option, option, under
-from deploy.engine_options import DATAFLOW, Engine, engine_options
-from deploy.options import CASED, DOCUMENTS, NUM_WORKERS, OVERWRITE, REJECTED
+from deploy.commands.cli_types import Bytes, Place, wrong_usage
+from deploy.commands.command import MAKES, READS, RUNS, Command, json_option, option, under
+from deploy.commands.engine_options import DATAFLOW, Engine, engine_options
+from deploy.commands.options import CASED, DOCUMENTS, NUM_WORKERS, OVERWRITE, REJECTED
 from pipeline.config import InstanceConfig, Objective
 from pipeline.documents import InputFormat, ReadOptions
 from pipeline.storage import absolute, is_remote
@@ -88,7 +88,7 @@ def vocab(
     INPUT is a file, a folder or a pattern: text, JSONL, Parquet or WikiExtractor's output, plain, .gz, .zst, .bz2 or
     .xz. Beside the vocabulary stands its tokenizer.json.
     """
-    from deploy.vocabulary import train_vocab_file
+    from deploy.making.vocabulary import train_vocab_file
 
     with wrong_usage():
         vocab_config = VocabConfig(special_tokens=tuple(filter(None, special_tokens.split(","))), **config)
@@ -257,8 +257,8 @@ def generate(
     INPUT is a file, a folder or a pattern: text, JSONL, Parquet or WikiExtractor's output, plain, .gz, .zst, .bz2 or
     .xz. The same command goes on with a run that was interrupted.
     """
-    from deploy.generate import generate_datasets
-    from deploy.generation import RunOptions
+    from deploy.making.generate import generate_datasets
+    from deploy.making.generation import RunOptions
     from pipeline.plan import Target
 
     if predictions and len(predictions) != len(lengths):

@@ -9,8 +9,8 @@ from typing import Any
 
 from rich.console import Console
 
+from deploy.engines.remote import RemoteRunner
 from deploy.progress import Work
-from deploy.remote import RemoteRunner
 from pipeline.config import InstanceConfig
 from pipeline.documents import MAX_REJECTED, ReadOptions
 from pipeline.estimate import Estimate, Sample, estimate_copy, read_sample

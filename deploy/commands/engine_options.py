@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deploy.cli_types import Place, wrong_usage
-from deploy.command import WHERE, option, under
+from deploy.commands.cli_types import Place, wrong_usage
+from deploy.commands.command import WHERE, option, under
 from pipeline.storage import absolute, is_remote
 
 if TYPE_CHECKING:
-    from deploy.dataflow_options import DataflowOptions
-    from deploy.remote import RemoteRunner
+    from deploy.engines.dataflow_options import DataflowOptions
+    from deploy.engines.remote import RemoteRunner
 
 FLINK, PORTABLE, DATAFLOW = "flink", "portable", "dataflow"
 RUNNERS = ("local", FLINK, DATAFLOW, PORTABLE)
@@ -130,14 +130,14 @@ class Engine:
 
     def make_dataflow_options(self, beam_options: Sequence[str]) -> "DataflowOptions":
         """The options of a job, where none that it needs is missing. Raises InputError for what cannot be right."""
-        from deploy.dataflow_options import DataflowOptions
+        from deploy.engines.dataflow_options import DataflowOptions
 
         values = {**self.given, "labels": dict(self.given.get("label", ()))}
         values.pop("label", None)
         return DataflowOptions(**values, beam_options=tuple(beam_options))
 
     def _make_dataflow_runner(self, inputs: Sequence[str], beam_options: Sequence[str]) -> "RemoteRunner":
-        from deploy.dataflow import DataflowRunner
+        from deploy.engines.dataflow import DataflowRunner
 
         for flag in self.list_missing():
             raise click.UsageError(f"--runner dataflow needs {flag}; docs/dataflow.md tells what to give")
@@ -150,7 +150,7 @@ class Engine:
             return DataflowRunner(self.make_dataflow_options(beam_options))
 
     def _make_portable_runner(self, output: str, beam_options: Sequence[str]) -> "RemoteRunner":
-        from deploy.portable import PortableRunner
+        from deploy.engines.portable import PortableRunner
 
         if "job_endpoint" in self.given and "flink_master" in self.given:
             raise click.UsageError("--job-endpoint and --flink-master are both given; a job server knows its master")

@@ -4,12 +4,12 @@ import os
 import uuid
 from typing import Any
 
-from deploy.generation import Generation
+from deploy.engines.jobs import Job
+from deploy.engines.memory import POOL_FACTOR, WORKER_BYTES
+from deploy.engines.remote import JobEndedError, RemoteRunner, RunningJob
 from deploy.inputs import show_reading
-from deploy.jobs import Job
-from deploy.memory import POOL_FACTOR, WORKER_BYTES
+from deploy.making.generation import Generation
 from deploy.progress import Done, Work, show_progress
-from deploy.remote import JobEndedError, RemoteRunner, RunningJob
 from deploy.talk import warn
 from pipeline.outputs import prepare_output
 from pipeline.pools import Pools

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from deploy.generation import Generation
+from deploy.making.generation import Generation
 from pipeline.estimate import Estimate
 from pipeline.pools import Pools
 from pipeline.storage import read_bytes
@@ -46,7 +46,7 @@ class Prices:
             raise
         except ValueError as error:
             raise InputError(
-                f"prices {path} cannot be read ({error}); expected JSON like deploy/prices.json"
+                f"prices {path} cannot be read ({error}); expected JSON like deploy/engines/prices.json"
             ) from error
         kinds = {field.name: (int, float) if field.type is float else str for field in fields(cls)}
         for name, value in given.items() if isinstance(given, dict) else [("", given)]:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from deploy.generation import Generation
+from deploy.engines.jobs import Job, run_for_results, share_out
+from deploy.engines.local import LocalRunner, WorkerLostError
+from deploy.engines.memory import machine_memory, plan_passes
 from deploy.inputs import show_reading
-from deploy.jobs import Job, run_for_results, share_out
-from deploy.local import LocalRunner, WorkerLostError
-from deploy.memory import machine_memory, plan_passes
+from deploy.making.generation import Generation
 from deploy.progress import Done, Work, show_progress
 from deploy.talk import warn
 from deploy.words import count

@@ -22,8 +22,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import cast
 
-from deploy.jobs import Job
-from deploy.memory import give_back_memory
+from deploy.engines.jobs import Job
+from deploy.engines.memory import give_back_memory
 from pipeline.storage import size_of
 from tokenizer.errors import InputError
 

@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, get_args
 
-from deploy.dry_run import show_dry_run
-from deploy.generate_elsewhere import generate_elsewhere
-from deploy.generate_here import generate_here
-from deploy.generation import Generation, RunOptions
+from deploy.engines.local import LocalRunner
 from deploy.inputs import check_apart, describe, load_vocab
-from deploy.local import LocalRunner
+from deploy.making.dry_run import show_dry_run
+from deploy.making.generate_elsewhere import generate_elsewhere
+from deploy.making.generate_here import generate_here
+from deploy.making.generation import Generation, RunOptions
 from deploy.show import new_talk, show_summary
 from deploy.talk import print_json, warn
 from pipeline.documents import ReadOptions

@@ -5,11 +5,11 @@ from dataclasses import asdict
 
 from rich.table import Table
 
-from deploy.cost import Figure, Prices, estimate_costs
-from deploy.generate_here import SECONDS_TO_START
-from deploy.generation import Generation
-from deploy.local import LocalRunner
-from deploy.remote import RemoteRunner
+from deploy.engines.cost import Figure, Prices, estimate_costs
+from deploy.engines.local import LocalRunner
+from deploy.engines.remote import RemoteRunner
+from deploy.making.generate_here import SECONDS_TO_START
+from deploy.making.generation import Generation
 from deploy.show import new_console
 from deploy.talk import print_json, warn
 from deploy.words import count

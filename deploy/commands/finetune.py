@@ -4,11 +4,11 @@ from typing import Any, get_args
 
 import click
 
-from deploy.cli_types import Place, wrong_usage
-from deploy.command import LEARNS, MAKES, READS, RUNS, Command, json_option, option, under
-from deploy.engine_options import DATAFLOW, Engine, engine_options
-from deploy.model_cli import BACKEND, CHECKPOINT, KEEP_CHECKPOINTS, PRECISION, SAVE_CHECKPOINTS_STEPS
-from deploy.options import OVERWRITE, REJECTED, TRAINED
+from deploy.commands.cli_types import Place, wrong_usage
+from deploy.commands.command import LEARNS, MAKES, READS, RUNS, Command, json_option, option, under
+from deploy.commands.engine_options import DATAFLOW, Engine, engine_options
+from deploy.commands.options import OVERWRITE, REJECTED, TRAINED
+from deploy.commands.train import BACKEND, CHECKPOINT, KEEP_CHECKPOINTS, PRECISION, SAVE_CHECKPOINTS_STEPS
 from model.tasks.finetune_config import FinetuneConfig
 from pipeline.storage import absolute, is_remote
 from pipeline.tables.fields import Fields, TableFormat

@@ -2,9 +2,9 @@
 
 import click
 
-from deploy.cli_types import Place
-from deploy.command import MAKES, PRINTS, READS, RUNS, Command, json_option, option, under
-from deploy.options import NUM_WORKERS, OVERWRITE, VOCAB_OF_SHARDS
+from deploy.commands.cli_types import Place
+from deploy.commands.command import MAKES, PRINTS, READS, RUNS, Command, json_option, option, under
+from deploy.commands.options import NUM_WORKERS, OVERWRITE, VOCAB_OF_SHARDS
 
 
 @click.command(
@@ -61,7 +61,7 @@ def inspect(
     TF Model Garden made. In an example [MASK→word] is to be predicted from a mask, [keep→word] from the word itself,
     [other→word] from a random word.
     """
-    from deploy.inspection import inspect_dataset
+    from deploy.looking.inspection import inspect_dataset
 
     inspect_dataset(dataset, count, shard, random_seed, grep, vocab_file, as_json)
 
@@ -79,7 +79,7 @@ def validate(datasets: tuple[str, ...], num_workers: int | None, as_json: bool) 
     Files, checksums, each example, shares and repeats. What is wrong is named by shard and record, and the exit code is
     1 then. DATASET is a folder that generate wrote.
     """
-    from deploy.validate import validate_datasets
+    from deploy.looking.validate import validate_datasets
 
     if not validate_datasets(datasets, num_workers, as_json):
         raise click.exceptions.Exit(1)
@@ -131,7 +131,7 @@ def compare(a: str, b: str, vocab_file: str | None, num_workers: int | None, as_
     The same in bytes, the same in content, or alike in distribution. A and B are as DATASET is for inspect. The exit
     code is 0 when they are the same or agree, and 1 when they differ; docs/looking.md says how it is judged.
     """
-    from deploy.comparison import show_comparison
+    from deploy.looking.comparison import show_comparison
 
     if not show_comparison(a, b, vocab_file, num_workers, as_json):
         raise click.exceptions.Exit(1)

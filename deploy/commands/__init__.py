@@ -1,0 +1,1 @@
+"""The commands: their options, and what is checked before the work begins."""

@@ -1,0 +1,1 @@
+"""`inspect`, `validate` and `compare` on the terminal."""

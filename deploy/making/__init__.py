@@ -1,0 +1,1 @@
+"""`vocab` and `generate` on the terminal."""
