@@ -16,6 +16,9 @@ import pytest
 from cluster import FlinkCluster, job_server_jar
 from command import SMALL, assert_refused, maskmill
 from engines import Servers, wait_until
+from small_classifier import rows, write_csv, write_model
+
+from deploy.using.predict_part import PART_BYTES
 
 pytestmark = pytest.mark.flink
 
@@ -115,6 +118,21 @@ def test_flink_gives_the_vocabulary_of_a_local_run(tmp_path, books, vocab_file, 
     path = tmp_path / "vocab.txt"
     succeed("vocab", books, *runner, "--output", path, "--vocab-size", 8_000, "--", *cluster.worker_options)
     assert path.read_bytes() == vocab_file.read_bytes()
+    assert cluster.failures() == 0
+
+
+def test_flink_gives_the_predictions_of_a_local_run(tmp_path, cluster):
+    write_model(tmp_path / "model", random_seed=2)
+    labelled = write_csv(tmp_path / "labelled.csv", rows(60))
+    model = ["--model-dir", tmp_path / "model", "--output", tmp_path / "classifier", "--max-seq-length", 32]
+    succeed("finetune", labelled, *model, "--num-train-epochs", 1)
+    table = write_csv(tmp_path / "new.csv", rows(8_000))
+    assert table.stat().st_size > 2 * PART_BYTES
+    command = ["predict", table, "--model-dir", tmp_path / "classifier", "--output"]
+    succeed(*command, tmp_path / "here.csv")
+    runner = ["--runner", "flink", "--job-endpoint", cluster.job_endpoint]
+    succeed(*command, tmp_path / "there.csv", *runner, "--", *cluster.worker_options)
+    assert (tmp_path / "there.csv").read_bytes() == (tmp_path / "here.csv").read_bytes()
     assert cluster.failures() == 0
 
 
