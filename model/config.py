@@ -249,7 +249,8 @@ class PruneConfig:
     heads: float = 0.0  # share of all attention heads to remove
     ffn: float = 0.0  # share of all feed-forward units to remove
     importance: Importance = "taylor"
-    num_examples: int = 1024  # of the train split, that taylor measures on
+    rounds: int = 8  # in which taylor removes a part each, and measures anew
+    num_examples: int = 1024  # of the train split, that it measures on in each
     random_seed: int = 12345  # of the order of those, and of importance random
 
     def __post_init__(self) -> None:
@@ -258,7 +259,8 @@ class PruneConfig:
         if not self.heads and not self.ffn:
             raise InputError("heads and ffn are both 0; expected a share of one of them to remove, such as 0.5")
         _check(self, "importance", self.importance in get_args(Importance), "taylor, magnitude or random")
-        _check(self, "num_examples", self.num_examples >= 1, "1 or more")
+        for name in ("rounds", "num_examples"):
+            _check(self, name, getattr(self, name) >= 1, "1 or more")
         _check(self, "random_seed", 0 <= self.random_seed < 1 << 63, "0 to 2^63 - 1")
 
 

@@ -12,8 +12,8 @@ import pytest
 from model.bert import BertPretrainer, HeadsAndUnits
 from model.config import BertConfig, PruneConfig
 from model.heads import metrics_of
-from model.pruning.choice import choose, closed_gates, prune_config, prune_model, prune_weights
-from model.pruning.importance import draw_random, measure_magnitude, measure_taylor, open_gates
+from model.pruning.choice import choose, choose_in_rounds, closed_gates, prune_config, prune_model, prune_weights
+from model.pruning.importance import TaylorMeasure, draw_random, measure_magnitude, open_gates
 from model.step import compiled
 from model.tasks.classifier import BertClassifier
 from tokenizer.errors import InputError
@@ -94,7 +94,8 @@ def check_a_pruned_model_equals_the_whole_one_with_the_rest_at_0(model):
 
 def check_taylor_is_the_slope_of_the_loss_along_a_gate(model):
     batches, counted, step = [random_batch(4), random_batch(4, seed=2)], (4, 2), 0.1
-    scores = measure_taylor(loss_of(model), model.trainable_variables, CONFIG, batches, sum(counted))
+    measure = TaylorMeasure(loss_of(model), model.trainable_variables, batches, sum(counted))
+    scores = measure(open_gates(CONFIG, 1))
     loss = compiled(model.trainable_variables, loss_of(model))
 
     def slope(batch, example, part, place):
@@ -194,6 +195,26 @@ def test_the_lowest_heads_of_all_layers_go_and_the_lowest_units_of_each_but_the_
     assert chosen(heads=0, ffn=0.99) == [[[0, 1, 2], [0, 1, 2]], [[0], [1]]]
 
 
+def test_in_rounds_what_is_left_is_measured_anew_and_what_is_gone_stays_so():
+    """Of units 0 and 1 either can do the work of both."""
+    config = replace(CONFIG, num_hidden_layers=1, num_attention_heads=2, intermediate_size=4)
+    seen = []
+
+    def measure(gates):
+        ((heads, units),) = gates
+        seen.append((heads.tolist(), units.tolist()))
+        of_pair = 1.0 if units[0, :2].all() else 9.0
+        return [HeadsAndUnits(np.array([2.0, 1.0]), np.array([of_pair, of_pair, 2.0, 3.0]))]
+
+    def chosen(rounds):
+        ((heads, units),) = choose_in_rounds(measure, config, heads=0.5, ffn=0.5, rounds=rounds)
+        return heads.tolist(), units.tolist()
+
+    assert chosen(rounds=1) == ([0], [2, 3])
+    assert chosen(rounds=2) == ([0], [1, 3])
+    assert seen == [([[1, 1]], [[1, 1, 1, 1]]), ([[1, 1]], [[1, 1, 1, 1]]), ([[1, 1]], [[0, 1, 1, 1]])]
+
+
 def test_magnitude_is_the_norm_of_the_weights_that_pruning_removes(model):
     whole = {name: np.square(array, dtype=np.float64).sum() for name, array in arrays_of(model).items()}
     scores = measure_magnitude(arrays_of(model), CONFIG)
@@ -245,6 +266,7 @@ def test_counts_that_no_layer_can_have_are_refused(change, sentence):
     ({"ffn": -0.5}, "ffn is -0.5"),
     ({"heads": 0.5, "importance": "best"}, "taylor, magnitude or random"),
     ({"heads": 0.5, "num_examples": 0}, "num_examples is 0"),
+    ({"heads": 0.5, "rounds": 0}, "rounds is 0"),
 ])  # fmt: skip
 def test_what_cannot_be_removed_is_refused(values, sentence):
     with pytest.raises(InputError, match=sentence):

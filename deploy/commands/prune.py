@@ -71,11 +71,12 @@ OF_TRAINING = "that of the training"
         default=PruneConfig.importance,
         help="taylor: what leaving it out would do to the loss, to first order. magnitude: the norm of its weights.",
     ),
+    option("--rounds", default=PruneConfig.rounds, metavar="N", help="Rounds in which taylor removes a part each."),
     option(
         "--num-examples",
         default=PruneConfig.num_examples,
         metavar="N",
-        help="Examples or rows to train on that taylor measures on.",
+        help="Examples, or rows to train on, that it measures on in each.",
     ),
     SAVE_CHECKPOINTS_STEPS,
 )
@@ -112,6 +113,7 @@ def prune(
     heads: float,
     ffn: float,
     importance: Importance,
+    rounds: int,
     num_examples: int,
     split: Any,
     recovery_steps: int | None,
@@ -145,7 +147,7 @@ def prune(
     given = {name: value for name, value in of_table.items() if value is not None}
     is_classifier = exists(os.path.join(model_dir, FINETUNING))
     with wrong_usage():
-        config = PruneConfig(heads, ffn, importance, num_examples, random_seed)
+        config = PruneConfig(heads, ffn, importance, rounds, num_examples, random_seed)
         if is_classifier:
             FinetuneConfig(num_train_steps=recovery_steps, **learning)
         else:

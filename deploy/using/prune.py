@@ -42,7 +42,8 @@ def prune_trained(subject: Subject, model_dir: str, output: str, config: PruneCo
         pruning = read_pruning(folder.local, request) if steps else None
         if pruning is None:
             talk.print(f"Pruning {model_dir}: {config.heads:.0%} of the heads, {config.ffn:.0%} of the units")
-            pruning = subject.prune(folder.local, config)
+            with talk.status("Measuring what matters"):
+                pruning = subject.prune(folder.local, config)
     columns = {"before": pruning["before"], "pruned": pruning["after"]}
     if not as_json:
         show(console, columns, subject.measured_on)

@@ -1,6 +1,6 @@
 """Makes a BERT smaller: chooses which attention heads and feed-forward units stay, and takes their weights."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -25,6 +25,27 @@ def choose(scores: Scores, heads: float, ffn: float) -> list[HeadsAndUnits]:
     of_heads, of_units = zip(*scores)
     units = [_choose([of_layer], ffn)[0] for of_layer in of_units]
     return [HeadsAndUnits(*layer) for layer in zip(_choose(of_heads, heads), units)]
+
+
+def choose_in_rounds(
+    measure: Callable[[Kept], Scores], config: BertConfig, heads: float, ffn: float, rounds: int
+) -> list[HeadsAndUnits]:
+    """As `choose`, in so many rounds: each removes as much as the others, and measures in what they left.
+
+    What matters depends on what else is there, which one measure of the whole does not tell (Molchanov et al. 2019
+    prune a part at a time, too; benchmarks/README.md has what it gains).
+
+    `measure` takes the gates of what is left, as `closed_gates` makes them.
+    """
+    kept = [HeadsAndUnits(*map(np.arange, sizes)) for sizes in zip(config.heads, config.units)]
+    for number in range(1, rounds + 1):
+        gates = closed_gates(config, kept)
+        scores = [
+            HeadsAndUnits(*(np.where(gate[0] > 0, score, -np.inf) for gate, score in zip(*layers)))
+            for layers in zip(gates, measure(gates))
+        ]
+        kept = choose(scores, heads * number / rounds, ffn * number / rounds)
+    return kept
 
 
 def _choose(scores: Sequence[np.ndarray], share: float) -> list[np.ndarray]:

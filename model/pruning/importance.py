@@ -18,31 +18,35 @@ Loss = Callable[[Gates, Batch], Tensor]  # of a batch, whose examples have gates
 Scores = list[HeadsAndUnits]  # of each layer float64 [heads] and [units]; what matters more has more
 
 
-def measure_taylor(
-    loss: Loss, variables: Sequence[keras.Variable], config: BertConfig, batches: Iterable[Batch], num_examples: int
-) -> Scores:
+class TaylorMeasure:
     """How much the loss would change if a part were left out, to first order: |d loss / d gate|, a mean over examples.
 
     The gate multiplies the part's output, so its derivative is that output times the gradient there, summed over the
     positions of an example (Molchanov et al. 2019, of a head Michel et al. 2019). Michel et al. divide a layer's scores
     by their norm; without that, what is left has the lower loss (benchmarks/README.md).
-
-    `variables` are those that the loss reads; of the batches, all of one size, the first `num_examples` examples are
-    taken.
     """
-    gradients_of = compiled(variables, _gradient_by_gates(loss))
-    totals = [HeadsAndUnits(np.zeros(heads), np.zeros(units)) for heads, units in zip(config.heads, config.units)]
-    left = num_examples
-    for batch in batches:
-        size = len(next(iter(batch.values())))
-        gradients = gradients_of(open_gates(config, size), batch)
-        for total, of_layer in zip(totals, gradients):
-            for sums, gradient in zip(total, of_layer):
-                sums += np.abs(np.asarray(gradient, np.float64)[:left]).sum(axis=0)
-        left -= size
-        if left <= 0:
-            break
-    return [HeadsAndUnits(*(sums / num_examples for sums in total)) for total in totals]
+
+    def __init__(
+        self, loss: Loss, variables: Sequence[keras.Variable], batches: Iterable[Batch], num_examples: int
+    ) -> None:
+        """`variables` are those that the loss reads; the batches are of one size."""
+        self._gradients_of = compiled(variables, _gradient_by_gates(loss))
+        self._batches = iter(batches)
+        self._num_examples = num_examples
+
+    def __call__(self, gates: Sequence[HeadsAndUnits]) -> Scores:
+        """The scores by the next `num_examples` examples, with these gates: float32 [1, heads] and [1, units]."""
+        totals = [HeadsAndUnits(*(np.zeros(gate.shape[1]) for gate in layer)) for layer in gates]
+        left = self._num_examples
+        while left > 0:
+            batch = next(self._batches)
+            size = len(next(iter(batch.values())))
+            of_examples = [HeadsAndUnits(*(np.repeat(gate, size, axis=0) for gate in layer)) for layer in gates]
+            for total, of_layer in zip(totals, self._gradients_of(of_examples, batch)):
+                for sums, gradient in zip(total, of_layer):
+                    sums += np.abs(np.asarray(gradient, np.float64)[:left]).sum(axis=0)
+            left -= size
+        return [HeadsAndUnits(*(sums / self._num_examples for sums in total)) for total in totals]
 
 
 def measure_magnitude(weights: Arrays, config: BertConfig) -> Scores:

@@ -13,8 +13,8 @@ import numpy as np
 
 from model.config import BertConfig, ComputeDtype, Importance, PruneConfig
 from model.memory import state_bytes, want_of_memory
-from model.pruning.choice import Model, choose, closed_gates, prune_config, prune_model
-from model.pruning.importance import Scores, draw_random, measure_magnitude, measure_taylor
+from model.pruning.choice import Kept, Model, choose, choose_in_rounds, closed_gates, prune_config, prune_model
+from model.pruning.importance import TaylorMeasure, draw_random, measure_magnitude
 from model.step import Batch, Losses, compiled, eval_step
 from pipeline.storage import create_folder, write_text
 from tokenizer.errors import InputError
@@ -84,12 +84,12 @@ def _prune(subject: Subject[Model], config: PruneConfig) -> tuple[Model, dict[st
     """The smaller model, and the figures of `pruning.json`."""
     model = subject.model
     # How many go does not depend on which, and to measure these takes long.
-    if prune_config(model.config, choose(_score("random", subject, config), config.heads, config.ffn)) == model.config:
+    if prune_config(model.config, _choose("random", subject, config)) == model.config:
         raise InputError(
             f"heads {config.heads} and ffn {config.ffn} remove nothing of {sum(model.config.heads)} heads and "
             f"{sum(model.config.units):,} units, of which each layer keeps one; give a larger share"
         )
-    choices = {name: choose(_score(name, subject, config), config.heads, config.ffn) for name in get_args(Importance)}
+    choices = {name: _choose(name, subject, config) for name in get_args(Importance)}
     kept = choices[config.importance]
     pruned = prune_model(model, kept, subject.precision)
     steps = {"before": eval_step(model), "after": eval_step(pruned)}
@@ -107,20 +107,23 @@ def _prune(subject: Subject[Model], config: PruneConfig) -> tuple[Model, dict[st
     return pruned, {"kept": layers, **figures, "loss_by_importance": {name: losses[name] for name in choices}}
 
 
-def _score(name: Importance, subject: Subject[Model], config: PruneConfig) -> Scores:
+def _choose(name: Importance, subject: Subject[Model], config: PruneConfig) -> Kept:
+    """What stays by one of the measures."""
     model = subject.model
     if name == "random":
-        return draw_random(model.config, np.random.default_rng(config.random_seed))
-    if name == "magnitude":
-        return measure_magnitude({name: np.asarray(x) for name, x in model.named_weights.items()}, model.config)
-    with closing(subject.train_batches(_TAYLOR_BATCH_SIZE, config.random_seed)) as batches:
-        return measure_taylor(
-            lambda gates, batch: model.metrics_of(model.sums(batch, gates=gates))["loss"],
-            model.trainable_variables,
-            model.config,
-            batches,
-            min(config.num_examples, subject.num_examples),
-        )
+        scores = draw_random(model.config, np.random.default_rng(config.random_seed))
+    elif name == "magnitude":
+        scores = measure_magnitude({name: np.asarray(x) for name, x in model.named_weights.items()}, model.config)
+    else:
+        with closing(subject.train_batches(_TAYLOR_BATCH_SIZE, config.random_seed)) as batches:
+            measure = TaylorMeasure(
+                lambda gates, batch: model.metrics_of(model.sums(batch, gates=gates))["loss"],
+                model.trainable_variables,
+                batches,
+                min(config.num_examples, subject.num_examples),
+            )
+            return choose_in_rounds(measure, model.config, config.heads, config.ffn, config.rounds)
+    return choose(scores, config.heads, config.ffn)
 
 
 def time_in_turns(steps: Sequence[Callable[[Batch], Losses]], batch: Batch) -> list[float]:
