@@ -71,12 +71,9 @@ def predict_table(
     found, _ = open_classifier(model_dir, checkpoint, backend)
     fields = choose_fields(text_field, text_pair_field, found.fields)
     began = time.monotonic()
+    look_at_rows(table, fields, input_format, found)
     with console.status("Dividing the table"):
-        first, num_parts = None, 0
-        for part in list_table_parts(table, PART_BYTES, input_format):
-            first, num_parts = first or part, num_parts + 1
-    if first:
-        look_at_rows(first, fields, input_format, found)
+        num_parts = sum(1 for _ in list_table_parts(table, PART_BYTES, input_format))
     runner = runner or LocalRunner.prepare([table], num_workers or 1)
     console.print(
         f"Predicting {table} with {model_dir} in {count(num_parts, 'part')}: {count(len(found.labels), 'label')}"
@@ -112,12 +109,12 @@ def choose_fields(text_field: str | None, text_pair_field: str | None, trained: 
     return Fields(text_field or trained["text_field"] or "text", text_pair_field or trained["text_pair_field"])
 
 
-def look_at_rows(part: FilePart, fields: Fields, input_format: TableFormat, found: "FinetunedBert") -> None:
-    """Reads the first rows of a table, before others are asked to, and warns where the vocabulary does not fit.
+def look_at_rows(table: str, fields: Fields, input_format: TableFormat, found: "FinetunedBert") -> None:
+    """Reads the first rows of a table, before all of it is, and warns where the vocabulary does not fit.
 
     Raises InputError where the table does not have the fields, or cannot be read.
     """
-    read = islice(read_rows(part, fields, input_format), ROWS_AT_A_TIME)
+    read = islice(read_rows(FilePart(table), fields, input_format), ROWS_AT_A_TIME)
     rows = [row for row in read if isinstance(row, Row)]
     texts = encode_rows(rows, fields, found, FastTokenizer(found.vocab, found.cased))
     warn_of_unknown(texts.unknown_share)

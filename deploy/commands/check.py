@@ -1,0 +1,79 @@
+"""`doctor` and `demo` on the command line: whether a run can succeed, and one that does."""
+
+from pathlib import Path
+
+import click
+
+from deploy.commands.cli_types import Place, wrong_usage
+from deploy.commands.command import MAKES, READS, Command, json_option, option, under
+from deploy.commands.engine_options import Engine, engine_options
+from deploy.commands.options import CASED, DOCUMENTS
+from pipeline.documents import InputFormat, ReadOptions
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "maskmill doctor",
+        "maskmill doctor corpus/ --vocab-file vocab.txt --output shards",
+        "maskmill doctor gs://BUCKET/corpus --runner dataflow --project PROJECT --region us-central1",
+    ),
+)
+@click.argument("inputs", nargs=-1, metavar="[INPUT]...")
+@under(
+    READS,
+    option("--vocab-file", type=Place(dir_okay=False), help="Vocabulary, one token a line."),
+    *DOCUMENTS,
+    CASED,
+)
+@under(MAKES, option("--output", type=Place(file_okay=False), help="Folder that the run is to write."))
+@engine_options
+@json_option("a list with an object for each check")
+def doctor(
+    inputs: tuple[str, ...],
+    vocab_file: str | None,
+    output: str | None,
+    cased: bool,
+    as_json: bool,
+    engine: Engine,
+    input_format: InputFormat,
+    text_field: str,
+) -> None:
+    """Check what a run needs before it costs anything.
+
+    It says what is wrong and what helps; the exit code is 1 then. Give what generate will be given; without anything
+    the installation alone is checked.
+    """
+    from deploy.doctor.examine import examine, show
+    from deploy.doctor.request import Request
+
+    with wrong_usage():
+        reading = ReadOptions(input_format, text_field)
+    files, beam_options = engine.split(inputs)
+    findings = list(examine(Request(engine, beam_options, files, vocab_file, output, cased, reading)))
+    show(findings, as_json)
+    if any(finding.state == "wrong" for finding in findings):
+        raise click.exceptions.Exit(1)
+
+
+@click.command(cls=Command, examples=("maskmill demo", "maskmill demo --output /tmp/demo"))
+@under(
+    MAKES,
+    option(
+        "--output",
+        default="demo",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Folder to write, on this machine.",
+    ),
+)
+def demo(output: Path) -> None:
+    """All of it, on documentation that this machine has.
+
+    That of the installed Python packages becomes a vocabulary, shards, and a small BERT, in about four minutes. Each
+    command is printed before it runs; those that are done already are not done again.
+    """
+    from deploy.demo import run_demo
+
+    root = click.get_current_context().find_root().command
+    assert isinstance(root, click.Group)
+    run_demo(output, root)
