@@ -5,10 +5,11 @@ Cloud Storage is all objects whose names begin with it and a slash.
 """
 
 import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Protocol, cast
 
 from pipeline import cloud_storage, local_files
 from tokenizer.errors import InputError
@@ -77,10 +78,40 @@ def create_file(path: AnyPath) -> AbstractContextManager[BinaryIO]:
     return cast(AbstractContextManager[BinaryIO], _call("create_file", path))
 
 
-def create_folder(path: Path) -> AbstractContextManager[Path]:
-    """A folder of this machine to be filled, which appears under its name when it is whole, as `create_file`.
+class Claim(Protocol):
+    """Files that a command alone writes."""
 
-    Raises InputError when one is there that is not empty.
+    def create_file(self, path: str) -> AbstractContextManager[BinaryIO]:
+        """As `storage.create_file`, but replaces only the file that was there when the claim began.
+
+        Raises InputError when another one is there by then.
+        """
+
+
+def claim_files(paths: Sequence[str], overwrite: bool) -> AbstractContextManager[Claim]:
+    """Files of one folder that only this process writes within the context, which makes the folder.
+
+    After an error none of them is there that was not there before. When a process is killed between two files, the
+    next claim removes the first.
+
+    Raises InputError when one of them exists and is not to be overwritten, or when another process has claimed it; in
+    Cloud Storage, which has no locks, that is noticed when the file is written.
+    """
+    return cast(AbstractContextManager[Claim], _store(paths[0]).claim_files(paths, overwrite))
+
+
+def claim_folder(folder: AnyPath) -> AbstractContextManager[None]:
+    """A folder of this machine into which only this process writes; made, and removed again where it stays empty.
+
+    Raises InputError when another process has it. In Cloud Storage it does nothing.
+    """
+    return cast(AbstractContextManager[None], _call("claim_folder", folder))
+
+
+def create_folder(path: Path) -> AbstractContextManager[Path]:
+    """A folder of this machine to be filled; what is written appears in it when all is whole, and not after an error.
+
+    Only this process writes into it meanwhile. Raises InputError when there is one that is not empty.
     """
     return local_files.create_folder(path)
 
@@ -103,6 +134,11 @@ def remove_files(folder: AnyPath, names: list[str]) -> None:
 def remove_folder(folder: AnyPath) -> None:
     """Removes a folder and all that is in it; it is no matter if it is not there."""
     _call("remove_folder", folder)
+
+
+def remove_empty_folder(folder: AnyPath) -> None:
+    """Removes a folder, unless something is in it or it is not there."""
+    _call("remove_empty_folder", folder)
 
 
 def make_folder(folder: AnyPath) -> None:

@@ -17,6 +17,7 @@ from model.tasks.finetune_config import FinetuneConfig
 from model.tasks.finetuned import open_finetuned
 from model.tasks.finetuning import finetune
 from model.trained import open_trained
+from pipeline.storage import claim_files
 from pipeline.tables.fields import Fields
 from pipeline.tables.labelled import read_labelled, split_off
 from pipeline.tables.predictions import join_parts, make_batch
@@ -96,7 +97,9 @@ def test_the_bytes_do_not_depend_on_who_does_the_work(folder, tmp_path, monkeypa
     for part in reversed(parts):
         work(part)
     paths = [str(tmp_path / part_name(part.number)) for part in parts]
-    rows, reasons = join_parts(paths, str(tmp_path / "by_hand.csv"), ["neg", "pos"])
+    by_hand = str(tmp_path / "by_hand.csv")
+    with claim_files([by_hand], overwrite=False) as claim:
+        rows, reasons = join_parts(paths, claim, by_hand, ["neg", "pos"])
     assert (rows, reasons.total()) == (150, 3)
     assert (tmp_path / "by_hand.csv").read_bytes() == alone
 

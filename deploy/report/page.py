@@ -10,7 +10,6 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from deploy.inputs import check_new
 from deploy.report import dataset_figures, sequence_figures
 from deploy.report.examples import show_token
 from deploy.report.figures import Figure, Table, called
@@ -23,7 +22,7 @@ from deploy.show import new_talk
 from deploy.talk import warn
 from pipeline.looking.opening import open_dataset
 from pipeline.schema import MANIFEST
-from pipeline.storage import check_writable, exists, make_folder, write_text
+from pipeline.storage import claim_files, exists
 
 MOST_DATASETS = 2
 SHOWN_UNUSED = 12  # tokens of each kind that never occur
@@ -71,18 +70,16 @@ def write_report(
         InputError: before anything is read where the output exists, and where a dataset cannot be read.
     """
     console = new_talk()
-    folder = os.path.dirname(output) or "."
-    check_new(output, overwrite)
-    check_writable(folder)
-    opened = [open_dataset(dataset, choose_vocab(dataset, datasets, vocab_file)) for dataset in datasets]
-    with console.status("Reading"):
-        subjects = [
-            load_subject(one, number, name, num_workers)
-            for number, (one, name) in enumerate(zip(opened, name_subjects(datasets)), 1)
-        ]
-    page = render(subjects)
-    make_folder(folder)
-    write_text(output, page)
+    with claim_files([output], overwrite) as claim:
+        opened = [open_dataset(dataset, choose_vocab(dataset, datasets, vocab_file)) for dataset in datasets]
+        with console.status("Reading"):
+            subjects = [
+                load_subject(one, number, name, num_workers)
+                for number, (one, name) in enumerate(zip(opened, name_subjects(datasets)), 1)
+            ]
+        page = render(subjects)
+        with claim.create_file(output) as file:
+            file.write(page.encode())
     console.print(f"Wrote {output}: {len(page.encode()) / 1e3:,.0f} kB on {describe(subjects)}")
     for subject in subjects:
         for sentence in list_findings(subject):
