@@ -1,6 +1,5 @@
 """A trained BERT to be used, whoever trained it: its weights, its vocabulary, and how its text is tokenized."""
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from model.distribution import assign
 from model.model_dir import TRAINING, WhichCheckpoint, load_model, read_training, read_vocab
 from model.tasks.finetune_config import FINETUNING
 from model.tasks.finetuned import read_finetuned_vocab, read_finetuning, restore_finetuned
+from pipeline.storage import read_json
 from tokenizer.errors import InputError
 from tokenizer.vocab import Vocab
 
@@ -107,7 +107,4 @@ def _is_cased(folder: Path, vocab: Vocab) -> bool:
     path = folder / "tokenizer_config.json"
     if not path.exists():
         return vocab.has_upper_case
-    try:
-        return not json.loads(path.read_bytes()).get("do_lower_case", not vocab.has_upper_case)
-    except (ValueError, AttributeError) as error:
-        raise InputError(f"{path} is damaged ({error}); copy it again") from error
+    return not read_json(path, "copy it again").get("do_lower_case", not vocab.has_upper_case)

@@ -9,8 +9,9 @@ from dataclasses import asdict
 from typing import Any
 
 from pipeline.schema import SHARD_NAME, ShardInfo, find_damage
-from pipeline.storage import exists, list_names, make_folder, read_bytes, remove_files, remove_folder, write_text
+from pipeline.storage import exists, list_names, make_folder, read_at_most, remove_files, remove_folder, write_text
 from tokenizer.errors import InputError
+from tokenizer.json_file import MAX_BYTES, make, parse_json, parse_sealed, require_types, seal_versioned
 
 FOLDER = ".unfinished"  # beside the shards, until the manifest is written
 IDENTITY = "run.json"
@@ -37,7 +38,7 @@ class Unfinished:
         if not exists(path):
             return None
         try:
-            identity = json.loads(read_bytes(path))
+            identity = parse_json(read_at_most(path, MAX_BYTES))
         except InputError:
             raise
         except ValueError:
@@ -61,7 +62,7 @@ class Unfinished:
 
     def record(self, shard: ShardInfo, counts: Mapping[str, int]) -> None:
         """Says that a shard is finished, and what it holds."""
-        text = json.dumps({"shard": asdict(shard), "counts": counts})
+        text = seal_versioned({"shard": asdict(shard), "counts": counts})
         write_text(os.path.join(self.folder, f"{shard.path}.json"), text)
 
     def names(self) -> set[str]:
@@ -75,19 +76,29 @@ class Unfinished:
             return list(threads.map(self._read, sorted(self.names())))
 
     def _read(self, name: str) -> Record:
-        fields = json.loads(read_bytes(os.path.join(self.folder, f"{name}.json")))
-        return ShardInfo(**fields["shard"]), Counter(fields["counts"])
+        return self._parse(name, self._content(name))
+
+    def _content(self, name: str) -> bytes:
+        return read_at_most(os.path.join(self.folder, f"{name}.json"), MAX_BYTES)
+
+    def _parse(self, name: str, content: bytes) -> Record:
+        path, way_out = os.path.join(self.folder, f"{name}.json"), "remove it, and run the command again"
+        fields = parse_sealed(content, path, way_out)
+        require_types(fields, {"shard": dict[str, Any], "counts": dict[str, int]}, path, way_out)
+        shard = make(ShardInfo, fields["shard"], path, way_out)
+        if shard.path != name:
+            raise InputError(f"{path} is of the shard {shard.path}; {way_out}")
+        return shard, Counter(fields["counts"])
 
     def check(self) -> set[str]:
         """The names of the finished shards whose records and files are whole; forgets the others."""
         names, present = sorted(self.names()), set(list_names(self.output))
 
         def is_whole(name: str) -> bool:
+            content = self._content(name)  # that it cannot be read does not say that it is damaged
             try:
-                shard, _ = self._read(name)
+                shard, _ = self._parse(name, content)
             except InputError:
-                raise  # that it cannot be read does not say that it is damaged
-            except (ValueError, KeyError, TypeError):  # the record itself is damaged
                 return False
             return not find_damage(self.output, present, name, shard.bytes, shard.sha256)
 

@@ -1,7 +1,6 @@
 """Vocabulary files: one token a line, its id the line number counted from 0."""
 
 import hashlib
-import json
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -9,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tokenizer.errors import InputError
+from tokenizer.json_file import parse_json
 
 PAD, UNK, CLS, SEP, MASK = SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -113,8 +113,8 @@ class Vocab:
 
 def _check_form(text: str, name: str) -> None:
     """Raises InputError for the vocabularies of other programs, which hold more than a token a line."""
-    with suppress(json.JSONDecodeError):
-        json.loads(text)
+    with suppress(ValueError):
+        parse_json(text)
         raise InputError(f"{name} is JSON; give the vocab.txt that belongs to it, one token a line")
     for number, line in enumerate(text.split("\n"), 1):
         if "\t" in line.strip():

@@ -22,8 +22,9 @@ from pipeline.files import list_files
 from pipeline.outputs import check_output
 from pipeline.plan import Target
 from pipeline.rejected import rejected_names
-from pipeline.schema import RUN, DatasetInfo, Split, describe_files, seal
+from pipeline.schema import RUN, DatasetInfo, Split, describe_files
 from pipeline.storage import write_text
+from tokenizer.json_file import seal
 
 
 def generate_datasets(
