@@ -2,10 +2,11 @@
 
 import re
 
-# Control characters but for line ends and tabs, what changes the direction of text, what has no width, and halves of
-# surrogate pairs. The zero-width joiner and non-joiner, and tags, may belong to a word or an emoji, see `visible`.
+# Control characters but for line ends and tabs, what changes the direction of text, what has no width, code points that
+# are no characters, and halves of surrogate pairs. The zero-width joiner and non-joiner, and tags, may belong to a word
+# or an emoji, see `visible`.
 _HIDDEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e007f\ud800-\udfff]"
 )
 _FLAG = re.compile("\U0001f3f4[\U000e0020-\U000e007e]{1,10}\U000e007f")  # of England, Scotland, Wales

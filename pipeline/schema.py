@@ -45,9 +45,7 @@ Split = Literal["train", "eval"]
 SHARD_PREFIX: dict[Split, str] = {"train": "instances", "eval": "eval"}
 SHARD_NAME = re.compile(rf"({'|'.join(SHARD_PREFIX.values())})-\d+-of-\d+\.tfrecord(\.gz)?", re.ASCII)
 # In every config; older maskmills did not write all others.
-_NEEDED = (
-    "max_seq_length", "max_predictions_per_seq", "masked_lm_prob", "whole_word_mask", "cased", "eval_fraction",
-)  # fmt: skip
+_NEEDED = ("max_seq_length", "max_predictions_per_seq", "cased")
 _FILE_NAME = re.compile(r"\w[\w.-]*\.tfrecord(\.gz)?", re.ASCII)
 _LENGTH = re.compile(r"[1-9]\d{0,5}", re.ASCII)
 

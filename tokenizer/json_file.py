@@ -67,10 +67,12 @@ def parse_object(content: bytes, path: object, way_out: str, max_bytes: int = MA
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise InputError(f"{path} is damaged (a string in it is half a surrogate pair); {way_out}") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not JSON ({first_line(error)}); {way_out}") from error
     except ValueError as error:
         raise InputError(f"{path} is damaged ({first_line(error)}); {way_out}") from error
     if not isinstance(value, dict):
-        raise InputError(f"{path} is damaged (it holds no JSON object); {way_out}")
+        raise InputError(f"{path} holds no JSON object; {way_out}")
     return value
 
 

@@ -40,12 +40,12 @@ class Prices:
         ours = cls(**json.loads(PRICES.read_text(encoding="utf-8")))
         if path is None:
             return ours
-        given = read_json(path, "give JSON like deploy/engines/prices.json")
+        given = read_json(path, "expected numbers as in deploy/engines/prices.json")
         kinds = {field.name: (int, float) if field.type is float else str for field in fields(cls)}
         for name, value in given.items():
             if name not in kinds or not isinstance(value, kinds[name]) or (not isinstance(value, str) and value < 0):
                 raise InputError(
-                    f"prices {path} has {brief(name)} {brief(value)}; expected numbers for some of {', '.join(kinds)}"
+                    f"prices {path} has {name} {brief(value)}; expected numbers for some of {', '.join(kinds)}"
                 )
         return replace(ours, **{"source": path, **given})
 
