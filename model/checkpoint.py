@@ -20,6 +20,7 @@ from tokenizer.errors import InputError
 
 BEST = "checkpoint-best.safetensors"
 SUMS_PREFIX = "sums/"
+_SMALL = 1_000_000  # weights that any machine has room for
 
 Arrays = dict[str, np.ndarray]
 Variables = Mapping[str, keras.Variable]
@@ -92,6 +93,19 @@ def list_checkpoints(model_dir: Path) -> list[tuple[int, Path]]:
     """Steps and paths of the checkpoints in a folder, the newest first."""
     found = ((step_of(path.name), path) for path in model_dir.glob("checkpoint-*"))
     return sorted(((step, path) for step, path in found if step is not None), reverse=True)
+
+
+def require_weights(model_dir: Path, num_weights: int) -> None:
+    """Raises InputError where no checkpoint in a folder is large enough for a model of so many weights.
+
+    Before that is made: a configuration that was damaged may ask for more memory than there is.
+    """
+    sizes = [path.stat().st_size for path in model_dir.glob("checkpoint-*.safetensors")]
+    if sizes and num_weights > max(sizes) + _SMALL:
+        raise InputError(
+            f"{model_dir} has a bert_config of {num_weights:,} weights, and its largest checkpoint {max(sizes):,} bytes; "
+            "put configuration and checkpoints of one training there"
+        )
 
 
 def step_of(name: str) -> int | None:

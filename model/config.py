@@ -144,6 +144,8 @@ class BertConfig:
         known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
         if known.get("hidden_act") in _TANH_GELU:
             known["hidden_act"] = "gelu"
+        if "vocab_size" not in known:
+            raise InputError("it has no vocab_size; give the configuration of a BERT")
         for name in known:
             if isinstance(known[name], list):
                 known[name] = tuple(known[name])

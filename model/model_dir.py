@@ -13,7 +13,7 @@ from typing import Any, Literal
 import keras
 
 from model.bert import BertPretrainer
-from model.checkpoint import BEST, list_checkpoints, restore_best, restore_newest
+from model.checkpoint import BEST, list_checkpoints, require_weights, restore_best, restore_newest
 from model.config import BERT_CONFIG, BertConfig, ComputeDtype, TrainConfig
 from model.phases import Plan
 from pipeline.schema import MANIFEST, VOCAB
@@ -152,11 +152,11 @@ def read_training(model_dir: Path) -> dict[str, Any]:
     require_types(training, _KINDS, path, way_out)
     for phase in training["phases"]:
         require_types(phase, _PHASE, path, way_out)
-    _require_config(training, path, way_out)
+    require_config(training, path, way_out)
     return training
 
 
-def _require_config(training: dict[str, Any], path: Path, way_out: str) -> None:
+def require_config(training: dict[str, Any], path: Path, way_out: str) -> None:
     """Raises InputError where the bert_config of a description is none."""
     try:
         BertConfig.from_dict(training["bert_config"])
@@ -190,7 +190,9 @@ def load_model(
     shape. Raises InputError when the folder holds no model or no such checkpoint.
     """
     folder = Path(model_dir)
-    model = BertPretrainer(BertConfig.from_dict(read_training(folder)["bert_config"]), compute_dtype=compute_dtype)
+    config = BertConfig.from_dict(read_training(folder)["bert_config"])
+    require_weights(folder, config.num_weights)
+    model = BertPretrainer(config, compute_dtype=compute_dtype)
     if checkpoint == "best":
         return model, restore_best(folder, model.named_weights)
     step = restore_newest(folder, model.named_weights)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model.bert import BertPretrainer
+from model.checkpoint import require_weights
 from model.checkpoint_formats import HEADS, InitCheckpoint, on_this_machine, read_init_checkpoint
 from model.config import BertConfig, ComputeDtype
 from model.distribution import assign
@@ -71,7 +72,9 @@ def open_trained(
 def _open_finetuned(name: str, path: Path, checkpoint: WhichCheckpoint, compute_dtype: ComputeDtype) -> TrainedBert:
     """The encoder of a fine-tuned model of ours, which keeps no head of pre-training."""
     finetuning = read_finetuning(path)
-    model = BertPretrainer(BertConfig.from_dict(finetuning["bert_config"]), compute_dtype=compute_dtype)
+    config = BertConfig.from_dict(finetuning["bert_config"])
+    require_weights(path, config.num_weights)
+    model = BertPretrainer(config, compute_dtype=compute_dtype)
     encoder = {weight: variable for weight, variable in model.named_weights.items() if weight.startswith("bert/")}
     step = restore_finetuned(path, encoder, checkpoint)
     missing = tuple(head for head in HEADS if not head.startswith("bert/"))

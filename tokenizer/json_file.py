@@ -23,6 +23,7 @@ else:
 
 MAX_BYTES = 16 << 20  # where the kind of file has no limit of its own
 MAX_DEPTH = 64  # of lists and objects within each other
+MAX_QUOTED = 240  # characters of what is said of a value
 SEAL = "sha256"  # the last member of a sealed file: the checksum of the others
 VERSION = "format_version"  # the first member; a file that lost one of the two by damage still has the other
 FORMAT_VERSION = 1
@@ -97,7 +98,7 @@ def make(kind: type[Made], values: object, path: object, way_out: str) -> Made:
         try:
             return kind(**given)
         except InputError as error:
-            wrong = str(error)
+            wrong = " ".join(str(error).split())[:MAX_QUOTED]
     raise InputError(f"{path} is damaged ({wrong}); {way_out}")
 
 
@@ -122,7 +123,7 @@ def brief(value: object) -> str:
         text = repr(value)
     except ValueError:  # an int of more digits than Python writes
         text = "a number of thousands of digits"
-    return text if len(text) <= 60 else f"{text[:60]}..."
+    return text if len(text) <= MAX_QUOTED // 4 else f"{text[: MAX_QUOTED // 4]}..."
 
 
 @cache

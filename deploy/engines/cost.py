@@ -45,7 +45,7 @@ class Prices:
         for name, value in given.items():
             if name not in kinds or not isinstance(value, kinds[name]) or (not isinstance(value, str) and value < 0):
                 raise InputError(
-                    f"prices {path} has {name} {brief(value)}; expected numbers for some of {', '.join(kinds)}"
+                    f"prices {path} has {name[:40]} {brief(value)}; expected numbers for some of {', '.join(kinds)}"
                 )
         return replace(ours, **{"source": path, **given})
 

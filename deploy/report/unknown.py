@@ -14,12 +14,12 @@ from pipeline.files import list_files
 from pipeline.looking.opening import OpenedDataset
 from pipeline.schema import MANIFEST, RUN
 from pipeline.sentences import split_sentences
-from pipeline.storage import read_json
+from pipeline.storage import exists, read_at_most
 from tokenizer.counts import count_words
 from tokenizer.coverage import Coverage, measure_coverage
 from tokenizer.errors import InputError
 from tokenizer.fast import WordSplitter
-from tokenizer.json_file import make
+from tokenizer.json_file import MAX_BYTES, NOT_SEALED, is_sealed, make, parse_object
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,12 @@ def find_unknown_words(opened: OpenedDataset, documents: Sequence[str]) -> Unkno
 
 
 def _read_options(directory: str) -> ReadOptions:
-    """How a dataset's documents were read, as far as its run.json says so."""
+    """How a dataset's documents were read, as its run.json says. Raises InputError where that is damaged."""
     path = os.path.join(directory, RUN)
-    try:
-        return make(ReadOptions, read_json(path, "")["reading"], path, "")
-    except (InputError, KeyError):
+    if not exists(path):
         return ReadOptions()
+    content, way_out = read_at_most(path, MAX_BYTES), "restore it, or leave out --documents"
+    run = parse_object(content, path, way_out)
+    if not is_sealed(content):
+        raise InputError(f"{path} {NOT_SEALED}; {way_out}")
+    return make(ReadOptions, run.get("reading"), path, way_out)

@@ -17,7 +17,7 @@ from model.pruning.importance import TaylorMeasure, draw_random, measure_magnitu
 from model.step import Batch, Losses, compiled, eval_step
 from pipeline.storage import create_folder, read_at_most, write_text
 from tokenizer.errors import InputError
-from tokenizer.json_file import MAX_BYTES, parse_sealed, require_types, seal_versioned
+from tokenizer.json_file import MAX_BYTES, brief, parse_sealed, require_types, seal_versioned
 
 PRUNING = "pruning.json"
 # What is read of a file: of both models, and of the pruned one by each importance.
@@ -82,7 +82,7 @@ def read_pruning(folder: Path, request: dict[str, Any]) -> dict[str, Any] | None
         require_types(layer, dict.fromkeys(("heads", "units"), list[int]), path, way_out)
     if differs := next((name for name, value in request.items() if pruning[name] != value), None):
         raise InputError(
-            f"{folder} was pruned with {differs} {pruning[differs]}, this time it is {request[differs]}; "
+            f"{folder} was pruned with {differs} {brief(pruning[differs])}, this time it is {request[differs]}; "
             "repeat that one to go on with it, or give another output"
         )
     return pruning

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model.checkpoint import restore_best, restore_newest
+from model.checkpoint import require_weights, restore_best, restore_newest
 from model.config import BERT_CONFIG, BertConfig, ComputeDtype
-from model.model_dir import WhichCheckpoint, open_folder, read_vocab_of
+from model.model_dir import WhichCheckpoint, open_folder, read_vocab_of, require_config
 from model.tasks.classifier import BertClassifier
 from model.tasks.finetune_config import FINETUNING, FinetuneConfig
 from pipeline.schema import VOCAB
@@ -62,8 +62,10 @@ def open_finetuned(
     folder = Path(model_dir)
     finetuning = read_finetuning(folder)
     config, held_out = FinetuneConfig(**finetuning["config"]), HeldOut(**finetuning["held_out"])
+    bert_config = BertConfig.from_dict(finetuning["bert_config"])
+    require_weights(folder, bert_config.num_weights)
     model = BertClassifier(
-        BertConfig.from_dict(finetuning["bert_config"]),
+        bert_config,
         len(finetuning["labels"]),
         compute_dtype=compute_dtype or config.precision,
         classifier_dropout_prob=config.classifier_dropout_prob,
@@ -117,6 +119,7 @@ def read_finetuning(folder: Path) -> dict[str, Any]:
     way_out = "restore it, or fine-tune into a new folder"
     finetuning = parse_sealed(read_at_most(path, MAX_BYTES), path, way_out)
     require_types(finetuning, _KINDS, path, way_out)
+    require_config(finetuning, path, way_out)
     make(FinetuneConfig, finetuning["config"], path, way_out)
     make(HeldOut, finetuning["held_out"], path, way_out)
     make(Fields, finetuning["fields"], path, way_out)
