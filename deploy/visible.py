@@ -52,9 +52,10 @@ def escaped(character: str) -> str:
 
 
 def _joins(text: str, place: int) -> bool:
-    """Whether a joiner stands between two characters that are not ASCII, as in Persian, Hindi, and in emoji."""
+    """Whether a joiner stands behind a character of a script or an emoji that may need one, as in Persian or Hindi."""
     before, after = text[max(place - 1, 0) : place], text[place + 1 : place + 2]
-    return before > "\x9f" < after and not _HIDDEN.match(before)
+    is_latin = after.isascii() and after.isalnum()
+    return before > "\x9f" and not is_latin and not _HIDDEN.search(before + after)
 
 
 def _json_escape(character: str) -> str:

@@ -103,8 +103,8 @@ def require_weights(model_dir: Path, num_weights: int) -> None:
     sizes = [path.stat().st_size for path in model_dir.glob("checkpoint-*.safetensors")]
     if sizes and num_weights > max(sizes) + _SMALL:
         raise InputError(
-            f"{model_dir} has a bert_config of {num_weights:,} weights, and its largest checkpoint {max(sizes):,} bytes; "
-            "put configuration and checkpoints of one training there"
+            f"{model_dir} has a bert_config of {num_weights:,} weights, and its largest checkpoint {max(sizes):,} "
+            "bytes; put configuration and checkpoints of one training there"
         )
 
 

@@ -178,6 +178,7 @@ def test_html_in_tokens_and_paths_is_text(tmp_path):
         "[SEP]",
         "[MASK]",
         *EVIL,
+        "<b>x</b>",
         *HIDDEN,
         *(f"<b>{number}</b>" for number in range(50)),
     ]

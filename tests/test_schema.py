@@ -70,8 +70,8 @@ def test_a_folder_without_a_manifest_is_no_dataset(tmp_path):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda text: text[:50], "is damaged"),
-        (lambda text: "[]", "it holds no JSON object"),
+        (lambda text: text[:50], "is not JSON"),
+        (lambda text: "[]", "holds no JSON object"),
         (lambda text: text.replace('"format_version": 1', '"format_version": 99'), "format_version 99"),
         (lambda text: json.dumps(json.loads(text) | {"shards": [{"path": "x"}]}), "is damaged"),
         (lambda text: json.dumps({"format_version": 1}), "is damaged"),
