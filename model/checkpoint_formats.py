@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from model.checkpoint import Arrays, list_checkpoints, read_checkpoint
+from model.checkpoint import NOT_READ, Arrays, list_checkpoints, read_checkpoint
 from model.config import BERT_CONFIG, HUGGING_FACE_CONFIG, BertConfig, read_config
 from model.interop import google_name, hugging_face_name, weight_names
 from model.model_dir import TRAINING, read_training
@@ -170,6 +169,8 @@ def _read_ours(folder: Path, checkpoints: list[Path]) -> InitCheckpoint:
 def _read_google(prefix: Path) -> InitCheckpoint:
     import tensorflow as tf
 
+    if prefix.is_dir():  # in which TensorFlow would follow the path that a file `checkpoint` names
+        raise InputError(f"{prefix} is a folder, and the name of a checkpoint beside it; rename the folder")
     try:
         reader = tf.train.load_checkpoint(str(prefix))
         names = [name for name in reader.get_variable_to_shape_map() if not _NOT_WEIGHTS.fullmatch(name)]
@@ -192,7 +193,7 @@ def _read_hugging_face(folder: Path) -> InitCheckpoint:
     for path in _shards(folder):
         try:
             arrays |= load_file(path)
-        except (SafetensorError, OSError) as error:
+        except NOT_READ as error:
             raise InputError(f"{path} is damaged ({first_line(error)}); copy it again") from error
     arrays = {_hugging_face_form(name): array for name, array in arrays.items()}
     if "cls.predictions.decoder.bias" in arrays:
@@ -252,6 +253,11 @@ def _by_our_names(arrays: Arrays, layer: str, name_of: Callable[[str], str]) -> 
         if other not in arrays and not name.startswith(HEADS):
             raise InputError(f"the checkpoint has no {other}, so it is not Google's BERT; give {KINDS}")
     weights = {name: np.asarray(arrays[other], np.float32) for name, other in names.items() if other in arrays}
+    for name, array in weights.items():
+        if array.ndim != (2 if name.endswith(("kernel", "_embeddings")) else 1):
+            raise InputError(
+                f"{names[name]} in the checkpoint has the shape {array.shape}, so it is not Google's BERT; give {KINDS}"
+            )
     if (scores := len(weights.get(BIAS, weights[WORDS]))) != len(weights[WORDS]):
         raise InputError(
             f"{names[BIAS]} in the checkpoint has {scores} rows, {names[WORDS]} has {len(weights[WORDS])}; "

@@ -89,6 +89,11 @@ def _fill(found: InitCheckpoint, compute_dtype: ComputeDtype) -> BertPretrainer:
     model = BertPretrainer(found.config, compute_dtype=compute_dtype)
     for name, variable in model.named_weights.items():
         if name in found.weights:
+            if found.weights[name].shape != tuple(variable.shape):
+                raise InputError(
+                    f"{found.path} has {name} of shape {found.weights[name].shape}, its configuration asks for "
+                    f"{tuple(variable.shape)}; copy both from where they belong together"
+                )
             assign(variable, found.weights[name])
     return model
 
