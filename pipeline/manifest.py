@@ -1,6 +1,5 @@
 """What a run made, as the manifest that makes it a dataset."""
 
-import json
 import os
 from collections import Counter
 from collections.abc import Mapping
@@ -11,11 +10,12 @@ from typing import Any
 from pipeline.plan import Target, plan_shards
 from pipeline.pools import Pools
 from pipeline.rejected import rejected_names
-from pipeline.schema import MANIFEST, RUN, SEAL, VOCAB, DatasetInfo, describe_files, seal
+from pipeline.schema import MANIFEST, RUN, VOCAB, DatasetInfo, describe_files
 from pipeline.shards import GATHERED
 from pipeline.storage import exists, read_bytes, write_text
 from pipeline.unfinished import RUN_ID, Unfinished
 from tokenizer.errors import InputError
+from tokenizer.json_file import SEAL, parse_json, seal
 from tokenizer.vocab import Vocab
 
 
@@ -96,7 +96,7 @@ def _read_about(output: str, run: str | None) -> dict[str, Any]:
     """The content of run.json; nothing where there is none, or it is about another run."""
     path = os.path.join(output, RUN)
     try:
-        about = json.loads(read_bytes(path)) if exists(path) else {}
+        about = parse_json(read_bytes(path)) if exists(path) else {}
         is_ours = bool(run) and about["identity"][RUN_ID] == run
     except (ValueError, KeyError, TypeError):
         return {}

@@ -1,7 +1,6 @@
 """The folder of a dataset before and during a run: what is there, and whether a run may go on with it."""
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ from pipeline.storage import (
 )
 from pipeline.unfinished import RUN_ID, Unfinished
 from tokenizer.errors import InputError
+from tokenizer.json_file import parse_json
 
 REJECTED_FOLDER = ".rejected"
 HEAD_BYTES = 1 << 20  # of a file, which tell whether it is ours
@@ -97,7 +97,7 @@ def is_finished_by(output: str, identity: Mapping[str, Any]) -> bool:
         return False
     path = os.path.join(output, RUN)
     try:
-        before = json.loads(read_bytes(path))["identity"] if exists(path) else {}
+        before = parse_json(read_bytes(path))["identity"] if exists(path) else {}
     except (ValueError, KeyError, TypeError):
         return False
     return bool(before) and all(before.get(name) == value for name, value in identity.items())

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Protocol, cast
 
 from pipeline import cloud_storage, local_files
 from tokenizer.errors import InputError
+from tokenizer.json_file import MAX_BYTES, parse_object
 
 AnyPath = str | os.PathLike[str]
 
@@ -68,6 +69,17 @@ def read_bytes(path: AnyPath) -> bytes:
     """The content of a file. Raises InputError where it cannot be read."""
     with open_file(path) as file:
         return file.read()
+
+
+def read_at_most(path: AnyPath, most: int) -> bytes:
+    """The content of a file, of a longer one than `most` bytes its first `most` + 1; as `read_bytes`."""
+    with open_file(path) as file:
+        return file.read(most + 1)
+
+
+def read_json(path: AnyPath, way_out: str, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
+    """The members of the JSON object in a file, see `parse_object`. Raises InputError where it cannot be read."""
+    return parse_object(read_at_most(path, max_bytes), path, way_out, max_bytes)
 
 
 def create_file(path: AnyPath) -> AbstractContextManager[BinaryIO]:

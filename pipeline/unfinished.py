@@ -15,13 +15,14 @@ from pipeline.storage import (
     exists,
     list_names,
     make_folder,
-    read_bytes,
+    read_at_most,
     remove_empty_folder,
     remove_files,
     version_of,
     write_text,
 )
 from tokenizer.errors import InputError
+from tokenizer.json_file import MAX_BYTES, make, parse_json, parse_sealed, require_types, seal_versioned
 
 FOLDER = ".unfinished"  # beside the shards, until the manifest is written
 IDENTITY = "run.json"
@@ -58,7 +59,7 @@ class Unfinished:
         if not exists(path):
             return None
         try:
-            identity = json.loads(read_bytes(path))
+            identity = parse_json(read_at_most(path, MAX_BYTES))
         except InputError:
             raise
         except ValueError:
@@ -91,7 +92,7 @@ class Unfinished:
         version = version_of(os.path.join(self.output, shard.path))
         identity = digest_of(self.require_run(run))
         record = {"shard": asdict(shard), "counts": counts, "version": version, "identity": identity}
-        write_text(os.path.join(self.folder, f"{shard.path}.json"), json.dumps(record))
+        write_text(os.path.join(self.folder, f"{shard.path}.json"), seal_versioned(record))
 
     def names(self) -> set[str]:
         """The names of the finished shards."""
@@ -118,8 +119,20 @@ class Unfinished:
             return list(threads.map(read, sorted(self.names())))
 
     def _read(self, name: str) -> Record:
-        fields = json.loads(read_bytes(os.path.join(self.folder, f"{name}.json")))
-        return Record(ShardInfo(**fields["shard"]), Counter(fields["counts"]), fields["version"], fields["identity"])
+        return self._parse(name, self._content(name))
+
+    def _content(self, name: str) -> bytes:
+        return read_at_most(os.path.join(self.folder, f"{name}.json"), MAX_BYTES)
+
+    def _parse(self, name: str, content: bytes) -> Record:
+        path, way_out = os.path.join(self.folder, f"{name}.json"), "remove it, and run the command again"
+        fields = parse_sealed(content, path, way_out)
+        kinds = {"shard": dict[str, Any], "counts": dict[str, int], "version": str, "identity": str}
+        require_types(fields, kinds, path, way_out)
+        shard = make(ShardInfo, fields["shard"], path, way_out)
+        if shard.path != name:
+            raise InputError(f"{path} is of the shard {shard.path}; {way_out}")
+        return Record(shard, Counter(fields["counts"]), fields["version"], fields["identity"])
 
     def check(self) -> set[str]:
         """The names of the finished shards whose records and files are whole; forgets the others."""
@@ -127,11 +140,10 @@ class Unfinished:
         identity = digest_of(self.identity() or {})
 
         def is_whole(name: str) -> bool:
+            content = self._content(name)  # that it cannot be read does not say that it is damaged
             try:
-                record = self._read(name)
+                record = self._parse(name, content)
             except InputError:
-                raise  # that it cannot be read does not say that it is damaged
-            except (ValueError, KeyError, TypeError):  # the record itself is damaged
                 return False
             shard = record.shard
             return record.identity == identity and not find_damage(

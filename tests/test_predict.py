@@ -160,5 +160,5 @@ def test_what_cannot_be_predicted_is_one_sentence(folder, tmp_path):
     (damaged / "checkpoint-best.safetensors").write_bytes(b"half")
     assert "run 'maskmill finetune' until its first epoch is done" in refused("--overwrite", model=damaged)
     (damaged / "finetuning.json").write_text("{}")
-    with pytest.raises(InputError, match=r"finetuning.json is damaged \(at backend\)"):
+    with pytest.raises(InputError, match=r"finetuning.json is damaged \(it has no backend\)"):
         open_finetuned(damaged)

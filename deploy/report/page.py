@@ -20,6 +20,8 @@ from deploy.report.subject import Subject, load_subject, name_subjects
 from deploy.report.svg import in_style
 from deploy.show import new_talk
 from deploy.talk import warn
+from deploy.visible import visible
+from pipeline.files import list_files
 from pipeline.looking.opening import open_dataset
 from pipeline.schema import MANIFEST
 from pipeline.storage import claim_files, exists
@@ -54,6 +56,7 @@ def write_report(
     output: str,
     *,
     vocab_file: str | None = None,
+    documents: Sequence[str] = (),
     num_workers: int | None = None,
     overwrite: bool = False,
 ) -> None:
@@ -63,6 +66,7 @@ def write_report(
         datasets: what `open_dataset` opens.
         output: the HTML file, here or in Cloud Storage.
         vocab_file: as for `open_dataset`; of two datasets, for those that have no manifest.
+        documents: what the datasets were made from, to see the words that became [UNK].
         num_workers: processes that read; None: by the size of the datasets.
         overwrite: whether a file of that name may be replaced.
 
@@ -70,11 +74,13 @@ def write_report(
         InputError: before anything is read where the output exists, and where a dataset cannot be read.
     """
     console = new_talk()
+    if documents:
+        list_files(documents)  # before anything is read
     with claim_files([output], overwrite) as claim:
         opened = [open_dataset(dataset, choose_vocab(dataset, datasets, vocab_file)) for dataset in datasets]
         with console.status("Reading"):
             subjects = [
-                load_subject(one, number, name, num_workers)
+                load_subject(one, number, name, num_workers, documents)
                 for number, (one, name) in enumerate(zip(opened, name_subjects(datasets)), 1)
             ]
         page = render(subjects)
@@ -114,16 +120,26 @@ def render(subjects: Sequence[Subject]) -> str:
         config=list_config(subjects),
         show_token=show_token,
     )
-    return page.encode(errors="replace").decode()  # the name of a folder may be no text
+    return page
 
 
 @cache
 def load_template() -> Template:
     """The page's template, which escapes whatever comes from a dataset."""
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+        autoescape=True,
+        finalize=_finalize,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     return environment.from_string(files(__package__).joinpath("template.html.j2").read_text(encoding="utf-8"))
+
+
+def _finalize(value: Any) -> Any:
+    """What the template prints: characters that a page must not have, or that hide, as escapes."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def list_sections(subjects: Sequence[Subject]) -> list[Section]:
