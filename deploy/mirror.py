@@ -14,10 +14,11 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deploy.temporary import UNSENT
 from pipeline.storage import create_file, exists, is_remote, list_names, open_file, read_bytes, remove_files, write_text
 from tokenizer.errors import InputError
 
@@ -68,10 +69,17 @@ class Mirror:
         """As `send`; what cannot be sent now goes with the next time."""
         try:
             self.send()
+            (self.local / UNSENT).unlink(missing_ok=True)
         except OvertakenError:
             raise
         except InputError as error:
+            self.keep_here()
             logger.warning("%s; trying again at the next checkpoint", error)
+
+    def keep_here(self) -> None:
+        """Lets the folder here outlast this process, however that ends."""
+        with suppress(OSError):
+            (self.local / UNSENT).touch()
 
     def _leave_mark(self) -> None:
         found = self._read_mark()
@@ -127,6 +135,7 @@ def mirror(folder: str, sends: bool = True, trains: bool = False) -> Iterator[Mi
             mirrored.send()
     except InputError as error:
         if mirrored.is_behind():
+            mirrored.keep_here()
             raise InputError(f"{error}; what could not be sent is in {local}") from error
         shutil.rmtree(local, ignore_errors=True)
         raise InputError(str(error).replace(local, folder)) from error

@@ -36,5 +36,6 @@ def warn(text: str) -> None:
 
 
 def print_json(values: Any) -> None:
-    """Prints a result as JSON."""
-    click.echo(json.dumps(values, indent=1, ensure_ascii=False))
+    """Prints a result as JSON. What of a path is no UTF-8, and so a lone surrogate here, is escaped as JSON has it."""
+    text = json.dumps(values, indent=1, ensure_ascii=False)
+    click.echo(text.encode(errors="backslashreplace").decode())

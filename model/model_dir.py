@@ -18,7 +18,7 @@ from model.bert import BertPretrainer
 from model.checkpoint import BEST, list_checkpoints, restore_best, restore_newest
 from model.config import BERT_CONFIG, BertConfig, ComputeDtype, TrainConfig
 from model.phases import Plan
-from pipeline.schema import MANIFEST, VOCAB
+from pipeline.schema import VOCAB
 from pipeline.storage import read_bytes, write_text
 from tokenizer.errors import InputError
 from tokenizer.vocab import Vocab
@@ -61,7 +61,7 @@ def describe_training(
         "train_config": asdict(train_config),
         "phases": [
             {
-                "dataset_sha256": hashlib.sha256(read_bytes(os.path.join(phase.directory, MANIFEST))).hexdigest(),
+                "dataset_sha256": phase.info.origin.sha256,
                 "num_train_steps": phase.last_step - phase.first_step,
                 "max_seq_length": phase.info.max_seq_length,
                 "max_predictions_per_seq": phase.info.max_predictions_per_seq,
@@ -156,6 +156,12 @@ def read_training(model_dir: Path) -> dict[str, Any]:
         if not isinstance(training[name], kind):
             raise InputError(f"{model_dir / TRAINING} has {name} {training[name]!r}, which is damaged; {way_out}")
     return training
+
+
+def require_same_model(folder: Path, description: dict[str, Any], read: Callable[[Path], dict[str, Any]]) -> None:
+    """Raises InputError when a folder no longer holds the model that was described when its reading began."""
+    if read(folder) != description:
+        raise InputError(f"the model in {folder} changed while it was read; run this again when nothing trains there")
 
 
 def read_vocab(model_dir: Path) -> Vocab:

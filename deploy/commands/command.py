@@ -146,8 +146,11 @@ class Command(WithHelp):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs it. Raises Stopped for Ctrl-C and SIGTERM."""
+        from deploy.temporary import own_temporary_folder
+
         try:
-            return super().invoke(ctx)
+            with own_temporary_folder():
+                return super().invoke(ctx)
         except KeyboardInterrupt as stop:
             raise stopped(ctx, str(stop) or self.stopped) from None
 

@@ -65,7 +65,12 @@ class Subject:
 
 
 def load_subject(opened: OpenedDataset, number: int, name: str, num_workers: int | None) -> Subject:
-    """Reads a dataset. Raises InputError where it is damaged, or holds no example."""
+    """Reads a dataset. Raises InputError where it is damaged, holds no example, or changed since it was opened."""
+    with opened.unchanged():
+        return _load(opened, number, name, num_workers)
+
+
+def _load(opened: OpenedDataset, number: int, name: str, num_workers: int | None) -> Subject:
     measure = measure_dataset(opened, num_workers)
     if not any(stats.examples for stats in measure.stats.values()):
         raise InputError(f"{opened.directory} holds no example; generate it from more documents")

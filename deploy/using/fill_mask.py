@@ -69,7 +69,7 @@ def print_json(filled: Iterator["Filled"]) -> None:
     for id, text, masks in filled:
         found = [[{"token": token, "probability": float(f"{share:.6g}")} for token, share in best] for best in masks]
         row = json.dumps({"id": id, "text": text, "masks": found}, ensure_ascii=False)
-        click.echo(f"{between}\n{row}", nl=False)
+        click.echo(f"{between}\n{row.encode(errors='backslashreplace').decode()}", nl=False)
         between = ","
     click.echo("\n]")
 

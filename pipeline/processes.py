@@ -1,0 +1,73 @@
+"""Worker processes of this machine, forked from a process that has loaded what they need."""
+
+import multiprocessing
+import os
+import signal
+import tempfile
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import forkserver
+from multiprocessing.connection import wait
+from multiprocessing.context import ForkServerContext
+
+from tokenizer.errors import InputError
+
+LONGEST_FOLDER = 72  # bytes: the path of a socket has 107 at the most, and Python's names take 34 of them
+# What starting a process raises where the one that it is forked from was killed meanwhile.
+LOST = (EOFError, ConnectionError)
+
+
+class WorkerLostError(InputError):
+    """A worker process ended before its work."""
+
+    def __init__(self) -> None:
+        super().__init__("a worker process was killed, most often because memory ran out; give a smaller --num-workers")
+
+
+def fork_server(preload: Sequence[str] = ()) -> ForkServerContext:
+    """What starts worker processes, which find some modules loaded; it gets ready while this process goes on.
+
+    Raises InputError where the temporary folder has too long a path for sockets.
+    """
+    if len(os.fsencode(folder := tempfile.gettempdir())) > LONGEST_FOLDER:
+        raise InputError(
+            f"the temporary folder {folder} has a path of more than {LONGEST_FOLDER} bytes, too long for sockets of "
+            "worker processes; set TMPDIR to a shorter one, or give --num-workers 1"
+        )
+    os.environ["PYTHONSAFEPATH"] = "1"  # else they would take the user's own model.py in this folder for ours
+    # Of a process of Python's own that was killed; it is started anew.
+    warnings.filterwarnings("ignore", "resource_tracker: process died unexpectedly")
+    context = multiprocessing.get_context("forkserver")
+    if preload:
+        context.set_forkserver_preload(list(preload))
+    with hold_back_stderr():  # what goes wrong in a worker is raised by the process that started it
+        forkserver.ensure_running()
+    return context
+
+
+def begin_worker() -> None:
+    """What a worker process does first: it leaves Ctrl-C to the process that started it, and ends with that one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the starter ends the others
+    threading.Thread(target=_end_with_starter, daemon=True).start()
+
+
+def _end_with_starter() -> None:
+    starter = multiprocessing.parent_process()
+    assert starter
+    wait([starter.sentinel])
+    os._exit(1)
+
+
+@contextmanager
+def hold_back_stderr() -> Iterator[None]:
+    """Keeps back what libraries write to stderr in processes that are started; what is raised there comes through."""
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
