@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from deploy.commands.check import demo, doctor
-from deploy.commands.command import STOPPED, Group, sigterm_as_ctrl_c, stopped
+from deploy.commands.command import STOPPED, Group, signals_as_ctrl_c, stopped
 from deploy.commands.finetune import finetune, predict
 from deploy.commands.look import compare, inspect, report, validate
 from deploy.commands.make import generate, vocab
@@ -31,7 +31,7 @@ MODULES_OF_EXTRAS = {
 class MaskmillGroup(Group):
     """Commands whose errors end as one sentence and exit code 1.
 
-    Wrong usage is 2, as click has it, Ctrl-C 130, SIGTERM 143.
+    Wrong usage is 2, as click has it, Ctrl-C 130, SIGTERM 143, SIGHUP 129.
     """
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
@@ -42,7 +42,7 @@ class MaskmillGroup(Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command."""
         try:
-            with sigterm_as_ctrl_c(ctx):
+            with signals_as_ctrl_c(ctx):
                 return super().invoke(ctx)
         except (click.Abort, KeyboardInterrupt):  # at a question, or before a command has begun
             raise stopped(ctx, STOPPED) from None
