@@ -18,7 +18,6 @@ from functools import cache
 from deploy.talk import warn
 
 PREFIX = "maskmill-"
-LONGEST_BASE = 50  # bytes: Python makes sockets in the folder, whose paths have 107 at the most
 MARK = ".locked-by-its-process"  # by which a folder is known as ours
 UNSENT = ".unsent"  # a file in a folder below ours: what is in that folder is kept for the user
 _NAME = re.compile(rf"{PREFIX}\w+", re.ASCII)
@@ -35,7 +34,7 @@ def own_temporary_folder() -> Iterator[None]:
         base = tempfile.gettempdir()
         if wanted and os.path.abspath(wanted) != base:
             warn(f"TMPDIR is {wanted}, where no file can be written; temporary files go to {base}.")
-        folder = _folder_of_process(base) if len(os.fsencode(base)) <= LONGEST_BASE else base
+        folder = _folder_of_process(base)
     except OSError:
         yield
         return

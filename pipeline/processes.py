@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext
+from multiprocessing.util import get_temp_dir
 
 from tokenizer.errors import InputError
 
-LONGEST_FOLDER = 72  # bytes: the path of a socket has 107 at the most, and Python's names take 34 of them
+LONGEST_FOLDER = 75  # bytes: the path of a socket has 107 at the most, and Python's names in it have 32
 # What starting a process raises where the one that it is forked from was killed meanwhile.
 LOST = (EOFError, ConnectionError)
 
@@ -27,15 +28,11 @@ class WorkerLostError(InputError):
 
 
 def fork_server(preload: Sequence[str] = ()) -> ForkServerContext:
-    """What starts worker processes, which find some modules loaded; it gets ready while this process goes on.
-
-    Raises InputError where the temporary folder has too long a path for sockets.
-    """
-    if len(os.fsencode(folder := tempfile.gettempdir())) > LONGEST_FOLDER:
-        raise InputError(
-            f"the temporary folder {folder} has a path of more than {LONGEST_FOLDER} bytes, too long for sockets of "
-            "worker processes; set TMPDIR to a shorter one, or give --num-workers 1"
-        )
+    """What starts worker processes, which find some modules loaded; it gets ready while this process goes on."""
+    if len(os.fsencode(tempfile.gettempdir())) > LONGEST_FOLDER:
+        before, tempfile.tempdir = tempfile.tempdir, "/tmp"
+        get_temp_dir()  # where sockets will be, whatever TMPDIR is
+        tempfile.tempdir = before
     os.environ["PYTHONSAFEPATH"] = "1"  # else they would take the user's own model.py in this folder for ours
     # Of a process of Python's own that was killed; it is started anew.
     warnings.filterwarnings("ignore", "resource_tracker: process died unexpectedly")

@@ -28,7 +28,7 @@ class Stopped(click.ClickException):
 
     def __init__(self, sentence: str, number: int):
         super().__init__(sentence)
-        self.exit_code = 128 + number
+        self.exit_code = 128 + number  # type: ignore[misc]
 
     def show(self, file: Any = None) -> None:
         """Prints the sentence, below the ^C that a terminal shows."""
