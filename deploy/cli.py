@@ -71,10 +71,10 @@ def find_sentence(error: Exception) -> str | None:
         return "there is not enough memory for it here; give a smaller model or batch, or free some memory"
     if isinstance(error, BrokenPipeError) or not isinstance(error, OSError):
         return None
-    if lost := find_lost_output():
-        return f"the output cannot be written ({lost.strerror}); make room, or send it to another place"
     if error.filename:
         return f"{error.filename} cannot be used ({error.strerror}); check the path, its permissions and the free space"
+    if lost := find_lost_output():
+        return f"the output cannot be written ({lost.strerror}); make room, or send it to another place"
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOENT):  # the last: no temporary folder
         return (
             f"a temporary file cannot be written ({error.strerror}); make room in {os.environ.get('TMPDIR', '/tmp')}, "

@@ -42,8 +42,9 @@ def go_quiet(stream: TextIO) -> None:
 
 
 def find_lost_output() -> OSError | None:
-    """What is wrong with stdout, where what was printed could not be written; it goes nowhere from here on."""
+    """What is wrong with stdout, where nothing more can be written there; what is printed goes nowhere from here on."""
     try:
+        sys.stdout.write("\n")  # what could not be written before, is forgotten by now
         sys.stdout.flush()
     except OSError as error:
         go_quiet(sys.stdout)
