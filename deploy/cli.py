@@ -1,5 +1,6 @@
 """The command line. A command imports what it needs in its body, so that `maskmill --help` answers at once."""
 
+import errno
 import logging
 import os
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import click
 
 from deploy.commands.check import demo, doctor
-from deploy.commands.command import STOPPED, Group, sigterm_as_ctrl_c, stopped
+from deploy.commands.command import STOPPED, Group, signals_as_ctrl_c, stopped
 from deploy.commands.finetune import finetune, predict
 from deploy.commands.look import compare, inspect, report, validate
 from deploy.commands.make import generate, vocab
@@ -15,6 +16,7 @@ from deploy.commands.prune import prune
 from deploy.commands.tpu import tpu_commands
 from deploy.commands.train import evaluate, export, train
 from deploy.commands.use import embed, fill_mask
+from deploy.streams import find_lost_output, safe_streams
 from deploy.visible import visible, visible_in_line
 from tokenizer.errors import InputError
 
@@ -32,13 +34,18 @@ MODULES_OF_EXTRAS = {
 class MaskmillGroup(Group):
     """Commands whose errors end as one sentence and exit code 1.
 
-    Wrong usage is 2, as click has it, Ctrl-C 130, SIGTERM 143.
+    Wrong usage is 2, as click has it, Ctrl-C 130, SIGTERM 143, SIGHUP 129.
     """
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Takes the command line."""
+        with safe_streams():
+            return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command."""
         try:
-            with sigterm_as_ctrl_c(ctx):
+            with signals_as_ctrl_c(ctx):
                 return super().invoke(ctx)
         except (click.Abort, KeyboardInterrupt):  # at a question, or before a command has begun
             raise stopped(ctx, STOPPED) from None
@@ -49,6 +56,8 @@ class MaskmillGroup(Group):
             raise
         except Exception as error:
             sentence = find_sentence(error)
+            if sentence is None and isinstance(error, EOFError):
+                raise RuntimeError("a bug: the end of a file was not expected") from error  # click would not show it
             if sentence is None:
                 raise
             raise click.ClickException(_clip(visible_in_line(sentence))) from error
@@ -78,8 +87,17 @@ def find_sentence(error: Exception) -> str | None:
 
     if is_want_of_memory(error):
         return "there is not enough memory for it here; give a smaller model or batch, or free some memory"
-    if isinstance(error, OSError) and error.filename:
+    if isinstance(error, BrokenPipeError) or not isinstance(error, OSError):
+        return None
+    if error.filename:
         return f"{error.filename} cannot be used ({error.strerror}); check the path, its permissions and the free space"
+    if lost := find_lost_output():
+        return f"the output cannot be written ({lost.strerror}); make room, or send it to another place"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOENT):  # the last: no temporary folder
+        return (
+            f"a temporary file cannot be written ({error.strerror}); make room in {os.environ.get('TMPDIR', '/tmp')}, "
+            "or set TMPDIR to another folder"
+        )
     return None
 
 

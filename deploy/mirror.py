@@ -14,11 +14,12 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from deploy.temporary import UNSENT
 from pipeline.storage import (
     claim_files,
     create_file,
@@ -89,10 +90,17 @@ class Mirror:
         """As `send`; what cannot be sent now goes with the next time."""
         try:
             self.send()
+            (self.local / UNSENT).unlink(missing_ok=True)
         except OvertakenError:
             raise
         except InputError as error:
+            self.keep_here()
             logger.warning("%s; trying again at the next checkpoint", error)
+
+    def keep_here(self) -> None:
+        """Lets the folder here outlast this process, however that ends."""
+        with suppress(OSError):
+            (self.local / UNSENT).touch()
 
     def _leave_mark(self) -> None:
         found = self._read_mark()
@@ -149,6 +157,7 @@ def mirror(folder: str, sends: bool = True, trains: bool = False, is_new: bool =
             mirrored.send()
     except InputError as error:
         if mirrored.is_behind():
+            mirrored.keep_here()
             raise InputError(f"{error}; what could not be sent is in {local}") from error
         shutil.rmtree(local, ignore_errors=True)
         raise InputError(str(error).replace(local, folder)) from error

@@ -15,7 +15,6 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from deploy.engines.local import hold_back_stderr
 from deploy.engines.memory import machine_memory
 from deploy.mirror import mirror
 from deploy.progress import PlainLines
@@ -23,6 +22,7 @@ from deploy.show import new_console, new_talk
 from deploy.talk import print_json, warn
 from model.config import BERT_CONFIG, BertConfig, TrainConfig
 from model.signals import signals_end_at_once
+from pipeline.processes import hold_back_stderr
 from pipeline.schema import VOCAB, DatasetInfo, Split
 from pipeline.storage import create_folder, list_names, require_empty, write_text
 from tokenizer.huggingface import to_tokenizer_json
@@ -232,12 +232,14 @@ def evaluate_model(
     """Prints Google's metrics of the model on a split, beside what guessing would reach."""
     from model.evaluate import EVAL_RESULTS, measure, most_frequent_token_accuracy, write_results
 
+    info = DatasetInfo.load(dataset)
     with mirror(model_dir) as folder:
-        results = measure(dataset, folder.local, split, eval_batch_size, checkpoint)
-        info = DatasetInfo.load(dataset)
+        with info.unchanged(dataset):
+            results = measure(dataset, folder.local, split, eval_batch_size, checkpoint)
+            most_frequent = most_frequent_token_accuracy(dataset, split)
         random_next = info.counts.get(split, {}).get("random_next", 0) / info.examples_of(split)
         guesses = {
-            "masked_lm_accuracy": (most_frequent_token_accuracy(dataset, split), "always the most frequent token"),
+            "masked_lm_accuracy": (most_frequent, "always the most frequent token"),
             "next_sentence_accuracy": (max(random_next, 1 - random_next), "always the more frequent label"),
         }
         if as_json:  # printed before it is written, for the folder may be read-only

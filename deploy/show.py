@@ -1,7 +1,6 @@
 """A dataset on the terminal: what a run made. And what all commands print tables with."""
 
 import io
-import os
 import sys
 from collections.abc import Iterator
 from typing import Any, TextIO, cast
@@ -11,6 +10,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from deploy.streams import LastingOutput
 from deploy.talk import is_given, warn
 from deploy.visible import visible
 from deploy.words import count, in_bytes
@@ -22,37 +22,6 @@ MOST_UNKNOWN = 0.05  # share of [UNK] tokens above which a vocabulary is taken f
 WIDE = 10_000  # columns: enough for any row
 
 
-class _LastingOutput:
-    """A stream that, once its reader is gone or its disk is full, takes what is written and writes it nowhere."""
-
-    def __init__(self, stream: TextIO | None):
-        # None where a process was started without one; then this lasts as long as the process.
-        self.stream = stream or open(os.devnull, "w")  # noqa: SIM115
-
-    def write(self, text: str) -> int:
-        """Writes, or goes quiet."""
-        try:
-            return self.stream.write(text)
-        except OSError:
-            return self._go_quiet(text)
-
-    def flush(self) -> None:
-        """Flushes, or goes quiet."""
-        try:
-            self.stream.flush()
-        except OSError:
-            self._go_quiet()
-
-    def _go_quiet(self, text: str = "") -> int:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, self.stream.fileno())  # also for what the stream still holds, which Python flushes at its end
-        os.close(nowhere)
-        return len(text)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
-
-
 def new_console(unfolded: bool = False, lasting: bool = False) -> Console:
     """A console for the result of a command.
 
@@ -61,7 +30,7 @@ def new_console(unfolded: bool = False, lasting: bool = False) -> Console:
     `lasting`: for work that goes on when nobody reads what it prints, as of `maskmill evaluate ... | head`; else the
     command ends then, without a word.
     """
-    console = _make_console(_LastingOutput(sys.stdout) if lasting else None)
+    console = _make_console(LastingOutput(sys.stdout) if lasting else None)
     if unfolded and not console.is_terminal:
         console.width = WIDE
     return console
@@ -73,7 +42,7 @@ def new_talk(quiet: bool = False) -> Console:
     The command goes on when nobody reads it.
     """
     stream = sys.stderr if is_given("--json") else sys.stdout
-    return _make_console(_LastingOutput(stream), quiet or is_given("--quiet"))
+    return _make_console(LastingOutput(stream), quiet or is_given("--quiet"))
 
 
 class _SafeConsole(Console):
@@ -89,7 +58,7 @@ class _SafeConsole(Console):
             yield segment if segment.control else Segment(visible(segment.text), segment.style)
 
 
-def _make_console(file: _LastingOutput | None, quiet: bool = False) -> Console:
+def _make_console(file: LastingOutput | None, quiet: bool = False) -> Console:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     return _SafeConsole(

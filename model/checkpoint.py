@@ -152,6 +152,8 @@ def read_newest(model_dir: Path) -> tuple[int, Arrays] | None:
         try:
             return step, read_checkpoint(path)
         except ValueError as error:
+            if not path.exists():  # a training that goes on here has removed it for a newer one
+                return read_newest(model_dir)
             logger.warning("%s; trying the checkpoint before it", error)
     if checkpoints:
         raise InputError(f"every checkpoint in {model_dir} is damaged; restore one, or train into a new folder")

@@ -77,7 +77,7 @@ def eval_batches(
     require_examples(info, directory, split)
     rows = _rows_of(batch_size, host, num_hosts)
     shards = info.shards_of(split)
-    examples = make_ahead(_examples_in_order(_records(shards, directory)), 1)
+    examples = make_ahead(_examples_in_order(_records(info, shards, directory)), 1)
     batches = _batches(examples, info, batch_size, rows, lambda place: _name_record(shards, directory, place))
     yield from make_ahead(batches, BATCHES_AHEAD)
 
@@ -192,7 +192,8 @@ def _windows(
     first_epoch, skip = divmod(start, info.examples_of("train"))
     first_window = skip // SHUFFLE_WINDOW
     for epoch in itertools.count(first_epoch):
-        records = _records(shards_of_epoch(info, random_seed, epoch), directory, first_window * SHUFFLE_WINDOW)
+        shards = shards_of_epoch(info, random_seed, epoch)
+        records = _records(info, shards, directory, first_window * SHUFFLE_WINDOW)
         for window in itertools.count(first_window):
             if not (some := list(itertools.islice(records, SHUFFLE_WINDOW))):
                 break
@@ -207,24 +208,28 @@ def _examples_in_order(records: Iterator[bytes]) -> Generator[Examples, None, No
         yield first + np.arange(len(some)), some
 
 
-def _records(shards: list[ShardInfo], directory: str | os.PathLike[str], skip: int = 0) -> Iterator[bytes]:
+def _records(
+    info: DatasetInfo, shards: list[ShardInfo], directory: str | os.PathLike[str], skip: int = 0
+) -> Iterator[bytes]:
     """The records of the shards in turn, without the first `skip`; whole shards are skipped unread.
 
-    Raises InputError when a record is damaged, or a shard has not as many as the manifest says.
+    Raises InputError when a record is damaged, a shard has not as many as the manifest says, or the dataset is no
+    longer the one whose files were checked.
     """
     for shard in shards:
         if skip >= shard.examples:
             skip -= shard.examples
             continue
         path, found = os.path.join(directory, shard.path), 0
-        for found, record in enumerate(read_records(path), start=1):
-            if found > skip:
-                yield record
-        if found != shard.examples:
-            raise InputError(
-                f"{path} has {found} records, {MANIFEST} says {shard.examples}; "
-                "restore the file, or generate the dataset again with --overwrite"
-            )
+        with info.unchanged(directory):
+            for found, record in enumerate(read_records(path, info.origin.versions.get(shard.path)), start=1):
+                if found > skip:
+                    yield record
+            if found != shard.examples:
+                raise InputError(
+                    f"{path} has {found} records, {MANIFEST} says {shard.examples}; "
+                    "restore the file, or generate the dataset again with --overwrite"
+                )
         skip = 0
 
 

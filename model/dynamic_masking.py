@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from model.layers import gather
 from model.randomness import Key, Tensor, fold_in, random_below, random_bits
 from pipeline.schema import MANIFEST, VOCAB, DatasetInfo
-from pipeline.storage import read_bytes
 from tokenizer.errors import InputError
 from tokenizer.vocab import MASK, Vocab
 
@@ -48,13 +47,7 @@ class MaskingRules:
                     f"{os.path.join(directory, MANIFEST)} has no {name}, which --dynamic-masking needs; "
                     "generate the dataset again, or train without --dynamic-masking"
                 )
-        path = os.path.join(directory, VOCAB)
-        vocab = Vocab.parse(read_bytes(path), path)
-        if len(vocab) != info.vocab_size:
-            raise InputError(
-                f"{path} has {len(vocab):,} tokens, {MANIFEST} says {info.vocab_size:,}; "
-                "restore the file, or generate the dataset again"
-            )
+        vocab = Vocab.parse(info.read_vocab(directory), os.path.join(directory, VOCAB))
         # A table, made here in float64: in float32 some of the products would round to the other side.
         lengths = np.arange(info.max_seq_length + 1)
         predictions = np.clip(np.rint(lengths * info.config["masked_lm_prob"]), 1, info.max_predictions_per_seq)

@@ -5,7 +5,6 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 from model.dataset import eval_batches, require_examples
@@ -67,7 +66,7 @@ def measure(
     # Computed as the training computed it, so that both come to the same numbers.
     model, global_step = load_model(model_dir, checkpoint, training["train_config"].get("precision", "float32"))
     check_fits(info, dataset_dir, model.config)
-    replace(info, shards=tuple(info.shards_of(split))).check_files(dataset_dir)
+    info.check_files(dataset_dir, split)
     with want_of_memory(f"a batch of {eval_batch_size:,} sequences", "a smaller --eval-batch-size"):
         metrics = evaluate_split(eval_step(model), info, dataset_dir, split, eval_batch_size)
     return {**metrics, "global_step": global_step}

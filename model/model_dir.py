@@ -16,7 +16,7 @@ from model.bert import BertPretrainer
 from model.checkpoint import BEST, list_checkpoints, require_weights, restore_best, restore_newest
 from model.config import BERT_CONFIG, BertConfig, ComputeDtype, TrainConfig
 from model.phases import Plan
-from pipeline.schema import MANIFEST, VOCAB
+from pipeline.schema import VOCAB
 from pipeline.storage import read_at_most, read_bytes, write_text
 from tokenizer.errors import InputError
 from tokenizer.json_file import MAX_BYTES, parse_sealed, require_types, seal_versioned
@@ -63,7 +63,7 @@ def describe_training(
         "train_config": asdict(train_config),
         "phases": [
             {
-                "dataset_sha256": hashlib.sha256(read_bytes(os.path.join(phase.directory, MANIFEST))).hexdigest(),
+                "dataset_sha256": phase.info.origin.sha256,
                 "num_train_steps": phase.last_step - phase.first_step,
                 "max_seq_length": phase.info.max_seq_length,
                 "max_predictions_per_seq": phase.info.max_predictions_per_seq,
@@ -162,6 +162,12 @@ def require_config(training: dict[str, Any], path: Path, way_out: str) -> None:
         BertConfig.from_dict(training["bert_config"])
     except InputError as error:
         raise InputError(f"{path} is damaged ({error}); {way_out}") from error
+
+
+def require_same_model(folder: Path, description: dict[str, Any], read: Callable[[Path], dict[str, Any]]) -> None:
+    """Raises InputError when a folder no longer holds the model that was described when its reading began."""
+    if read(folder) != description:
+        raise InputError(f"the model in {folder} changed while it was read; run this again when nothing trains there")
 
 
 def read_vocab(model_dir: Path) -> Vocab:

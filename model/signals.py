@@ -48,7 +48,7 @@ def signals_deferred() -> Iterator[Signals]:
 
 @contextmanager
 def signals_end_at_once() -> Iterator[None]:
-    """Within it, Ctrl-C and SIGTERM end the process, where a KeyboardInterrupt might get lost.
+    """Within it, Ctrl-C, SIGTERM and SIGHUP end the process, where a KeyboardInterrupt might get lost.
 
     It does while large libraries are imported, which run code of ours where no error can be raised. What was ignored
     stays so.
@@ -56,7 +56,7 @@ def signals_end_at_once() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     handled = {number: handler for number, handler in before.items() if callable(handler)}
     for number in handled:
         signal.signal(number, signal.SIG_DFL)

@@ -40,8 +40,7 @@ from model.profiling import Profiler
 from model.progress import Meter, NotFiniteError, TrainProgress
 from model.signals import Signals, signals_deferred
 from model.step import Batch, Losses, TrainStep, eval_step, train_step
-from pipeline.schema import VOCAB
-from pipeline.storage import absolute, read_bytes, write_text
+from pipeline.storage import absolute, write_text
 from tokenizer.errors import InputError
 
 BAD_BATCH = "bad_batch.json"
@@ -97,7 +96,8 @@ def train(
         steps, warmup = schedule.num_train_steps, schedule.num_warmup_steps
         config = replace(train_config, num_train_steps=steps, num_warmup_steps=warmup)
         folder = Path(model_dir)
-        vocab_text = read_bytes(os.path.join(plan.phases[0].directory, VOCAB)).decode()
+        first = plan.phases[0]
+        vocab_text = first.info.read_vocab(first.directory).decode()
         description = describe_training(plan, bert_config, config, absolute(start.init_checkpoint) if start else None)
     devices.require_same(description)
 
@@ -244,11 +244,11 @@ class _Training:
         run_step.sync()
         self._require_finite(phase)
         if saves:
-            self._save()
+            self._save(phase)
         if evaluates and not self.stops:
             self._evaluate(phase)
             if self.stops and not saves:
-                self._save()
+                self._save(phase)
         self.meter.leave_out(time.monotonic() - began)
 
     def _require_finite(self, phase: Phase) -> None:
@@ -260,7 +260,8 @@ class _Training:
         every = self.config.eval_every
         return every is not None and step > 0 and (step % every == 0 or step == self.config.num_train_steps)
 
-    def _save(self) -> None:
+    def _save(self, phase: Phase) -> None:
+        phase.info.require_unchanged(phase.directory)
         with self.devices.together():
             if self.devices.writes:
                 state = state_of(self.model, self.optimizer)

@@ -9,7 +9,14 @@ from model.checkpoint import require_weights
 from model.checkpoint_formats import HEADS, InitCheckpoint, on_this_machine, read_init_checkpoint
 from model.config import BertConfig, ComputeDtype
 from model.distribution import assign
-from model.model_dir import TRAINING, WhichCheckpoint, load_model, read_training, read_vocab
+from model.model_dir import (
+    TRAINING,
+    WhichCheckpoint,
+    load_model,
+    read_training,
+    read_vocab,
+    require_same_model,
+)  # fmt: skip
 from model.tasks.finetune_config import FINETUNING
 from model.tasks.finetuned import read_finetuned_vocab, read_finetuning, restore_finetuned
 from pipeline.storage import read_json
@@ -52,9 +59,10 @@ def open_trained(
     name = os.fspath(model_dir)
     with on_this_machine(name) as path:
         if (path / TRAINING).is_file():
-            vocab, cased = read_vocab(path), read_training(path)["cased"]
+            vocab, training = read_vocab(path), read_training(path)
             model, step = load_model(path, checkpoint, compute_dtype)
-            return TrainedBert(name, model, vocab, cased, step)
+            require_same_model(path, training, read_training)
+            return TrainedBert(name, model, vocab, training["cased"], step)
         if (path / FINETUNING).is_file():
             return _open_finetuned(name, path, checkpoint, compute_dtype)
         if checkpoint != "newest":
@@ -78,7 +86,9 @@ def _open_finetuned(name: str, path: Path, checkpoint: WhichCheckpoint, compute_
     encoder = {weight: variable for weight, variable in model.named_weights.items() if weight.startswith("bert/")}
     step = restore_finetuned(path, encoder, checkpoint)
     missing = tuple(head for head in HEADS if not head.startswith("bert/"))
-    return TrainedBert(name, model, read_finetuned_vocab(path), finetuning["cased"], step, missing)
+    vocab = read_finetuned_vocab(path)
+    require_same_model(path, finetuning, read_finetuning)
+    return TrainedBert(name, model, vocab, finetuning["cased"], step, missing)
 
 
 def _fill(found: InitCheckpoint, compute_dtype: ComputeDtype) -> BertPretrainer:

@@ -106,6 +106,12 @@ def version_of(path: str) -> str:
     return str(_describe(path)[1])
 
 
+def current_version(path: str) -> str | None:
+    """As in `storage`."""
+    _listed.pop(path, None)
+    return version_of(path) if exists(path) else None
+
+
 def _describe(path: str) -> tuple[int, int]:
     if path not in _listed:
         with _one_sentence(path):

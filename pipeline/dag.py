@@ -5,6 +5,7 @@ in passes. Elsewhere `generate_dataset` does all of it in one job, which needs n
 for what uses a trained model.
 """
 
+import os
 from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
@@ -162,12 +163,12 @@ def work_on_table(
 ) -> None:
     """A table -> whatever `work` writes of each of its parts. Models are nothing that this module knows of."""
 
-    def list_share(table: str) -> Iterator[FilePart]:
-        return islice(list_table_parts(table, part_bytes, input_format), share[0], None, share[1])
+    def list_share(name: bytes) -> Iterator[FilePart]:
+        return islice(list_table_parts(os.fsdecode(name), part_bytes, input_format), share[0], None, share[1])
 
     _ = (
         pipeline
-        | "Name table" >> beam.Create([table])
+        | "Name table" >> beam.Create([os.fsencode(table)])  # which need not be UTF-8
         | "List parts" >> beam.FlatMap(list_share)  # FilePart
         | "Share parts" >> beam.Reshuffle()
         | "Work" >> beam.ParDo(WorkOnPart(work))

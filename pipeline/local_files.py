@@ -74,6 +74,11 @@ def version_of(path: str) -> str:
         return _version(os.stat(path))
 
 
+def current_version(path: str) -> str | None:
+    """As in `storage`."""
+    return version_of(path) if os.path.exists(path) else None
+
+
 def _version(status: os.stat_result) -> str:
     return f"{status.st_size} bytes of {status.st_mtime_ns}"
 

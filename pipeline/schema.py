@@ -5,19 +5,21 @@ import os
 import re
 from collections.abc import Container, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from pipeline.config import Compression, InstanceConfig
 from pipeline.storage import (
     AnyPath,
-    exists,
+    current_version,
     is_remote,
     list_names,
     open_file,
     read_at_most,
     read_bytes,
     size_of,
+    version_of,
     write_text,
 )
 from tokenizer.errors import InputError
@@ -109,6 +111,14 @@ class ShardInfo:
             raise InputError(f"{self.path} has {self.examples:,} examples in {self.bytes:,} bytes, which is impossible")
 
 
+@dataclass
+class Origin:
+    """The files of a dataset as they were when they were first read, by which a later change is noticed."""
+
+    sha256: str = ""  # of the manifest; empty where it was not read from a file
+    versions: dict[str, str] = field(default_factory=dict)  # of the files that were looked at, see `version_of`
+
+
 @dataclass(frozen=True)
 class DatasetInfo:
     """The manifest, `dataset_info.json`. A folder without it is no dataset.
@@ -124,6 +134,7 @@ class DatasetInfo:
     shards: tuple[ShardInfo, ...]  # by split, copy, pool
     maskmill_version: str
     format_version: int = FORMAT_VERSION
+    origin: Origin = field(default_factory=Origin, init=False, compare=False, repr=False)  # not in the file
 
     @classmethod
     def load(cls, directory: AnyPath, sealed: bool = False) -> "DatasetInfo":
@@ -132,16 +143,17 @@ class DatasetInfo:
         `sealed`: nor one that fails its own checksum, for who relies on it; who looks at a dataset can take any.
         """
         path = os.path.join(directory, MANIFEST)
-        if not exists(path):
+        version = current_version(path)
+        if version is None:
             raise InputError(
                 f"{directory} is no dataset: it has no {MANIFEST} (written last); make one with 'maskmill generate'"
             )
         way_out = "restore it, or generate the dataset again"
         content = read_at_most(path, MAX_MANIFEST)
         values = parse_object(content, path, way_out, MAX_MANIFEST)
-        if (version := values.get(VERSION)) != FORMAT_VERSION:
+        if (format_version := values.get(VERSION)) != FORMAT_VERSION:
             raise InputError(
-                f"{path} has {VERSION} {brief(version)}, this maskmill reads {FORMAT_VERSION}; "
+                f"{path} has {VERSION} {brief(format_version)}, this maskmill reads {FORMAT_VERSION}; "
                 "use the maskmill that wrote it, or generate the dataset again"
             )
         if sealed and not is_sealed(content):
@@ -157,11 +169,18 @@ class DatasetInfo:
         require_types(info.config, dict.fromkeys(_NEEDED, Any), path, way_out)
         if wrong := next(info._wrong_counts(), None):
             raise InputError(f"{path} is damaged ({wrong}); {way_out}")
+        info.origin.sha256, info.origin.versions[MANIFEST] = hashlib.sha256(content).hexdigest(), version
         return info
 
     def save(self, directory: AnyPath) -> None:
         """Writes the manifest, whole or not at all."""
-        write_text(os.path.join(directory, MANIFEST), seal(asdict(self)))
+        write_text(os.path.join(directory, MANIFEST), seal(self.to_values()))
+
+    def to_values(self) -> dict[str, Any]:
+        """What the file holds, for JSON."""
+        values = asdict(self)
+        del values["origin"]
+        return values
 
     @property
     def max_seq_length(self) -> int:
@@ -191,15 +210,21 @@ class DatasetInfo:
         """The number of examples in a split."""
         return sum(shard.examples for shard in self.shards_of(split))
 
-    def check_files(self, directory: AnyPath) -> None:
-        """Compares the vocabulary and every shard with the manifest. Raises InputError naming the first that differs.
+    def check_files(self, directory: AnyPath, split: Split | None = None) -> None:
+        """Compares the vocabulary and every shard (of a split) with the manifest. Raises InputError where one differs.
 
         Reads every byte, at the speed of SHA-256 on all cores; of Cloud Storage the sizes alone.
         """
         present = set(list_names(directory))
-        with ThreadPoolExecutor() as threads:
-            problems = threads.map(lambda file: find_damage(directory, present, *file), self._expected_files())
-            for problem in problems:
+
+        def check(file: tuple[str, int | None, str]) -> str | None:
+            name = file[0]
+            if name in present:
+                self.origin.versions[name] = version_of(os.path.join(directory, name))
+            return find_damage(directory, present, *file)
+
+        with self.unchanged(directory), ThreadPoolExecutor() as threads:
+            for problem in threads.map(check, self._expected_files(split)):
                 if problem:
                     raise InputError(f"{problem}; restore the file, or generate the dataset again with --overwrite")
 
@@ -214,9 +239,48 @@ class DatasetInfo:
                 if section.endswith("_lengths") and not _LENGTH.fullmatch(name):
                     yield f"{section} counts examples of {brief(name)} tokens; expected a whole number"
 
-    def _expected_files(self) -> Iterator[tuple[str, int | None, str]]:
+    def require_unchanged(self, directory: AnyPath) -> None:
+        """Raises InputError when the folder no longer holds the manifest that was loaded from it. Costs one look-up."""
+        path, versions = os.path.join(directory, MANIFEST), self.origin.versions
+        if MANIFEST not in versions:
+            return  # it was not loaded
+        version = current_version(path)
+        if version == versions[MANIFEST]:
+            return
+        if version is None or hashlib.sha256(read_bytes(path)).hexdigest() != self.origin.sha256:
+            raise InputError(
+                f"the dataset {directory} changed while it was read; run this again when nothing writes to it"
+            )
+        versions[MANIFEST] = version  # the same content under a new date
+
+    @contextmanager
+    def unchanged(self, directory: AnyPath) -> Iterator[None]:
+        """Within it, files of the dataset are read. Raises InputError as `require_unchanged` before it ends.
+
+        What cannot be read because the dataset is being replaced is not called damage.
+        """
+        try:
+            yield
+        except InputError:
+            self.require_unchanged(directory)
+            raise
+        self.require_unchanged(directory)
+
+    def read_vocab(self, directory: AnyPath) -> bytes:
+        """The vocabulary beside the manifest. Raises InputError when it is not the one that the manifest names."""
+        path = os.path.join(directory, VOCAB)
+        with self.unchanged(directory):
+            content = read_bytes(path)
+            if (actual := hashlib.sha256(content).hexdigest()) != self.vocab_sha256:
+                raise InputError(
+                    f"{path} has sha256 {actual[:12]}..., {MANIFEST} says {self.vocab_sha256[:12]}...; restore the "
+                    "file, or generate the dataset again"
+                )
+        return content
+
+    def _expected_files(self, split: Split | None) -> Iterator[tuple[str, int | None, str]]:
         yield VOCAB, None, self.vocab_sha256
-        for shard in self.shards:
+        for shard in self.shards_of(split) if split else self.shards:
             yield shard.path, shard.bytes, shard.sha256
 
 

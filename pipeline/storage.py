@@ -57,6 +57,17 @@ def version_of(path: AnyPath) -> str:
     return cast(str, _call("version_of", path))
 
 
+def current_version(path: AnyPath) -> str | None:
+    """As `version_of`, looked up anew each time; None where there is no such file."""
+    return cast(str | None, _call("current_version", path))
+
+
+def require_version(path: AnyPath, version: str) -> None:
+    """Raises InputError when a file is no longer of a version that it had."""
+    if current_version(path) != version:
+        raise InputError(f"{os.fspath(path)} changed while it was read; run this again when nothing writes to it")
+
+
 def open_file(path: AnyPath, version: str | None = None) -> AbstractContextManager[BinaryIO]:
     """A file, to be read from any place.
 

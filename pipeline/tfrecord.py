@@ -138,12 +138,13 @@ class Damage:
     is_last: bool = True
 
 
-def read_records(path: AnyPath) -> Iterator[bytes]:
+def read_records(path: AnyPath, version: str | None = None) -> Iterator[bytes]:
     """The records of a file, plain or gzip whatever its name, each checked against its checksums.
 
-    Raises InputError naming the file and the record where it is truncated or damaged.
+    Raises InputError naming the file and the record where it is truncated or damaged, and where the file is not, or no
+    longer, of the version given.
     """
-    with open_file(path) as stored:
+    with open_file(path, version) as stored:
         for number, record in enumerate(scan_records(stored), 1):
             if isinstance(record, Damage):
                 raise InputError(f"{os.fspath(path)}, record {number}: {record.what}; generate the dataset again")

@@ -170,7 +170,7 @@ def test_ctrl_c_ends_with_130_and_a_sentence(path, monkeypatch):
     assert re.fullmatch(r"Stopped; .*\.", sentence)
 
 
-@pytest.mark.parametrize(("name", "exit_code"), [("SIGINT", 130), ("SIGTERM", 143)])
+@pytest.mark.parametrize(("name", "exit_code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
 def test_a_command_cleans_up_when_its_process_is_stopped(name, exit_code):
     code = (
         "import os, signal, deploy.looking.inspection\n"

@@ -77,7 +77,7 @@ def test_steps_count_from_the_examples_that_were_seen_before(tmp_path):
 def test_shards_before_the_step_are_not_opened(tmp_path, monkeypatch):
     info = write_dataset(tmp_path, [[8] * 10])
     opened = []
-    monkeypatch.setattr(dataset, "read_records", lambda path: opened.append(path) or read_records(path))
+    monkeypatch.setattr(dataset, "read_records", lambda path, *rest: opened.append(path) or read_records(path, *rest))
     next(train_batches(info, tmp_path, 8, random_seed=1, start_step=9))
     assert opened[0].endswith(shards_of_epoch(info, 1, 0)[9].path)
 
@@ -247,8 +247,8 @@ def test_little_more_is_read_than_is_asked_for(tmp_path, monkeypatch):
     info = write_dataset(tmp_path, [[5] * 80])
     read = Counter()
 
-    def counted(path):
-        for record in read_records(path):
+    def counted(path, version):
+        for record in read_records(path, version):
             read["records"] += 1
             yield record
 

@@ -428,7 +428,7 @@ def test_a_dataset_that_does_not_say_how_it_was_masked_is_refused(small_vocab, t
 def test_a_vocabulary_that_is_not_the_datasets_is_refused(small_vocab, tmp_path):
     info = make_info(small_vocab, TOKENS)
     (tmp_path / VOCAB).write_text(small_vocab.to_text() + "more\n")
-    with pytest.raises(InputError, match=rf"has {len(small_vocab) + 1} tokens, .* says {len(small_vocab)}; restore"):
+    with pytest.raises(InputError, match=r"vocab\.txt has sha256 .* dataset_info\.json says .*; restore"):
         MaskingRules.load(info, tmp_path)
     (tmp_path / VOCAB).write_text("cat\n")
     with pytest.raises(InputError, match=r"has no \[PAD\]"):

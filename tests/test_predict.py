@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -91,7 +92,8 @@ def test_the_bytes_do_not_depend_on_who_does_the_work(folder, tmp_path, monkeypa
     alone = predicted(folder, tmp_path / "alone.csv")
     # By hand, without Beam, the parts in another order.
     backend = json.loads((folder / "classifier" / "finetuning.json").read_text())["backend"]
-    work = PredictPart(str(folder / "classifier"), "best", backend, Fields(), "auto", str(tmp_path))
+    model = open_finetuned(folder / "classifier").sha256
+    work = PredictPart(str(folder / "classifier"), "best", backend, Fields(), "auto", str(tmp_path), model)
     parts = list(list_table_parts(str(folder / "new.jsonl"), 1500))
     assert len(parts) > 3
     for part in reversed(parts):
@@ -101,6 +103,8 @@ def test_the_bytes_do_not_depend_on_who_does_the_work(folder, tmp_path, monkeypa
     with claim_files([by_hand], overwrite=False) as claim:
         rows, reasons = join_parts(paths, claim, by_hand, ["neg", "pos"])
     assert (rows, reasons.total()) == (150, 3)
+    with pytest.raises(InputError, match=r"the model in .* changed while it was used"):
+        replace(work, model_sha256="of another")(parts[0])
     assert (tmp_path / "by_hand.csv").read_bytes() == alone
 
 

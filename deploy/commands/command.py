@@ -20,48 +20,49 @@ READS, MAKES, LEARNS, RUNS = "What it reads", "What it makes", "How it learns", 
 WHERE, PRINTS = "Where it runs", "What it prints"
 LAST = (RUNS, WHERE, PRINTS)  # headings that stand at the end, in this order
 STOPPED = "Stopped; nothing was changed."
-TERMINATED = "maskmill.terminated"  # key in the context's meta: whether SIGTERM came
+ENDED_BY = "maskmill.ended-by"  # key in the context's meta: the signal that came, if it is not that of Ctrl-C
 
 
 class Stopped(click.ClickException):
-    """Ctrl-C: a sentence, and the exit code that shells have for it."""
+    """Ctrl-C, or another signal: a sentence, and the exit code that shells have for it."""
 
-    exit_code = 130
+    def __init__(self, sentence: str, number: int):
+        super().__init__(sentence)
+        self.exit_code = 128 + number  # type: ignore[misc]
 
     def show(self, file: Any = None) -> None:
         """Prints the sentence, below the ^C that a terminal shows."""
         click.echo(f"\n{self.message}", file=file, err=True)
 
 
-class Terminated(Stopped):
-    """SIGTERM: the same."""
-
-    exit_code = 143
-
-
 def stopped(ctx: click.Context, sentence: str) -> Stopped:
     """What to raise where a command was stopped."""
-    return (Terminated if ctx.meta.get(TERMINATED) else Stopped)(sentence)
+    return Stopped(sentence, ctx.meta.get(ENDED_BY, signal.SIGINT))
 
 
 @contextmanager
-def sigterm_as_ctrl_c(ctx: click.Context) -> Iterator[None]:
-    """Within it, SIGTERM lets a command clean up as Ctrl-C does. A second one ends the process at once."""
-    is_usual = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if threading.current_thread() is not threading.main_thread() or not is_usual:
+def signals_as_ctrl_c(ctx: click.Context) -> Iterator[None]:
+    """Within it, SIGTERM, and SIGHUP of a terminal that is closed, let a command clean up as Ctrl-C does.
+
+    A second one ends the process at once. One that is ignored, as under nohup, stays so.
+    """
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
+    usual = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
 
     def stop(number: int, _frame: object) -> None:
         signal.signal(number, signal.SIG_DFL)
-        ctx.meta[TERMINATED] = True
+        ctx.meta[ENDED_BY] = number
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, stop)
+    for one in usual:
+        signal.signal(one, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for one in usual:
+            signal.signal(one, signal.SIG_DFL)
 
 
 class Option(click.Option):
@@ -145,9 +146,12 @@ class Command(WithHelp):
         return [*own, QUIET, help_option]
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Runs it. Raises Stopped for Ctrl-C and SIGTERM."""
+        """Runs it. Raises Stopped for Ctrl-C, SIGTERM and SIGHUP."""
+        from deploy.temporary import own_temporary_folder
+
         try:
-            return super().invoke(ctx)
+            with own_temporary_folder():
+                return super().invoke(ctx)
         except KeyboardInterrupt as stop:
             raise stopped(ctx, str(stop) or self.stopped) from None
 

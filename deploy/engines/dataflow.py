@@ -17,9 +17,9 @@ from typing import Any
 
 from deploy.engines.dataflow_options import DataflowOptions
 from deploy.engines.jobs import Job
-from deploy.engines.local import hold_back_stderr
 from deploy.engines.remote import WORKER_ERROR, JobEndedError, beams_refusals, run_jobs, shorten_error
 from deploy.engines.source_package import find_setup_file
+from pipeline.processes import hold_back_stderr
 from pipeline.storage import remove_folder
 from tokenizer.errors import InputError, first_line
 

@@ -6,24 +6,21 @@ Beam's own worker processes get their work, and give it back, through the one th
 """
 
 import logging
-import multiprocessing
 import os
 import re
-import signal
 import sys
 import tempfile
-import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import cast
 
 from deploy.engines.jobs import Job
 from deploy.engines.memory import give_back_memory
+from pipeline.processes import LOST, WorkerLostError, begin_worker, fork_server
 from pipeline.storage import size_of
 from tokenizer.errors import InputError
 
@@ -32,13 +29,6 @@ BYTES_PER_WORKER = 30_000_000
 
 # What Beam makes of an error in a step: one that tells the step as well.
 STEP = re.compile(r" \[while running .*", re.DOTALL)
-
-
-class WorkerLostError(InputError):
-    """A worker process ended before its work."""
-
-    def __init__(self) -> None:
-        super().__init__("a worker process was killed, most often because memory ran out; give a smaller --num-workers")
 
 
 @dataclass(frozen=True)
@@ -58,10 +48,7 @@ class LocalRunner:
             processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
             num_workers = max(1, min(processors, input_bytes // BYTES_PER_WORKER))
         if num_workers > 1:
-            os.environ["PYTHONSAFEPATH"] = "1"  # else it would take the user's own model.py in this folder for ours
-            forkserver.set_forkserver_preload(["pipeline.dag"])
-            with hold_back_stderr():
-                forkserver.ensure_running()
+            fork_server(["pipeline.dag"])
         return cls(num_workers)
 
     def run(self, jobs: Sequence[Job]) -> None:
@@ -75,7 +62,7 @@ class LocalRunner:
             _run(job)
 
     def _run_in_processes(self, jobs: Sequence[Job]) -> None:
-        context = multiprocessing.get_context("forkserver")
+        context = fork_server()
         waiting = list(jobs)
         running: dict[int, tuple[BaseProcess, Connection]] = {}
         try:
@@ -83,7 +70,10 @@ class LocalRunner:
                 while waiting and len(running) < self.num_workers:
                     errors, sender = context.Pipe(duplex=False)
                     process = context.Process(target=_work, args=(waiting.pop(0), sender))
-                    process.start()
+                    try:
+                        process.start()
+                    except LOST as error:
+                        raise WorkerLostError from error
                     sender.close()
                     running[process.sentinel] = process, errors
                 for sentinel in wait(list(running)):
@@ -117,8 +107,7 @@ def _run(job: Job) -> None:
 
 def _work(job: Job, errors: Connection) -> None:
     """What a worker process does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the starter ends the others
-    threading.Thread(target=_end_with_starter, daemon=True).start()
+    begin_worker()
     try:
         _run(job)
     except InputError as error:
@@ -129,29 +118,9 @@ def _work(job: Job, errors: Connection) -> None:
         sys.exit(1)
 
 
-def _end_with_starter() -> None:
-    starter = multiprocessing.parent_process()
-    assert starter
-    wait([starter.sentinel])
-    os._exit(1)
-
-
 def _receive(errors: Connection) -> Exception:
     try:
         error: Exception = errors.recv()
     except EOFError:
         return WorkerLostError()
     return error
-
-
-@contextmanager
-def hold_back_stderr() -> Iterator[None]:
-    """Keeps back what libraries write to stderr in processes that are started; what is raised there comes through."""
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from deploy.engines.jobs import Job
-from deploy.engines.local import hold_back_stderr
 from deploy.engines.remote import WORKER_ERROR, JobEndedError, beams_refusals, run_jobs, shorten_error
 from deploy.engines.source_package import find_setup_file
+from pipeline.processes import hold_back_stderr
 from pipeline.storage import make_folder, remove_folder
 from tokenizer.errors import InputError, first_line
 

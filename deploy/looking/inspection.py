@@ -178,7 +178,7 @@ def _to_values(opened: OpenedDataset, chosen: Sequence[ChosenExample]) -> Mappin
     """All of it, for JSON."""
     return {
         "dataset": opened.directory,
-        "manifest": asdict(opened.info) if opened.info else None,
+        "manifest": opened.info.to_values() if opened.info else None,
         "objective": opened.objective,
         "max_seq_length": opened.max_seq_length,
         "max_predictions_per_seq": opened.max_predictions_per_seq,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from deploy.engines.jobs import Job, run_for_results, share_out
-from deploy.engines.local import LocalRunner, WorkerLostError
+from deploy.engines.local import LocalRunner
 from deploy.engines.memory import machine_memory, plan_passes
 from deploy.inputs import show_reading, warn_of_rejected
 from deploy.making.generation import Generation
@@ -29,6 +29,7 @@ from pipeline.outputs import (
 )
 from pipeline.plan import plan_shards
 from pipeline.pools import Pools
+from pipeline.processes import WorkerLostError
 from pipeline.rejected import REJECTED
 from pipeline.storage import is_remote
 from pipeline.tally import read_tally

@@ -69,8 +69,13 @@ def load_subject(
 ) -> Subject:
     """Reads a dataset, and a sample of `documents`.
 
-    Raises InputError where it is damaged, or holds no example.
+    Raises InputError where it is damaged, holds no example, or changed since it was opened.
     """
+    with opened.unchanged():
+        return _load(opened, number, name, num_workers, documents)
+
+
+def _load(opened: OpenedDataset, number: int, name: str, num_workers: int | None, documents: Sequence[str]) -> Subject:
     measure = measure_dataset(opened, num_workers)
     if not any(stats.examples for stats in measure.stats.values()):
         raise InputError(f"{opened.directory} holds no example; generate it from more documents")

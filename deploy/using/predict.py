@@ -26,7 +26,7 @@ from deploy.using.predict_part import (
 )
 from deploy.words import count
 from pipeline.files import FilePart
-from pipeline.storage import claim_files, is_remote, list_names
+from pipeline.storage import claim_files, is_remote, list_names, require_version, version_of
 from pipeline.tables.fields import Fields, TableFormat
 from pipeline.tables.labelled import list_reasons
 from pipeline.tables.predictions import join_parts, writer_for
@@ -69,6 +69,7 @@ def predict_table(
         open_classifier.cache_clear()  # of a folder that may have been trained on since
         found, _ = open_classifier(model_dir, checkpoint, backend)
         fields = choose_fields(text_field, text_pair_field, found.fields)
+        version = version_of(table)
         began = time.monotonic()
         look_at_rows(table, fields, input_format, found)
         with console.status("Dividing the table"):
@@ -78,10 +79,11 @@ def predict_table(
             f"Predicting {table} with {model_dir} in {count(num_parts, 'part')}: {count(len(found.labels), 'label')}"
         )
         with runner.scratch() as folder:
-            work = PredictPart(model_dir, checkpoint, backend, fields, input_format, folder)
+            work = PredictPart(model_dir, checkpoint, backend, fields, input_format, folder, found.sha256)
             arguments = {"table": table, "input_format": input_format, "part_bytes": PART_BYTES, "work": work}
             with _watched(console, folder, num_parts):
                 runner.run(share_out(runner, Job("work_on_table", arguments)))
+            require_version(table, version)  # each worker has divided it for itself
             parts = [part_name(number) for number in range(num_parts)]
             if missing := set(parts) - set(list_names(folder)):
                 raise InputError(

@@ -13,6 +13,7 @@ from pipeline.tables.fields import Fields, TableFormat
 from pipeline.tables.predictions import make_batch, write_part
 from pipeline.tables.rows import Row, read_rows
 from pipeline.tables.texts import EncodedTexts, encode_texts
+from tokenizer.errors import InputError
 from tokenizer.fast import FastTokenizer
 
 if TYPE_CHECKING:
@@ -36,10 +37,15 @@ class PredictPart:
     fields: Fields
     input_format: TableFormat
     folder: str
+    model_sha256: str  # see `FinetunedBert`
 
     def __call__(self, part: FilePart) -> None:
-        """Does it."""
+        """Does it. Raises InputError when the folder holds another model by now."""
         found, run_step = open_classifier(self.model_dir, self.checkpoint, self.backend)
+        if found.sha256 != self.model_sha256:
+            raise InputError(
+                f"the model in {self.model_dir} changed while it was used; run this again when nothing trains there"
+            )
         tokenizer = FastTokenizer(found.vocab, found.cased)  # learns as it goes: not to be shared by threads
         rows = read_rows(part, self.fields, self.input_format)
         batches = (predict_rows(some, self.fields, found, run_step, tokenizer) for some in _lists_of(rows))

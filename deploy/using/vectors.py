@@ -90,7 +90,8 @@ class _ParquetWriter:
         self.table = pq.ParquetWriter(file, self.schema, use_dictionary=False, compression="zstd")
 
     def write(self, texts: Sequence[NamedText], embeddings: "Sequence[Embedding]") -> None:
-        columns = [pa.array([one.id for one in texts])]
+        # An id may be a path that is no UTF-8.
+        columns = [pa.array([one.id.encode(errors="backslashreplace").decode() for one in texts])]
         if self.with_text:
             columns.append(pa.array([one.text for one in texts]))
         if self.vocab is None:
@@ -120,7 +121,7 @@ class _NpyWriter:
         self.file.write(np.stack([embedding.vector for embedding in embeddings]).tobytes())
         for id, text in texts:
             row = {"id": id, "text": text} if self.with_text else {"id": id}
-            self.ids_file.write(f"{json.dumps(row, ensure_ascii=False)}\n".encode())
+            self.ids_file.write(f"{json.dumps(row, ensure_ascii=False)}\n".encode(errors="backslashreplace"))
         self.rows += len(texts)
 
     def finish(self) -> None:

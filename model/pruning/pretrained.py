@@ -22,7 +22,7 @@ from model.phases import Plan, check_fits
 from model.pruning.subject import prune_subject
 from model.step import Batch, Losses
 from model.trained import TrainedBert, open_trained
-from pipeline.schema import MANIFEST, VOCAB, DatasetInfo, Split
+from pipeline.schema import MANIFEST, DatasetInfo, Split
 from pipeline.storage import AnyPath, absolute, read_bytes
 from tokenizer.errors import InputError
 
@@ -135,7 +135,7 @@ class _Pretrained:
 
     def write(self, folder: Path, pruned: BertPretrainer, metrics: dict[str, float]) -> None:
         training = _describe(self.plan, pruned.config, self.train_config, self.trained, self.source)
-        with open_model_dir(folder, training, read_bytes(os.path.join(self.dataset_dir, VOCAB)).decode()):
+        with open_model_dir(folder, training, self.info.read_vocab(self.dataset_dir).decode()):
             save_checkpoint(folder, 0, _state(pruned, self.plan, self.train_config), keep=1)
 
 

@@ -1,15 +1,20 @@
 """The folder of a fine-tuned model: what it was made of, and the model, ready to be used."""
 
+import hashlib
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from model.checkpoint import require_weights, restore_best, restore_newest
+import numpy as np
+
+from model.checkpoint import digest_of, require_weights, restore_best, restore_newest
 from model.config import BERT_CONFIG, BertConfig, ComputeDtype
-from model.model_dir import WhichCheckpoint, open_folder, read_vocab_of, require_config
+from model.model_dir import WhichCheckpoint, open_folder, read_vocab_of, require_config, require_same_model
 from model.tasks.classifier import BertClassifier
 from model.tasks.finetune_config import FINETUNING, FinetuneConfig
 from pipeline.schema import VOCAB
@@ -48,6 +53,13 @@ class FinetunedBert:
         """The most tokens of a text."""
         return self.config.max_seq_length
 
+    @cached_property
+    def sha256(self) -> str:
+        """The checksum of all that its predictions depend on."""
+        weights = digest_of({name: np.asarray(weight) for name, weight in self.model.named_weights.items()})
+        rest = [self.labels, self.vocab.sha256, self.cased, self.max_seq_length, self.config.precision]
+        return hashlib.sha256(json.dumps([weights, *rest]).encode()).hexdigest()
+
 
 def open_finetuned(
     model_dir: str | os.PathLike[str],
@@ -70,13 +82,14 @@ def open_finetuned(
         compute_dtype=compute_dtype or config.precision,
         classifier_dropout_prob=config.classifier_dropout_prob,
     )
-    step = restore_finetuned(folder, model.named_weights, checkpoint)
+    step, vocab = restore_finetuned(folder, model.named_weights, checkpoint), read_finetuned_vocab(folder)
+    require_same_model(folder, finetuning, read_finetuning)
     return FinetunedBert(
         os.fspath(model_dir),
         model,
         finetuning["labels"],
         finetuning["fields"],
-        read_finetuned_vocab(folder),
+        vocab,
         finetuning["cased"],
         config,
         held_out,

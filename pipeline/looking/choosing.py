@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from pipeline.decoding import Arrays
 from pipeline.looking.opening import BATCH_EXAMPLES, OpenedDataset, OpenedShard
-from pipeline.tfrecord import read_records
 from tokenizer.errors import InputError
 from tokenizer.vocab import UNK, Vocab
 from tokenizer.wordpiece import FullTokenizer
@@ -103,10 +102,17 @@ def choose_examples(
         word: only examples that hold it.
 
     Raises:
-        InputError: naming the shard and the record that is damaged.
+        InputError: naming the shard and the record that is damaged, and when the dataset changed since it was opened.
     """
     if not count:
         return []
+    with opened.unchanged():
+        return _choose(opened, shards, count, random_seed, word)
+
+
+def _choose(
+    opened: OpenedDataset, shards: Sequence[OpenedShard], count: int, random_seed: int | None, word: Word | None
+) -> list[ChosenExample]:
     if random_seed is None:
         return list(islice(_matching(opened, shards, word, FIRST_BATCH if not word else BATCH_EXAMPLES), count))
     rng = np.random.default_rng(random_seed)
@@ -157,7 +163,7 @@ def _read_places(opened: OpenedDataset, shards: Sequence[OpenedShard], places: l
         end = first + (shard.examples or 0)
         wanted = {place - first for place in places if first <= place < end}
         if wanted:
-            for number, record in enumerate(islice(read_records(shard.path), max(wanted) + 1)):
+            for number, record in enumerate(islice(opened.read_records(shard), max(wanted) + 1)):
                 if number in wanted:
                     arrays = opened.decode([record], shard, number)
                     yield ChosenExample(shard, number + 1, arrays)

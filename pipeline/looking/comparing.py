@@ -53,8 +53,13 @@ class Comparison:
 def compare_datasets(a: OpenedDataset, b: OpenedDataset, num_workers: int | None = None) -> Comparison:
     """Reads two datasets and says what they have in common. Memory does not depend on their size.
 
-    Raises InputError naming the shard and the record that is damaged.
+    Raises InputError naming the shard and the record that is damaged, and when one of them changed meanwhile.
     """
+    with a.unchanged(), b.unchanged():
+        return _compare(a, b, num_workers)
+
+
+def _compare(a: OpenedDataset, b: OpenedDataset, num_workers: int | None) -> Comparison:
     configuration = _compare_configurations(a, b)
     if obstacles := _find_obstacles(a, b):
         return Comparison("differ", obstacles, configuration, {}, ())

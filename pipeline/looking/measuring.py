@@ -1,20 +1,17 @@
 """Datasets to their stats: reads every shard once, several at a time in processes of their own."""
 
-import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing.connection import wait
+from multiprocessing import active_children
 from typing import Any, TypeVar
 
 from pipeline.looking.opening import OpenedDataset, OpenedShard
 from pipeline.looking.stats import DatasetStats
+from pipeline.processes import LOST, WorkerLostError, begin_worker, fork_server
 from pipeline.schema import ShardInfo, Split
-from tokenizer.errors import InputError
 
 BYTES_PER_WORKER = 100_000_000  # a second of work, which is what a process takes to start
 
@@ -87,15 +84,14 @@ def map_shards(
     if num_workers == 1:
         yield from (work(given, shard) for shard in shards)
         return
-    os.environ["PYTHONSAFEPATH"] = "1"  # else a worker would take the user's own files in this folder for our modules
-    context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(num_workers, context, initializer=_begin_work, initargs=(work, given)) as workers:
+    others = set(active_children())
+    with ProcessPoolExecutor(num_workers, fork_server(), initializer=_begin_work, initargs=(work, given)) as workers:
         try:
             yield from workers.map(_work_on, shards)
-        except BrokenProcessPool as error:
-            raise InputError(
-                "a worker process was killed, most often because memory ran out; give a smaller --num-workers"
-            ) from error
+        except (BrokenProcessPool, *LOST) as error:
+            for process in set(active_children()) - others:
+                process.terminate()  # the pool waits for one that it was just starting when it lost another
+            raise WorkerLostError from error
         finally:
             workers.shutdown(wait=False, cancel_futures=True)
 
@@ -126,16 +122,7 @@ _job: tuple[Callable[[Any, Any], Any], Any]  # of a worker process
 def _begin_work(work: Callable[[Given, Shard], Result], given: Given) -> None:
     global _job
     _job = work, given
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the starter ends the others
-    threading.Thread(target=_end_with_starter, daemon=True).start()
-
-
-def _end_with_starter() -> None:
-    """Ends this process with the one that started it: those that wait for work would not notice."""
-    starter = multiprocessing.parent_process()
-    assert starter
-    wait([starter.sentinel])
-    os._exit(1)
+    begin_worker()
 
 
 def _work_on(shard: OpenedShard | ShardInfo) -> Any:

@@ -6,7 +6,8 @@ differently. Whoever wrote them, what is read has our names.
 
 import os
 from collections.abc import Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from pipeline.decoding import Arrays, ExampleDecoder
 from pipeline.examples import decode_example
 from pipeline.schema import MANIFEST, VOCAB, DatasetInfo, Feature, Split, features
-from pipeline.storage import exists, find_files, read_bytes, size_of
+from pipeline.storage import exists, find_files, read_bytes, size_of, version_of
 from pipeline.tfrecord import is_tfrecord, read_records
 from tokenizer.errors import InputError
 from tokenizer.vocab import MASK, Vocab
@@ -50,6 +51,7 @@ class OpenedDataset:
     max_seq_length: int
     max_predictions_per_seq: int
     stored_names: dict[str, str]  # our names of features -> those in the files
+    versions: dict[str, str] = field(default_factory=dict)  # of TFRecords without a manifest, by path, see `version_of`
 
     @property
     def features(self) -> list[Feature]:
@@ -67,12 +69,23 @@ class OpenedDataset:
             For each feature its values, int32 or float32 [at most size, feature.length]; no empty batch.
 
         Raises:
-            InputError: naming the shard and the record that is damaged, or is no example of this dataset.
+            InputError: naming the shard and the record that is damaged, or is no example of this dataset; and when the
+                dataset changed since it was opened.
         """
-        decoder, records, before = self._decoder(), read_records(shard.path), 0
-        while some := list(islice(records, size)):
-            yield self._decode(decoder, some, shard, before)
-            before += len(some)
+        decoder, before = self._decoder(), 0
+        with self.unchanged():
+            records = self.read_records(shard)
+            while some := list(islice(records, size)):
+                yield self._decode(decoder, some, shard, before)
+                before += len(some)
+
+    def read_records(self, shard: OpenedShard) -> Iterator[bytes]:
+        """The records of a shard in order. Raises InputError where one is damaged."""
+        return read_records(shard.path, self.versions.get(shard.path))
+
+    def unchanged(self) -> AbstractContextManager[None]:
+        """Within it, the dataset is read. Raises InputError at its end when the dataset is no longer the one opened."""
+        return self.info.unchanged(self.directory) if self.info else nullcontext()
 
     def decode(self, records: Sequence[bytes], shard: OpenedShard, before: int = 0) -> Arrays:
         """The examples of some records of a shard, the first of which has so many before it. As `read_batches`."""
@@ -161,6 +174,7 @@ def _open_others(name: str, vocab_file: str | None) -> OpenedDataset:
         max_seq_length=len(example[stored_names["input_ids"]]),
         max_predictions_per_seq=len(example[stored_names["masked_lm_positions"]]),
         stored_names=stored_names,
+        versions={path: version_of(path) for path in paths},
     )
     arrays = _read_first(opened)
     has_pairs = bool(arrays["segment_ids"].any() or arrays["next_sentence_labels"].any())

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pipeline.documents import Rejected, clip, content_of, digest_of
 from pipeline.files import FilePart
 from pipeline.seeding import hash_fraction
+from pipeline.storage import version_of
 from pipeline.tables.fields import Fields, TableFormat
 from pipeline.tables.rows import Row, read_rows
 from pipeline.tables.texts import EncodedTexts, encode_texts
@@ -73,7 +74,7 @@ def read_labelled(path: str, fields: Fields, named: TableFormat = "auto") -> tup
     """A table with a label in each row -> the rows that can be used, and the others with the reason."""
     rows: list[Row] = []
     rejected: list[Rejected] = []
-    for row in read_rows(FilePart(path), fields, named):
+    for row in read_rows(FilePart(path, version=version_of(path)), fields, named):
         if isinstance(row, Row):
             rows.append(row)
         else:

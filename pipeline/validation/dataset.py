@@ -55,9 +55,14 @@ def validate_dataset(directory: str, read_shards: ReadShards) -> Validation:
         read_shards: puts shards to `validate_shard`.
 
     Raises:
-        InputError: when there is no manifest, or one that cannot be made sense of.
+        InputError: when there is no manifest, or one that cannot be made sense of, or another one at the end.
     """
     info = DatasetInfo.load(directory)
+    with info.unchanged(directory):
+        return _validate(directory, info, read_shards)
+
+
+def _validate(directory: str, info: DatasetInfo, read_shards: ReadShards) -> Validation:
     config = read_config(directory, info)
     names = list_names(directory)
     validation = Validation()
