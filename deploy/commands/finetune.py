@@ -4,7 +4,7 @@ from typing import Any, get_args
 
 import click
 
-from deploy.commands.cli_types import Place, wrong_usage
+from deploy.commands.cli_types import Field, Place, wrong_usage
 from deploy.commands.command import LEARNS, MAKES, READS, RUNS, Command, json_option, option, under
 from deploy.commands.engine_options import DATAFLOW, Engine, engine_options
 from deploy.commands.options import OVERWRITE, REJECTED, TRAINED
@@ -36,9 +36,17 @@ TABLE_FORMAT = option(
     READS,
     TRAINED,
     CHECKPOINT,
-    option("--text-field", default="text", metavar="FIELD", help="Column of the text; a.b is b in a."),
-    option("--text-pair-field", metavar="FIELD", help="Column of the second text, where a row is a pair."),
-    option("--label-field", default="label", metavar="FIELD", help="Column of the label: text or a whole number."),
+    option("--text-field", type=Field(), default="text", metavar="FIELD", help="Column of the text; a.b is b in a."),
+    option(
+        "--text-pair-field", type=Field(), metavar="FIELD", help="Column of the second text, where a row is a pair."
+    ),
+    option(
+        "--label-field",
+        type=Field(),
+        default="label",
+        metavar="FIELD",
+        help="Column of the label: text or a whole number.",
+    ),
     TABLE_FORMAT,
     option(
         "--eval-file", type=Place(), show_default="a part of TABLE, by --eval-fraction", help="Table of rows held out."
@@ -165,9 +173,15 @@ def finetune(
         default="best",
         help="best: that of the best epoch.",
     ),
-    option("--text-field", metavar="FIELD", show_default="that of the training", help="Column of the text."),
     option(
-        "--text-pair-field", metavar="FIELD", show_default="that of the training", help="Column of the second text."
+        "--text-field", type=Field(), metavar="FIELD", show_default="that of the training", help="Column of the text."
+    ),
+    option(
+        "--text-pair-field",
+        type=Field(),
+        metavar="FIELD",
+        show_default="that of the training",
+        help="Column of the second text.",
     ),
     TABLE_FORMAT,
 )
@@ -175,6 +189,11 @@ def finetune(
     MAKES,
     option("--output", required=True, type=Place(dir_okay=False), help="File to write: .csv, .jsonl or .parquet."),
     OVERWRITE,
+    option(
+        "--escape-formulas",
+        is_flag=True,
+        help="CSV: an apostrophe before values that Excel would take for formulas, with =, +, - or @ at the beginning.",
+    ),
 )
 @under(
     RUNS,
@@ -202,7 +221,10 @@ def predict(
     label, the probability of each, and of a row that cannot be read the reason.
     """
     from deploy.using.predict import predict_table
+    from pipeline.tables.predictions import writer_for
 
+    with wrong_usage():
+        writer_for(output, options["escape_formulas"])
     runner, tables = engine.make_runner(inputs, output, num_workers=num_workers)
     if len(tables) > 1:
         raise click.UsageError(f"{len(tables)} tables are given; expected one, as its rows keep their order")

@@ -166,6 +166,7 @@ def open_finetuned_subject(
     """
     from model.checkpoint_formats import on_this_machine
     from model.tasks.finetuned import open_finetuned
+    from model.tasks.finetuning import require_labels
 
     with on_this_machine(model_dir) as path:
         found = replace(open_finetuned(path, checkpoint, learning["precision"]), path=model_dir)
@@ -180,12 +181,14 @@ def open_finetuned_subject(
         )
     file = eval_file or of_training.eval_file
     tables = Tables(table, fields, input_format, file, of_training.eval_fraction or 0.0, max_rejected)
-    train, held_out, rejected = tables.read(of_training.random_seed or 0)
+    train, held_out, rejected = tables.read(of_training.random_seed or 0, bool(of_training.stratified))
     warn_of_rejected(rejected)
-    if not eval_file and of_training.eval_file and held_out.sha256 != found.eval_sha256:
+    require_labels(found, train, held_out)
+    depends_on_all = of_training.eval_file or of_training.stratified  # otherwise the hash of a row alone decides
+    if not eval_file and depends_on_all and held_out.sha256 != found.eval_sha256:
         raise InputError(
-            f"{of_training.eval_file} does not hold the rows that were held out when {model_dir} was trained; give "
-            "rows that it did not learn from with --eval-file"
+            f"{of_training.eval_file or table} does not hold the rows that were held out when {model_dir} was trained; "
+            "give rows that it did not learn from with --eval-file"
         )
     return Finetuned(
         found, train, held_out, checkpoint, replace(found.config, num_train_steps=recovery_steps, **learning)
