@@ -127,10 +127,15 @@ def test_a_row_that_fills_up_a_batch_counts_nowhere_and_weights_scale_the_loss()
     assert plain["rows"] == weighted["rows"] == 1
     assert weighted["loss_sum"] == pytest.approx(3 * plain["loss_sum"])
     assert choose_class_weights("a=1,b=2.5", ["a", "b"], {}) == [1, 2.5]
-    with pytest.raises(InputError, match=r"expected a weight for each label and no other: a, c"):
+    with pytest.raises(InputError, match=r"expected a weight for .*: mend that of 'b', which no row to train on has"):
         choose_class_weights("a=1,b=2", ["a", "c"], {})
-    with pytest.raises(InputError, match=r"class_weights is 'half'; expected none, balanced, or LABEL=NUMBER"):
-        FinetuneConfig(class_weights="half")
+    with pytest.raises(InputError, match=r"mend that of 'c', which has no weight"):
+        choose_class_weights("a=1,b=2", ["a", "b", "c"], {})
+    for wrong in ("half", "", "a=1,a=2", "a=nan,b=1", "a=1e39,b=1", "a=-1,b=1"):
+        with pytest.raises(InputError, match=rf"class_weights is '{wrong}'; expected none, balanced, or LABEL=NUMBER"):
+            FinetuneConfig(class_weights=wrong)
+    with pytest.raises(InputError, match=r"class_weights is 'a=0,b=0', by which nothing is learned"):
+        FinetuneConfig(class_weights="a=0,b=0")
 
 
 def test_scores_do_not_depend_on_the_order_of_the_rows_beyond_rounding(small_vocab):
@@ -311,6 +316,8 @@ def test_what_cannot_be_learned_from_is_one_sentence(folder, tmp_path):
     assert "learning_rate is 0.0; expected more than 0" in refuse(
         "finetune", table, *to, "--learning-rate", 0, exit_code=2
     )
+    seeds = ["--seeds", 2, "--random-seed", 2**63 - 1]
+    assert "expected 0 to 2^63 - 1 for the last of 2 seeds, too" in refuse("finetune", table, *to, *seeds, exit_code=2)
     assert not (tmp_path / "out").exists()
 
 

@@ -102,10 +102,14 @@ def test_labels_are_in_order_and_those_of_the_rows_to_train_on():
 
 
 def test_what_cannot_be_the_names_of_classes_is_refused(monkeypatch):
-    with pytest.raises(InputError, match=r"^table.csv has a label of 1,001 characters, 'a{200}'; expected at most 1,000"):
+    with pytest.raises(
+        InputError, match=r"^table.csv has a label of 1,001 characters, 'a{200}'; expected at most 1,000"
+    ):
         find_labels(labelled(["a" * 1001, "b"]), labelled(["b"]))
     monkeypatch.setattr("pipeline.tables.labelled.MAX_LABELS", 5)
-    with pytest.raises(InputError, match=r"^table.csv has 6 different labels in 7 rows to train on; expected at most 5"):
+    with pytest.raises(
+        InputError, match=r"^table.csv has 6 different labels in 7 rows to train on; expected at most 5"
+    ):
         find_labels(labelled([*"abcdef", "a"]), labelled(["a"]))
 
 
@@ -124,5 +128,10 @@ def test_rows_that_cannot_be_used_are_counted_by_reason(tmp_path):
         check_rejected(labelled([]), [], 0.5)
     with pytest.raises(InputError, match=r"has no row that can be used \(1 field 'text' is empty\)"):
         check_rejected(labelled([]), [Rejected(1, "field 'text' is empty")], 1)
-    with pytest.raises(InputError, match=r"eval_fraction is 0.5, which leaves (no row held out|nothing to train on)"):
-        split_off(labelled(["1"]), 0.5, 1)
+    with pytest.raises(
+        InputError, match=r"which leaves no row held out of 2 rows of .*, as no label has two different"
+    ):
+        split_off(labelled(["1", "2"]), 0.5, 1)
+    for fraction in (0, 1, float("nan")):
+        with pytest.raises(InputError, match=rf"^eval_fraction is {fraction}; expected more than 0 and less than 1"):
+            split_off(labelled(["1"] * 9), fraction, 1)

@@ -9,7 +9,7 @@ from deploy.commands.command import LEARNS, MAKES, READS, RUNS, Command, json_op
 from deploy.commands.engine_options import DATAFLOW, Engine, engine_options
 from deploy.commands.options import OVERWRITE, REJECTED, TRAINED
 from deploy.commands.train import BACKEND, CHECKPOINT, KEEP_CHECKPOINTS, PRECISION, SAVE_CHECKPOINTS_STEPS
-from model.tasks.finetune_config import FinetuneConfig
+from model.tasks.finetune_config import MAX_SEED, FinetuneConfig
 from pipeline.storage import absolute, is_remote
 from pipeline.tables.fields import Fields, TableFormat
 
@@ -150,6 +150,10 @@ def finetune(
     with wrong_usage():
         finetune_config = FinetuneConfig(**config)
         fields = Fields(text_field, text_pair_field, label_field)
+    if finetune_config.random_seed + seeds - 1 > MAX_SEED:
+        raise click.UsageError(
+            f"random_seed is {finetune_config.random_seed}; expected 0 to 2^63 - 1 for the last of {seeds:,} seeds, too"
+        )
     tables = Tables(table, fields, input_format, eval_file, eval_fraction or EVAL_FRACTION, max_rejected)
     choose_backend(backend)
     finetune_model(tables, model_dir, output, finetune_config, seeds, checkpoint, as_json)

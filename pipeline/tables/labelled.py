@@ -18,7 +18,6 @@ from tokenizer.errors import InputError
 from tokenizer.fast import FastTokenizer
 from tokenizer.vocab import Vocab
 
-
 MAX_LABELS = 10_000  # their confusion matrix takes 800 MB
 MAX_LABEL_CHARACTERS = 1_000
 
@@ -127,6 +126,8 @@ def split_off(
     a text that has several labels counts for the rarest. Otherwise the hash alone decides. Rows with the same text,
     whatever blanks are in it and whatever its label, fall on the same side.
     """
+    if not 0 < eval_fraction < 1:
+        raise InputError(f"eval_fraction is {eval_fraction}; expected more than 0 and less than 1")
     pairs = found.text_pairs or [""] * len(found)
     digests = [digest_of(content_of(text) + b"\0" + content_of(pair)) for text, pair in zip(found.texts, pairs)]
     hashes = {digest: hash_fraction(random_seed, "held-out rows", digest) for digest in digests}
@@ -141,8 +142,9 @@ def split_off(
     )
     if not len(train) or not len(held_out):
         part = "nothing to train on" if not len(train) else "no row held out"
+        why = ", as no label has two different texts" if stratified else ""
         raise InputError(
-            f"eval_fraction is {eval_fraction}, which leaves {part} of {len(found):,} rows of {found.name}; "
+            f"eval_fraction is {eval_fraction}, which leaves {part} of {len(found):,} rows of {found.name}{why}; "
             "give another one, or the held-out rows with --eval-file"
         )
     return train, held_out
