@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.files import FilePart
+from pipeline.tables import rows
 from pipeline.tables.fields import Fields
 from pipeline.tables.rows import Row, list_table_parts, read_rows
 from tokenizer.errors import InputError
@@ -168,3 +169,21 @@ def test_a_table_of_many_columns_is_described_in_a_sentence(tmp_path):
     path.write_text(",".join(f"column{i}" for i in range(100_000)) + "\n")
     with pytest.raises(InputError, match=r"^.*its first line has column0, .*, column19 and 99,980 more$"):
         read(path, Fields())
+
+
+def test_a_cell_of_parquet_and_a_json_line_have_a_size_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(rows, "MAX_ROW_BYTES", 1000)
+    path = tmp_path / "a.parquet"
+    texts = pa.array(["a" * 900, "b" * 1001])
+    for column in (texts, texts.dictionary_encode(), texts.cast(pa.string_view())):
+        pq.write_table(pa.table({"text": column}), path)
+        with pytest.raises(
+            InputError, match=r"a.parquet has a text of 1,001 bytes behind row [01]; expected at most 1,0"
+        ):
+            read(path, Fields())
+    (tmp_path / "a.jsonl").write_text('{"text": "' + "a" * 1001 + '"}\n{"text": "b"}\n')
+    assert reasons(tmp_path / "a.jsonl", Fields()) == [(1, "more than 1,000 bytes"), (2, None)]
+    monkeypatch.setattr(rows, "MAX_COMPRESSED_PARQUET", 100)
+    (tmp_path / "a.parquet.gz").write_bytes(gzip.compress(path.read_bytes()))
+    with pytest.raises(InputError, match=r"is a compressed Parquet file of more than 100 bytes, .*; decompress it"):
+        read(tmp_path / "a.parquet.gz", Fields(), "parquet")

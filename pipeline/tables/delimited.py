@@ -18,7 +18,7 @@ from pipeline.tables.opening import open_table
 from pipeline.tables.quotes import ESCAPE, Quotes, double_quotes
 from tokenizer.errors import InputError, first_line
 
-MAX_ROW_BYTES = 64_000_000
+MAX_ROW_BYTES = 100_000_000
 DELIMITERS = (",", ";", "\t")  # that a CSV file may have: Excel writes a semicolon where the comma is a decimal point
 # As many delimiters where those of other rows would be are no chance: the row has taken in others.
 FEWEST_DELIMITERS = 10
@@ -158,7 +158,7 @@ class DelimitedReader:
     def _require_line_feeds(self, columns: int) -> None:
         """Raises InputError where the last line holds rows that end in carriage returns."""
         if self.last_line.count(self.delimiter) >= columns:
-            raise InputError(
+            raise HiddenRowsError(
                 f"{self._place()} holds rows that end in carriage returns alone; expected line feeds, so convert the "
                 r"file, as with tr '\r' '\n'"
             )

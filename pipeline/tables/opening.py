@@ -18,6 +18,8 @@ def open_table(part: FilePart) -> Iterator[io.BufferedReader]:
     try:
         with open_file(part.path, part.version) as file, decompress(file, BLOCK_BYTES) as stream:
             yield stream
+    except MemoryError:  # of Arrow's, too, which is one of its exceptions
+        raise
     except (DamagedError, pa.ArrowException) as error:
         raise InputError(f"{part.path} is cut off or damaged ({first_line(error)}); copy it again") from error
     except OSError as error:

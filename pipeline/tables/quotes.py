@@ -6,7 +6,7 @@ from typing import Literal
 Quotes = Literal["doubled", "backslash"]
 
 ESCAPE = re.compile(r'\\(["\\\r\n])')  # without one of them a file reads the same either way
-_QUOTED = re.compile(r'(?:[^"\\]|\\.)*', re.DOTALL)  # up to the quote that ends a field
+_QUOTED = re.compile(r'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)  # up to the quote that ends a field
 
 
 def double_quotes(line: str, delimiter: str, begins_quoted: bool) -> str:

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, get_args
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.compression import SUFFIXES, compression_of
@@ -20,7 +21,7 @@ from pipeline.files import BLOCK_BYTES, PARQUET_START, FilePart, count_lines_bef
 from pipeline.formats import column_of, decode_strings, field_of, is_text, type_of
 from pipeline.reading import PEEK_BYTES, require_no_array, require_text
 from pipeline.storage import open_file, size_of, version_of
-from pipeline.tables.delimited import DelimitedReader, Kind, cut_at_rows
+from pipeline.tables.delimited import MAX_ROW_BYTES, DelimitedReader, Kind, cut_at_rows
 from pipeline.tables.fields import Fields, TableFormat
 from pipeline.tables.opening import open_table
 from tokenizer.errors import InputError
@@ -30,6 +31,7 @@ FORMAT_OF_SUFFIX: dict[str, TableFormat] = {
     ".parquet": "parquet",
 }  # fmt: skip
 ROWS_PER_BATCH = 256
+MAX_COMPRESSED_PARQUET = 1_000_000_000  # bytes, decompressed
 MALFORMED_JSON = "malformed JSON"
 MOST_NAMES = 20  # of columns, in an error
 
@@ -102,6 +104,9 @@ def _read_jsonl(stream: io.BufferedReader, part: FilePart, fields: Fields) -> It
             place += 1
             if not line.strip():
                 continue
+            if len(line) > MAX_ROW_BYTES:
+                yield Rejected(place, f"more than {MAX_ROW_BYTES:,} bytes", _excerpt_of(line))
+                continue
             row = _read_json(bytes(line), place, fields)
             if isinstance(row, Rejected) and row.reason == MALFORMED_JSON and _holds_objects(line):
                 raise InputError(
@@ -140,12 +145,12 @@ def _read_json(line: bytes, place: int, fields: Fields) -> Row | Rejected:
     return _make_row(place, values, fields)
 
 
-def _excerpt_of(line: bytes) -> str:
+def _excerpt_of(line: bytes | bytearray) -> str:
     return clip(line[: 4 * EXCERPT_CHARACTERS].decode(errors="replace"))
 
 
 def _read_parquet(stream: BinaryIO, part: FilePart, fields: Fields) -> Iterator[Row | Rejected]:
-    table = pq.ParquetFile(stream if stream.seekable() else io.BytesIO(stream.read()))
+    table = pq.ParquetFile(stream if stream.seekable() else _read_whole(stream, part.path))
     there = _list_names([f"{field.name} ({field.type})" for field in table.schema_arrow])
     for name in fields.names:
         kind = type_of(table.schema_arrow, name)
@@ -157,12 +162,42 @@ def _read_parquet(stream: BinaryIO, part: FilePart, fields: Fields) -> Iterator[
             raise InputError(f"{part.path}: column {name} is {kind}; expected {expected}, it has {there}")
     end = table.num_row_groups if part.end is None else min(part.end, table.num_row_groups)
     place = 0
-    for batch in table.iter_batches(ROWS_PER_BATCH, row_groups=list(range(part.start, end)), columns=fields.names):
+    batch_size = max(1, min(ROWS_PER_BATCH, MAX_ROW_BYTES // max(1, _mean_row_bytes(table))))
+    for batch in table.iter_batches(batch_size, row_groups=list(range(part.start, end)), columns=fields.names):
         columns = [column_of(batch, name) for name in fields.names]
+        if batch.nbytes > MAX_ROW_BYTES and (longest := max(map(_longest_text, columns))) > MAX_ROW_BYTES:
+            raise InputError(
+                f"{part.path} has a text of {longest:,} bytes behind row {place:,}; expected at most "
+                f"{MAX_ROW_BYTES:,}, so leave it out"
+            )
         values = [decode_strings(column) if is_text(column.type) else column.to_pylist() for column in columns]
         for row in zip(*values):
             place += 1
             yield _make_row(place, list(row), fields)
+
+
+def _read_whole(stream: BinaryIO, path: str) -> io.BytesIO:
+    """A compressed Parquet file in memory, since its reader needs to seek."""
+    data = stream.read(MAX_COMPRESSED_PARQUET + 1)
+    if len(data) > MAX_COMPRESSED_PARQUET:
+        raise InputError(
+            f"{path} is a compressed Parquet file of more than {MAX_COMPRESSED_PARQUET:,} bytes, which is held in "
+            "memory; decompress it"
+        )
+    return io.BytesIO(data)
+
+
+def _longest_text(column: pa.Array) -> int:
+    """The bytes of the longest text of a column, before a dictionary's are copied to each row; 0 where it has none."""
+    if not is_text(column.type):
+        return 0
+    values = column.dictionary if pa.types.is_dictionary(column.type) else column
+    return pc.max(pc.binary_length(values.cast(pa.large_string()))).as_py() or 0
+
+
+def _mean_row_bytes(table: pq.ParquetFile) -> int:
+    groups = [table.metadata.row_group(group) for group in range(table.num_row_groups)]
+    return max((group.total_byte_size // max(1, group.num_rows) for group in groups), default=0)
 
 
 def _make_row(place: int, values: list[Any], fields: Fields) -> Row | Rejected:
