@@ -56,7 +56,7 @@ TABLE_FORMAT = option(
         type=click.FloatRange(0, 1, min_open=True, max_open=True),
         metavar="SHARE",
         show_default=str(EVAL_FRACTION),
-        help="Share of TABLE that is held out, by a hash of the texts.",
+        help="Share of the texts of each label that is held out, chosen by a hash.",
     ),
     REJECTED,
 )

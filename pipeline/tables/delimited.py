@@ -20,13 +20,11 @@ from tokenizer.errors import InputError, first_line
 
 MAX_ROW_BYTES = 100_000_000
 DELIMITERS = (",", ";", "\t")  # that a CSV file may have: Excel writes a semicolon where the comma is a decimal point
-# As many delimiters where those of other rows would be are no chance: the row has taken in others.
-FEWEST_DELIMITERS = 10
+FEWEST_DELIMITERS = 10  # in a row of several lines, each where that of another row would be: more than coincidence
 
 # What Python's reader says of a carriage return in a field without quotes, and of a quote that is open at the end.
 _CARRIAGE_RETURN, _ENDLESS_QUOTE = "new-line character", "unexpected end of data"
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n?', re.IGNORECASE)  # as Excel writes before the names of the columns
-
 
 Kind = Literal["csv", "tsv"]
 
@@ -164,7 +162,7 @@ class DelimitedReader:
             )
 
     def _holds_rows(self, row: list[str]) -> bool:
-        """Whether each line of a row of several has the delimiters of a row, and they are too many to be chance."""
+        """Whether each line of a row has the delimiters of a row, and they are too many for a coincidence."""
         lines = self.delimiter.join(row).split("\n")
         between = len(self.header) - 1
         return (len(lines) - 1) * between >= FEWEST_DELIMITERS and all(
