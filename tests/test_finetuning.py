@@ -85,6 +85,9 @@ def test_metrics_of_cases_made_by_hand():
     confusion = count_confusion([0, 0, 1, 1, 2, 2], [0, 0, 1, 2, 0, 1], 3)
     assert macro_f1(confusion) == pytest.approx((0.8 + 0.5 + 0) / 3)
     assert matthews_correlation(confusion) == pytest.approx((3 * 6 - 12) / np.sqrt((36 - 12) * (36 - 14)))
+    # A label without rows does not count, whether a row is taken for it or not.
+    assert macro_f1(count_confusion([0, 0, 1, 1], [0, 0, 1, 2], 3)) == pytest.approx((1 + 2 / 3) / 2)
+    assert macro_f1(count_confusion([0, 0, 1, 1], [0, 0, 1, 1], 3)) == 1
     # Of two labels R_K is Matthews's own (tp * tn - fp * fn) / sqrt(...).
     tp, fn, fp, tn = 7, 2, 4, 5
     expected = (tp * tn - fp * fn) / np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
@@ -124,10 +127,15 @@ def test_a_row_that_fills_up_a_batch_counts_nowhere_and_weights_scale_the_loss()
     assert plain["rows"] == weighted["rows"] == 1
     assert weighted["loss_sum"] == pytest.approx(3 * plain["loss_sum"])
     assert choose_class_weights("a=1,b=2.5", ["a", "b"], {}) == [1, 2.5]
-    with pytest.raises(InputError, match=r"expected a weight for each label and no other: a, c"):
+    with pytest.raises(InputError, match=r"expected a weight for .*: mend that of 'b', which no row to train on has"):
         choose_class_weights("a=1,b=2", ["a", "c"], {})
-    with pytest.raises(InputError, match=r"class_weights is 'half'; expected none, balanced, or LABEL=NUMBER"):
-        FinetuneConfig(class_weights="half")
+    with pytest.raises(InputError, match=r"mend that of 'c', which has no weight"):
+        choose_class_weights("a=1,b=2", ["a", "b", "c"], {})
+    for wrong in ("half", "", "a=1,a=2", "a=nan,b=1", "a=1e39,b=1", "a=-1,b=1"):
+        with pytest.raises(InputError, match=rf"class_weights is '{wrong}'; expected none, balanced, or LABEL=NUMBER"):
+            FinetuneConfig(class_weights=wrong)
+    with pytest.raises(InputError, match=r"class_weights is 'a=0,b=0', by which nothing is learned"):
+        FinetuneConfig(class_weights="a=0,b=0")
 
 
 def test_scores_do_not_depend_on_the_order_of_the_rows_beyond_rounding(small_vocab):
@@ -238,6 +246,33 @@ def test_another_fine_tuning_does_not_go_on_in_the_folder(folder, parts, trained
     assert not (folder / "new").exists()
 
 
+def test_a_fine_tuning_that_began_without_strata_goes_on_with_its_rows(folder, tmp_path, monkeypatch):
+    found, _ = read_labelled(str(folder / "table.csv"), FIELDS)
+    parts = split_off(found, 0.25, SMALL.random_seed, stratified=False)
+    with pytest.raises(KilledError):
+        finetune_with_end(folder, parts, tmp_path / "old", monkeypatch, "save_checkpoint", 4)
+    path = tmp_path / "old" / "finetuning.json"
+    finetuning_json = json.loads(path.read_text())
+    del finetuning_json["held_out"]["stratified"], finetuning_json["format_version"], finetuning_json["sha256"]
+    path.write_text(json.dumps(finetuning_json))
+    command = ["finetune", folder / "table.csv", "--model-dir", folder / "model", *OPTIONS, "--num-train-epochs", 6]
+    said = run(*command, "--output", tmp_path / "old")
+    assert f"on {len(parts[0])} rows, {len(parts[1])} rows held out\n" in said
+    assert (tmp_path / "old" / "confusion.png").exists()
+    assert "rows held out, stratified by label\n" in run(*command, "--output", tmp_path / "new")
+    with pytest.raises(InputError, match=r"holds a training with train_sha256"):
+        finetuning.finetune(
+            open_trained(folder / "model"), *parts, tmp_path / "new", replace(SMALL, num_train_epochs=6)
+        )
+
+
+def test_labels_that_are_not_measured_are_named(folder, tmp_path):
+    table = [*rows(60), {"id": "60", "text": "the great film", "label": "very good"}]
+    path = write_csv(tmp_path / "table.csv", table)
+    said = run("finetune", path, "--model-dir", folder / "model", "--output", tmp_path / "out", *OPTIONS)
+    assert "1 label without held-out rows, not measured and not in macro_f1: very good" in " ".join(said.split())
+
+
 def test_the_command_trains_shows_and_spreads(folder, tmp_path):
     table = rows(120)
     table[5] = {**table[5], "text": " "}
@@ -276,9 +311,13 @@ def test_what_cannot_be_learned_from_is_one_sentence(folder, tmp_path):
     assert f"{tmp_path} holds no checkpoint; give a checkpoint of Google's" in refuse("finetune", table, *wrong)
     both = ["--eval-file", other, "--eval-fraction", 0.5]
     assert "--eval-file and --eval-fraction are both given" in refuse("finetune", table, *to, *both, exit_code=2)
+    for field in ("--text-field", "--text-pair-field", "--label-field"):
+        assert f"Invalid value for '{field}': it is empty" in refuse("finetune", table, *to, field, "", exit_code=2)
     assert "learning_rate is 0.0; expected more than 0" in refuse(
         "finetune", table, *to, "--learning-rate", 0, exit_code=2
     )
+    seeds = ["--seeds", 2, "--random-seed", 2**63 - 1]
+    assert "expected 0 to 2^63 - 1 for the last of 2 seeds, too" in refuse("finetune", table, *to, *seeds, exit_code=2)
     assert not (tmp_path / "out").exists()
 
 

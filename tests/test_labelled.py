@@ -1,5 +1,7 @@
 """Rows with labels: as ids, divided by their content, and refused where nothing can be learned from them."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.documents import Rejected
 from pipeline.tables.fields import Fields
-from pipeline.tables.labelled import LabelledTexts, check_rejected, find_labels, read_labelled, split_off
+from pipeline.tables.labelled import HeldOut, LabelledTexts, check_rejected, find_labels, read_labelled, split_off
 from pipeline.tables.texts import encode_texts, truncate_pair
 from tokenizer.errors import InputError
 from tokenizer.fast import FastTokenizer
@@ -62,6 +64,32 @@ def test_rows_with_the_same_text_fall_on_the_same_side_whatever_their_label():
     assert again.sha256 == train.sha256 != held_out.sha256
 
 
+def test_each_label_has_its_share_of_the_held_out_rows_wherever_they_stand():
+    labels = ["a"] * 300 + ["b"] * 40 + ["c"] * 5 + ["d"] * 2 + ["e"]
+    texts = [f"text {i}" for i in range(len(labels))]
+    train, held_out = split_off(labelled(labels, texts), 0.1, random_seed=1)
+    assert Counter(held_out.labels) == {"a": 30, "b": 4, "c": 1, "d": 1}
+    assert Counter(train.labels) == {"a": 270, "b": 36, "c": 4, "d": 1, "e": 1}
+    _, other = split_off(labelled(labels[::-1], texts[::-1]), 0.1, random_seed=1)
+    assert set(other.texts) == set(held_out.texts)
+    assert set(split_off(labelled(labels, texts), 0.1, random_seed=2)[1].texts) != set(held_out.texts)
+
+
+def test_a_text_with_several_labels_counts_for_the_rarest():
+    for seed in range(20):  # else "b" would at times be in the held-out part alone
+        train, _ = split_off(labelled(["a"] * 9 + ["b"], [*map(str, range(9)), "0"]), 0.5, seed)
+        assert "b" in train.labels
+
+
+def test_the_split_of_folders_that_began_without_strata_is_still_made():
+    found = labelled([str(i % 2) for i in range(200)])
+    train, held_out = split_off(found, 0.1, random_seed=12345, stratified=False)
+    assert held_out.split == HeldOut(eval_fraction=0.1, random_seed=12345)
+    expected = [5, 11, 17, 34, 68, 75, 84, 86, 89, 136, 139, 144, 148, 159, 162, 176]
+    assert held_out.texts == [f"text {i}" for i in expected]
+    assert len(train) == 200 - len(expected)
+
+
 def test_labels_are_in_order_and_those_of_the_rows_to_train_on():
     assert find_labels(labelled(["10", "9"]), labelled(["9"])) == ["9", "10"]
     with pytest.raises(InputError, match=r"^table.csv has one label alone in the rows to train on, 'a'"):
@@ -71,6 +99,18 @@ def test_labels_are_in_order_and_those_of_the_rows_to_train_on():
     for labels in (["a", "b"], ["a" * 9000]):  # a column of texts, taken for that of labels
         with pytest.raises(InputError, match=r"^.{200,500}$"):
             find_labels(labelled(labels), labelled(["c" * 9000]))
+
+
+def test_what_cannot_be_the_names_of_classes_is_refused(monkeypatch):
+    with pytest.raises(
+        InputError, match=r"^table.csv has a label of 1,001 characters, 'a{200}'; expected at most 1,000"
+    ):
+        find_labels(labelled(["a" * 1001, "b"]), labelled(["b"]))
+    monkeypatch.setattr("pipeline.tables.labelled.MAX_LABELS", 5)
+    with pytest.raises(
+        InputError, match=r"^table.csv has 6 different labels in 7 rows to train on; expected at most 5"
+    ):
+        find_labels(labelled([*"abcdef", "a"]), labelled(["a"]))
 
 
 def test_rows_that_cannot_be_used_are_counted_by_reason(tmp_path):
@@ -88,5 +128,10 @@ def test_rows_that_cannot_be_used_are_counted_by_reason(tmp_path):
         check_rejected(labelled([]), [], 0.5)
     with pytest.raises(InputError, match=r"has no row that can be used \(1 field 'text' is empty\)"):
         check_rejected(labelled([]), [Rejected(1, "field 'text' is empty")], 1)
-    with pytest.raises(InputError, match=r"eval_fraction is 0.5, which leaves (no row held out|nothing to train on)"):
-        split_off(labelled(["1"]), 0.5, 1)
+    with pytest.raises(
+        InputError, match=r"which leaves no row held out of 2 rows of .*, as no label has two different"
+    ):
+        split_off(labelled(["1", "2"]), 0.5, 1)
+    for fraction in (0, 1, float("nan")):
+        with pytest.raises(InputError, match=rf"^eval_fraction is {fraction}; expected more than 0 and less than 1"):
+            split_off(labelled(["1"] * 9), fraction, 1)

@@ -21,7 +21,7 @@ from model.trained import open_trained
 from pipeline.storage import claim_files
 from pipeline.tables.fields import Fields
 from pipeline.tables.labelled import read_labelled, split_off
-from pipeline.tables.predictions import join_parts, make_batch
+from pipeline.tables.predictions import join_parts, make_batch, write_part
 from pipeline.tables.rows import list_table_parts
 from tokenizer.errors import InputError
 
@@ -137,6 +137,37 @@ def test_rows_of_nothing_but_reasons_are_a_batch(tmp_path):
     assert pa.types.is_float32(batch.schema.field("probability_a").type)
 
 
+def test_formulas_are_escaped_where_that_is_asked_for(tmp_path):
+    labels = ["=1+1", "@SUM(A1)", "-1", "-1+2", "+x", "pos"]
+    batch = make_batch(labels, np.eye(6, dtype=np.float32), [None] * 6)
+    write_part(str(tmp_path / "part"), labels, [batch])
+    for escapes, expected in ((False, labels), (True, ["'=1+1", "'@SUM(A1)", "-1", "'-1+2", "'+x", "pos"])):
+        output = str(tmp_path / "out.csv")
+        with claim_files([output], overwrite=True) as claim:
+            join_parts([str(tmp_path / "part")], claim, output, labels, escapes)
+        with (tmp_path / "out.csv").open(newline="") as file:
+            header, *table = csv.reader(file)
+        assert [row[0] for row in table] == expected
+        assert header[1] == "probability_=1+1"
+
+
+def test_quotes_of_spark_cost_no_row(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(predict, "PART_BYTES", 1500)
+    texts = [row["text"] for row in rows(300)]
+    texts[99], texts[200] = '"the film, he said: \\"great\\""', '"she said, \\"poor\\""'
+    (tmp_path / "spark.csv").write_text("id,text\n" + "".join(f"{i},{text}\n" for i, text in enumerate(texts)))
+    command = ["predict", tmp_path / "spark.csv", "--model-dir", folder / "classifier"]
+    assert ": 300 rows, in" in run(*command, "--output", tmp_path / "out.csv")
+    with (tmp_path / "out.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert len(table) == 300
+    assert not any(row["reason"] for row in table)
+    (tmp_path / "spark.csv").write_text('id,text\n1,fine\n2,"open\n3,poor\n4,"great, film"\n')
+    said = refuse(*command, "--output", tmp_path / "other.csv")
+    assert "spark.csv: the row that begins in line 3, at byte 15, takes in 3 lines by its quotes, and is" in said
+    assert not (tmp_path / "other.csv").exists()
+
+
 def test_what_cannot_be_predicted_is_one_sentence(folder, tmp_path):
     def refused(*options, table=folder / "new.jsonl", model=folder / "classifier", output="out.csv", exit_code=1):
         return refuse(
@@ -144,7 +175,10 @@ def test_what_cannot_be_predicted_is_one_sentence(folder, tmp_path):
         )
 
     assert "model holds no fine-tuned model" in refused(model=folder / "model")
-    assert "does not tell its format; give a name that ends in .csv" in refused(output="out.txt")
+    assert "does not tell its format; give a name that ends in .csv" in refused(output="out.txt", exit_code=2)
+    assert "escape_formulas is for CSV, and output is" in refused("--escape-formulas", output="out.jsonl", exit_code=2)
+    for field in ("--text-field", "--text-pair-field"):
+        assert f"Invalid value for '{field}': it is empty; expected the name" in refused(field, "", exit_code=2)
     assert "text_pair_field is b, but the model was trained on single texts" in refused("--text-pair-field", "b")
     assert "nowhere.csv cannot be read" in refused(table=tmp_path / "nowhere.csv")
     assert "2 tables are given" in refused(folder / "table.csv", exit_code=2)

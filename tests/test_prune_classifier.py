@@ -127,6 +127,9 @@ def test_the_rows_held_out_are_those_of_the_training_unless_others_are_given(wor
 
     subject = opened(folder / "classifier")
     assert (subject.train, subject.held_out) == parts
+    more = write_csv(tmp_path / "more.csv", rows(80))  # held-out rows of which the model may have learned from
+    with pytest.raises(InputError, match=r"more.csv does not hold the rows that were held out when .* --eval-file"):
+        open_finetuned_subject(str(more), str(folder / "classifier"), "best", None, LEARNING)
     dev = write_csv(tmp_path / "dev.csv", rows(20))
     other = opened(folder / "classifier", eval_file=str(dev))
     assert (len(other.train), len(other.held_out)) == (60, 20)

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.files import FilePart
+from pipeline.tables import rows
 from pipeline.tables.fields import Fields
 from pipeline.tables.rows import Row, list_table_parts, read_rows
 from tokenizer.errors import InputError
@@ -84,9 +85,9 @@ def test_a_row_that_cannot_be_used_keeps_its_place_and_says_why(tmp_path):
 def test_a_quote_that_does_not_end_hides_no_rows(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text('text,label\na,x\n"b,x\nc,y\nd,y\n')
-    with pytest.raises(InputError, match=r"table.csv has a row, 15 bytes after its .*, whose quote does not end"):
+    with pytest.raises(InputError, match=r"line 3, at byte 15, has a quote that does not end, so that other rows"):
         read(path, Fields())
-    with pytest.raises(InputError, match=r"15 bytes after its beginning"):
+    with pytest.raises(InputError, match=r"at byte 15"):
         list(list_table_parts(str(path), 1))
 
 
@@ -142,3 +143,47 @@ def test_what_is_no_such_table_is_one_sentence(tmp_path):
     (tmp_path / "empty.csv").write_text("")
     with pytest.raises(InputError, match=r"has no column text; its first line has nothing"):
         read(tmp_path / "empty.csv", Fields())
+
+
+def test_several_objects_in_a_json_line_are_refused(tmp_path):
+    path, row = tmp_path / "a.jsonl", '{"text": "a"}'
+    for two in (f"{row}{row}", f"{row}, {row}", f"{row}\r{row}\r"):
+        path.write_text(f"{row}\n\n{two}\n{row}\n")
+        with pytest.raises(InputError, match=r"a.jsonl: line 3 holds several JSON objects; expected one in each line"):
+            read(path, Fields())
+    path.write_text(f'{row}\n{row} x\n{{"text": {row}\n')
+    assert reasons(path, Fields()) == [(1, None), (2, "malformed JSON"), (3, "malformed JSON")]
+
+
+def test_a_field_that_is_a_deep_list_is_no_text(tmp_path):
+    path = tmp_path / "a.jsonl"
+    for depth, reason in ((900, "field 'text' is no text"), (100_000, "malformed JSON")):
+        path.write_text('{"text": ' + "[" * depth + "]" * depth + "}\n")
+        (row,) = read(path, Fields())
+        assert row.reason == reason
+        assert len(row.excerpt) <= 200
+
+
+def test_a_table_of_many_columns_is_described_in_a_sentence(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(",".join(f"column{i}" for i in range(100_000)) + "\n")
+    with pytest.raises(InputError, match=r"^.*its first line has column0, .*, column19 and 99,980 more$"):
+        read(path, Fields())
+
+
+def test_a_cell_of_parquet_and_a_json_line_have_a_size_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(rows, "MAX_ROW_BYTES", 1000)
+    path = tmp_path / "a.parquet"
+    texts = pa.array(["a" * 900, "b" * 1001])
+    for column in (texts, texts.dictionary_encode(), texts.cast(pa.string_view())):
+        pq.write_table(pa.table({"text": column}), path)
+        with pytest.raises(
+            InputError, match=r"a.parquet has a text of 1,001 bytes behind row [01]; expected at most 1,0"
+        ):
+            read(path, Fields())
+    (tmp_path / "a.jsonl").write_text('{"text": "' + "a" * 1001 + '"}\n{"text": "b"}\n')
+    assert reasons(tmp_path / "a.jsonl", Fields()) == [(1, "more than 1,000 bytes"), (2, None)]
+    monkeypatch.setattr(rows, "MAX_COMPRESSED_PARQUET", 100)
+    (tmp_path / "a.parquet.gz").write_bytes(gzip.compress(path.read_bytes()))
+    with pytest.raises(InputError, match=r"is a compressed Parquet file of more than 100 bytes, .*; decompress it"):
+        read(tmp_path / "a.parquet.gz", Fields(), "parquet")

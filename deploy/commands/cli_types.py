@@ -28,6 +28,18 @@ class Place(click.Path):
         return super().convert(value, param, ctx)
 
 
+class Field(click.ParamType):  # type: ignore[type-arg]
+    """The name of a column or field."""
+
+    name = "field"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Refuses an empty name, as of a variable that is not set."""
+        if not value:
+            self.fail("it is empty; expected the name of a column or field.", param, ctx)
+        return str(value)
+
+
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 

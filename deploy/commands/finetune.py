@@ -4,12 +4,12 @@ from typing import Any, get_args
 
 import click
 
-from deploy.commands.cli_types import Place, wrong_usage
+from deploy.commands.cli_types import Field, Place, wrong_usage
 from deploy.commands.command import LEARNS, MAKES, READS, RUNS, Command, json_option, option, under
 from deploy.commands.engine_options import DATAFLOW, Engine, engine_options
 from deploy.commands.options import OVERWRITE, REJECTED, TRAINED
 from deploy.commands.train import BACKEND, CHECKPOINT, KEEP_CHECKPOINTS, PRECISION, SAVE_CHECKPOINTS_STEPS
-from model.tasks.finetune_config import FinetuneConfig
+from model.tasks.finetune_config import MAX_SEED, FinetuneConfig
 from pipeline.storage import absolute, is_remote
 from pipeline.tables.fields import Fields, TableFormat
 
@@ -36,9 +36,17 @@ TABLE_FORMAT = option(
     READS,
     TRAINED,
     CHECKPOINT,
-    option("--text-field", default="text", metavar="FIELD", help="Column of the text; a.b is b in a."),
-    option("--text-pair-field", metavar="FIELD", help="Column of the second text, where a row is a pair."),
-    option("--label-field", default="label", metavar="FIELD", help="Column of the label: text or a whole number."),
+    option("--text-field", type=Field(), default="text", metavar="FIELD", help="Column of the text; a.b is b in a."),
+    option(
+        "--text-pair-field", type=Field(), metavar="FIELD", help="Column of the second text, where a row is a pair."
+    ),
+    option(
+        "--label-field",
+        type=Field(),
+        default="label",
+        metavar="FIELD",
+        help="Column of the label: text or a whole number.",
+    ),
     TABLE_FORMAT,
     option(
         "--eval-file", type=Place(), show_default="a part of TABLE, by --eval-fraction", help="Table of rows held out."
@@ -48,7 +56,7 @@ TABLE_FORMAT = option(
         type=click.FloatRange(0, 1, min_open=True, max_open=True),
         metavar="SHARE",
         show_default=str(EVAL_FRACTION),
-        help="Share of TABLE that is held out, by a hash of the texts.",
+        help="Share of the texts of each label that is held out, chosen by a hash.",
     ),
     REJECTED,
 )
@@ -142,6 +150,10 @@ def finetune(
     with wrong_usage():
         finetune_config = FinetuneConfig(**config)
         fields = Fields(text_field, text_pair_field, label_field)
+    if finetune_config.random_seed + seeds - 1 > MAX_SEED:
+        raise click.UsageError(
+            f"random_seed is {finetune_config.random_seed}; expected 0 to 2^63 - 1 for the last of {seeds:,} seeds, too"
+        )
     tables = Tables(table, fields, input_format, eval_file, eval_fraction or EVAL_FRACTION, max_rejected)
     choose_backend(backend)
     finetune_model(tables, model_dir, output, finetune_config, seeds, checkpoint, as_json)
@@ -165,9 +177,15 @@ def finetune(
         default="best",
         help="best: that of the best epoch.",
     ),
-    option("--text-field", metavar="FIELD", show_default="that of the training", help="Column of the text."),
     option(
-        "--text-pair-field", metavar="FIELD", show_default="that of the training", help="Column of the second text."
+        "--text-field", type=Field(), metavar="FIELD", show_default="that of the training", help="Column of the text."
+    ),
+    option(
+        "--text-pair-field",
+        type=Field(),
+        metavar="FIELD",
+        show_default="that of the training",
+        help="Column of the second text.",
     ),
     TABLE_FORMAT,
 )
@@ -175,6 +193,11 @@ def finetune(
     MAKES,
     option("--output", required=True, type=Place(dir_okay=False), help="File to write: .csv, .jsonl or .parquet."),
     OVERWRITE,
+    option(
+        "--escape-formulas",
+        is_flag=True,
+        help="CSV: an apostrophe before values that Excel would take for formulas, with =, +, - or @ at the beginning.",
+    ),
 )
 @under(
     RUNS,
@@ -202,7 +225,10 @@ def predict(
     label, the probability of each, and of a row that cannot be read the reason.
     """
     from deploy.using.predict import predict_table
+    from pipeline.tables.predictions import writer_for
 
+    with wrong_usage():
+        writer_for(output, options["escape_formulas"])
     runner, tables = engine.make_runner(inputs, output, num_workers=num_workers)
     if len(tables) > 1:
         raise click.UsageError(f"{len(tables)} tables are given; expected one, as its rows keep their order")

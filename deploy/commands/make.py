@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import click
 
-from deploy.commands.cli_types import Bytes, Place, wrong_usage
+from deploy.commands.cli_types import Bytes, Field, Place, wrong_usage
 from deploy.commands.command import MAKES, READS, RUNS, Command, json_option, option, under
 from deploy.commands.engine_options import DATAFLOW, Engine, engine_options
 from deploy.commands.options import CASED, DOCUMENTS, NUM_WORKERS, OVERWRITE, REJECTED
@@ -123,6 +123,7 @@ def vocab(
     *DOCUMENTS,
     option(
         "--id-field",
+        type=Field(),
         metavar="FIELD",
         help="JSONL and Parquet: what names a document. Of those with one name, one is kept.",
     ),

@@ -4,7 +4,7 @@ from typing import get_args
 
 import click
 
-from deploy.commands.cli_types import Place
+from deploy.commands.cli_types import Field, Place
 from deploy.commands.command import option
 from pipeline.documents import MAX_REJECTED, InputFormat
 
@@ -18,6 +18,7 @@ DOCUMENTS = (
     ),
     option(
         "--text-field",
+        type=Field(),
         default="text",
         metavar="FIELD",
         help="JSONL and Parquet: what holds the document; a.b is b in a.",

@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import click
 
-from deploy.commands.cli_types import Place, wrong_usage
+from deploy.commands.cli_types import Field, Place, wrong_usage
 from deploy.commands.command import LEARNS, MAKES, READS, RUNS, Command, json_option, option, under
 from deploy.commands.options import TRAINED
 from deploy.commands.train import BACKEND, PRECISION, SAVE_CHECKPOINTS_STEPS, TRAIN_BATCH_SIZE
@@ -42,9 +42,17 @@ OF_TRAINING = "that of the training"
     option(
         "--split", type=click.Choice(["eval", "train"]), show_default="eval", help="DATASET: examples to evaluate on."
     ),
-    option("--text-field", metavar="FIELD", show_default=OF_TRAINING, help="TABLE: column of the text."),
-    option("--text-pair-field", metavar="FIELD", show_default=OF_TRAINING, help="TABLE: column of the second text."),
-    option("--label-field", metavar="FIELD", show_default=OF_TRAINING, help="TABLE: column of the label."),
+    option("--text-field", type=Field(), metavar="FIELD", show_default=OF_TRAINING, help="TABLE: column of the text."),
+    option(
+        "--text-pair-field",
+        type=Field(),
+        metavar="FIELD",
+        show_default=OF_TRAINING,
+        help="TABLE: column of the second text.",
+    ),
+    option(
+        "--label-field", type=Field(), metavar="FIELD", show_default=OF_TRAINING, help="TABLE: column of the label."
+    ),
     option(
         "--input-format",
         type=click.Choice(get_args(TableFormat)),

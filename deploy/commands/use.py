@@ -4,7 +4,7 @@ from typing import Any, get_args
 
 import click
 
-from deploy.commands.cli_types import Place, wrong_usage
+from deploy.commands.cli_types import Field, Place, wrong_usage
 from deploy.commands.command import MAKES, PRINTS, READS, RUNS, Command, json_option, option, under
 from deploy.commands.options import OVERWRITE, TRAINED
 from deploy.commands.train import BACKEND, CHECKPOINT, PRECISION
@@ -23,10 +23,15 @@ TEXTS = (
         "WikiExtractor's <doc>. auto: by content and name, else lines.",
     ),
     option(
-        "--text-field", default="text", metavar="FIELD", help="JSONL and Parquet: what holds the text; a.b is b in a."
+        "--text-field",
+        type=Field(),
+        default="text",
+        metavar="FIELD",
+        help="JSONL and Parquet: what holds the text; a.b is b in a.",
     ),
     option(
         "--id-field",
+        type=Field(),
         metavar="FIELD",
         show_default="file and line or row",
         help="JSONL and Parquet: what names a text.",

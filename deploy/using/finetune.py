@@ -5,6 +5,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean, stdev
@@ -18,11 +19,11 @@ from deploy.progress import PlainLines
 from deploy.show import new_console, new_table, new_talk, warn_of_unknown
 from deploy.talk import print_json, warn
 from deploy.words import count
-from model.tasks.finetune_config import FinetuneConfig
+from model.tasks.finetune_config import FINETUNING, FinetuneConfig
 from pipeline.documents import Rejected, clip
 from pipeline.files import FilePart
 from pipeline.rejected import write_rejected
-from pipeline.storage import write_text
+from pipeline.storage import exists, read_bytes, write_text
 from pipeline.tables.labelled import (
     LabelledTexts,
     check_rejected,
@@ -57,11 +58,13 @@ class Tables:
     eval_fraction: float  # where there is no eval_file
     max_rejected: float
 
-    def read(self, random_seed: int) -> tuple[LabelledTexts, LabelledTexts, dict[str, list[Rejected]]]:
+    def read(
+        self, random_seed: int, stratified: bool = True
+    ) -> tuple[LabelledTexts, LabelledTexts, dict[str, list[Rejected]]]:
         """The rows to train on, those held out, and by file those set aside."""
         found, rejected = self._read(self.table)
         if self.eval_file is None:
-            return *split_off(found, self.eval_fraction, random_seed), {self.table: rejected}
+            return *split_off(found, self.eval_fraction, random_seed, stratified), {self.table: rejected}
         held_out, rejected_there = self._read(self.eval_file)
         return found, held_out, {self.table: rejected, self.eval_file: rejected_there}
 
@@ -86,7 +89,7 @@ def finetune_model(
     """
     from model.trained import open_trained
 
-    train, held_out, rejected = tables.read(config.random_seed)
+    train, held_out, rejected = tables.read(config.random_seed, is_stratified(output, config.random_seed))
     labels = find_labels(train, held_out)
     warn_of_rejected(rejected)
     start = open_trained(model_dir, checkpoint)
@@ -107,6 +110,16 @@ def finetune_model(
         print_json([_describe_outcome(seed, outcome) for seed, outcome in outcomes.items()])
 
 
+def is_stratified(output: str, random_seed: int) -> bool:
+    """Whether held-out rows are stratified by label: always, but in a folder of a fine-tuning that began without."""
+    for folder in (output, os.path.join(output, f"seed-{random_seed}")):
+        path = os.path.join(folder, FINETUNING)
+        if exists(path):
+            with suppress(ValueError, TypeError, KeyError):  # of a damaged file, as is said when the folder is opened
+                return json.loads(read_bytes(path))["held_out"].get("stratified") is True
+    return True
+
+
 def show_task(
     start: "TrainedBert", train: LabelledTexts, held_out: LabelledTexts, labels: Sequence[str], max_seq_length: int
 ) -> None:
@@ -117,8 +130,15 @@ def show_task(
     console.print(
         f"Fine-tuning {start.path} ({bert.num_hidden_layers} layers of {bert.hidden_size}) on "
         f"{count(len(train), 'row')}, {count(len(held_out), 'row')} held out"
+        f"{', stratified by label' if held_out.split and held_out.split.stratified else ''}"
     )
     console.print(f"{count(len(labels), 'label')}: {_describe_labels(train, labels)}")
+    held_out_labels = set(held_out.labels)
+    if unmeasured := [label for label in labels if label not in held_out_labels]:
+        warn(
+            f"{count(len(unmeasured), 'label')} without held-out rows, not measured and not in macro_f1: "
+            f"{_list_some([clip(label) for label in unmeasured])}"
+        )
     first = train.take(range(min(len(train), ROWS_LOOKED_AT)))
     warn_of_unknown(first.encode(start.vocab, start.cased, max_seq_length).unknown_share)
 
@@ -163,8 +183,12 @@ def warn_of_rejected(rejected: Mapping[str, Sequence[Rejected]]) -> None:
 
 def _describe_labels(train: LabelledTexts, labels: Sequence[str]) -> str:
     counts = Counter(train.labels)
-    told = [f"{clip(label)} ({counts[label] / len(train):.1%})" for label in labels[:MOST_COLUMNS]]
-    return ", ".join(told) + (f" and {len(labels) - MOST_COLUMNS:,} more" if len(labels) > MOST_COLUMNS else "")
+    return _list_some([f"{clip(label)} ({counts[label] / len(train):.1%})" for label in labels])
+
+
+def _list_some(texts: Sequence[str]) -> str:
+    more = f" and {len(texts) - MOST_COLUMNS:,} more" if len(texts) > MOST_COLUMNS else ""
+    return ", ".join(texts[:MOST_COLUMNS]) + more
 
 
 def run_finetuning(output: str, take: "Callable[..., Outcome]") -> "Outcome":

@@ -54,6 +54,7 @@ def predict_table(
     overwrite: bool,
     runner: Runner | None,
     num_workers: int | None,
+    escape_formulas: bool = False,
 ) -> None:
     """Predicts the rows of a table into a file, a row for each in their order.
 
@@ -62,7 +63,7 @@ def predict_table(
     Raises InputError before any work where it can be seen to fail.
     """
     console = new_talk()
-    writer_for(output)
+    writer_for(output, escape_formulas)
     if resolve(output) == resolve(table):
         raise InputError(f"output {output} is the table itself; give another file")
     with claim_files([output], overwrite) as claim:
@@ -90,7 +91,8 @@ def predict_table(
                     f"{count(len(missing), 'part')} of {num_parts:,} came back without predictions; give the same "
                     "command again, and look at the engine's log"
                 )
-            rows, reasons = join_parts([os.path.join(folder, name) for name in parts], claim, output, found.labels)
+            paths = [os.path.join(folder, name) for name in parts]
+            rows, reasons = join_parts(paths, claim, output, found.labels, escape_formulas)
     if reasons:
         warn(f"{reasons.total():,} of {count(rows, 'row')} got no label: {list_reasons(reasons)}")
     seconds = time.monotonic() - began

@@ -165,6 +165,7 @@ def open_finetuned_subject(
     """
     from model.checkpoint_formats import on_this_machine
     from model.tasks.finetuned import open_finetuned
+    from model.tasks.finetuning import require_labels
 
     with on_this_machine(model_dir) as path:
         found = replace(open_finetuned(path, checkpoint, learning["precision"]), path=model_dir)
@@ -177,8 +178,15 @@ def open_finetuned_subject(
             f"{model_dir} was trained with the rows of {of_training.eval_file} held out; give them with --eval-file"
         )
     tables = Tables(table, fields, input_format, eval_file, of_training.eval_fraction or 0.0, max_rejected)
-    train, held_out, rejected = tables.read(of_training.random_seed or 0)
+    train, held_out, rejected = tables.read(of_training.random_seed or 0, bool(of_training.stratified))
     warn_of_rejected(rejected)
+    require_labels(found, train, held_out)
+    # Unless the split was stratified, the hash of a row alone decides whether it was held out.
+    if not eval_file and of_training.stratified and held_out.sha256 != found.eval_sha256:
+        raise InputError(
+            f"{table} does not hold the rows that were held out when {model_dir} was trained; give rows that it did "
+            "not learn from with --eval-file"
+        )
     return Finetuned(
         found, train, held_out, checkpoint, replace(found.config, num_train_steps=recovery_steps, **learning)
     )

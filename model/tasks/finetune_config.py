@@ -10,6 +10,8 @@ from tokenizer.errors import InputError
 
 FINETUNING = "finetuning.json"  # in a folder of a fine-tuned model, and in no other
 NO_WEIGHTS, BALANCED = "none", "balanced"
+MAX_CLASS_WEIGHT = 1_000_000  # sums of the loss are float32
+MAX_SEED = (1 << 63) - 1
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class FinetuneConfig:
         self._check("classifier_dropout_prob", 0 <= self.classifier_dropout_prob < 1, "0 to less than 1 (BERT: 0.1)")
         self._check("weight_decay_rate", 0 <= self.weight_decay_rate < 1, "0 to less than 1 (BERT: 0.01)")
         self._check("precision", self.precision in get_args(ComputeDtype), "float32 or bfloat16")
-        self._check("random_seed", 0 <= self.random_seed < 1 << 63, "0 to 2^63 - 1")
+        self._check("random_seed", 0 <= self.random_seed <= MAX_SEED, "0 to 2^63 - 1")
         if self.class_weights not in (NO_WEIGHTS, BALANCED):
             parse_class_weights(self.class_weights)
 
@@ -66,17 +68,21 @@ def parse_class_weights(text: str) -> dict[str, float]:
     >>> parse_class_weights("neg=1,pos=3.5")
     {'neg': 1.0, 'pos': 3.5}
     """
-    weights = {}
+    weights: dict[str, float] = {}
     for part in text.split(","):
         label, equals, number = part.rpartition("=")
         try:
-            weights[label] = float(number)
+            weight = float(number)
         except ValueError:
             equals = ""
-        if not equals or not label or not 0 <= weights[label] < math.inf:
+        if not equals or not label or label in weights or not 0 <= weight <= MAX_CLASS_WEIGHT:
             raise InputError(
-                f"class_weights is {text!r}; expected none, balanced, or LABEL=NUMBER,... such as a=1,b=3.5"
+                f"class_weights is {text!r}; expected none, balanced, or LABEL=NUMBER,... such as a=1,b=3.5, each "
+                f"label once, and each number from 0 to {MAX_CLASS_WEIGHT:,}"
             )
+        weights[label] = weight
+    if not any(weights.values()):
+        raise InputError(f"class_weights is {text!r}, by which nothing is learned; expected a number above 0")
     return weights
 
 
@@ -94,8 +100,10 @@ def choose_class_weights(class_weights: str, labels: Sequence[str], counts: Mapp
         total = sum(counts[label] for label in labels)
         return [total / len(labels) / counts[label] for label in labels]
     given = parse_class_weights(class_weights)
-    if given.keys() != set(labels):
+    if wrong := sorted(given.keys() ^ set(labels)):
+        what = "which no row to train on has" if wrong[0] in given else "which has no weight"
         raise InputError(
-            f"class_weights is {class_weights!r}; expected a weight for each label and no other: {', '.join(labels)}"
+            f"class_weights is {class_weights!r}; expected a weight for each label and no other: mend that of "
+            f"{wrong[0]!r}, {what}"
         )
     return [given[label] for label in labels]

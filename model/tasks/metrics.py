@@ -43,13 +43,15 @@ def f1_by_label(confusion: Confusion) -> NDArray[np.float64]:
 
 
 def macro_f1(confusion: Confusion) -> float:
-    """The mean F1 of the labels that rows have or are taken for, each counting the same.
+    """The mean F1 of the labels that rows have, each counting the same.
 
-    >>> round(macro_f1(np.array([[1, 1], [0, 2]])), 4)
-    0.7333
+    A label without rows does not count, whether rows are taken for it or not: its F1 could only be 0.
+
+    >>> round(macro_f1(np.array([[1, 1, 0], [0, 1, 1], [0, 0, 0]])), 4)
+    0.5833
     """
-    found = f1_by_label(confusion)
-    return float(np.nanmean(found)) if len(found[~np.isnan(found)]) else 0.0
+    found = f1_by_label(confusion)[confusion.sum(axis=1) > 0]
+    return float(found.mean()) if len(found) else 0.0
 
 
 def matthews_correlation(confusion: Confusion) -> float:

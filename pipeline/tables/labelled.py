@@ -19,6 +19,9 @@ from tokenizer.errors import InputError
 from tokenizer.fast import FastTokenizer
 from tokenizer.vocab import Vocab
 
+MAX_LABELS = 10_000  # their confusion matrix takes 800 MB
+MAX_LABEL_CHARACTERS = 1_000
+
 
 @dataclass(frozen=True)
 class HeldOut:
@@ -27,6 +30,7 @@ class HeldOut:
     eval_file: str | None = None
     eval_fraction: float | None = None  # where there is no eval_file
     random_seed: int | None = None  # of the hash
+    stratified: bool | None = None  # by label; None in folders of fine-tunings that were begun before it was so
 
 
 @dataclass(frozen=True)
@@ -114,28 +118,55 @@ def list_reasons(reasons: Mapping[str, int]) -> str:
     return "; ".join(f"{n:,} {reason}" for reason, n in sorted(reasons.items()))
 
 
-def split_off(found: LabelledTexts, eval_fraction: float, random_seed: int) -> tuple[LabelledTexts, LabelledTexts]:
-    """A part to train on, and about the share `eval_fraction` of all rows, chosen by a hash of their content.
+def split_off(
+    found: LabelledTexts, eval_fraction: float, random_seed: int, stratified: bool = True
+) -> tuple[LabelledTexts, LabelledTexts]:
+    """A part to train on, and the share `eval_fraction` of the texts of each label, chosen by a hash of their content.
 
-    So rows with the same text, whatever blanks are in it and whatever its label, fall on the same side.
+    Stratified, the share of each label is rounded, and a label of two texts or more has at least one on either side;
+    a text that has several labels counts for the rarest. Otherwise the hash alone decides. Rows with the same text,
+    whatever blanks are in it and whatever its label, fall on the same side.
     """
+    if not 0 < eval_fraction < 1:
+        raise InputError(f"eval_fraction is {eval_fraction}; expected more than 0 and less than 1")
     pairs = found.text_pairs or [""] * len(found)
-    is_held_out = [
-        hash_fraction(random_seed, "held-out rows", digest_of(content_of(text) + b"\0" + content_of(pair)))
-        < eval_fraction
-        for text, pair in zip(found.texts, pairs)
-    ]
-    found = replace(found, split=HeldOut(eval_fraction=eval_fraction, random_seed=random_seed))
+    digests = [digest_of(content_of(text) + b"\0" + content_of(pair)) for text, pair in zip(found.texts, pairs)]
+    hashes = {digest: hash_fraction(random_seed, "held-out rows", digest) for digest in digests}
+    if stratified:
+        chosen = _choose_by_label(hashes, digests, found.labels, eval_fraction)
+    else:
+        chosen = {digest for digest, value in hashes.items() if value < eval_fraction}
+    split = HeldOut(eval_fraction=eval_fraction, random_seed=random_seed, stratified=stratified or None)
+    found = replace(found, split=split)
     train, held_out = (
-        found.take([row for row, is_out in enumerate(is_held_out) if is_out == side]) for side in (False, True)
+        found.take([row for row, digest in enumerate(digests) if (digest in chosen) == side]) for side in (False, True)
     )
     if not len(train) or not len(held_out):
         part = "nothing to train on" if not len(train) else "no row held out"
+        why = ", as no label has two different texts" if stratified else ""
         raise InputError(
-            f"eval_fraction is {eval_fraction}, which leaves {part} of {len(found):,} rows of {found.name}; "
+            f"eval_fraction is {eval_fraction}, which leaves {part} of {len(found):,} rows of {found.name}{why}; "
             "give another one, or the held-out rows with --eval-file"
         )
     return train, held_out
+
+
+def _choose_by_label(
+    hashes: Mapping[bytes, float], digests: Sequence[bytes], labels: Sequence[str], eval_fraction: float
+) -> set[bytes]:
+    """The texts to hold out, by their digests: of each label those of the lowest hashes."""
+    texts = Counter(label for _, label in set(zip(digests, labels)))
+    label_of: dict[bytes, str] = {}
+    for digest, label in zip(digests, labels):
+        label_of[digest] = min(label_of.get(digest, label), label, key=lambda one: (texts[one], one))
+    by_label: dict[str, list[bytes]] = {}
+    for digest, label in label_of.items():
+        by_label.setdefault(label, []).append(digest)
+    chosen: set[bytes] = set()
+    for of_label in by_label.values():
+        number = min(max(int(eval_fraction * len(of_label) + 0.5), 1), len(of_label) - 1)
+        chosen.update(sorted(of_label, key=lambda digest: (hashes[digest], digest))[:number])
+    return chosen
 
 
 def sort_labels(labels: Sequence[str]) -> list[str]:
@@ -152,9 +183,20 @@ def sort_labels(labels: Sequence[str]) -> list[str]:
 def find_labels(train: LabelledTexts, held_out: LabelledTexts) -> list[str]:
     """The labels to tell apart, those of the part to train on, in order.
 
-    Raises InputError when there is one alone, or the held-out part has one that the other has not.
+    Raises InputError when there is one alone, the held-out part has one that the other has not, or they are too many or
+    too long to be names of classes.
     """
     labels = sort_labels(train.labels)
+    if len(labels) > MAX_LABELS:
+        raise InputError(
+            f"{train.name} has {len(labels):,} different labels in {len(train):,} rows to train on; expected at most "
+            f"{MAX_LABELS:,}, so name the right --label-field"
+        )
+    if len(longest := max(labels, key=len)) > MAX_LABEL_CHARACTERS:
+        raise InputError(
+            f"{train.name} has a label of {len(longest):,} characters, {clip(longest)!r}; expected at most "
+            f"{MAX_LABEL_CHARACTERS:,}, so name the right --label-field"
+        )
     if len(labels) < 2:
         raise InputError(
             f"{train.name} has one label alone in the rows to train on, {clip(labels[0])!r}; expected two or more to "

@@ -2,8 +2,10 @@
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -49,13 +51,15 @@ def write_part(path: str, labels: Sequence[str], batches: Iterable[pa.RecordBatc
             stream.write_batch(batch)
 
 
-def join_parts(paths: Iterable[str], claim: Claim, output: str, labels: Sequence[str]) -> tuple[int, Counter[str]]:
+def join_parts(
+    paths: Iterable[str], claim: Claim, output: str, labels: Sequence[str], escape_formulas: bool = False
+) -> tuple[int, Counter[str]]:
     """The files of `write_part`, one after the other, to one file of the format that its name tells.
 
     `claim` is that of the output. Holds a batch at a time. Returns the number of its rows, and of those
     without a label by reason.
     """
-    write = writer_for(output)
+    write = writer_for(output, escape_formulas)
     rows, reasons = 0, Counter[str]()
 
     def batches() -> Iterable[pa.RecordBatch]:
@@ -72,20 +76,43 @@ def join_parts(paths: Iterable[str], claim: Claim, output: str, labels: Sequence
     return rows, reasons
 
 
-def writer_for(output: str) -> Callable[[BinaryIO, Sequence[str], Iterable[pa.RecordBatch]], None]:
-    """What writes the format that a name tells. Raises InputError where it tells none."""
-    for suffix, write in ((".csv", _write_csv), (".jsonl", _write_jsonl), (".parquet", _write_parquet)):
+def writer_for(
+    output: str, escape_formulas: bool = False
+) -> Callable[[BinaryIO, Sequence[str], Iterable[pa.RecordBatch]], None]:
+    """What writes the format that a name tells. Raises InputError where it tells none, or has no formulas."""
+    is_csv = output.lower().endswith(".csv")
+    if escape_formulas and not is_csv:
+        raise InputError(f"escape_formulas is for CSV, and output is {output}; leave it out, or write to a .csv file")
+    if is_csv:
+        return partial(_write_csv, escape_formulas=escape_formulas)
+    for suffix, write in ((".jsonl", _write_jsonl), (".parquet", _write_parquet)):
         if output.lower().endswith(suffix):
             return write
     raise InputError(f"output {output} does not tell its format; give a name that ends in .csv, .jsonl or .parquet")
 
 
-def _write_csv(file: BinaryIO, labels: Sequence[str], batches: Iterable[pa.RecordBatch]) -> None:
+def escape_formula(value: str | None) -> str | None:
+    """A value that a spreadsheet would compute -> the same behind an apostrophe, so that it is shown as it is.
+
+    Source: OWASP's page on CSV injection. Whole numbers are no formulas.
+
+    >>> [escape_formula(value) for value in ("=1+1", "-1", "-1+1", "pos", None)]
+    ["'=1+1", '-1', "'-1+1", 'pos', None]
+    """
+    if not value or not value.startswith(("=", "+", "-", "@", "\t", "\r")) or re.fullmatch(r"[+-]?[0-9]+", value):
+        return value
+    return f"'{value}"
+
+
+def _write_csv(file: BinaryIO, labels: Sequence[str], batches: Iterable[pa.RecordBatch], escape_formulas: bool) -> None:
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(schema_of(labels).names)
     for batch in batches:
-        writer.writerows(zip(*(_printed(column) for column in batch.columns)))
+        columns = [_printed(column) for column in batch.columns]
+        if escape_formulas:
+            columns[0], columns[-1] = ([escape_formula(value) for value in columns[i]] for i in (0, -1))
+        writer.writerows(zip(*columns))
     text.detach()
 
 

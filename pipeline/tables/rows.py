@@ -3,37 +3,37 @@
 A row that cannot be used keeps its place, with the reason: whoever reads decides what becomes of it.
 """
 
-import csv
 import io
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count, pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, get_args
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.compression import SUFFIXES, DamagedError, compression_of, decompress, tells_of_data
-from pipeline.documents import BYTE_ORDER_MARK, MAX_CHARACTERS, Rejected, clip
-from pipeline.files import BLOCK_BYTES, PARQUET_START, FilePart, LineBlocks, list_parts, read_lines
+from pipeline.compression import SUFFIXES, compression_of
+from pipeline.documents import EXCERPT_CHARACTERS, Rejected, clip
+from pipeline.files import BLOCK_BYTES, PARQUET_START, FilePart, count_lines_before, list_parts, read_lines
 from pipeline.formats import column_of, decode_strings, field_of, is_text, type_of
 from pipeline.reading import PEEK_BYTES, require_no_array, require_text
 from pipeline.storage import open_file, size_of, version_of
+from pipeline.tables.delimited import MAX_ROW_BYTES, DelimitedReader, Kind, cut_at_rows
 from pipeline.tables.fields import Fields, TableFormat
-from tokenizer.errors import InputError, first_line
+from pipeline.tables.opening import open_table
+from tokenizer.errors import InputError
 
 FORMAT_OF_SUFFIX: dict[str, TableFormat] = {
     ".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl",
     ".parquet": "parquet",
 }  # fmt: skip
 ROWS_PER_BATCH = 256
-
-# What Python's reader says where a quote is open at the end of the file, or for longer than any text.
-_ENDLESS_QUOTE = ("unexpected end of data", "field larger than field limit")
+MAX_COMPRESSED_PARQUET = 1_000_000_000  # bytes, decompressed
+MALFORMED_JSON = "malformed JSON"
+MOST_NAMES = 20  # of columns, in an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,161 +51,107 @@ def read_rows(part: FilePart, fields: Fields, named: TableFormat = "auto") -> It
 
     Raises InputError when the file cannot be read, is damaged, or does not have the fields.
     """
-    with _open_table(part) as stream:
+    with open_table(part) as stream:
         kind = _detect(part.path, stream, named)
         match kind:
             case "parquet":
                 yield from _read_parquet(stream, part, fields)
             case "jsonl":
-                yield from _read_jsonl(read_lines(stream, part, BLOCK_BYTES), fields)
-            case _:
+                yield from _read_jsonl(stream, part, fields)
+            case "csv" | "tsv":
                 yield from _read_delimited(stream, part, fields, kind)
 
 
 def list_table_parts(path: str, part_bytes: int, named: TableFormat = "auto") -> Iterator[FilePart]:
     """A table in parts of about so many bytes, a function of the file alone; a compressed one is one part."""
-    with _open_table(FilePart(path)) as stream:
+    with open_table(FilePart(path)) as stream:
         kind = _detect(path, stream, named)
     with open_file(path) as file:
         is_plain = not compression_of(file.read(8))
     if kind not in ("csv", "tsv") or not is_plain or size_of(path) <= part_bytes:
         yield from list_parts([path], part_bytes)
         return
-    version, number = version_of(path), count()
-    for start, end in pairwise(_cut_at_rows(path, kind, part_bytes)):
-        yield FilePart(path, start, end, next(number), version)
+    yield from cut_at_rows(path, version_of(path), kind, part_bytes)
 
 
-def _cut_at_rows(path: str, kind: TableFormat, part_bytes: int) -> Iterator[int]:
-    """Where parts of a CSV or TSV file begin, and its end: between two rows, which only its reader knows.
-
-    A line end may stand in a quoted field, so that no line tells by itself where a row begins.
-    """
-    with open_file(path) as file:
-        lines = _CountedLines(file)
-        rows = _rows_of(lines, path, kind)
-        start = 0
-        yield start
-        for _ in rows:
-            if lines.bytes_read - start >= part_bytes:
-                start = lines.bytes_read
-                yield start
-        if lines.bytes_read > start:
-            yield lines.bytes_read
-
-
-class _CountedLines:
-    """The lines of a file as text, and how many bytes they were so far. What is not UTF-8 becomes lone surrogates."""
-
-    def __init__(self, file: BinaryIO, start: int = 0, end: int | None = None):
-        self.lines = iter(file)
-        self.bytes_read = start
-        self.end = end
-
-    def __iter__(self) -> "_CountedLines":
-        return self
-
-    def __next__(self) -> str:
-        if self.end is not None and self.bytes_read >= self.end:
-            raise StopIteration
-        line = next(self.lines)
-        text = line.decode(errors="surrogateescape")
-        if not self.bytes_read:
-            text = text.removeprefix(BYTE_ORDER_MARK)
-        self.bytes_read += len(line)
-        return text
-
-
-def _rows_of(lines: _CountedLines, path: str, kind: TableFormat) -> Iterator[list[str] | str]:
-    """The rows of a CSV or TSV file as lists, or in words what is wrong with one. Blank lines are none.
-
-    Python's own reader, because it keeps the place of a row that is malformed. In TSV a quote is a character like
-    others, as in GLUE's files and Google's `run_classifier.py`. Raises InputError for a quote that does not end: nobody
-    knows how many rows it hides.
-    """
-    if kind == "tsv":
-        rows = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-    else:
-        rows = csv.reader(lines, strict=True)
-    csv.field_size_limit(MAX_CHARACTERS)
-    while True:
-        begin = lines.bytes_read
-        try:
-            row = next(rows)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            if str(error).startswith(_ENDLESS_QUOTE):
-                raise InputError(
-                    f"{path} has a row, {begin:,} bytes after its beginning, whose quote does not end; close it, "
-                    "double it if it is part of the text, or copy the file again if it was cut off"
-                ) from error
-            yield f"malformed CSV ({first_line(error)})"
-            continue
-        if row:
-            yield row
-
-
-def _read_delimited(stream: BinaryIO, part: FilePart, fields: Fields, kind: TableFormat) -> Iterator[Row | Rejected]:
-    header_lines = _CountedLines(stream)
-    header = next(_rows_of(header_lines, part.path, kind), [])
-    if isinstance(header, str):
-        raise InputError(f"{part.path} begins with a line that is {header}; expected the names of its columns")
+def _read_delimited(stream: BinaryIO, part: FilePart, fields: Fields, kind: Kind) -> Iterator[Row | Rejected]:
+    reader = DelimitedReader(stream, part, kind)
     for name in fields.names:
-        if header.count(name) != 1:
-            what = "several columns" if name in header else "no column"
-            raise InputError(
-                f"{part.path} has {what} {name}; its first line has {', '.join(map(clip, header)) or 'nothing'}"
-            )
-    columns = [header.index(name) for name in fields.names]
-    header_lines.end = part.end
-    lines = header_lines
-    if part.start:
-        stream.seek(part.start)
-        lines = _CountedLines(stream, part.start, part.end)
-    for place, row in enumerate(_rows_of(lines, part.path, kind), start=1):
-        if isinstance(row, str):
-            yield Rejected(place, row)
-        elif len(row) != len(header):
-            yield Rejected(place, "not as many fields as the first line", clip(",".join(row)))
-        else:
-            yield _make_row(place, [row[column] for column in columns], fields)
+        if reader.header.count(name) != 1:
+            what = "several columns" if name in reader.header else "no column"
+            raise InputError(f"{part.path} has {what} {name}; its first line has {_list_names(reader.header)}")
+    columns = [reader.header.index(name) for name in fields.names]
+    for place, row in enumerate(reader.rows(), start=1):
+        yield row if isinstance(row, Rejected) else _make_row(place, [row[column] for column in columns], fields)
 
 
-def _read_jsonl(blocks: LineBlocks, fields: Fields) -> Iterator[Row | Rejected]:
+def _list_names(names: Sequence[str]) -> str:
+    """The names of columns, in words.
+
+    >>> _list_names(["text", "label"]), _list_names([])
+    ('text, label', 'nothing')
+    """
+    more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
+    return (", ".join(map(clip, names[:MOST_NAMES])) or "nothing") + more
+
+
+def _read_jsonl(stream: io.BufferedReader, part: FilePart, fields: Fields) -> Iterator[Row | Rejected]:
     place = 0
-    for data, begins_in_part in blocks:
+    for data, begins_in_part in read_lines(stream, part, BLOCK_BYTES):
         if not begins_in_part:
             return
         for line in data.removesuffix(b"\n").split(b"\n"):
             place += 1
-            if line.strip():
-                yield _read_json(bytes(line), place, fields)
+            if not line.strip():
+                continue
+            if len(line) > MAX_ROW_BYTES:
+                yield Rejected(place, f"more than {MAX_ROW_BYTES:,} bytes", _excerpt_of(line))
+                continue
+            row = _read_json(bytes(line), place, fields)
+            if isinstance(row, Rejected) and row.reason == MALFORMED_JSON and _holds_objects(line):
+                raise InputError(
+                    f"{part.path}: line {count_lines_before(part) + place:,} holds several JSON objects; expected one "
+                    "in each line, as jq -c . makes them"
+                )
+            yield row
+
+
+def _holds_objects(line: bytearray) -> bool:
+    """Whether another object stands in a line behind the first."""
+    text = line.decode(errors="replace").strip()
+    try:
+        _, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return False
+    return text[end:].lstrip(" ,\r\t").startswith("{")
 
 
 def _read_json(line: bytes, place: int, fields: Fields) -> Row | Rejected:
-    excerpt = clip(line.decode(errors="replace"))
     try:
         record = orjson.loads(line)
     except orjson.JSONDecodeError:
         try:
             record = json.loads(line)  # takes what orjson does not, such as NaN in a field that nobody asks for
         except UnicodeDecodeError:
-            return Rejected(place, "invalid UTF-8", excerpt)
+            return Rejected(place, "invalid UTF-8", _excerpt_of(line))
         except (ValueError, RecursionError):
-            return Rejected(place, "malformed JSON", excerpt)
+            return Rejected(place, MALFORMED_JSON, _excerpt_of(line))
     values = []
     for name in fields.names:
         try:
             values.append(field_of(record, name))
         except KeyError:
-            return Rejected(place, f"no field {name!r}", excerpt)
+            return Rejected(place, f"no field {name!r}", _excerpt_of(line))
     return _make_row(place, values, fields)
 
 
+def _excerpt_of(line: bytes | bytearray) -> str:
+    return clip(line[: 4 * EXCERPT_CHARACTERS].decode(errors="replace"))
+
+
 def _read_parquet(stream: BinaryIO, part: FilePart, fields: Fields) -> Iterator[Row | Rejected]:
-    table = pq.ParquetFile(stream if stream.seekable() else io.BytesIO(stream.read()))
-    there = ", ".join(f"{field.name} ({field.type})" for field in table.schema_arrow)
+    table = pq.ParquetFile(stream if stream.seekable() else _read_whole(stream, part.path))
+    there = _list_names([f"{field.name} ({field.type})" for field in table.schema_arrow])
     for name in fields.names:
         kind = type_of(table.schema_arrow, name)
         if kind is None or table.schema_arrow.names.count(name) > 1:
@@ -216,35 +162,75 @@ def _read_parquet(stream: BinaryIO, part: FilePart, fields: Fields) -> Iterator[
             raise InputError(f"{part.path}: column {name} is {kind}; expected {expected}, it has {there}")
     end = table.num_row_groups if part.end is None else min(part.end, table.num_row_groups)
     place = 0
-    for batch in table.iter_batches(ROWS_PER_BATCH, row_groups=list(range(part.start, end)), columns=fields.names):
+    batch_size = max(1, min(ROWS_PER_BATCH, MAX_ROW_BYTES // max(1, _mean_row_bytes(table))))
+    for batch in table.iter_batches(batch_size, row_groups=list(range(part.start, end)), columns=fields.names):
         columns = [column_of(batch, name) for name in fields.names]
+        if batch.nbytes > MAX_ROW_BYTES and (longest := max(map(_longest_text, columns))) > MAX_ROW_BYTES:
+            raise InputError(
+                f"{part.path} has a text of {longest:,} bytes behind row {place:,}; expected at most "
+                f"{MAX_ROW_BYTES:,}, so leave it out"
+            )
         values = [decode_strings(column) if is_text(column.type) else column.to_pylist() for column in columns]
         for row in zip(*values):
             place += 1
             yield _make_row(place, list(row), fields)
 
 
+def _read_whole(stream: BinaryIO, path: str) -> io.BytesIO:
+    """A compressed Parquet file in memory, since its reader needs to seek."""
+    data = stream.read(MAX_COMPRESSED_PARQUET + 1)
+    if len(data) > MAX_COMPRESSED_PARQUET:
+        raise InputError(
+            f"{path} is a compressed Parquet file of more than {MAX_COMPRESSED_PARQUET:,} bytes, which is held in "
+            "memory; decompress it"
+        )
+    return io.BytesIO(data)
+
+
+def _longest_text(column: pa.Array) -> int:
+    """The bytes of the longest text of a column, before a dictionary's are copied to each row; 0 where it has none."""
+    if not is_text(column.type):
+        return 0
+    values = column.dictionary if pa.types.is_dictionary(column.type) else column
+    return pc.max(pc.binary_length(values.cast(pa.large_string()))).as_py() or 0
+
+
+def _mean_row_bytes(table: pq.ParquetFile) -> int:
+    groups = [table.metadata.row_group(group) for group in range(table.num_row_groups)]
+    return max((group.total_byte_size // max(1, group.num_rows) for group in groups), default=0)
+
+
 def _make_row(place: int, values: list[Any], fields: Fields) -> Row | Rejected:
     """The values of `fields.names` -> the row that they are, or why they are none."""
-    excerpt = clip(" ".join(str(value) for value in values))
     for name, value in zip(fields.names, values):
-        if value is None:
-            return Rejected(place, f"field {name!r} is null", excerpt)
-        is_label = name == fields.label_field
-        if not isinstance(value, str) and not (is_label and isinstance(value, int)):
-            return Rejected(place, f"field {name!r} is no {'label' if is_label else 'text'}", excerpt)
-        if isinstance(value, str):
-            if not value.strip():
-                return Rejected(place, f"field {name!r} is empty", excerpt)
-            try:
-                value.encode()
-            except UnicodeEncodeError:
-                return Rejected(place, "invalid UTF-8", excerpt)
+        if reason := _why_unusable(name, value, name == fields.label_field):
+            return Rejected(place, reason, clip(" ".join(map(_show, values))))
     text, *others = values[: len(fields.texts)]
     label = values[-1] if fields.label_field else None
     if isinstance(label, bool):
         label = str(label).lower()  # as JSON writes it
     return Row(place, text, others[0] if others else None, None if label is None else str(label).strip())
+
+
+def _why_unusable(name: str, value: Any, is_label: bool) -> str | None:
+    if isinstance(value, str):
+        if not value or value.isspace():
+            return f"field {name!r} is empty"
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return "invalid UTF-8"
+        return None
+    if value is None:
+        return f"field {name!r} is null"
+    return None if is_label and isinstance(value, int) else f"field {name!r} is no {'label' if is_label else 'text'}"
+
+
+def _show(value: Any) -> str:
+    """The beginning of a value; of a list or an object, which may be deep, what it is."""
+    if isinstance(value, str):
+        return value[:EXCERPT_CHARACTERS]
+    return "null" if value is None else str(value) if isinstance(value, int | float) else type(value).__name__
 
 
 def _detect(path: str, stream: io.BufferedReader, named: TableFormat) -> TableFormat:
@@ -276,17 +262,3 @@ def kind_of_name(path: str) -> TableFormat | None:
     """
     suffixes = [suffix for suffix in Path(path).suffixes if suffix not in SUFFIXES]
     return FORMAT_OF_SUFFIX.get(suffixes[-1].lower()) if suffixes else None
-
-
-@contextmanager
-def _open_table(part: FilePart) -> Iterator[io.BufferedReader]:
-    """A part's file, decompressed. Raises InputError where it is damaged."""
-    try:
-        with open_file(part.path, part.version) as file, decompress(file, BLOCK_BYTES) as stream:
-            yield stream
-    except (DamagedError, pa.ArrowException) as error:
-        raise InputError(f"{part.path} is cut off or damaged ({first_line(error)}); copy it again") from error
-    except OSError as error:
-        if not tells_of_data(error):
-            raise
-        raise InputError(f"{part.path} is cut off or damaged ({first_line(error)}); copy it again") from error

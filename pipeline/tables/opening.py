@@ -1,0 +1,28 @@
+"""A table's file, opened and decompressed."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pyarrow as pa
+
+from pipeline.compression import DamagedError, decompress, tells_of_data
+from pipeline.files import BLOCK_BYTES, FilePart
+from pipeline.storage import open_file
+from tokenizer.errors import InputError, first_line
+
+
+@contextmanager
+def open_table(part: FilePart) -> Iterator[io.BufferedReader]:
+    """A part's file, decompressed. Raises InputError where it is damaged."""
+    try:
+        with open_file(part.path, part.version) as file, decompress(file, BLOCK_BYTES) as stream:
+            yield stream
+    except MemoryError:  # of Arrow's, too, which is one of its exceptions
+        raise
+    except (DamagedError, pa.ArrowException) as error:
+        raise InputError(f"{part.path} is cut off or damaged ({first_line(error)}); copy it again") from error
+    except OSError as error:
+        if not tells_of_data(error):
+            raise
+        raise InputError(f"{part.path} is cut off or damaged ({first_line(error)}); copy it again") from error
