@@ -24,7 +24,7 @@ WINDOW = POSITIONS - 2  # tokens beside [CLS] and [SEP]
 
 @pytest.fixture(scope="module")
 def trained(small_vocab):
-    return TrainedBert("model", make_model(small_vocab), small_vocab, cased=False)
+    return TrainedBert("model", make_model(small_vocab), small_vocab)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def folder(tmp_path_factory, small_vocab):
 def states_of(trained, text, first=0):
     """All hidden states of one window of a text alone, [layers + 1, tokens, hidden], by the readable tokenizer."""
     vocab = trained.vocab
-    ids = FullTokenizer(vocab, trained.cased).encode(text)[first : first + WINDOW]
+    ids = FullTokenizer(vocab, trained.rules).encode(text)[first : first + WINDOW]
     row = np.array([[vocab.ids["[CLS]"], *ids, vocab.ids["[SEP]"]]], np.int32)
     states, _ = trained.model.encoder.all_layers(row, np.ones_like(row), np.zeros_like(row))
     return np.stack([np.asarray(state)[0] for state in states])
@@ -106,7 +106,7 @@ def test_with_a_stride_all_windows_of_a_long_text_count(trained, texts, pooling,
 def test_float16_is_the_rounded_vector_and_bfloat16_near_it(trained, texts, small_vocab):
     exact = embed(trained, texts)
     np.testing.assert_array_equal(embed(trained, texts, EmbedConfig(dtype="float16")), exact.astype(np.float16))
-    fast = TrainedBert("model", make_model(small_vocab, compute_dtype="bfloat16"), small_vocab, cased=False)
+    fast = TrainedBert("model", make_model(small_vocab, compute_dtype="bfloat16"), small_vocab)
     difference = np.abs(embed(fast, texts) - exact).max()
     assert 1e-5 < difference < 0.1
 

@@ -40,7 +40,7 @@ class PredictPart:
     def __call__(self, part: FilePart) -> None:
         """Does it."""
         found, run_step = open_classifier(self.model_dir, self.checkpoint, self.backend)
-        tokenizer = FastTokenizer(found.vocab, found.cased)  # learns as it goes: not to be shared by threads
+        tokenizer = FastTokenizer(found.vocab, found.rules)  # learns as it goes: not to be shared by threads
         rows = read_rows(part, self.fields, self.input_format)
         batches = (predict_rows(some, self.fields, found, run_step, tokenizer) for some in _lists_of(rows))
         write_part(os.path.join(self.folder, part_name(part.number)), found.labels, batches)

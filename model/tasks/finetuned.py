@@ -1,13 +1,13 @@
 """The folder of a fine-tuned model: what it was made of, and the model, ready to be used."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model.checkpoint import require_weights, restore_best, restore_newest
+from model.checkpoint import BEST, require_weights, restore_best, restore_newest
 from model.config import BERT_CONFIG, BertConfig, ComputeDtype
 from model.model_dir import WhichCheckpoint, open_folder, read_vocab_of, require_config
 from model.tasks.classifier import BertClassifier
@@ -16,8 +16,9 @@ from pipeline.schema import VOCAB
 from pipeline.storage import read_at_most, write_text
 from pipeline.tables.fields import Fields
 from pipeline.tables.labelled import HeldOut
-from tokenizer.errors import InputError
+from tokenizer.errors import InputError, first_line
 from tokenizer.json_file import MAX_BYTES, brief, make, parse_sealed, require_types
+from tokenizer.rules import TextRules
 from tokenizer.vocab import Vocab
 
 # What `finetuning.describe` writes.
@@ -37,7 +38,7 @@ class FinetunedBert:
     labels: list[str]  # in the order of the scores
     fields: dict[str, str | None]  # that it was trained on: text_field, text_pair_field, label_field
     vocab: Vocab
-    cased: bool
+    rules: TextRules  # of the tokenizer
     config: FinetuneConfig  # that it was trained with
     held_out: HeldOut
     eval_sha256: str  # of the rows that were held out
@@ -77,7 +78,7 @@ def open_finetuned(
         finetuning["labels"],
         finetuning["fields"],
         read_finetuned_vocab(folder),
-        finetuning["cased"],
+        rules_of(finetuning),
         config,
         held_out,
         finetuning["eval_sha256"],
@@ -97,12 +98,9 @@ def open_finetuned_dir(folder: Path, finetuning: dict[str, Any], vocab: Vocab) -
 def restore_finetuned(folder: Path, weights: dict[str, Any], checkpoint: WhichCheckpoint) -> int:
     """Assigns a checkpoint of a fine-tuned model to weights by name -> its step. Raises InputError without one."""
     if checkpoint == "best":
-        try:
-            return restore_best(folder, weights)
-        except InputError as error:
-            raise InputError(
-                f"{str(error).partition(';')[0]}; run 'maskmill finetune' until its first epoch is done"
-            ) from error
+        if not (folder / BEST).exists():
+            raise InputError(f"{folder} has no {BEST}; run 'maskmill finetune' until its first epoch is done")
+        return restore_best(folder, weights)
     step = restore_newest(folder, weights)
     if step is None:
         raise InputError(f"{folder} has no checkpoint yet; run 'maskmill finetune' until it has written one")
@@ -123,9 +121,21 @@ def read_finetuning(folder: Path) -> dict[str, Any]:
     make(FinetuneConfig, finetuning["config"], path, way_out)
     make(HeldOut, finetuning["held_out"], path, way_out)
     make(Fields, finetuning["fields"], path, way_out)
+    try:
+        rules_of(finetuning)
+    except TypeError as error:
+        raise InputError(f"{path} is damaged (tokenizer: {first_line(error)}); {way_out}") from error
     if not 2 <= len(set(finetuning["labels"])) == len(finetuning["labels"]):
         raise InputError(f"{path} is damaged (labels is {brief(finetuning['labels'])}); {way_out}")
     return finetuning
+
+
+def rules_of(description: Mapping[str, Any]) -> TextRules:
+    """How a model's tokenizer treats text, by its finetuning.json or training.json: as Google's unless that says more.
+
+    Raises TypeError where it says something that cannot be.
+    """
+    return TextRules.from_dict(description["cased"], description.get("tokenizer", {}))
 
 
 def read_finetuned_vocab(folder: Path) -> Vocab:
