@@ -61,15 +61,14 @@ def find_wrong_case(vocab_file: str, vocab: Vocab, cased: bool) -> tuple[str, st
         settings = _settings_beside(vocab_file, vocab)
     except InputError as error:
         return str(error), "the ids will not be those of that model, so use them for a new model alone"
-    if settings and settings.disagreement:
-        return settings.disagreement.partition(";")[0], "look which of the two is right, and give --cased or not"
-    if settings and settings.cased is not None:
-        difference = replace(settings.rules, cased=settings.cased).difference_from(cased)
+    is_cased = settings and (bool(settings.disagreement) or settings.cased)  # a tokenizer.json disagrees by being cased
+    if settings and is_cased is not None:
+        difference = replace(settings.rules, cased=is_cased).difference_from(cased)
         if difference is None:
             return None
         only_accents = "train a vocabulary with 'maskmill vocab', or expect other ids for words with accents"
         return f"by the files beside {vocab_file}, {difference}", (
-            with_or_without if settings.cased != cased else only_accents
+            with_or_without if is_cased != cased else only_accents
         )
     if vocab.looks_cased == cased:
         return None
