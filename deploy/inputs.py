@@ -61,7 +61,8 @@ def find_wrong_case(vocab_file: str, vocab: Vocab, cased: bool) -> tuple[str, st
         settings = _settings_beside(vocab_file, vocab)
     except InputError as error:
         return str(error), "the ids will not be those of that model, so use them for a new model alone"
-    is_cased = settings and (bool(settings.disagreement) or settings.cased)  # a tokenizer.json disagrees by being cased
+    # Where the files disagree, tokenizer.json is cased, and may be the one that 'maskmill vocab' wrote.
+    is_cased = None if settings is None else True if settings.disagreement else settings.cased
     if settings and is_cased is not None:
         difference = replace(settings.rules, cased=is_cased).difference_from(cased)
         if difference is None:
