@@ -283,9 +283,9 @@ def test_a_full_disk_leaves_nothing(folder, text_file, tmp_path, name):
 def test_a_vocabulary_that_does_not_fit_is_one_sentence(folder, text_file, tmp_path):
     export(folder, tmp_path / "hf")
     lines = (tmp_path / "hf" / "vocab.txt").read_text().splitlines()
-    (tmp_path / "hf" / "vocab.txt").write_text("\n".join(lines[:-1]))
+    (tmp_path / "hf" / "vocab.txt").write_text("\n".join([*lines, "more"]))
     command = ["embed", text_file, "--model-dir", tmp_path / "hf", "--output", tmp_path / "v.npy"]
-    assert f"has {len(lines) - 1} tokens, its weights have {len(lines)}" in refuse(*command)
+    assert f"has {len(lines) + 1} tokens, its weights have {len(lines)}" in refuse(*command)
 
 
 def test_a_model_of_others_is_used_and_what_is_different_about_it_is_said(folder, trained, texts, text_file, tmp_path):

@@ -182,7 +182,6 @@ def test_where_the_files_do_not_say_the_case_or_disagree_the_user_is_asked(tmp_p
         ({"config": {"do_basic_tokenize": False}}, "has do_basic_tokenize false, expected true"),
         ({"config": {"tokenizer_class": "BertJapaneseTokenizer"}}, 'has tokenizer_class "BertJapaneseTokenizer", exp'),
         ({"config": {"tokenizer_class": ["BertTokenizer"]}}, r'has tokenizer_class \["BertTokenizer"\], expected'),
-        ({"config": AS_IT_IS}, "which needs a tokenizer.json; copy it there, too"),
         ({"config": {"mask_token": "<mask>"}}, r'config.json has mask_token "<mask>", expected \[MASK\]'),
         ({"special_tokens_map": {"cls_token": {"content": "<s>"}}}, r'map.json has cls_token "<s>", expected \[CLS\]'),
         ({"config": {"do_lower_case": 1}}, "has do_lower_case 1, expected true or false"),

@@ -91,9 +91,7 @@ def read_settings(folder: Path) -> TokenizerSettings | None:
     kind = config.get("tokenizer_class")
     if kind not in _BERTS + _AS_THE_FILE_SAYS:
         raise _refusal(config_file, "tokenizer_class", kind, "BertTokenizer or PreTrainedTokenizerFast")
-    as_the_file_says = kind in _AS_THE_FILE_SAYS
-    if as_the_file_says and content is None:
-        raise InputError(f"{config_file} has tokenizer_class {kind!r}, which needs a {TOKENIZER}; copy it there, too")
+    as_the_file_says = kind in _AS_THE_FILE_SAYS and content is not None
     _require(config, config_file, "never_split", (None, [], list(SPECIAL_TOKENS)), "null")
     _require(config, config_file, "do_basic_tokenize", (None, True), "true")
     for path, values in ((config_file, config), (folder / SPECIAL_TOKENS_MAP, special)):
