@@ -2,12 +2,16 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from deploy.talk import warn
 from deploy.words import in_bytes
 from pipeline.corpus import REPAIRED, SET_ASIDE, Counts, list_counts
+from pipeline.schema import VOCAB
 from pipeline.storage import is_remote, read_bytes, size_of
 from tokenizer.errors import InputError
+from tokenizer.settings import TokenizerSettings, read_settings
 from tokenizer.vocab import Vocab
 
 
@@ -45,6 +49,45 @@ def warn_of_rejected(place: str | None) -> None:
     """Says where the documents are listed that cannot be used, if there are any."""
     if place:
         warn(f"Rejected documents are listed in {place}")
+
+
+def find_wrong_case(vocab_file: str, vocab: Vocab, cased: bool) -> tuple[str, str] | None:
+    """What speaks against `cased` for text that is tokenized with a vocabulary, and what to do; None: nothing.
+
+    The files of a Hugging Face tokenizer beside it decide, or else its tokens.
+    """
+    with_or_without = "leave --cased out" if cased else "give --cased"
+    try:
+        settings = _settings_beside(vocab_file, vocab)
+    except InputError as error:
+        return str(error), "the ids will not be those of that model, so use them for a new model alone"
+    # Where the files disagree, tokenizer.json is cased, and may be the one that 'maskmill vocab' wrote.
+    is_cased = None if settings is None else True if settings.disagreement else settings.cased
+    if settings and is_cased is not None:
+        difference = replace(settings.rules, cased=is_cased).difference_from(cased)
+        if difference is None:
+            return None
+        only_accents = "train a vocabulary with 'maskmill vocab', or expect other ids for words with accents"
+        return f"by the files beside {vocab_file}, {difference}", (
+            with_or_without if is_cased != cased else only_accents
+        )
+    if vocab.looks_cased == cased:
+        return None
+    tokens = "many tokens with capitals" if vocab.looks_cased else "few or no tokens with capitals"
+    return f"{vocab_file} has {tokens}, and --cased is {'' if cased else 'not '}given", (
+        f"{with_or_without}, if it was trained {'without' if cased else 'with'} that"
+    )
+
+
+def _settings_beside(vocab_file: str, vocab: Vocab) -> TokenizerSettings | None:
+    """The settings of the tokenizer that a vocabulary is a part of, as far as files on this machine say them."""
+    if is_remote(vocab_file):
+        return None
+    settings = read_settings(Path(vocab_file).parent)
+    if settings is None or settings.tokens is None:
+        return settings if os.path.basename(vocab_file) == VOCAB else None
+    its_tokens, tokens = ([token.strip() for token in some] for some in (settings.tokens, vocab.tokens))
+    return settings if its_tokens == tokens else None
 
 
 def load_vocab(path: str) -> Vocab:

@@ -4,8 +4,10 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,19 +17,21 @@ from safetensors.numpy import save
 from model.bert import BertPretrainer
 from model.distribution import assign
 from model.optimization import AdamWeightDecay
-from pipeline.storage import write_bytes
-from tokenizer.errors import InputError
+from pipeline.storage import list_names, open_file, write_bytes
+from tokenizer.errors import InputError, first_line
 
 BEST = "checkpoint-best.safetensors"
 SUMS_PREFIX = "sums/"
-# What is raised for a damaged file, and for kinds of numbers that numpy does not have, such as float8.
-NOT_READ = (SafetensorError, OSError, AttributeError, TypeError)
 _SMALL = 1_000_000  # weights that any machine has room for
 
 Arrays = dict[str, np.ndarray]
 Variables = Mapping[str, keras.Variable]
 
 logger = logging.getLogger(__name__)
+
+
+class DamagedError(ValueError):
+    """A file of weights that can be read, but does not hold what was written."""
 
 
 def state_of(model: BertPretrainer, optimizer: AdamWeightDecay) -> dict[str, keras.Variable]:
@@ -70,30 +74,39 @@ def save_best(model_dir: Path, weights: Variables, step: int, loss: float) -> No
 
 
 def read_best(model_dir: Path) -> tuple[int, float] | None:
-    """Step and loss of the best checkpoint; None when there is none that can be read."""
+    """Step and loss of the best checkpoint; None when there is none, or it is damaged."""
+    path = model_dir / BEST
+    if not path.exists():
+        return None
     try:
-        arrays = read_checkpoint(model_dir / BEST)
+        arrays = read_checkpoint(path)
         return int(arrays["global_step"].item()), float(arrays["eval_loss"].item())
+    except InputError:
+        raise
     except (ValueError, KeyError):
         return None
 
 
 def restore_best(model_dir: Path, weights: Variables) -> int:
     """Assigns the best checkpoint to the weights -> its step. Raises InputError when there is none or it is damaged."""
+    path = model_dir / BEST
+    if not path.exists():
+        raise InputError(f"{model_dir} has no {BEST}; train with --eval-every, or use --checkpoint newest")
     try:
-        if not (model_dir / BEST).exists():
-            raise ValueError(f"{model_dir} has no {BEST} that can be read")
-        arrays = read_checkpoint(model_dir / BEST)
+        arrays = read_checkpoint(path)
         step = int(arrays["global_step"].item())
+    except InputError:
+        raise
     except (ValueError, KeyError) as error:
-        raise InputError(f"{error}; train with --eval-every, or use --checkpoint newest") from error
+        sentence = str(error) if isinstance(error, DamagedError) else f"{path} is damaged (at its global_step)"
+        raise InputError(f"{sentence}; copy it again, or use --checkpoint newest") from error
     restore(arrays, weights)
     return step
 
 
 def list_checkpoints(model_dir: Path) -> list[tuple[int, Path]]:
     """Steps and paths of the checkpoints in a folder, the newest first."""
-    found = ((step_of(path.name), path) for path in model_dir.glob("checkpoint-*"))
+    found = ((step_of(name), model_dir / name) for name in list_names(model_dir))
     return sorted(((step, path) for step, path in found if step is not None), reverse=True)
 
 
@@ -119,7 +132,8 @@ def step_of(name: str) -> int | None:
 def restore_newest(model_dir: Path, state: Variables) -> int | None:
     """Assigns the newest undamaged checkpoint to the variables -> its step, or None when there is no checkpoint.
 
-    A checkpoint may hold more than `state` asks for. Raises InputError when every checkpoint is damaged.
+    A checkpoint may hold more than `state` asks for. Raises InputError when every checkpoint is damaged, or one that
+    is not cannot be read.
     """
     newest = read_newest(model_dir)
     if newest is None:
@@ -145,16 +159,18 @@ def restore(arrays: Arrays, state: Variables) -> None:
 def read_newest(model_dir: Path) -> tuple[int, Arrays] | None:
     """Step and arrays of the newest undamaged checkpoint, or None when there is no checkpoint.
 
-    Raises InputError when every checkpoint is damaged.
+    Raises InputError when every checkpoint is damaged, or one cannot be read: then it may be the newest undamaged one.
     """
     checkpoints = list_checkpoints(model_dir)
     for step, path in checkpoints:
         try:
             return step, read_checkpoint(path)
-        except ValueError as error:
-            if not path.exists():  # a training that goes on here has removed it for a newer one
-                return read_newest(model_dir)
+        except DamagedError as error:
             logger.warning("%s; trying the checkpoint before it", error)
+        except InputError:
+            if path.exists():
+                raise
+            return read_newest(model_dir)  # a training that goes on here has removed it for a newer one
     if checkpoints:
         raise InputError(f"every checkpoint in {model_dir} is damaged; restore one, or train into a new folder")
     return None
@@ -162,22 +178,41 @@ def read_newest(model_dir: Path) -> tuple[int, Arrays] | None:
 
 def read_sums(model_dir: Path, step: int) -> dict[str, float]:
     """What `save_checkpoint` was given as `sums`, of a checkpoint that `read_newest` took."""
-    with safe_open(model_dir / f"checkpoint-{step}.safetensors", framework="numpy") as file:
+    with open_weights(model_dir / f"checkpoint-{step}.safetensors") as file:
         names = [name for name in file.keys() if name.startswith(SUMS_PREFIX)]  # noqa: SIM118
         return {name.removeprefix(SUMS_PREFIX): float(file.get_tensor(name)) for name in names}
 
 
 def read_checkpoint(path: Path) -> Arrays:
-    """The arrays of a checkpoint by name. Raises ValueError when the file is damaged."""
+    """The arrays of a checkpoint by name. Raises DamagedError when the file is damaged, else as `open_weights`."""
+    with open_weights(path) as file:
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        expected = (file.metadata() or {}).get("sha256")
+    if digest_of(arrays) != expected:
+        raise DamagedError(f"{path} is damaged (its checksum differs)")
+    return arrays
+
+
+@contextmanager
+def open_weights(path: Path) -> Iterator[Any]:
+    """A file of weights in the safetensors format, open to be read.
+
+    Raises DamagedError when what it holds is damaged, InputError when it cannot be read for another reason, such as a
+    missing permission, and MemoryError.
+    """
+    with open_file(path) as readable:  # safetensors calls a file that it may not read a missing one
+        readable.read(1)
     try:
         with safe_open(path, framework="numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            expected = (file.metadata() or {}).get("sha256")
-    except NOT_READ as error:
-        raise ValueError(f"{path} is damaged ({error})") from error
-    if digest_of(arrays) != expected:
-        raise ValueError(f"{path} is damaged (its checksum differs)")
-    return arrays
+            yield file
+    except (SafetensorError, AttributeError, TypeError) as error:  # the last two: numbers that numpy does not have
+        raise DamagedError(f"{path} is damaged ({first_line(error)})") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({first_line(error)}); check the disk that it is on") from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # of Rust, where it gets no memory for an array
+            raise
+        raise MemoryError from error
 
 
 def _write(path: Path, values: Mapping[str, keras.Variable | np.generic]) -> None:

@@ -11,18 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file
 
-from model.checkpoint import NOT_READ, Arrays, list_checkpoints, read_checkpoint
+from model.checkpoint import Arrays, DamagedError, list_checkpoints, open_weights, read_checkpoint
 from model.config import BERT_CONFIG, HUGGING_FACE_CONFIG, BertConfig, read_config
 from model.interop import google_name, hugging_face_name, weight_names
 from model.model_dir import TRAINING, read_training
 from model.tasks.finetune_config import FINETUNING
-from model.tasks.finetuned import read_finetuning
+from model.tasks.finetuned import read_finetuning, rules_of
 from pipeline.schema import VOCAB
-from pipeline.storage import is_remote, list_names, open_file, read_json
+from pipeline.storage import is_remote, list_names, open_file, read_bytes, read_json
 from tokenizer.errors import InputError, first_line
-from tokenizer.json_file import brief, check_of, require_types
+from tokenizer.json_file import brief, require_types
+from tokenizer.rules import TextRules
+from tokenizer.settings import FILES, MAX_INPUT_CHARS_PER_WORD, TokenizerSettings, read_settings
+from tokenizer.vocab import parse_tokens
 
 WORDS, POSITIONS = "bert/embeddings/word_embeddings", "bert/embeddings/position_embeddings"
 BIAS = "masked_lm/output_bias"
@@ -32,18 +34,19 @@ KINDS = (
     "or a folder that 'maskmill train' wrote"
 )
 INDEX = "model.safetensors.index.json"
-TOKENIZER = "tokenizer.json"
-MAX_TOKENIZER = 64 << 20  # bytes, three times the largest of a published model
+MOST_NAMES = 3  # of weights in a sentence
 
 _OURS = {TRAINING, FINETUNING}
 _SHARD = re.compile(r"[\w.-]+\.safetensors")  # a name without a folder
 # Of a folder in Cloud Storage, what is fetched.
 _WANTED = re.compile(
-    r"(bert_|tokenizer_)?config\.json|(training|finetuning|tokenizer)\.json|vocab\.txt|.*\.safetensors(\.index\.json)?|.*\.ckpt.*"
+    rf"(bert_)?config\.json|(training|finetuning)\.json|{'|'.join(map(re.escape, FILES))}|vocab\.txt"
+    r"|.*\.safetensors(\.index\.json)?|.*\.ckpt.*"
 )
 # What a checkpoint also holds: state of the training, buffers, and a decoder that is tied to the word embeddings.
 _NOT_WEIGHTS = re.compile(
-    r"global_step|.*/adam_[mv]|sums/.*|eval_loss|seed_generator_.*|bert\.embeddings\.(position|token_type)_ids"
+    r"global_step|.*/adam_[mv]|beta[12]_power|(current_)?loss_scale|(good|bad)_steps|save_counter|learning_rate"
+    r"|sums/.*|eval_loss|seed_generator_.*|bert\.embeddings\.(position|token_type)_ids"
     r"|cls\.predictions\.decoder\.(weight|bias)"
 )
 
@@ -57,6 +60,8 @@ class InitCheckpoint:
     config: BertConfig | None  # None where no configuration lies beside them
     tokens: list[str] | None  # of the vocab.txt beside them, or of the tokenizer.json
     notes: tuple[str, ...] = ()  # what the user should know
+    settings: TokenizerSettings | None = None  # of the tokenizer; None where no file says them
+    refusal: InputError | None = None  # why its tokenizer cannot be used; the weights can
 
 
 def read_init_checkpoint(path: str | os.PathLike[str]) -> InitCheckpoint:
@@ -157,12 +162,14 @@ def _read_ours(folder: Path, checkpoints: list[Path]) -> InitCheckpoint:
     for path in checkpoints:
         try:
             arrays = read_checkpoint(path)
-        except ValueError:
+        except DamagedError:
             damage.append(f"{path.name} is damaged; the one before it is taken")
             continue
         weights, left = _by_our_names(arrays, r"bert/layer_(\d+)/", lambda name: name)
         config = BertConfig.from_dict(training["bert_config"])
-        return InitCheckpoint(str(folder), weights, config, _tokens(folder), (*damage, *left))
+        rules = rules_of(training)
+        settings = TokenizerSettings(rules, rules.cased, added=rules.added_tokens)
+        return InitCheckpoint(str(folder), weights, config, _tokens(folder), (*damage, *left), settings)
     raise InputError(f"every checkpoint in {folder} is damaged; give another one")
 
 
@@ -171,10 +178,15 @@ def _read_google(prefix: Path) -> InitCheckpoint:
 
     if prefix.is_dir():  # in which TensorFlow would follow the path that a file `checkpoint` names
         raise InputError(f"{prefix} is a folder, and the name of a checkpoint beside it; rename the folder")
+    for name in _files_of(prefix):
+        with open_file(prefix.with_name(name)) as file:
+            file.read(1)  # TensorFlow calls a file that it may not read a damaged one
     try:
         reader = tf.train.load_checkpoint(str(prefix))
-        names = [name for name in reader.get_variable_to_shape_map() if not _NOT_WEIGHTS.fullmatch(name)]
+        names = without_slots(reader.get_variable_to_shape_map())
         arrays = {name: reader.get_tensor(name) for name in names}
+    except tf.errors.ResourceExhaustedError as error:
+        raise MemoryError from error
     except (tf.errors.OpError, ValueError, IndexError, RuntimeError) as error:  # whichever TensorFlow makes of it
         raise InputError(f"{prefix} is damaged ({first_line(error)}); copy its files again") from error
     weights, left = _by_our_names(arrays, r"bert/encoder/layer_(\d+)/", google_name)
@@ -182,7 +194,39 @@ def _read_google(prefix: Path) -> InitCheckpoint:
         weights["next_sentence/kernel"] = np.ascontiguousarray(weights["next_sentence/kernel"].T)
     config_file = prefix.with_name(BERT_CONFIG)
     config = _config_that_fits(config_file, weights) if config_file.exists() else None
-    return InitCheckpoint(str(prefix), weights, config, _tokens(prefix.parent), tuple(left))
+    tokens, settings, refusal = _tokenizer_beside(prefix.parent)
+    return InitCheckpoint(str(prefix), weights, config, tokens, tuple(left), settings, refusal)
+
+
+def _files_of(prefix: Path) -> list[str]:
+    """The names of the files of a TensorFlow checkpoint. Raises InputError where one is missing."""
+    names = {name for name in list_names(prefix.parent) if name.startswith(f"{prefix.name}.")}
+    parts = max((int(match[1]) for name in names if (match := re.search(r"\.data-\d{5}-of-(\d{5})$", name))), default=1)
+    needed = [f"{prefix.name}.index", *(f"{prefix.name}.data-{part:05d}-of-{parts:05d}" for part in range(parts))]
+    for name in needed:
+        if name not in names:
+            raise InputError(f"{prefix} lacks its file {name}; copy it there")
+    return needed
+
+
+def without_slots(names: Iterable[str]) -> list[str]:
+    """The names of a TensorFlow checkpoint but for what its optimizer keeps.
+
+    That is named after the weight that it belongs to, with more before or behind the name, whichever optimizer it was.
+
+    >>> without_slots(["bert/pooler/dense/bias", "bert/pooler/dense/bias/LAMB_1", "AdamW/bert/pooler/dense/bias/m"])
+    ['bert/pooler/dense/bias']
+    """
+    every = set(names)
+    return sorted(name for name in every if not _NOT_WEIGHTS.fullmatch(name) and not _names_within(name) & every)
+
+
+def _names_within(name: str) -> set[str]:
+    """The shorter names that are a part of a name, of two levels or more, or all but its last level."""
+    levels = name.split("/")
+    bounds = ((start, end) for end in range(len(levels) + 1) for start in range(end - 1))
+    within = {"/".join(levels[start:end]) for start, end in bounds} | {"/".join(levels[:-1])}
+    return within - {name}
 
 
 def _read_hugging_face(folder: Path) -> InitCheckpoint:
@@ -192,10 +236,12 @@ def _read_hugging_face(folder: Path) -> InitCheckpoint:
     arrays: Arrays = {}
     for path in _shards(folder):
         try:
-            arrays |= load_file(path)
-        except NOT_READ as error:
-            raise InputError(f"{path} is damaged ({first_line(error)}); copy it again") from error
-    arrays = {_hugging_face_form(name): array for name, array in arrays.items()}
+            with open_weights(path) as file:
+                arrays |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except DamagedError as error:
+            raise InputError(f"{error}; copy it again") from error
+    prefix = _prefix_of(arrays, folder)
+    arrays = {_hugging_face_form(name.removeprefix(prefix)): array for name, array in arrays.items()}
     if "cls.predictions.decoder.bias" in arrays:
         arrays.setdefault("cls.predictions.bias", arrays["cls.predictions.decoder.bias"])
     weights, notes = _by_our_names(arrays, r"bert\.encoder\.layer\.(\d+)\.", hugging_face_name)
@@ -208,7 +254,22 @@ def _read_hugging_face(folder: Path) -> InitCheckpoint:
             "whose values differ from that by 0.0005 at the most"
         )
     config = _config_that_fits(folder / HUGGING_FACE_CONFIG, weights)
-    return InitCheckpoint(str(folder), weights, config, _tokens(folder), tuple(notes))
+    tokens, settings, refusal = _tokenizer_beside(folder)
+    if settings is None and refusal is None:  # transformers has a default for what no file says
+        settings = TokenizerSettings(TextRules(max_input_chars_per_word=MAX_INPUT_CHARS_PER_WORD), None)
+    return InitCheckpoint(str(folder), weights, config, tokens, tuple(notes), settings, refusal)
+
+
+def _prefix_of(names: Iterable[str], folder: Path) -> str:
+    """What a model around the BERT puts before all names, such as `module.` of torch's DataParallel, or nothing."""
+    anchor = re.compile(r"(.*?)(bert\.)?embeddings\.word_embeddings\.weight")
+    found = {match[1] for match in map(anchor.fullmatch, names) if match}
+    if len(found) > 1:
+        raise InputError(
+            f"{folder} holds {len(found)} models with word embeddings, named {_few(sorted(found))}; expected one BERT, "
+            "save the one to be used alone"
+        )
+    return found.pop() if found else ""
 
 
 def _shards(folder: Path) -> Iterable[Path]:
@@ -264,7 +325,19 @@ def _by_our_names(arrays: Arrays, layer: str, name_of: Callable[[str], str]) -> 
             "expected one for each token, copy the checkpoint again"
         )
     left = sorted(name for name in arrays.keys() - set(names.values()) if not _NOT_WEIGHTS.fullmatch(name))
-    return weights, [f"left aside: {', '.join(left)}"] if left else []
+    return weights, [f"left aside: {_few(left)}"] if left else []
+
+
+def _few(names: list[str]) -> str:
+    """Names in a sentence: the first ones, and how many others there are.
+
+    >>> _few(["a", "b", "c", "d", "e"])
+    'a, b, c and 2 others'
+    """
+    others = len(names) - MOST_NAMES
+    if others <= 1:
+        return ", ".join(names)
+    return f"{', '.join(names[:MOST_NAMES])} and {others:,} others"
 
 
 def _config_that_fits(path: Path, weights: Arrays) -> BertConfig:
@@ -280,33 +353,42 @@ def _config_that_fits(path: Path, weights: Arrays) -> BertConfig:
     return config
 
 
+def _tokenizer_beside(folder: Path) -> tuple[list[str] | None, TokenizerSettings | None, InputError | None]:
+    """The vocabulary beside the weights of others and the settings of its tokenizer, or why these cannot be used."""
+    tokens = _tokens(folder)
+    try:
+        settings = read_settings(folder)
+        if settings is None or settings.tokens is None:
+            return tokens, settings, None
+        if tokens is not None:
+            _require_same(tokens, settings.tokens, folder)
+        return list(settings.tokens), settings, None
+    except InputError as error:
+        return tokens, None, error
+
+
+def _require_same(tokens: list[str], others: tuple[str, ...], folder: Path) -> None:
+    """Raises InputError where the two files of a vocabulary differ: transformers would take that of tokenizer.json."""
+    pairs = zip(tokens, others)
+    other = next((id for id, (token, other) in enumerate(pairs) if token.strip() != other.strip()), None)
+    if other is not None:
+        difference = f"token {other} is {tokens[other]!r} in the one and {others[other]!r} in the other"
+    elif len(tokens) != len(others):
+        difference = f"they have {len(tokens):,} and {len(others):,} tokens"
+    else:
+        return
+    raise InputError(
+        f"{VOCAB} and tokenizer.json in {folder} are different vocabularies ({difference}); remove the one that the "
+        "model was not trained with"
+    )
+
+
 def _tokens(folder: Path) -> list[str] | None:
-    """The tokens of the vocab.txt in a folder, or where there is none of its tokenizer.json; None without both."""
+    """The tokens of the vocab.txt in a folder; None where there is none."""
     path = folder / VOCAB
     if not path.exists():
-        return _tokens_of_tokenizer(folder / TOKENIZER)
+        return None
     try:
-        return tokens_of(path.read_text(encoding="utf-8-sig"))
+        return parse_tokens(read_bytes(path).decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text; give a {VOCAB} with one token a line, or remove it") from error
-
-
-def _tokens_of_tokenizer(path: Path) -> list[str] | None:
-    """The tokens of a WordPiece tokenizer.json in the order of their ids, which is all that newer folders hold."""
-    if not path.exists():
-        return None
-    values = read_json(path, "copy it again", MAX_TOKENIZER)
-    require_types(values, {"model": dict[str, Any]}, path, "copy it again")
-    model = values["model"]
-    ids: dict[str, int] = model.get("vocab", {}) if model.get("type") == "WordPiece" else {}
-    if not check_of(dict[str, int])(ids):
-        raise InputError(f"{path} is damaged (its vocab is not tokens with their ids); copy it again")
-    tokens = sorted(ids, key=ids.__getitem__)
-    if not tokens or [ids[token] for token in tokens] != list(range(len(tokens))):
-        raise InputError(f"{path} holds no WordPiece vocabulary whose ids are 0 to its end; put a {VOCAB} beside it")
-    return tokens
-
-
-def tokens_of(vocab_text: str) -> list[str]:
-    """The tokens in the text of a vocabulary file, in the order of their ids."""
-    return [line.strip() for line in vocab_text.removesuffix("\n").split("\n")]

@@ -4,7 +4,6 @@ import json
 import math
 import os
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from pipeline.storage import is_remote, list_names, read_at_most
@@ -286,13 +285,12 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     for name in (BERT_CONFIG, HUGGING_FACE_CONFIG):
         if name in in_folder:
             return read_config(os.path.join(path, name))
-    try:
-        content = read_at_most(path, MAX_BYTES) if is_remote(path) else Path(path).read_bytes()
-    except OSError as error:
+    if not is_remote(path) and not os.path.isfile(path):
         raise InputError(
-            f"bert_config {path} is neither one of {', '.join(PRESETS)} nor a file that can be read "
-            f"({error.strerror}); name one of them or give a {BERT_CONFIG}"
-        ) from error
+            f"bert_config {path} is neither one of {', '.join(PRESETS)} nor a file; name one of them or give a "
+            f"{BERT_CONFIG}"
+        )
+    content = read_at_most(path, MAX_BYTES)
     return parse_object(content, f"bert_config {path}", f"give a file like Google's {BERT_CONFIG}")
 
 

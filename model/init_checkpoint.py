@@ -1,29 +1,49 @@
 """Begins a training with the weights of another model, whose vocabulary may be another one."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from itertools import zip_longest
 
 import numpy as np
 
 from model.bert import BertPretrainer
-from model.checkpoint_formats import BIAS, HEADS, POSITIONS, WORDS, InitCheckpoint, shape_of
+from model.checkpoint_formats import BIAS, HEADS, MOST_NAMES, POSITIONS, WORDS, InitCheckpoint, shape_of
 from model.config import BertConfig
 from model.distribution import assign
+from tokenizer.casing import cased_by_name
 from tokenizer.errors import InputError
+from tokenizer.rules import TextRules
+from tokenizer.settings import TokenizerSettings
+from tokenizer.vocab import look_cased
 
 
 def initialize(
-    model: BertPretrainer, checkpoint: InitCheckpoint, tokens: list[str] | None, resize_embeddings: bool = False
+    model: BertPretrainer,
+    checkpoint: InitCheckpoint,
+    tokens: list[str] | None,
+    resize_embeddings: bool = False,
+    cased: bool | None = None,
 ) -> list[str]:
     """Assigns the weights to a new model, whose vocabulary is `tokens` -> what the user should know, in sentences.
 
-    What the checkpoint has not, keeps its initial values. With `resize_embeddings` vocabularies and
+    What the checkpoint has not, keeps its initial values. With `resize_embeddings` vocabularies, case and
     `max_position_embeddings` may differ: the rows of a token that both vocabularies have are kept, or where one
-    vocabulary is unknown the first rows; and the first positions. Raises InputError when the checkpoint does not fit.
+    vocabulary is unknown the first rows; and the first positions. `cased` says what the model will be trained on.
+    Embeddings behind those of the last token are left out. Raises InputError when the checkpoint does not fit.
     """
     weights = dict(checkpoint.weights)
     _check_shape(checkpoint, model.config)
     notes = list(checkpoint.notes)
     variables = model.named_weights
+    if cased is not None:
+        notes += _compare_tokenizers(checkpoint, cased, resize_embeddings)
+    rows, known = len(weights[WORDS]), _known_tokens(checkpoint)
+    if known and tokens and len(checkpoint.tokens or []) <= len(tokens) <= rows and tokens == known[: len(tokens)]:
+        for name in {WORDS, BIAS} & weights.keys():
+            weights[name] = weights[name][: len(tokens)]
+        if len(tokens) < rows:
+            notes.append(describe_left_out(checkpoint.path, rows - len(tokens), known[len(tokens) :]))
+        known = tokens
+    checkpoint = replace(checkpoint, weights=weights, tokens=known)
     if _differs(checkpoint.tokens, len(weights[WORDS]), tokens, model.config.vocab_size):
         if not resize_embeddings:
             raise InputError(_other_vocabulary(checkpoint, tokens, model.config.vocab_size))
@@ -60,6 +80,60 @@ def initialize(
     return notes
 
 
+def _compare_tokenizers(checkpoint: InitCheckpoint, cased: bool, resize_embeddings: bool) -> list[str]:
+    """What to say where a model was trained on text in another form than the dataset has, which is cased or not.
+
+    Raises InputError where a file of the model, or the name of its folder, says that one is cased and one is not.
+    """
+    if checkpoint.refusal:
+        return [f"whether the dataset has the tokens that the model was trained on is not known: {checkpoint.refusal}"]
+    settings = checkpoint.settings or TokenizerSettings(TextRules(), None)
+    is_cased = cased_by_name(checkpoint.path) if settings.cased is None else settings.cased
+    if is_cased is None and checkpoint.tokens is None:
+        return []
+    if is_cased is None:
+        if look_cased(checkpoint.tokens or []) == cased:
+            return []
+        return [
+            f"by its vocabulary {checkpoint.path} is {_case(not cased)} model, and the dataset is {_case(cased)} one: "
+            f"if that is so, generate the dataset {'without' if cased else 'with'} --cased"
+        ]
+    difference = replace(settings.rules, cased=is_cased).difference_from(cased)
+    if difference is None:
+        return []
+    if is_cased != cased and not resize_embeddings:
+        raise InputError(
+            f"{checkpoint.path} does not fit the dataset: {difference}; generate the dataset "
+            f"{'with' if is_cased else 'without'} --cased, or give {_case(cased)} model"
+        )
+    return [f"the dataset has other tokens than {checkpoint.path} was trained on: {difference}"]
+
+
+def _case(cased: bool) -> str:
+    return "a cased" if cased else "an uncased"
+
+
+def _known_tokens(checkpoint: InitCheckpoint) -> list[str] | None:
+    """The tokens of a checkpoint in the order of its embeddings: those of its vocabulary, then the added ones."""
+    if checkpoint.tokens is None or checkpoint.settings is None:
+        return checkpoint.tokens
+    added = [token.content for token in checkpoint.settings.added]
+    return [*checkpoint.tokens, *(token for token in added if token not in checkpoint.tokens)]
+
+
+def describe_left_out(path: str, rows: int, added: list[str]) -> str:
+    """A sentence about embeddings that are left out, those of added tokens among them.
+
+    >>> describe_left_out("bert", 3, ["remdesivir"])
+    "bert has 3 embeddings behind those of the dataset's tokens, which are left out: of the added token 'remdesivir'"
+    """
+    which = ""
+    if added:
+        shown = ", ".join(map(repr, added[:MOST_NAMES])) + (", ..." if len(added) > MOST_NAMES else "")
+        which = f": of the added token{'s' if len(added) > 1 else ''} {shown}"
+    return f"{path} has {rows:,} embeddings behind those of the dataset's tokens, which are left out{which}"
+
+
 def _check_shape(checkpoint: InitCheckpoint, config: BertConfig) -> None:
     """Raises InputError naming the first value in which two models differ, but for the sizes that can be changed."""
     for name in (
@@ -87,11 +161,8 @@ def _other_vocabulary(checkpoint: InitCheckpoint, tokens: list[str] | None, voca
     )
     if rows != vocab_size:
         return f"{checkpoint.path} has vocab_size {rows}, the dataset has {vocab_size}; {way_out}"
-    id, before, after = next(
-        (id, before, after)
-        for id, (before, after) in enumerate(zip(checkpoint.tokens or [], tokens or []))
-        if before != after
-    )
+    pairs = enumerate(zip_longest(checkpoint.tokens or [], tokens or []))
+    id, (before, after) = next(pair for pair in pairs if len(set(pair[1])) > 1)
     return (
         f"{checkpoint.path} has another vocabulary than the dataset, though as large a one: token {id} is {before!r} "
         f"there and {after!r} here; {way_out}"

@@ -23,7 +23,7 @@ from model.checkpoint import (
     save_checkpoint,
     state_of,
 )  # fmt: skip
-from model.checkpoint_formats import read_init_checkpoint, tokens_of
+from model.checkpoint_formats import read_init_checkpoint
 from model.config import BertConfig, TrainConfig
 from model.dataset import name_examples, train_batches
 from model.distribution import Devices, find_devices
@@ -42,6 +42,7 @@ from model.signals import Signals, signals_deferred
 from model.step import Batch, Losses, TrainStep, eval_step, train_step
 from pipeline.storage import absolute, write_text
 from tokenizer.errors import InputError
+from tokenizer.vocab import parse_tokens
 
 BAD_BATCH = "bad_batch.json"
 
@@ -110,7 +111,8 @@ def train(
         with devices.together():
             if start and not list_checkpoints(folder):  # before the folder is made: it may be refused
                 found = read_init_checkpoint(start.init_checkpoint)
-                for note in initialize(model, found, tokens_of(vocab_text), start.resize_embeddings):
+                tokens, cased = parse_tokens(vocab_text), plan.phases[0].info.config["cased"]
+                for note in initialize(model, found, tokens, start.resize_embeddings, cased):
                     logger.warning(note)
             if devices.writes:
                 stack.enter_context(open_model_dir(folder, description, vocab_text))

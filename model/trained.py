@@ -1,8 +1,10 @@
 """A trained BERT to be used, whoever trained it: its weights, its vocabulary, and how its text is tokenized."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from model.bert import BertPretrainer
 from model.checkpoint import require_weights
@@ -18,10 +20,14 @@ from model.model_dir import (
     require_same_model,
 )  # fmt: skip
 from model.tasks.finetune_config import FINETUNING
-from model.tasks.finetuned import read_finetuned_vocab, read_finetuning, restore_finetuned
-from pipeline.storage import read_json
+from model.tasks.finetuned import read_finetuned_vocab, read_finetuning, restore_finetuned, rules_of
+from tokenizer.casing import guess_cased
 from tokenizer.errors import InputError
+from tokenizer.rules import UNCASED, TextRules
+from tokenizer.settings import TokenizerSettings
 from tokenizer.vocab import Vocab
+
+MOST_SPARE_ROWS = 1024  # of a table of embeddings, padded to a round number
 
 
 @dataclass(frozen=True)
@@ -31,10 +37,17 @@ class TrainedBert:
     path: str  # where it was read, as given
     model: BertPretrainer
     vocab: Vocab
-    cased: bool
+    rules: TextRules = UNCASED  # of its tokenizer
     step: int | None = None  # that it was trained to; None where others trained it
     missing_heads: tuple[str, ...] = ()  # of `HEADS`; they have new weights
     notes: tuple[str, ...] = ()  # what the user should know
+    model_max_length: int | None = None  # the most tokens that its tokenizer would give it
+
+    @property
+    def token_names(self) -> list[str]:
+        """The tokens by id: those of the vocabulary, and those that were added to it."""
+        added = {token.id: token.content for token in self.rules.added_tokens}
+        return [*self.vocab.tokens, *(added[id] for id in sorted(added) if id >= len(self.vocab))]
 
     def require_head(self, head: str) -> None:
         """Raises InputError when the checkpoint came without a head, one of `HEADS`."""
@@ -46,35 +59,99 @@ class TrainedBert:
 
 
 def open_trained(
-    model_dir: str | os.PathLike[str], checkpoint: WhichCheckpoint = "newest", compute_dtype: ComputeDtype = "float32"
+    model_dir: str | os.PathLike[str],
+    checkpoint: WhichCheckpoint = "newest",
+    compute_dtype: ComputeDtype = "float32",
+    cased: bool | None = None,
 ) -> TrainedBert:
     """The model in a folder of ours or of Hugging Face's, or a checkpoint of Google's, here or in Cloud Storage.
 
     Ours are those that 'maskmill train' and 'maskmill finetune' wrote; of the latter the encoder.
 
     `checkpoint` chooses among those of ours. The vocabulary must lie beside the weights, and so must the configuration.
-    Whether it is cased, says the folder; of Google's, which does not, the vocabulary. Raises InputError where something
-    of it is missing, damaged, or does not fit together.
+    Whether text keeps its case, the files there say; where they do not, `cased`, or else the name of the folder or the
+    vocabulary, and a note. Raises InputError where something of it is missing, damaged, or does not fit together, or
+    its tokenizer has settings that are not followed.
     """
     name = os.fspath(model_dir)
     with on_this_machine(name) as path:
         if (path / TRAINING).is_file():
-            vocab, training = read_vocab(path), read_training(path)
+            training = read_training(path)
+            rules = rules_of(training)
+            _require_case(name, rules, cased)
+            vocab = read_vocab(path)
             model, step = load_model(path, checkpoint, compute_dtype)
             require_same_model(path, training, read_training)
-            return TrainedBert(name, model, vocab, training["cased"], step)
+            return TrainedBert(name, model, vocab, rules, step)
         if (path / FINETUNING).is_file():
+            _require_case(name, rules_of(read_finetuning(path)), cased)
             return _open_finetuned(name, path, checkpoint, compute_dtype)
         if checkpoint != "newest":
             raise InputError(
                 f"checkpoint is {checkpoint}, but {name} was not written by 'maskmill train'; expected newest"
             )
         found = read_init_checkpoint(path)
-        model = _fill(found, compute_dtype)
+        if found.refusal:
+            raise found.refusal
         vocab = _vocab_of(found)
+        rules, notes = choose_rules(found, vocab, name, cased)
+        model = _fill(found, compute_dtype)
         missing = tuple(head for head in HEADS if not any(weight.startswith(head) for weight in found.weights))
-        folder = path if path.is_dir() else path.parent
-        return TrainedBert(name, model, vocab, _is_cased(folder, vocab), None, missing, found.notes)
+        longest = found.settings.model_max_length if found.settings else None
+        trained = TrainedBert(name, model, vocab, rules, None, missing, (*found.notes, *notes), longest)
+        return _checked(trained)
+
+
+def without_spare_rows(trained: TrainedBert, compute_dtype: ComputeDtype = "float32") -> TrainedBert:
+    """The same with an embedding for each token of its vocabulary, and none for added tokens or padding."""
+    if trained.model.config.vocab_size == len(trained.vocab):
+        return trained
+    model = BertPretrainer(replace(trained.model.config, vocab_size=len(trained.vocab)), compute_dtype=compute_dtype)
+    for name, variable in model.named_weights.items():
+        assign(variable, np.asarray(trained.model.named_weights[name])[: variable.shape[0]])
+    return replace(trained, model=model)
+
+
+def choose_rules(
+    found: InitCheckpoint, vocab: Vocab, name: str, cased: bool | None = None
+) -> tuple[TextRules, tuple[str, ...]]:
+    """How the tokenizer of a model treats text, and a note where it had to be guessed whether it is cased.
+
+    `name` is the path of the model as the user gave it, `cased` what the user says. Raises InputError when files of
+    the tokenizer disagree about the case, and the user does not say it.
+    """
+    settings = found.settings or TokenizerSettings(UNCASED, None)
+    notes: tuple[str, ...] = ()
+    if cased is None:
+        if settings.disagreement:
+            raise InputError(settings.disagreement)
+        cased = settings.cased
+    if cased is None:
+        cased, note = guess_cased(name, vocab)
+        notes = (note,)
+    return settings.rules_for(cased, vocab.tokens, name), notes
+
+
+def _require_case(name: str, rules: TextRules, cased: bool | None) -> None:
+    if cased not in (None, rules.cased):
+        raise InputError(
+            f"{name} was trained on text that {'keeps its case' if rules.cased else 'is lower-cased'}; "
+            f"leave out --{'cased' if cased else 'uncased'}"
+        )
+
+
+def _checked(trained: TrainedBert) -> TrainedBert:
+    """The same with a note on embeddings that no token has. Raises InputError when there are too many or too few."""
+    tokens, rows = len(trained.token_names), trained.model.config.vocab_size
+    if tokens > rows or rows - tokens > max(MOST_SPARE_ROWS, rows // 10):
+        raise InputError(
+            f"the vocabulary beside {trained.path} has {tokens:,} tokens, its weights have {rows:,}; "
+            "copy the vocab.txt that belongs to them there"
+        )
+    if tokens == rows:
+        return trained
+    note = f"{trained.path} has {rows:,} embeddings for {tokens:,} tokens; those behind the last token are not used"
+    return replace(trained, notes=(*trained.notes, note))
 
 
 def _open_finetuned(name: str, path: Path, checkpoint: WhichCheckpoint, compute_dtype: ComputeDtype) -> TrainedBert:
@@ -88,7 +165,7 @@ def _open_finetuned(name: str, path: Path, checkpoint: WhichCheckpoint, compute_
     missing = tuple(head for head in HEADS if not head.startswith("bert/"))
     vocab = read_finetuned_vocab(path)
     require_same_model(path, finetuning, read_finetuning)
-    return TrainedBert(name, model, vocab, finetuning["cased"], step, missing)
+    return TrainedBert(name, model, vocab, rules_of(finetuning), step, missing)
 
 
 def _fill(found: InitCheckpoint, compute_dtype: ComputeDtype) -> BertPretrainer:
@@ -111,18 +188,4 @@ def _fill(found: InitCheckpoint, compute_dtype: ComputeDtype) -> BertPretrainer:
 def _vocab_of(found: InitCheckpoint) -> Vocab:
     if found.tokens is None:
         raise InputError(f"{found.path} has no vocab.txt beside it; copy that of the weights there")
-    assert found.config is not None
-    if len(found.tokens) != found.config.vocab_size:
-        raise InputError(
-            f"the vocabulary beside {found.path} has {len(found.tokens):,} tokens, its weights have "
-            f"{found.config.vocab_size:,}; copy the vocab.txt that belongs to them there"
-        )
     return Vocab(found.tokens, f"the vocabulary beside {found.path}")
-
-
-def _is_cased(folder: Path, vocab: Vocab) -> bool:
-    """What Hugging Face's tokenizer_config.json says; without one a vocabulary with capitals is cased."""
-    path = folder / "tokenizer_config.json"
-    if not path.exists():
-        return vocab.has_upper_case
-    return not read_json(path, "copy it again").get("do_lower_case", not vocab.has_upper_case)

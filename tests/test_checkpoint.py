@@ -1,10 +1,20 @@
+import errno
 import logging
 
 import keras
 import numpy as np
 import pytest
 
-from model.checkpoint import list_checkpoints, read_checkpoint, restore_newest, save_checkpoint
+from model.checkpoint import (
+    list_checkpoints,
+    read_best,
+    read_checkpoint,
+    restore_best,
+    restore_newest,
+    save_best,
+    save_checkpoint,
+)
+from pipeline import local_files
 from tokenizer.errors import InputError
 
 
@@ -56,6 +66,45 @@ def test_a_folder_with_damaged_checkpoints_only_is_refused(tmp_path):
     (tmp_path / "checkpoint-3.safetensors").write_bytes(b"nothing")
     with pytest.raises(InputError, match=r"every checkpoint in .* is damaged"):
         restore_newest(tmp_path, state_with(0))
+
+
+def test_a_checkpoint_that_may_not_be_read_is_not_taken_for_a_damaged_one(tmp_path, monkeypatch):
+    for step in (1, 2):
+        save_checkpoint(tmp_path, step, state_with(step), keep=2)
+    save_best(tmp_path, {"weight": state_with(1)["weight"]}, 1, 0.5)
+
+    def refuse(path, *mode):
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(local_files, "open", refuse, raising=False)
+    with pytest.raises(InputError, match=r"checkpoint-2.safetensors cannot be read \(Permission denied\); check the"):
+        restore_newest(tmp_path, state_with(0))
+    for read in (lambda: read_best(tmp_path), lambda: restore_best(tmp_path, {})):
+        with pytest.raises(InputError, match=r"checkpoint-best.safetensors cannot be read \(Permission denied\)"):
+            read()
+
+
+def test_want_of_memory_is_no_damage(tmp_path, monkeypatch):
+    save_checkpoint(tmp_path, 1, state_with(1), keep=1)
+
+    class PanicException(BaseException):
+        """As Rust's, where it gets no memory."""
+
+    def open_without_memory(*_, **__):
+        raise PanicException("PyObject pointer is null")
+
+    monkeypatch.setattr("model.checkpoint.safe_open", open_without_memory)
+    with pytest.raises(MemoryError):
+        restore_newest(tmp_path, state_with(0))
+
+
+def test_a_missing_best_checkpoint_and_a_damaged_one_are_told_apart(tmp_path):
+    with pytest.raises(InputError, match=r"has no checkpoint-best.safetensors; train with --eval-every, or use"):
+        restore_best(tmp_path, {})
+    (tmp_path / "checkpoint-best.safetensors").write_bytes(b"cut")
+    assert read_best(tmp_path) is None
+    with pytest.raises(InputError, match=r"checkpoint-best.safetensors is damaged \(.*\); copy it again, or use"):
+        restore_best(tmp_path, {})
 
 
 def test_a_folder_without_checkpoints_gives_none(tmp_path):

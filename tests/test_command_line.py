@@ -33,6 +33,7 @@ COMMANDS = {path: command for path, command in EVERYTHING.items() if not isinsta
 # Options that are another thing in another command, by what differs.
 MAY_DIFFER = {
     "--num-workers": {"help", "default"},  # of predict each has a model in memory
+    "--cased": {"help", "default"},  # of what is made, or of the text that a model of others gets
     "--eval-fraction": {"help", "default", "type"},  # of documents, or of rows
     "--learning-rate": {"default"},
     **{name: {"help", "default"} for name in ("--split", "--label-field", "--eval-file", "--max-rejected")},

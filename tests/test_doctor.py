@@ -14,7 +14,10 @@ from examine import examine, states
 from deploy.cli import main
 from deploy.doctor import data as checks_data
 from deploy.doctor import installation as checks_installation
+from deploy.inputs import find_wrong_case
 from pipeline.unfinished import Unfinished
+from tokenizer.huggingface import to_tokenizer_json
+from tokenizer.vocab import Vocab
 
 
 def test_this_installation_is_ok():
@@ -102,7 +105,7 @@ def test_a_run_that_is_all_right_is_ok_and_leaves_nothing_behind(tmp_path, corpu
     assert states(found) == {"ok"}
     assert found[f"input {corpus_file}"][1] == f"1 file, {corpus_file.stat().st_size:,} bytes"
     assert found["sample"][1] == "40 of 40 documents can be used, in all of the input"
-    assert found["vocabulary"][1] == "36 tokens, without capitals"
+    assert found["vocabulary"][1] == "36 tokens"
     assert found["[UNK]"][1].startswith("0.00% of ")
     assert " with generate's defaults" in found["room"][1]
     assert list(tmp_path.iterdir()) == []
@@ -142,6 +145,24 @@ def test_a_vocabulary_that_does_not_fit_cased_is_a_warning(tmp_path, small_vocab
     assert "give --cased" in examine("--vocab-file", capitals)["vocabulary"][2]
     assert "leave --cased out" in examine("--vocab-file", small_vocab_file, "--cased")["vocabulary"][2]
     assert examine("--vocab-file", capitals, "--cased")["vocabulary"][0] == "ok"
+
+
+def test_the_files_beside_a_vocabulary_say_whether_it_is_cased(tmp_path, small_vocab):
+    file = tmp_path / "vocab.txt"
+    file.write_text(small_vocab.to_text())
+    for cased in (False, True):
+        (tmp_path / "tokenizer.json").write_text(to_tokenizer_json(small_vocab, cased))  # as 'maskmill vocab' does
+        assert find_wrong_case(str(file), small_vocab, cased) is None
+        found, remedy = find_wrong_case(str(file), small_vocab, not cased)
+        assert found.startswith(f"by the files beside {file}, the ")
+        assert remedy == ("give --cased" if cased else "leave --cased out")
+    (tmp_path / "tokenizer.json").write_text(to_tokenizer_json(Vocab([*small_vocab.tokens, "other"]), True))
+    assert find_wrong_case(str(file), small_vocab, False) is None
+    (tmp_path / "tokenizer.json").unlink()
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": true, "strip_accents": false}')
+    found, remedy = find_wrong_case(str(file), small_vocab, False)
+    assert "the model's tokenizer has strip_accents false" in found
+    assert remedy.startswith("train a vocabulary")
 
 
 def test_inputs_that_hold_nothing_are_wrong_each_by_itself(tmp_path, corpus_file):

@@ -24,7 +24,7 @@ WINDOW = POSITIONS - 2  # tokens beside [CLS] and [SEP]
 
 @pytest.fixture(scope="module")
 def trained(small_vocab):
-    return TrainedBert("model", make_model(small_vocab), small_vocab, cased=False)
+    return TrainedBert("model", make_model(small_vocab), small_vocab)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def folder(tmp_path_factory, small_vocab):
 def states_of(trained, text, first=0):
     """All hidden states of one window of a text alone, [layers + 1, tokens, hidden], by the readable tokenizer."""
     vocab = trained.vocab
-    ids = FullTokenizer(vocab, trained.cased).encode(text)[first : first + WINDOW]
+    ids = FullTokenizer(vocab, trained.rules).encode(text)[first : first + WINDOW]
     row = np.array([[vocab.ids["[CLS]"], *ids, vocab.ids["[SEP]"]]], np.int32)
     states, _ = trained.model.encoder.all_layers(row, np.ones_like(row), np.zeros_like(row))
     return np.stack([np.asarray(state)[0] for state in states])
@@ -106,7 +106,7 @@ def test_with_a_stride_all_windows_of_a_long_text_count(trained, texts, pooling,
 def test_float16_is_the_rounded_vector_and_bfloat16_near_it(trained, texts, small_vocab):
     exact = embed(trained, texts)
     np.testing.assert_array_equal(embed(trained, texts, EmbedConfig(dtype="float16")), exact.astype(np.float16))
-    fast = TrainedBert("model", make_model(small_vocab, compute_dtype="bfloat16"), small_vocab, cased=False)
+    fast = TrainedBert("model", make_model(small_vocab, compute_dtype="bfloat16"), small_vocab)
     difference = np.abs(embed(fast, texts) - exact).max()
     assert 1e-5 < difference < 0.1
 
@@ -283,9 +283,9 @@ def test_a_full_disk_leaves_nothing(folder, text_file, tmp_path, name):
 def test_a_vocabulary_that_does_not_fit_is_one_sentence(folder, text_file, tmp_path):
     export(folder, tmp_path / "hf")
     lines = (tmp_path / "hf" / "vocab.txt").read_text().splitlines()
-    (tmp_path / "hf" / "vocab.txt").write_text("\n".join(lines[:-1]))
+    (tmp_path / "hf" / "vocab.txt").write_text("\n".join([*lines, "more"]))
     command = ["embed", text_file, "--model-dir", tmp_path / "hf", "--output", tmp_path / "v.npy"]
-    assert f"has {len(lines) - 1} tokens, its weights have {len(lines)}" in refuse(*command)
+    assert f"has {len(lines) + 1} tokens, its weights have {len(lines)}" in refuse(*command)
 
 
 def test_a_model_of_others_is_used_and_what_is_different_about_it_is_said(folder, trained, texts, text_file, tmp_path):

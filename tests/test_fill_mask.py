@@ -20,7 +20,7 @@ TEXTS = ["the [MASK] sat on a [MASK]", "[MASK]", "a cat [MASK] .", "cats, [MASK]
 
 @pytest.fixture(scope="module")
 def trained(small_vocab):
-    return TrainedBert("model", make_model(small_vocab), small_vocab, cased=False)
+    return TrainedBert("model", make_model(small_vocab), small_vocab)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_a_compiled_batch_gives_what_the_others_give(trained, monkeypatch):
 
 def test_a_model_without_the_head_cannot_fill(trained):
     with pytest.raises(InputError, match="has no weights of masked_lm"):
-        MaskFiller(TrainedBert("hf", trained.model, trained.vocab, False, missing_heads=("masked_lm",)))
+        MaskFiller(TrainedBert("hf", trained.model, trained.vocab, missing_heads=("masked_lm",)))
 
 
 def test_best_tokens_are_sorted_and_their_probabilities_add_up(trained):

@@ -12,7 +12,7 @@ import pytest
 from cloud import emulator
 from command import refuse, run
 from google.cloud.storage import Client
-from small_classifier import CONFIG, rows, write_csv, write_model
+from small_classifier import CONFIG, TOKENS, rows, write_csv, write_model
 
 import model.tasks.finetune_config
 import model.tasks.metrics
@@ -25,7 +25,7 @@ from model.tasks import finetuning, finetuning_loop
 from model.tasks.classifier import BertClassifier
 from model.tasks.confusion import draw_confusion
 from model.tasks.finetune_config import FinetuneConfig, choose_class_weights
-from model.tasks.finetuned import open_finetuned
+from model.tasks.finetuned import open_finetuned, rules_of
 from model.tasks.metrics import count_confusion, macro_f1, matthews_correlation
 from model.tasks.predicting import predict_logits
 from model.trained import open_trained
@@ -34,6 +34,7 @@ from pipeline.tables.labelled import read_labelled, split_off
 from pipeline.tables.texts import encode_texts
 from tokenizer.errors import InputError
 from tokenizer.fast import FastTokenizer
+from tokenizer.rules import AddedToken, TextRules
 
 FIELDS = Fields(label_field="label")
 SMALL = FinetuneConfig(
@@ -151,6 +152,15 @@ def test_scores_do_not_depend_on_the_order_of_the_rows_beyond_rounding(small_voc
     np.testing.assert_allclose(logits[0], logits[1][::-1], atol=1e-6)
 
 
+def test_the_settings_of_the_tokenizer_are_kept_where_they_are_not_googles(folder, parts):
+    start = open_trained(folder / "model")
+    rules = TextRules(False, False, True, 100, (AddedToken("new york", len(TOKENS)),))
+    for one in (TextRules(), rules):
+        description = finetuning.describe(replace(start, rules=one), *parts, ["neg", "pos"], SMALL, "0")
+        assert ("tokenizer" in description) == (one == rules)
+        assert rules_of(json.loads(json.dumps(description))) == one
+
+
 def test_it_learns_and_keeps_the_best_epoch(trained, parts):
     output, outcome, told = trained
     assert outcome.is_done
@@ -165,7 +175,7 @@ def test_it_learns_and_keeps_the_best_epoch(trained, parts):
     assert best["global_step"] == 6 * (1 + goodness.index(max(goodness)))
     assert outcome.metrics == pytest.approx(told[goodness.index(max(goodness))][1])
     found = open_finetuned(output)
-    assert (found.labels, found.cased, found.max_seq_length) == (["neg", "pos"], False, 24)
+    assert (found.labels, found.rules.cased, found.max_seq_length) == (["neg", "pos"], False, 24)
     assert found.fields == {"text_field": "text", "text_pair_field": None, "label_field": "label"}
     assert (output / "confusion.png").stat().st_size > 1000
     assert "matthews_correlation = " in (output / "eval_results.txt").read_text()

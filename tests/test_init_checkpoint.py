@@ -1,3 +1,4 @@
+import errno
 import json
 import shutil
 from dataclasses import replace
@@ -13,11 +14,11 @@ from safetensors.numpy import save_file
 
 from model.bert import BertPretrainer
 from model.checkpoint import save_checkpoint
-from model.checkpoint_formats import read_init_checkpoint
+from model.checkpoint_formats import read_init_checkpoint, without_slots
 from model.config import BertConfig
 from model.init_checkpoint import initialize
 from model.interop import google_name, hugging_face_weights, weight_names
-from pipeline import cloud_storage
+from pipeline import cloud_storage, local_files
 from tokenizer.errors import InputError
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -147,6 +148,44 @@ def test_older_forms_of_hugging_faces_names_give_the_same_weights(source, tmp_pa
     assert_equal(weights, arrays_of(source))
 
 
+@pytest.mark.parametrize("prefix", ["module.", "model.", "_orig_mod.", "_orig_mod.module.", "bert.", "0.auto_model."])
+@pytest.mark.parametrize("is_whole", [True, False], ids=["with heads", "BertModel"])
+def test_what_a_model_around_it_puts_before_the_names_is_left_out(source, tmp_path, prefix, is_whole):
+    arrays = hugging_face_weights(source)
+    arrays = arrays if is_whole else bert_model(arrays)
+    folder = write_hugging_face(tmp_path / "hf", {prefix + name: array for name, array in arrays.items()})
+    weights, _, notes = initialized(folder)
+    assert_equal(weights, arrays_of(source), None if is_whole else [n for n in weights if n.startswith("bert/")])
+    assert len(notes) == (not is_whole)
+
+
+def test_two_models_in_one_file_are_refused(source, tmp_path):
+    arrays = bert_model(hugging_face_weights(source))
+    both = {f"{name}.{weight}": array.copy() for name in ("query", "passage") for weight, array in arrays.items()}
+    with pytest.raises(InputError, match=r"holds 2 models with word embeddings, named passage., query.; expected one"):
+        read_init_checkpoint(write_hugging_face(tmp_path / "hf", both))
+
+
+def test_of_many_names_that_are_left_aside_a_few_are_said(source, tmp_path):
+    more = {f"classifier.{number:03d}": np.zeros(1, np.float32) for number in range(500)}
+    _, _, (note,) = initialized(write_hugging_face(tmp_path / "hf", {**hugging_face_weights(source), **more}))
+    assert note == "left aside: classifier.000, classifier.001, classifier.002 and 497 others"
+
+
+@pytest.mark.parametrize(
+    "slot",
+    [
+        *("{}/adam_m", "{}/adam_v", "{}/LAMB", "{}/LAMB_1", "{}/BERTAdam", "{}/BERTAdam_1", "{}/Momentum"),
+        *("{}/AdamWeightDecayOptimizer_1", "AdamWeightDecay/{}/m", "training/Adam/{}/v"),
+    ],
+)
+def test_what_an_optimizer_keeps_is_no_weight(slot):
+    names = [google_name(name) for name in weight_names(2)]
+    others = ["global_step", "beta1_power", "beta2_power", "loss_scale", "good_steps", "output_weights"]
+    slots = [slot.format(name) for name in names] + ["output_weights/adam_m", "output_weights/LAMB"]
+    assert without_slots([*names, *slots, *others]) == sorted([*names, "output_weights"])
+
+
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
 def test_half_precision_becomes_float32(source, tmp_path, dtype):
     half = {name: array.astype(dtype) for name, array in hugging_face_weights(source).items()}
@@ -224,6 +263,57 @@ def test_our_own_folder_gives_its_newest_undamaged_checkpoint(source, tmp_path):
 def test_a_checkpoint_of_ours_may_be_named(source, tmp_path):
     folder = write_ours(tmp_path / "model", source, steps=(3, 20))
     assert_equal(initialized(folder / "checkpoint-3.safetensors")[0], new_model(CONFIG)[1])
+
+
+@pytest.mark.parametrize(
+    ("tokens", "sentence"),
+    [
+        (TOKENS[:9], "which are left out: of the added token 'd e'"),
+        ([*TOKENS[:9], "d e"], "has 2 embeddings behind those of the dataset's tokens, which are left out"),
+    ],
+)
+def test_embeddings_behind_those_of_the_datasets_tokens_are_left_out(source, tmp_path, tokens, sentence):
+    folder = write_hugging_face(tmp_path / "hf", hugging_face_weights(source), TOKENS[:9])
+    (folder / "added_tokens.json").write_text(json.dumps({"d e": 9}))
+    weights, _, (note,) = initialized(folder, replace(CONFIG, vocab_size=len(tokens)), tokens)
+    assert note.endswith(sentence)
+    np.testing.assert_array_equal(weights[WORDS], arrays_of(source)[WORDS][: len(tokens)])
+    with pytest.raises(InputError, match=r"has vocab_size 12, the dataset has 9"):
+        initialized(folder, replace(CONFIG, vocab_size=9), ["x", *TOKENS[1:9]])
+
+
+def begin_on(folder, source, cased, resize_embeddings=False):
+    """What is said when a training on a dataset begins with a checkpoint, but for other things."""
+    model, _ = new_model(CONFIG)
+    return initialize(model, read_init_checkpoint(folder), TOKENS, resize_embeddings, cased)
+
+
+def test_a_checkpoint_of_another_case_than_the_dataset_is_refused(source, tmp_path):
+    folders = [
+        write_hugging_face(tmp_path / name, hugging_face_weights(source)) for name in ("hf", "bert-base-uncased")
+    ]
+    (folders[0] / "tokenizer_config.json").write_text('{"do_lower_case": true}')
+    folders.append(write_ours(tmp_path / "ours", source))
+    for folder in folders:
+        assert begin_on(folder, source, cased=False) == []
+        with pytest.raises(
+            InputError, match=r"the dataset is cased, the model is not; generate the dataset without --c"
+        ):
+            begin_on(folder, source, cased=True)
+        (note,) = begin_on(folder, source, cased=True, resize_embeddings=True)
+        assert note.endswith("was trained on: the dataset is cased, the model is not")
+
+
+def test_another_case_by_the_vocabulary_or_other_settings_are_said(source, tmp_path):
+    folder = write_hugging_face(tmp_path / "hf", hugging_face_weights(source))
+    (note,) = begin_on(folder, source, cased=True)
+    assert note.startswith(f"by its vocabulary {folder} is an uncased model, and the dataset is a cased one: if that")
+    (folder / "tokenizer_config.json").write_text('{"do_lower_case": true, "strip_accents": false}')
+    (note,) = begin_on(folder, source, cased=False)
+    assert note.endswith("the model's tokenizer has strip_accents false, the dataset's true")
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertJapaneseTokenizer"}')
+    (note,) = begin_on(folder, source, cased=False)
+    assert note.startswith("whether the dataset has the tokens that the model was trained on is not known: ")
 
 
 def test_another_vocabulary_is_refused(source, tmp_path):
@@ -338,6 +428,14 @@ def test_a_damaged_checkpoint_of_googles_is_refused(tmp_path, name, damage, shar
         read_init_checkpoint(tmp_path / "google")
 
 
+def test_a_missing_part_of_a_checkpoint_of_googles_is_named(tmp_path):
+    pytest.importorskip("tensorflow", reason="reads TF1 checkpoints")
+    shutil.copytree(GOOGLE, tmp_path / "google")
+    (tmp_path / "google" / "bert_model.ckpt.data-00000-of-00001").unlink()
+    with pytest.raises(InputError, match=r"bert_model.ckpt lacks its file bert_model.ckpt.data-00000-of-00001; copy"):
+        read_init_checkpoint(tmp_path / "google")
+
+
 @pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.99])
 def test_a_cut_hugging_face_folder_is_refused(source, tmp_path, share):
     folder = write_hugging_face(tmp_path / "hf", hugging_face_weights(source))
@@ -373,6 +471,28 @@ def test_a_folder_of_ours_without_an_undamaged_checkpoint_is_refused(source, tmp
         read_init_checkpoint(folder)
     (folder / "checkpoint-3.safetensors").unlink()
     with pytest.raises(InputError, match="has no checkpoint yet"):
+        read_init_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["checkpoint-20.safetensors", "model.safetensors", "bert_model.ckpt.data-00000-of-00001", "vocab.txt"]
+)
+def test_what_may_not_be_read_is_not_called_damaged(source, tmp_path, monkeypatch, name):
+    if name.startswith("checkpoint"):
+        folder = write_ours(tmp_path / "model", source, steps=(3, 20))  # the one before it is not taken either
+    elif name.startswith("bert_model"):
+        folder = tmp_path / "google"
+        shutil.copytree(GOOGLE, folder)
+    else:
+        folder = write_hugging_face(tmp_path / "hf", hugging_face_weights(source))
+
+    def refuse(path, *mode):
+        if Path(path).name == name:
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return open(path, *mode)
+
+    monkeypatch.setattr(local_files, "open", refuse, raising=False)
+    with pytest.raises(InputError, match=rf"{name} cannot be read \(Permission denied\); check the path and its perm"):
         read_init_checkpoint(folder)
 
 

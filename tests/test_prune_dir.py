@@ -201,7 +201,7 @@ def test_what_does_not_fit_is_one_sentence(work, tmp_path):
     replace(info, vocab_sha256="0" * 64).save(tmp_path / "other")
     assert "was made with another vocabulary than" in refusal(tmp_path / "other")
     replace(info, config={**info.config, "cased": True}).save(tmp_path / "other")
-    assert "has cased=True" in refusal(tmp_path / "other")
+    assert "the dataset is cased, the model is not" in refusal(tmp_path / "other")
     (shard,) = (tmp_path / "other").glob("eval-*")
     info.save(tmp_path / "other")
     shard.write_bytes(shard.read_bytes()[:-8])

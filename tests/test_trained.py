@@ -13,9 +13,13 @@ from test_init_checkpoint import source as source  # a fixture
 
 from model.checkpoint import save_best
 from model.interop import hugging_face_weights
-from model.trained import open_trained
+from model.tasks.embed import Embedder
+from model.tasks.embed_config import EmbedConfig
+from model.tasks.fill_mask import fill_mask
+from model.trained import open_trained, without_spare_rows
 from tokenizer.errors import InputError
 from tokenizer.huggingface import to_tokenizer_json
+from tokenizer.rules import AddedToken, TextRules
 from tokenizer.vocab import Vocab
 
 
@@ -40,7 +44,7 @@ def test_ours_and_hugging_faces_give_the_same_model(source, tmp_path):
     ):
         trained = open_trained(folder)
         assert_same_weights(source, trained.model)
-        assert (trained.vocab.tokens, trained.cased, trained.missing_heads) == (TOKENS, False, ())
+        assert (trained.vocab.tokens, trained.rules.cased, trained.missing_heads) == (TOKENS, False, ())
         trained.require_head("masked_lm")
 
 
@@ -52,12 +56,12 @@ def test_googles_checkpoint_needs_its_vocabulary_and_configuration(tmp_path):
         open_trained(prefix)
     config = json.loads((tmp_path / "google" / "bert_config.json").read_text())
     tokens = [*TOKENS, *(f"token{id}" for id in range(len(TOKENS), config["vocab_size"]))]
-    (tmp_path / "google" / "vocab.txt").write_text("\n".join(tokens[:-1]))
-    with pytest.raises(InputError, match=rf"has {len(tokens) - 1:,} tokens, its weights have {len(tokens):,}"):
+    (tmp_path / "google" / "vocab.txt").write_text("\n".join([*tokens, "more"]))
+    with pytest.raises(InputError, match=rf"has {len(tokens) + 1:,} tokens, its weights have {len(tokens):,}"):
         open_trained(prefix)
     (tmp_path / "google" / "vocab.txt").write_text("\n".join(tokens))
     trained = open_trained(prefix)
-    assert (trained.vocab.tokens, trained.cased, trained.step) == (tokens, False, None)
+    assert (trained.vocab.tokens, trained.rules.cased, trained.step) == (tokens, False, None)
     assert trained.model.config.hidden_size == config["hidden_size"]
     (tmp_path / "google" / "bert_config.json").unlink()
     with pytest.raises(InputError, match=r"has no bert_config.json beside it"):
@@ -75,7 +79,7 @@ def test_the_folder_says_whether_text_keeps_its_case_and_else_the_vocabulary(sou
     folder = write_hugging_face(tmp_path / "hf", hugging_face_weights(source), tokens)
     if says is not None:
         (folder / "tokenizer_config.json").write_text(json.dumps(says))
-    assert open_trained(folder).cased is cased
+    assert open_trained(folder).rules.cased is cased
 
 
 def test_a_tokenizer_json_alone_has_the_vocabulary(source, tmp_path):
@@ -85,12 +89,64 @@ def test_a_tokenizer_json_alone_has_the_vocabulary(source, tmp_path):
     assert open_trained(folder).vocab.tokens == TOKENS
     for damage, sentence in (
         ("{", "is not JSON"),
-        ('{"model": {"type": "BPE", "vocab": {"a": 0}}}', "holds no WordPiece vocabulary"),
-        ('{"model": {"type": "WordPiece", "vocab": {"a": 1}}}', "whose ids are 0 to its end"),
+        ('{"model": {"type": "BPE", "vocab": {"a": 0}}}', 'has type "BPE", expected WordPiece'),
     ):
         (folder / "tokenizer.json").write_text(damage)
         with pytest.raises(InputError, match=sentence):
             open_trained(folder)
+
+
+def test_a_tokenizer_json_and_another_vocab_txt_are_refused(source, tmp_path):
+    folder = write_hugging_face(tmp_path / "hf", hugging_face_weights(source), [*TOKENS[:-1], "h"])
+    (folder / "tokenizer.json").write_text(to_tokenizer_json(Vocab(TOKENS), cased=False))
+    with pytest.raises(InputError, match=r"are different vocabularies \(token 11 is 'h' in the one and 'g' in the"):
+        open_trained(folder)
+
+
+def test_a_model_with_rows_for_added_tokens_and_padding_is_used(source, tmp_path):
+    folder = write_hugging_face(tmp_path / "hf", hugging_face_weights(source), TOKENS[:9])
+    (folder / "added_tokens.json").write_text(json.dumps({"new york": 9}))
+    trained = open_trained(folder)
+    assert trained.rules == TextRules(False, None, True, 100, (AddedToken("new york", 9, normalized=True),))
+    assert trained.token_names == [*TOKENS[:9], "new york"]
+    assert any("has 12 embeddings for 10 tokens; those behind the last" in note for note in trained.notes)
+    ((filling,),) = fill_mask(trained, ["New York [MASK]"], top_k=99)
+    assert sorted(one.token for one in filling) == sorted(trained.token_names)
+    assert 0.1 < sum(one.probability for one in filling) < 1  # what is left is of the rows without a token
+    (embedding,) = Embedder(trained).embed(["New York, a"])
+    assert embedding.token_ids.tolist() == [2, 9, 1, 5, 3]
+    smaller = without_spare_rows(trained).model
+    assert smaller.config.vocab_size == 9
+    for name, weight in trained.model.named_weights.items():
+        np.testing.assert_array_equal(
+            smaller.named_weights[name], np.asarray(weight)[: smaller.named_weights[name].shape[0]]
+        )
+
+
+def test_a_vocabulary_much_smaller_than_the_weights_is_refused(source, tmp_path, monkeypatch):
+    monkeypatch.setattr("model.trained.MOST_SPARE_ROWS", 2)
+    with pytest.raises(InputError, match=r"has 9 tokens, its weights have 12; copy the vocab.txt that belongs to"):
+        open_trained(write_hugging_face(tmp_path / "hf", hugging_face_weights(source), TOKENS[:9]))
+
+
+def test_a_tokenizer_config_limits_the_tokens_of_a_text(source, tmp_path):
+    folder = write_hugging_face(tmp_path / "hf", hugging_face_weights(source))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True, "model_max_length": 5}))
+    trained = open_trained(folder)
+    assert Embedder(trained).window_length == 5
+    assert Embedder(trained, EmbedConfig(max_seq_length=9)).window_length == 9
+
+
+def test_the_user_says_whether_a_model_is_cased_where_its_files_do_not(source, tmp_path):
+    folder = write_hugging_face(tmp_path / "hf", hugging_face_weights(source))
+    trained = open_trained(folder, cased=True)
+    assert (trained.rules.cased, trained.notes) == (True, ())
+    (note,) = open_trained(folder).notes
+    assert note.startswith(f"no file beside {folder} says whether the model is cased: text is lower-cased, as its")
+    ours = write_trained(tmp_path / "ours", source)
+    with pytest.raises(InputError, match=r"ours was trained on text that is lower-cased; leave out --cased"):
+        open_trained(ours, cased=True)
+    assert open_trained(ours, cased=False).step == 3
 
 
 def test_a_head_that_the_weights_lack_is_missed_when_it_is_asked_for(source, tmp_path):
@@ -125,7 +181,7 @@ def test_what_is_no_model_is_one_sentence(source, tmp_path):
 
 def test_a_model_may_lie_in_cloud_storage_and_is_named_by_its_place_there(source, tmp_path, monkeypatch):
     write_trained(tmp_path / "ours", source)
-    write_hugging_face(tmp_path / "hf", hugging_face_weights(source), TOKENS[:-1])
+    write_hugging_face(tmp_path / "hf", hugging_face_weights(source), [*TOKENS, "more"])
     with emulator() as url:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
         bucket = Client().bucket("work")
@@ -135,5 +191,5 @@ def test_a_model_may_lie_in_cloud_storage_and_is_named_by_its_place_there(source
         trained = open_trained("gs://work/ours")
         assert_same_weights(source, trained.model)
         assert (trained.path, trained.step) == ("gs://work/ours", 3)
-        with pytest.raises(InputError, match=r"^the vocabulary beside gs://work/hf has 11 tokens"):
+        with pytest.raises(InputError, match=r"^the vocabulary beside gs://work/hf has 13 tokens"):
             open_trained("gs://work/hf")

@@ -3,7 +3,9 @@
 import pytest
 
 from tokenizer.errors import InputError
+from tokenizer.fast import FastTokenizer
 from tokenizer.vocab import SPECIAL_TOKENS, Vocab
+from tokenizer.wordpiece import FullTokenizer
 
 
 def write(tmp_path, text: str | bytes):
@@ -33,6 +35,26 @@ def test_line_ends_and_byte_order_mark_change_nothing(tmp_path):
 
 def test_saved_text_loads_as_the_same_vocabulary(tmp_path, bert_vocab):
     assert Vocab.load(write(tmp_path, bert_vocab.to_text())).sha256 == bert_vocab.sha256
+
+
+BLANKS = ["\u2028", "##\u2028", "\u3000", "\x85", "\x1c", "\xa0", "\r", "\u2029", "\u2028"]
+
+
+def test_tokens_that_are_blanks_leave_the_ids_of_the_others_as_googles_code_has_them(tmp_path):
+    tokens = [*SPECIAL_TOKENS, "a", *BLANKS, " ##b\u2028", "c"]
+    googles = {token.strip(): id for id, token in enumerate(tokens)}  # load_vocab of google-research/bert
+    path = write(tmp_path, "\n".join(tokens) + "\n")
+    vocab = Vocab.load(path)
+    assert {token: vocab.ids[token] for token in googles if token} == {
+        token: id for token, id in googles.items() if token
+    }
+    assert len(vocab) == len(tokens)
+    assert not any(vocab.tokens[id].strip() == "" for id in vocab.ordinary_ids)
+    again = Vocab.load(write(tmp_path, vocab.to_text()))
+    assert (again.tokens, again.sha256) == (vocab.tokens, vocab.sha256)
+    text = "a\u2028b\u3000ab \r c \u2028"
+    assert FullTokenizer(vocab).tokenize(text) == ["a", "[UNK]", "a", "##b", "c"]
+    assert FastTokenizer(vocab).encode([text])[0].tolist() == FullTokenizer(vocab).encode(text)
 
 
 @pytest.mark.parametrize("missing", SPECIAL_TOKENS)

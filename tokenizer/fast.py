@@ -7,8 +7,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenizer.basic import split_words
+from tokenizer.basic import split_off_added, split_words
 from tokenizer.ragged import Ragged
+from tokenizer.rules import TextRules, as_rules
 from tokenizer.trie import PieceTrie
 from tokenizer.vocab import Vocab
 
@@ -24,10 +25,12 @@ class FastTokenizer:
     spaces are split into words, and only the distinct words into pieces.
     """
 
-    def __init__(self, vocab: Vocab, cased: bool = False):
-        self.dtype = id_dtype(len(vocab))
-        self._words = WordSplitter(cased)
-        self._trie = PieceTrie(vocab)
+    def __init__(self, vocab: Vocab, cased: bool | TextRules = False):
+        """With other rules in place of `cased`, as `FullTokenizer` with them."""
+        self._rules = as_rules(cased)
+        self.dtype = id_dtype(max([len(vocab), *(token.id + 1 for token in self._rules.added_tokens)]))
+        self._words = WordSplitter(self._rules)
+        self._trie = PieceTrie(vocab, self._rules.max_input_chars_per_word)
 
     def encode(self, lines: Iterable[str]) -> tuple[NDArray[np.unsignedinteger], NDArray[np.int64]]:
         """Lines to `(ids, offsets)`: line `i` has `ids[offsets[i]:offsets[i + 1]]`.
@@ -36,10 +39,26 @@ class FastTokenizer:
             ids: uint16, or uint32 for a vocabulary of more than 65,536 tokens, [tokens of all lines].
             offsets: int64 [lines + 1].
         """
-        blocks = [self._encode_block(block) for block in _blocks(list(lines))]
+        if self._rules.added_tokens:
+            return self._encode_around_added(lines)
+        return self._encode_plain(list(lines))
+
+    def _encode_plain(self, lines: list[str]) -> Ragged:
+        blocks = [self._encode_block(block) for block in _blocks(lines)]
         ids = [np.zeros(0, self.dtype), *(block.values for block in blocks)]
         lengths = [np.zeros(0, np.int64), *(block.lengths for block in blocks)]
         return Ragged.from_lengths(np.concatenate(ids), np.concatenate(lengths))
+
+    def _encode_around_added(self, lines: Iterable[str]) -> Ragged:
+        """As `encode`, of lines that added tokens are cut out of."""
+        parts = [split_off_added(line, self._rules) for line in lines]
+        texts = self._encode_plain([part for line in parts for part in line if isinstance(part, str)])
+        rows = iter(np.split(texts.values, texts.offsets[1:-1]))
+        ids = [np.array([part], self.dtype) if isinstance(part, int) else next(rows) for line in parts for part in line]
+        lengths = np.fromiter(map(len, ids), np.int64, len(ids))
+        part_offsets = np.append(0, np.cumsum([len(line) for line in parts], dtype=np.int64))
+        together = Ragged.from_lengths(np.concatenate([np.zeros(0, self.dtype), *ids]), lengths)
+        return Ragged(together.values, together.offsets[part_offsets])
 
     def _encode_block(self, lines: list[str]) -> Ragged:
         stretches, line_offsets = split_at_spaces(lines)
@@ -62,8 +81,8 @@ class WordSplitter:
     `,` is a comma between spaces, U+0000 nothing), and the words are what stands between the spaces of all that.
     """
 
-    def __init__(self, cased: bool = False):
-        self._cased = cased
+    def __init__(self, cased: bool | TextRules = False):
+        self._rules = as_rules(cased)
         self._rows = np.full(0x110000, -1, np.int32)  # code point -> its row in _outcomes; -1: not met yet
         self._outcomes = Ragged.from_strings([])
         self._is_contextual = np.zeros(0x110000, bool)
@@ -76,7 +95,7 @@ class WordSplitter:
         outcomes = self._look_up(stretches.values)
         if len(places := np.flatnonzero(self._is_contextual[stretches.values])):
             rows = np.unique(np.searchsorted(stretches.offsets, places, side="right") - 1)
-            stretches = _split_readably(stretches, rows)
+            stretches = _split_readably(stretches, rows, self._rules)
             outcomes = self._look_up(stretches.values)
         is_in_word = outcomes.values != SPACE
         edges = np.flatnonzero(np.diff(is_in_word, prepend=False))
@@ -92,18 +111,17 @@ class WordSplitter:
         return self._outcomes.take(rows)
 
     def _learn(self, code_points: NDArray[np.unsignedinteger]) -> None:
-        outcomes = [" ".join(split_words(f"a{chr(code_point)}a", self._cased))[1:-1] for code_point in code_points]
+        outcomes = [" ".join(split_words(f"a{chr(code_point)}a", self._rules))[1:-1] for code_point in code_points]
         new = Ragged.from_strings(outcomes)
         self._rows[code_points] = np.arange(len(code_points)) + len(self._outcomes.lengths)
         self._outcomes = Ragged.from_lengths(
             np.append(self._outcomes.values, new.values), np.append(self._outcomes.lengths, new.lengths)
         )
-        if not self._cased:
-            # A sigma is lowered by its place in the word, and NFD sorts what combines with the letter before it.
-            self._is_contextual[code_points] = [
-                code_point == CAPITAL_SIGMA or any(map(unicodedata.combining, outcome))
-                for code_point, outcome in zip(code_points, outcomes)
-            ]
+        # A sigma is lowered by its place in the word, and NFD sorts what combines with the letter before it.
+        if not self._rules.cased:
+            self._is_contextual[code_points] = code_points == CAPITAL_SIGMA
+        if self._rules.strips_accents:
+            self._is_contextual[code_points] |= [any(map(unicodedata.combining, outcome)) for outcome in outcomes]
 
 
 def split_at_spaces(lines: list[str]) -> tuple[Ragged, NDArray[np.int64]]:
@@ -118,10 +136,10 @@ def split_at_spaces(lines: list[str]) -> tuple[Ragged, NDArray[np.int64]]:
     return Ragged(code_points, np.append(0, spaces + 1)), np.append(0, np.searchsorted(spaces, line_ends))
 
 
-def _split_readably(stretches: Ragged, rows: NDArray[np.int64]) -> Ragged:
-    """Puts a space after each word of the stretches `rows`, uncased. What is split like that stays as it is."""
+def _split_readably(stretches: Ragged, rows: NDArray[np.int64], rules: TextRules) -> Ragged:
+    """Puts a space after each word of the stretches `rows`. What is split like that stays as it is."""
     words = Ragged.from_strings(
-        [" ".join([*split_words(stretch), ""]) for stretch in stretches.take(rows).to_strings()]
+        [" ".join([*split_words(stretch, rules), ""]) for stretch in stretches.take(rows).to_strings()]
     )
     both = Ragged.from_lengths(np.append(stretches.values, words.values), np.append(stretches.lengths, words.lengths))
     numbers = np.arange(len(stretches.lengths))

@@ -2,8 +2,8 @@
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
+from tokenizer.rules import MAX_WORD_LENGTH
 from tokenizer.vocab import CLS, SEP, UNK, Vocab
-from tokenizer.wordpiece import MAX_WORD_LENGTH
 
 
 def to_tokenizer_json(vocab: Vocab, cased: bool) -> str:

@@ -8,8 +8,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from tokenizer.config import VocabConfig
 from tokenizer.errors import InputError
+from tokenizer.rules import MAX_WORD_LENGTH
 from tokenizer.vocab import Vocab
-from tokenizer.wordpiece import MAX_WORD_LENGTH
 
 PRIVATE_USE = range(0xF0000, 0xFFFFE)  # stands for the characters inside a word while merges are learned
 MAX_OCCURRENCES = 50_000_000  # of words that the trainer is given; it reads each, half a second a million

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenizer.ragged import Ragged
+from tokenizer.rules import MAX_WORD_LENGTH
 from tokenizer.vocab import UNK, Vocab
-from tokenizer.wordpiece import MAX_WORD_LENGTH
 
 Numbers = NDArray[np.int64]
 
@@ -19,7 +19,8 @@ class PieceTrie:
     A letter is a character's number in the alphabet of the vocabulary; 0 is every other character and a word's end.
     """
 
-    def __init__(self, vocab: Vocab):
+    def __init__(self, vocab: Vocab, max_word_length: int = MAX_WORD_LENGTH):
+        self._max_word_length = max_word_length
         self._unknown = vocab.ids[UNK]
         pieces = Ragged.from_strings([vocab.text_of(id) for id in range(len(vocab))])
         alphabet = np.unique(pieces.values)
@@ -48,7 +49,7 @@ class PieceTrie:
         """Words, rows of code points, to the ids of their pieces: those of `split_pieces`."""
         letters, starts = self._spell(words)
         ends = starts + words.lengths
-        is_unknown = words.lengths > MAX_WORD_LENGTH
+        is_unknown = words.lengths > self._max_word_length
 
         word = np.flatnonzero(~is_unknown)  # of each walker: its word,
         place = starts[word]  # where it reads,

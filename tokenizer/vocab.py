@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -33,7 +33,7 @@ class Vocab:
         if "" in self.ids:
             raise InputError(f"{name}, line {self.ids[''] + 1}: blank; every line holds one token")
         for id, token in enumerate(self.tokens):
-            if self.ids[token] != id:
+            if self.ids[token] != id and token.strip():  # a blank one comes from no text, whichever its id is
                 raise InputError(
                     f"{name}, line {self.ids[token] + 1}: {token!r} stands in line {id + 1} already; "
                     "a token has one id, remove one of them"
@@ -52,10 +52,10 @@ class Vocab:
         try:
             content = Path(path).read_bytes()
         except OSError as error:
-            raise InputError(
-                f"vocab_file {os.fspath(path)} cannot be read ({error.strerror}); "
-                "train a vocabulary with 'maskmill vocab'"
-            ) from error
+            way_out = "train a vocabulary with 'maskmill vocab', or give the path of one"
+            if isinstance(error, PermissionError):
+                way_out = "change its permissions"
+            raise InputError(f"vocab_file {os.fspath(path)} cannot be read ({error.strerror}); {way_out}") from error
         return cls.parse(content, os.fspath(path))
 
     @classmethod
@@ -63,13 +63,12 @@ class Vocab:
         """As `load`, of what was read from a path."""
         name = f"vocab_file {path}"
         try:
-            text = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+            text = content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             kind = "a SentencePiece model" if b"\xe2\x96\x81" in error.object else "not UTF-8 text"
             raise InputError(f"{name} is {kind} (byte {error.start}); give a vocab.txt, one token a line") from error
         _check_form(text, name)
-        lines = text.removesuffix("\n").split("\n")
-        return cls([line.strip() for line in lines], name)
+        return cls(parse_tokens(text), name)
 
     def to_text(self) -> str:
         """The file's text: one token a line."""
@@ -82,14 +81,14 @@ class Vocab:
 
     @cached_property
     def ordinary_ids(self) -> list[int]:
-        """The ids that text can have: all but `[PAD]`, `[MASK]`, `[unused7]` and their like.
+        """The ids that text can have: all but `[PAD]`, `[MASK]`, `[unused7]` and their like, and but blanks.
 
         The basic tokenizer splits every bracket off, so no other token of the form `[...]` comes from text.
         """
         return [
             id
             for id, token in enumerate(self.tokens)
-            if not (len(token) > 2 and token.startswith("[") and token.endswith("]"))
+            if token.strip() and not (len(token) > 2 and token.startswith("[") and token.endswith("]"))
         ]
 
     @cached_property
@@ -102,12 +101,38 @@ class Vocab:
         return self.tokens[id][2:] if self.is_continuation[id] else self.tokens[id]
 
     @property
-    def has_upper_case(self) -> bool:
-        """True when a token of text is not in lower case, as in a cased vocabulary."""
-        return any(self.tokens[id] != self.tokens[id].lower() for id in self.ordinary_ids)
+    def looks_cased(self) -> bool:
+        """True when the vocabulary seems to be a cased one, see `look_cased`."""
+        return look_cased(self.tokens)
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+
+def look_cased(tokens: Iterable[str]) -> bool:
+    """True when more than one in fifty of the tokens with letters is not in lower case, those in brackets left out.
+
+    An uncased vocabulary may have a few, as Google's Chinese one does; a cased one has far more.
+    """
+    with_case = [token for token in tokens if token[:1] != "[" and token.lower() != token.upper()]
+    return sum(token != token.lower() for token in with_case) > len(with_case) / 50
+
+
+def parse_tokens(text: str) -> list[str]:
+    r"""The tokens in the text of a vocabulary file, in the order of their ids.
+
+    As `load_vocab` of google-research/bert: lines end at `\n` alone, and blanks around a token are no part of it. A
+    token that is nothing but blanks stays as it is written: no text holds it, but the tokens after it keep their ids.
+    The line ends of Windows (on every line) and of old Macs (where there is no `\n`) are taken for line ends.
+
+    >>> parse_tokens("a\n\u2028\nb \n")
+    ['a', '\u2028', 'b']
+    """
+    if "\n" not in text:
+        text = text.replace("\r", "\n")
+    elif text.count("\r\n") == text.count("\n"):
+        text = text.replace("\r\n", "\n")
+    return [line.strip() or line for line in text.removesuffix("\n").split("\n")]
 
 
 def _check_form(text: str, name: str) -> None:

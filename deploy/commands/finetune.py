@@ -7,7 +7,7 @@ import click
 from deploy.commands.cli_types import Field, Place, wrong_usage
 from deploy.commands.command import LEARNS, MAKES, READS, RUNS, Command, json_option, option, under
 from deploy.commands.engine_options import DATAFLOW, Engine, engine_options
-from deploy.commands.options import OVERWRITE, REJECTED, TRAINED
+from deploy.commands.options import CASE, OVERWRITE, REJECTED, TRAINED
 from deploy.commands.train import BACKEND, CHECKPOINT, KEEP_CHECKPOINTS, PRECISION, SAVE_CHECKPOINTS_STEPS
 from model.tasks.finetune_config import MAX_SEED, FinetuneConfig
 from pipeline.storage import absolute, is_remote
@@ -36,6 +36,7 @@ TABLE_FORMAT = option(
     READS,
     TRAINED,
     CHECKPOINT,
+    CASE,
     option("--text-field", type=Field(), default="text", metavar="FIELD", help="Column of the text; a.b is b in a."),
     option(
         "--text-pair-field", type=Field(), metavar="FIELD", help="Column of the second text, where a row is a pair."
@@ -131,6 +132,7 @@ def finetune(
     max_rejected: float,
     seeds: int,
     checkpoint: Any,
+    cased: bool | None,
     backend: str,
     as_json: bool,
     **config: Any,
@@ -142,6 +144,7 @@ def finetune(
     """
     from deploy.models import choose_backend
     from deploy.using.finetune import Tables, finetune_model
+    from deploy.using.source import ModelSource
 
     if eval_file and eval_fraction is not None:
         raise click.UsageError(
@@ -156,7 +159,7 @@ def finetune(
         )
     tables = Tables(table, fields, input_format, eval_file, eval_fraction or EVAL_FRACTION, max_rejected)
     choose_backend(backend)
-    finetune_model(tables, model_dir, output, finetune_config, seeds, checkpoint, as_json)
+    finetune_model(tables, ModelSource(model_dir, checkpoint, cased), output, finetune_config, seeds, as_json)
 
 
 @click.command(

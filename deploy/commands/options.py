@@ -52,3 +52,9 @@ TRAINED = option(
     type=Place(),
     help="The model: a folder of 'maskmill train', a Hugging Face folder, or Google's checkpoint with its vocab.txt.",
 )
+CASE = option(
+    "--cased/--uncased",
+    default=None,
+    show_default="by the files beside the model, its name or vocabulary",
+    help="For a model of others: keep the case and accents of text, or lower-case it.",
+)

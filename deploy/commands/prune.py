@@ -7,7 +7,7 @@ import click
 
 from deploy.commands.cli_types import Field, Place, wrong_usage
 from deploy.commands.command import LEARNS, MAKES, READS, RUNS, Command, json_option, option, under
-from deploy.commands.options import TRAINED
+from deploy.commands.options import CASE, TRAINED
 from deploy.commands.train import BACKEND, PRECISION, SAVE_CHECKPOINTS_STEPS, TRAIN_BATCH_SIZE
 from model.config import Importance, PruneConfig, TrainConfig
 from model.tasks.finetune_config import FINETUNING, FinetuneConfig
@@ -42,6 +42,7 @@ OF_TRAINING = "that of the training"
     option(
         "--split", type=click.Choice(["eval", "train"]), show_default="eval", help="DATASET: examples to evaluate on."
     ),
+    CASE,
     option("--text-field", type=Field(), metavar="FIELD", show_default=OF_TRAINING, help="TABLE: column of the text."),
     option(
         "--text-pair-field",
@@ -132,6 +133,7 @@ def prune(
     recovery_steps: int | None,
     random_seed: int,
     checkpoint: Any,
+    cased: bool | None,
     backend: str,
     as_json: bool,
     train_batch_size: int,
@@ -166,13 +168,14 @@ def prune(
         else:
             warmup = None if recovery_steps is None else recovery_steps // 10
             train_config = TrainConfig(num_train_steps=recovery_steps, num_warmup_steps=warmup, **learning)
-    check_kind(data, model_dir, is_classifier, ["split"] if split else [], list(given))
+    of_dataset = [*(["split"] if split else []), *([] if cased is None else ["cased" if cased else "uncased"])]
+    check_kind(data, model_dir, is_classifier, of_dataset, list(given))
     choose_backend(backend)  # after what can be seen to fail without the seconds that it takes
     subject: Subject
     if is_classifier:
         subject = open_finetuned_subject(data, model_dir, checkpoint or "best", recovery_steps, learning, **given)
     else:
-        subject = Pretrained(data, model_dir, checkpoint or "newest", split or "eval", train_config)
+        subject = Pretrained(data, model_dir, checkpoint or "newest", split or "eval", train_config, cased)
     prune_trained(subject, model_dir, output, config, as_json)
 
 

@@ -6,7 +6,7 @@ import click
 
 from deploy.commands.cli_types import Field, Place, wrong_usage
 from deploy.commands.command import MAKES, PRINTS, READS, RUNS, Command, json_option, option, under
-from deploy.commands.options import OVERWRITE, TRAINED
+from deploy.commands.options import CASE, OVERWRITE, TRAINED
 from deploy.commands.train import BACKEND, CHECKPOINT, PRECISION
 from model.config import ComputeDtype
 from model.tasks.embed_config import EmbedConfig, Pooling, VectorDtype
@@ -57,6 +57,7 @@ def reading_of(input_format: InputFormat, text_field: str, id_field: str | None)
     READS,
     TRAINED,
     CHECKPOINT,
+    CASE,
     option(
         "--input",
         "inputs",
@@ -82,6 +83,7 @@ def fill_mask(
     top_k: int,
     as_json: bool,
     checkpoint: Any,
+    cased: bool | None,
     backend: str,
 ) -> None:
     """Fill each [MASK] in texts with the likeliest tokens.
@@ -90,12 +92,13 @@ def fill_mask(
     """
     from deploy.models import choose_backend
     from deploy.using.fill_mask import fill_masks
+    from deploy.using.source import ModelSource
 
     if not texts and not inputs:
         raise click.UsageError("expected a TEXT with [MASK], or --input with a file of them")
     reading = reading_of(input_format, text_field, id_field)
     choose_backend(backend)
-    fill_masks(model_dir, texts, inputs, reading, top_k, checkpoint, as_json)
+    fill_masks(ModelSource(model_dir, checkpoint, cased), texts, inputs, reading, top_k, as_json)
 
 
 @click.command(
@@ -107,7 +110,7 @@ def fill_mask(
     ),
 )
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@under(READS, TRAINED, CHECKPOINT, *TEXTS)
+@under(READS, TRAINED, CHECKPOINT, CASE, *TEXTS)
 @under(
     MAKES,
     option("--output", required=True, type=Place(dir_okay=False), help="File to write: .parquet or .npy."),
@@ -165,6 +168,7 @@ def embed(
     id_field: str | None,
     overwrite: bool,
     checkpoint: Any,
+    cased: bool | None,
     backend: str,
     **config: Any,
 ) -> None:
@@ -175,6 +179,7 @@ def embed(
     """
     from deploy.models import choose_backend
     from deploy.using.embed import embed_texts
+    from deploy.using.source import ModelSource
 
     if not output.endswith((PARQUET, NPY)):
         raise click.UsageError(f"--output {output} is given; expected a name that ends in {PARQUET} or {NPY}")
@@ -187,4 +192,5 @@ def embed(
         embed_config = EmbedConfig(**config)
     reading = reading_of(input_format, text_field, id_field)
     choose_backend(backend)
-    embed_texts(inputs, model_dir, output, embed_config, reading, precision, checkpoint, with_text, overwrite)
+    source = ModelSource(model_dir, checkpoint, cased, precision)
+    embed_texts(inputs, source, output, embed_config, reading, with_text, overwrite)

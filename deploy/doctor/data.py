@@ -102,18 +102,14 @@ def check_sample(files: Sequence[str], request: Request) -> Check["Sample | None
 
 def check_vocabulary(path: str, cased: bool) -> Check["Vocab"]:
     """Whether a vocabulary loads, and fits `--cased`."""
-    from deploy.inputs import load_vocab
+    from deploy.inputs import find_wrong_case, load_vocab
 
     vocab = load_vocab(path)
-    told = f"{len(vocab):,} tokens, {'with' if vocab.has_upper_case else 'without'} capitals"
-    if vocab.has_upper_case and not cased:
-        remedy = "if it was trained with --cased, give --cased here and to generate"
-        yield Finding("vocabulary", "warning", f"{told}, and --cased is not given", remedy)
-    elif cased and not vocab.has_upper_case:
-        remedy = "leave --cased out: every word with a capital would be [UNK]"
-        yield Finding("vocabulary", "warning", f"{told}, and --cased is given", remedy)
+    if wrong := find_wrong_case(path, vocab, cased):
+        found, remedy = wrong
+        yield Finding("vocabulary", "warning", f"{len(vocab):,} tokens; {found}", remedy)
     else:
-        yield Finding("vocabulary", "ok", told)
+        yield Finding("vocabulary", "ok", f"{len(vocab):,} tokens")
     return vocab
 
 

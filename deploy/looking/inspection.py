@@ -84,7 +84,7 @@ def describe(example: ReadableExample, found: Sequence[int] = ()) -> str:
 def _parse_word(opened: OpenedDataset, text: str) -> Word:
     if not opened.vocab:
         raise InputError(f"--grep {text} needs the vocabulary of {opened.directory}; give it with --vocab-file")
-    cased = opened.info.config.get("cased", False) if opened.info else opened.vocab.has_upper_case
+    cased = opened.info.config.get("cased", False) if opened.info else opened.vocab.looks_cased
     return Word.parse(text, opened.vocab, bool(cased))
 
 

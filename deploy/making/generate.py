@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import Any, get_args
 
 from deploy.engines.local import LocalRunner
-from deploy.inputs import check_apart, describe, load_vocab
+from deploy.inputs import check_apart, describe, find_wrong_case, load_vocab
 from deploy.making.dry_run import show_dry_run
 from deploy.making.generate_elsewhere import generate_elsewhere
 from deploy.making.generate_here import generate_here
@@ -46,8 +46,8 @@ def generate_datasets(
     for path in (vocab_file, *(target.output for target in targets)):
         check_apart(inputs, files, path)
     generation = Generation(console, inputs, files, vocab, targets, reading, options)
-    if vocab.has_upper_case and not targets[0].config.cased:
-        warn(f"{vocab_file} has tokens in upper case; if it was trained with --cased, say so here.")
+    if wrong := find_wrong_case(vocab_file, vocab, targets[0].config.cased):
+        warn("; ".join(wrong))
     console.print(f"Reading {describe(files)}")
     if options.dry_run:
         show_dry_run(generation, runner, as_json)

@@ -1,56 +1,47 @@
 """`embed` on the terminal."""
 
 import time
-from typing import TYPE_CHECKING
 
 from deploy.inputs import check_apart, describe
 from deploy.progress import PlainLines
 from deploy.show import new_talk, warn_of_unknown
 from deploy.talk import warn
+from deploy.using.source import ModelSource
 from deploy.using.texts import MOST_CHARACTERS, TextReader
 from deploy.using.vectors import create_vectors, paths_of
 from deploy.words import count
-from model.config import ComputeDtype
 from model.tasks.embed_config import EmbedConfig
 from pipeline.documents import ReadOptions
 from pipeline.storage import claim_files
-
-if TYPE_CHECKING:
-    from model.model_dir import WhichCheckpoint
 
 MOST_VALUES = 1 << 25  # of vectors of tokens in memory at once, 128 MB, if a character is a token
 
 
 def embed_texts(
     inputs: tuple[str, ...],
-    model_dir: str,
+    source: ModelSource,
     output: str,
     config: EmbedConfig,
     reading: ReadOptions,
-    precision: ComputeDtype,
-    checkpoint: "WhichCheckpoint",
     with_text: bool,
     overwrite: bool,
 ) -> None:
     """Writes a vector for every text of the inputs, and says what was cut or set aside."""
     from model.tasks.embed import Embedder
-    from model.trained import open_trained
 
     console = new_talk()
     reader = TextReader(inputs, reading)
     for path in paths_of(output):
         check_apart(inputs, reader.files, path)
     with claim_files(paths_of(output), overwrite) as claim:
-        trained = open_trained(model_dir, checkpoint, precision)
-        for note in trained.notes:
-            warn(note)
+        trained = source.open()
         embedder = Embedder(trained, config)
         console.print(f"Reading {describe(reader.files)}")
         started, lines = time.monotonic(), PlainLines(console)
         texts = long = windows = tokens = unknown = 0
         by_token = config.pooling == "tokens"
         most_characters = min(MOST_CHARACTERS, MOST_VALUES // embedder.width) if by_token else MOST_CHARACTERS
-        names = trained.vocab.tokens if by_token else None
+        names = trained.token_names if by_token else None
         with (
             console.status("Embedding") as status,
             create_vectors(claim, output, embedder.width, config.dtype, with_text, names) as file,

@@ -8,36 +8,31 @@ import click
 from rich.table import Table
 
 from deploy.show import new_console, new_table
-from deploy.talk import to_json, warn
+from deploy.talk import to_json
+from deploy.using.source import ModelSource
 from deploy.using.texts import TextReader
 from pipeline.documents import ReadOptions
 from tokenizer.vocab import MASK
 
 if TYPE_CHECKING:
-    from model.model_dir import WhichCheckpoint
     from model.tasks.fill_mask import Filling, MaskFiller
 
     Filled = tuple[str, str, list[list[Filling]]]  # the id and the text, and what is likely at each of its [MASK]s
 
 
 def fill_masks(
-    model_dir: str,
+    source: ModelSource,
     texts: Sequence[str],
     inputs: Sequence[str],
     reading: ReadOptions,
     top_k: int,
-    checkpoint: "WhichCheckpoint",
     as_json: bool,
 ) -> None:
     """Prints the likeliest tokens for each `[MASK]` in the texts, and in those that the inputs hold."""
     from model.tasks.fill_mask import MaskFiller
-    from model.trained import open_trained
 
     reader = TextReader(inputs, reading)
-    trained = open_trained(model_dir, checkpoint)
-    for note in trained.notes:
-        warn(note)
-    filler = MaskFiller(trained, top_k)
+    filler = MaskFiller(source.open(), top_k)
     filled = chain(fill_given(filler, texts), fill_read(filler, reader) if inputs else ())
     if as_json:
         print_json(filled)

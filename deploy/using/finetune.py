@@ -18,6 +18,7 @@ from deploy.mirror import mirror
 from deploy.progress import PlainLines
 from deploy.show import new_console, new_table, new_talk, warn_of_unknown
 from deploy.talk import print_json, warn
+from deploy.using.source import ModelSource
 from deploy.words import count
 from model.tasks.finetune_config import FINETUNING, FinetuneConfig
 from pipeline.documents import Rejected, clip
@@ -35,7 +36,6 @@ from pipeline.tables.labelled import (
 )
 
 if TYPE_CHECKING:
-    from model.model_dir import WhichCheckpoint
     from model.tasks.finetuning import Outcome
     from model.tasks.finetuning_loop import FinetuneProgress
     from model.tasks.metrics import Confusion
@@ -76,23 +76,20 @@ class Tables:
 
 def finetune_model(
     tables: Tables,
-    model_dir: str,
+    source: ModelSource,
     output: str,
     config: FinetuneConfig,
     seeds: int,
-    checkpoint: "WhichCheckpoint",
     as_json: bool = False,
 ) -> None:
     """Fine-tunes a model on a table into a folder; with several seeds into a folder for each below it.
 
     What the best epoch of each comes to is printed, in tables or `as_json`.
     """
-    from model.trained import open_trained
-
     train, held_out, rejected = tables.read(config.random_seed, is_stratified(output, config.random_seed))
     labels = find_labels(train, held_out)
     warn_of_rejected(rejected)
-    start = open_trained(model_dir, checkpoint)
+    start = source.open()
     show_task(start, train, held_out, labels, config.max_seq_length)
     outcomes = {}
     for seed, outcome in run_seeds(start, train, held_out, output, config, seeds):
@@ -116,7 +113,7 @@ def is_stratified(output: str, random_seed: int) -> bool:
         path = os.path.join(folder, FINETUNING)
         if exists(path):
             with suppress(ValueError, TypeError, KeyError):  # of a damaged file, as is said when the folder is opened
-                return json.loads(read_bytes(path))["held_out"].get("stratified") is True
+                return parse_json(read_bytes(path))["held_out"].get("stratified") is True
     return True
 
 
@@ -125,8 +122,6 @@ def show_task(
 ) -> None:
     """Says what is learned from what, and warns of what may be wrong with the model for it."""
     console, bert = new_talk(), start.model.config
-    for note in start.notes:
-        warn(note)
     console.print(
         f"Fine-tuning {start.path} ({bert.num_hidden_layers} layers of {bert.hidden_size}) on "
         f"{count(len(train), 'row')}, {count(len(held_out), 'row')} held out"
@@ -140,7 +135,7 @@ def show_task(
             f"{_list_some([clip(label) for label in unmeasured])}"
         )
     first = train.take(range(min(len(train), ROWS_LOOKED_AT)))
-    warn_of_unknown(first.encode(start.vocab, start.cased, max_seq_length).unknown_share)
+    warn_of_unknown(first.encode(start.vocab, start.rules, max_seq_length).unknown_share)
 
 
 def run_seeds(

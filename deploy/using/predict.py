@@ -118,7 +118,7 @@ def look_at_rows(table: str, fields: Fields, input_format: TableFormat, found: "
     """
     read = islice(read_rows(FilePart(table), fields, input_format), ROWS_AT_A_TIME)
     rows = [row for row in read if isinstance(row, Row)]
-    texts = encode_rows(rows, fields, found, FastTokenizer(found.vocab, found.cased))
+    texts = encode_rows(rows, fields, found, FastTokenizer(found.vocab, found.rules))
     warn_of_unknown(texts.unknown_share)
 
 

@@ -46,7 +46,7 @@ class PredictPart:
             raise InputError(
                 f"the model in {self.model_dir} changed while it was used; run this again when nothing trains there"
             )
-        tokenizer = FastTokenizer(found.vocab, found.cased)  # learns as it goes: not to be shared by threads
+        tokenizer = FastTokenizer(found.vocab, found.rules)  # learns as it goes: not to be shared by threads
         rows = read_rows(part, self.fields, self.input_format)
         batches = (predict_rows(some, self.fields, found, run_step, tokenizer) for some in _lists_of(rows))
         write_part(os.path.join(self.folder, part_name(part.number)), found.labels, batches)

@@ -60,6 +60,7 @@ class Pretrained:
     checkpoint: "WhichCheckpoint"
     split: Split
     train_config: TrainConfig  # of the recovery
+    cased: bool | None = None  # as `open_trained` has it
 
     way_on = "train with --init-checkpoint"
 
@@ -84,7 +85,8 @@ class Pretrained:
         """As `Subject` has it."""
         from model.pruning.pretrained import prune
 
-        return prune(self.dataset, self.model_dir, folder, config, self.train_config, self.checkpoint, self.split)
+        of_model = (self.train_config, self.checkpoint, self.split, self.cased)
+        return prune(self.dataset, self.model_dir, folder, config, *of_model)
 
     def recover(self, output: str, pruning: dict[str, Any]) -> dict[str, float] | None:
         """As `Subject` has it."""

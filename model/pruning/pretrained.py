@@ -21,7 +21,7 @@ from model.optimization import AdamWeightDecay
 from model.phases import Plan, check_fits
 from model.pruning.subject import prune_subject
 from model.step import Batch, Losses
-from model.trained import TrainedBert, open_trained
+from model.trained import TrainedBert, open_trained, without_spare_rows
 from pipeline.schema import MANIFEST, DatasetInfo, Split
 from pipeline.storage import AnyPath, absolute, read_bytes
 from tokenizer.errors import InputError
@@ -37,6 +37,7 @@ def prune(
     train_config: TrainConfig | None = None,
     checkpoint: WhichCheckpoint = "newest",
     split: Split = "eval",
+    cased: bool | None = None,
 ) -> dict[str, Any]:
     """Writes what is left of a model as a model folder -> the content of its `pruning.json`: choice and figures.
 
@@ -54,10 +55,11 @@ def prune(
     info = DatasetInfo.load(dataset_dir, sealed=True)
     for needed in sorted({"train", split}):
         require_examples(info, dataset_dir, needed)
-    trained = open_trained(model_dir, checkpoint, train_config.precision)
+    trained = open_trained(model_dir, checkpoint, train_config.precision, cased)
     for note in trained.notes:
         logger.warning(note)
     _require_fit(trained, info, dataset_dir)
+    trained = without_spare_rows(trained, train_config.precision)
     plan = None
     if train_config.num_train_steps:
         plan = Plan.load([(dataset_dir, train_config.num_train_steps)], trained.model.config, train_config)
@@ -94,10 +96,10 @@ def _require_fit(trained: TrainedBert, info: DatasetInfo, dataset_dir: AnyPath) 
             f"{dataset_dir} was made with another vocabulary than {trained.path} has; "
             "generate it with --vocab-file and the vocab.txt of the model"
         )
-    if trained.cased != info.config["cased"]:
+    if difference := trained.rules.difference_from(info.config["cased"]):
         raise InputError(
-            f"{dataset_dir} has cased={info.config['cased']}, {trained.path} has cased={trained.cased}; "
-            "generate the dataset as the model's was"
+            f"{dataset_dir} has other tokens than {trained.path} was trained on ({difference}); generate the dataset "
+            "as the model's was"
         )
     check_fits(info, dataset_dir, trained.model.config)
     trained.require_head("masked_lm")
@@ -151,7 +153,7 @@ def _describe(
         "train_config": asdict(train_config),
         "phases": [],
         "vocab_sha256": trained.vocab.sha256,
-        "cased": trained.cased,
+        "cased": trained.rules.cased,
         "init_checkpoint": source,
     }
 

@@ -44,9 +44,9 @@ class Embedder:
         self.config = config or EmbedConfig()
         bert = trained.model.config
         numbers = self.config.layer_numbers(bert.num_hidden_layers)
-        self.window_length = self.config.window_length(bert.max_position_embeddings)
+        self.window_length = self.config.window_length(bert.max_position_embeddings, trained.model_max_length)
         self.width = len(numbers) * bert.hidden_size
-        self._encoder = TextEncoder(trained.vocab, trained.cased)
+        self._encoder = TextEncoder(trained.vocab, trained.rules)
         self._unknown = trained.vocab.ids[UNK]
         self._bins = bin_lengths(self.window_length)
         default = BATCH_TOKENS_ON_CPU if is_on_cpu() else BATCH_TOKENS_ELSEWHERE

@@ -57,9 +57,14 @@ class EmbedConfig:
             )
         return numbers
 
-    def window_length(self, max_position_embeddings: int) -> int:
-        """The most tokens of a text that the model sees at once. Raises InputError when it cannot take so many."""
-        length = max_position_embeddings if self.max_seq_length is None else self.max_seq_length
+    def window_length(self, max_position_embeddings: int, model_max_length: int | None = None) -> int:
+        """The most tokens of a text that the model sees at once. Raises InputError when it cannot take so many.
+
+        Unless a `max_seq_length` is given, as many as the model has positions, or its tokenizer says with
+        `model_max_length`.
+        """
+        longest = min(max_position_embeddings, model_max_length or max_position_embeddings)
+        length = longest if self.max_seq_length is None else self.max_seq_length
         if length > max_position_embeddings:
             raise InputError(
                 f"max_seq_length is {length}; expected {max_position_embeddings} or fewer, the positions of the model"

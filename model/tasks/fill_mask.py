@@ -30,10 +30,13 @@ class MaskFiller:
         """Raises InputError when the model has no masked_lm head."""
         trained.require_head("masked_lm")
         self._vocab = trained.vocab
-        self._encoder = TextEncoder(trained.vocab, trained.cased)
+        self._names = trained.token_names
+        self._encoder = TextEncoder(trained.vocab, trained.rules)
         self._longest = trained.model.config.max_position_embeddings
-        top_k = min(top_k, len(trained.vocab))
-        self._best = BatchFunction(trained.model, lambda features: best_tokens(trained.model, features, top_k))
+        top_k = min(top_k, len(self._names))
+        self._best = BatchFunction(
+            trained.model, lambda features: best_tokens(trained.model, features, top_k, len(self._names))
+        )
 
     def fill(self, texts: Sequence[str], names: Sequence[str] = ()) -> Iterator[list[list[Filling]]]:
         """For each text, in order, and each of its `[MASK]`s: the likeliest tokens, the best first.
@@ -50,7 +53,7 @@ class MaskFiller:
             ids, probabilities = map(ops.convert_to_numpy, self._best(features))
             for number, best, shares in zip(batch.numbers, ids, probabilities):
                 filled[number] = [
-                    [Filling(self._vocab.tokens[id], float(share)) for id, share in zip(*one)]
+                    [Filling(self._names[id], float(share)) for id, share in zip(*one)]
                     for one, _ in zip(zip(best, shares), places[number])
                 ]
         yield from filled
@@ -61,14 +64,17 @@ def fill_mask(trained: TrainedBert, texts: Sequence[str], top_k: int = 5) -> lis
     return list(MaskFiller(trained, top_k).fill(texts))
 
 
-def best_tokens(model: BertPretrainer, features: Features, top_k: int) -> tuple[Tensor, Tensor]:
+def best_tokens(
+    model: BertPretrainer, features: Features, top_k: int, num_tokens: int | None = None
+) -> tuple[Tensor, Tensor]:
     """The likeliest tokens at given positions: ids int32 and probabilities float32, [batch, predictions, top_k].
 
-    Of input_ids, input_mask and segment_ids, int32 [batch, seq], and positions, int32 [batch, predictions].
+    Of input_ids, input_mask and segment_ids, int32 [batch, seq], and positions, int32 [batch, predictions]. Only the
+    first `num_tokens` are taken: a table of embeddings may have more rows, which only the probabilities count.
     """
     hidden_states, _ = model.encoder(**features)
     logits = model.masked_lm_logits(hidden_states)
-    scores, ids = ops.top_k(logits, top_k)
+    scores, ids = ops.top_k(logits[..., :num_tokens], top_k)
     return ops.cast(ids, "int32"), ops.exp(scores - ops.logsumexp(logits, axis=-1, keepdims=True))
 
 

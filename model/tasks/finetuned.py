@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from model.checkpoint import digest_of, require_weights, restore_best, restore_newest
+from model.checkpoint import BEST, digest_of, require_weights, restore_best, restore_newest
 from model.config import BERT_CONFIG, BertConfig, ComputeDtype
 from model.model_dir import WhichCheckpoint, open_folder, read_vocab_of, require_config, require_same_model
 from model.tasks.classifier import BertClassifier
@@ -21,8 +21,9 @@ from pipeline.schema import VOCAB
 from pipeline.storage import read_at_most, write_text
 from pipeline.tables.fields import Fields
 from pipeline.tables.labelled import HeldOut
-from tokenizer.errors import InputError
+from tokenizer.errors import InputError, first_line
 from tokenizer.json_file import MAX_BYTES, brief, make, parse_sealed, require_types
+from tokenizer.rules import TextRules
 from tokenizer.vocab import Vocab
 
 # What `finetuning.describe` writes.
@@ -42,7 +43,7 @@ class FinetunedBert:
     labels: list[str]  # in the order of the scores
     fields: dict[str, str | None]  # that it was trained on: text_field, text_pair_field, label_field
     vocab: Vocab
-    cased: bool
+    rules: TextRules  # of the tokenizer
     config: FinetuneConfig  # that it was trained with
     held_out: HeldOut
     eval_sha256: str  # of the rows that were held out
@@ -57,7 +58,7 @@ class FinetunedBert:
     def sha256(self) -> str:
         """The checksum of all that its predictions depend on."""
         weights = digest_of({name: np.asarray(weight) for name, weight in self.model.named_weights.items()})
-        rest = [self.labels, self.vocab.sha256, self.cased, self.max_seq_length, self.config.precision]
+        rest = [self.labels, self.vocab.sha256, repr(self.rules), self.max_seq_length, self.config.precision]
         return hashlib.sha256(json.dumps([weights, *rest]).encode()).hexdigest()
 
 
@@ -90,7 +91,7 @@ def open_finetuned(
         finetuning["labels"],
         finetuning["fields"],
         vocab,
-        finetuning["cased"],
+        rules_of(finetuning),
         config,
         held_out,
         finetuning["eval_sha256"],
@@ -110,12 +111,9 @@ def open_finetuned_dir(folder: Path, finetuning: dict[str, Any], vocab: Vocab) -
 def restore_finetuned(folder: Path, weights: dict[str, Any], checkpoint: WhichCheckpoint) -> int:
     """Assigns a checkpoint of a fine-tuned model to weights by name -> its step. Raises InputError without one."""
     if checkpoint == "best":
-        try:
-            return restore_best(folder, weights)
-        except InputError as error:
-            raise InputError(
-                f"{str(error).partition(';')[0]}; run 'maskmill finetune' until its first epoch is done"
-            ) from error
+        if not (folder / BEST).exists():
+            raise InputError(f"{folder} has no {BEST}; run 'maskmill finetune' until its first epoch is done")
+        return restore_best(folder, weights)
     step = restore_newest(folder, weights)
     if step is None:
         raise InputError(f"{folder} has no checkpoint yet; run 'maskmill finetune' until it has written one")
@@ -136,9 +134,21 @@ def read_finetuning(folder: Path) -> dict[str, Any]:
     make(FinetuneConfig, finetuning["config"], path, way_out)
     make(HeldOut, finetuning["held_out"], path, way_out)
     make(Fields, finetuning["fields"], path, way_out)
+    try:
+        rules_of(finetuning)
+    except TypeError as error:
+        raise InputError(f"{path} is damaged (tokenizer: {first_line(error)}); {way_out}") from error
     if not 2 <= len(set(finetuning["labels"])) == len(finetuning["labels"]):
         raise InputError(f"{path} is damaged (labels is {brief(finetuning['labels'])}); {way_out}")
     return finetuning
+
+
+def rules_of(description: Mapping[str, Any]) -> TextRules:
+    """How a model's tokenizer treats text, by its finetuning.json or training.json: as Google's unless that says more.
+
+    Raises TypeError where it says something that cannot be.
+    """
+    return TextRules.from_dict(description["cased"], description.get("tokenizer", {}))
 
 
 def read_finetuned_vocab(folder: Path) -> Vocab:

@@ -39,9 +39,9 @@ class LabelledRows:
         """The rows as a model sees them that has its labels in this order."""
         weights = choose_class_weights(config.class_weights, labels, Counter(train.labels))
         return cls(
-            train.encode(start.vocab, start.cased, config.max_seq_length),
+            train.encode(start.vocab, start.rules, config.max_seq_length),
             train.label_ids(labels),
-            held_out.encode(start.vocab, start.cased, config.max_seq_length),
+            held_out.encode(start.vocab, start.rules, config.max_seq_length),
             held_out.label_ids(labels),
             np.array(weights, np.float32),
             config,

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from tokenizer.errors import InputError
 from tokenizer.fast import FastTokenizer
+from tokenizer.rules import TextRules
 from tokenizer.vocab import CLS, MASK, SEP, Vocab
 
 _SHOWN = 60  # characters of a text in an error
@@ -17,7 +18,7 @@ Ids = NDArray[np.int32]  # [tokens]
 class TextEncoder:
     """Texts -> ids, by the vocabulary of a model."""
 
-    def __init__(self, vocab: Vocab, cased: bool):
+    def __init__(self, vocab: Vocab, cased: bool | TextRules):
         self.ids = vocab.ids
         self._tokenizer = FastTokenizer(vocab, cased)
 

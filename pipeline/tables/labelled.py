@@ -17,6 +17,7 @@ from pipeline.tables.rows import Row, read_rows
 from pipeline.tables.texts import EncodedTexts, encode_texts
 from tokenizer.errors import InputError
 from tokenizer.fast import FastTokenizer
+from tokenizer.rules import TextRules
 from tokenizer.vocab import Vocab
 
 MAX_LABELS = 10_000  # their confusion matrix takes 800 MB
@@ -64,9 +65,9 @@ class LabelledTexts:
         texts, labels = [self.texts[row] for row in rows], [self.labels[row] for row in rows]
         return replace(self, texts=texts, text_pairs=pairs, labels=labels)
 
-    def encode(self, vocab: Vocab, cased: bool, max_seq_length: int) -> EncodedTexts:
+    def encode(self, vocab: Vocab, rules: TextRules, max_seq_length: int) -> EncodedTexts:
         """As the model sees them."""
-        return encode_texts(self.texts, self.text_pairs, FastTokenizer(vocab, cased), vocab, max_seq_length)
+        return encode_texts(self.texts, self.text_pairs, FastTokenizer(vocab, rules), vocab, max_seq_length)
 
     def label_ids(self, labels: Sequence[str]) -> NDArray[np.int32]:
         """The place of each row's label among `labels`: int32 [n]."""
