@@ -1,11 +1,11 @@
 """Documents: what readers give, and the rules by which a text is taken, repaired, or set aside."""
 
 import hashlib
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from pipeline.languages import LANGUAGES, SHOWN_LANGUAGES
 from tokenizer.errors import InputError
 
 InputFormat = Literal["auto", "text", "lines", "jsonl", "parquet", "wiki"]
@@ -40,9 +40,16 @@ class ReadOptions:
         for name, field in (("text_field", self.text_field), ("id_field", self.id_field)):
             if field == "":
                 raise InputError(f"{name} is empty; expected the name of a field or column")
-        for name, value in (("split_sentences", self.split_sentences), ("language", self.language)):
-            if value not in ("auto", "none") and not re.fullmatch("[a-z]{2,3}", value):
-                raise InputError(f"{name} is {value}; expected a language code such as en, de or zh")
+        for name, value, words in (
+            ("split_sentences", self.split_sentences, ("auto", "none")),
+            ("language", self.language, ("auto",)),
+        ):
+            if value not in words and value not in LANGUAGES:
+                raise InputError(
+                    f"{name} is {value}, for which there are no rules to split sentences; expected "
+                    f"{', '.join(words)} or a language code: {', '.join(SHOWN_LANGUAGES)}, or one that shares their "
+                    "rules; give the one whose punctuation is most like it, such as en"
+                )
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,7 @@ def vocab(
 
     with wrong_usage():
         vocab_config = VocabConfig(special_tokens=tuple(filter(None, special_tokens.split(","))), **config)
-    reading = ReadOptions(input_format, text_field)
+        reading = ReadOptions(input_format, text_field)
     where, files = engine.make_runner(inputs, output, num_workers=num_workers)
     train_vocab_file(
         files,
