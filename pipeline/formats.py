@@ -28,9 +28,10 @@ from tokenizer.errors import InputError
 
 BLANK_LINES = re.compile(r"\n\s*\n")  # \s is what str.strip() removes; a fixed first character is ten times faster
 BLANK_START = re.compile(r"\s*\n")
-WIKI_START = re.compile(r"<doc .*>\s*")
-WIKI_ID, WIKI_TITLE = re.compile(r' id="([^"]*)"'), re.compile(r' title="(.*)">\s*')
+WIKI_ID = re.compile(r' id="([^"]*)"')
 WIKI_END = "</doc>"
+ENTITY = re.compile(r"&#?\w{1,31};")
+EXTRACTORS_KEYS = {"id", "revid", "url", "title", "text"}  # of WikiExtractor's JSON lines
 ROWS_PER_BATCH = 256
 
 
@@ -116,6 +117,8 @@ def _read_json(line: memoryview, number: int, options: ReadOptions) -> Iterator[
     except KeyError:
         yield Rejected(number, f"no field {options.text_field!r}", _clip(line))
         return
+    if isinstance(text, str) and "&" in text and record.keys() == EXTRACTORS_KEYS:
+        text = decode_entities(text)
     id = _id_of(record, options)
     if isinstance(id, float):  # or an integer of more than 64 bits, of which orjson makes a float
         id = _id_of(json.loads(bytes(line)), options)
@@ -155,14 +158,17 @@ def _make_from_field(
         yield from make_documents(text, place, options.split_sentences == "none", id, is_clean)
 
 
-def read_wiki(blocks: LineBlocks, is_first: bool, options: ReadOptions) -> Iterator[Document]:
-    """WikiExtractor's output: `<doc id="12" url="..." title="...">`, the title and the text, `</doc>`.
+def read_wiki(blocks: LineBlocks, is_first: bool, options: ReadOptions, has_urls: bool = False) -> Iterator[Document]:
+    """WikiExtractor's output: `<doc id="12" url="..." title="...">`, the title, a blank line, the text, `</doc>`.
 
-    The line of the title is left out, as in WikiExtractor's JSON lines, which are read as such.
+    The line of the title is left out, and HTML entities become characters, as WikiExtractor writes `&amp;`, `&lt;` and
+    `&gt;`. Its attributes: id, revid, url, title, language, revision. A title may have quotes; a line of text may
+    look like a header, but in files whose headers have a url (`has_urls`) it does not have one.
     """
     begun: list[str] | None = [] if is_first else None  # the lines of a document, or of what is none
     header: str | None = None
     place, number = 1, 0
+    needed = ' url="' if has_urls else ""
 
     def finish(is_whole: bool) -> Iterator[Document]:
         text = "\n".join(begun or [])
@@ -173,13 +179,14 @@ def read_wiki(blocks: LineBlocks, is_first: bool, options: ReadOptions) -> Itera
             yield Rejected(place, "<doc> without </doc>", clip(text))
         else:
             id = WIKI_ID.search(header) if options.id_field else None
+            text = decode_entities(_without_title(text, header))
             yield from make_documents(text, place, options.split_sentences == "none", id[1] if id else None)
 
     for data, begins_in_part in blocks:
         for line in data.decode(errors="surrogateescape").removesuffix("\n").split("\n"):
             number += 1
             line = line.removeprefix(BYTE_ORDER_MARK) if is_first and number == 1 else line
-            if WIKI_START.fullmatch(line):
+            if line.startswith("<doc ") and needed in line and line.rstrip().endswith(">"):
                 yield from finish(is_whole=False)
                 if not begins_in_part:
                     return
@@ -190,10 +197,29 @@ def read_wiki(blocks: LineBlocks, is_first: bool, options: ReadOptions) -> Itera
                     return
                 begun, header, place = [], None, number + 1
             elif begun is not None:
-                title = WIKI_TITLE.search(header) if header and not begun else None
-                if not title or line.strip() != html.unescape(title[1]).strip():
-                    begun.append(line)
+                begun.append(line)
     yield from finish(is_whole=False)
+
+
+def has_wiki_urls(head: bytes) -> bool:
+    """Whether the first header of a file that begins like this has a url, as all of WikiExtractor's have."""
+    return b' url="' in head[: head.find(b"\n") + 1]
+
+
+def _without_title(text: str, header: str) -> str:
+    """The text of a `<doc>` without its first line, if that is the title in the header."""
+    line, _, rest = text.lstrip().partition("\n")
+    is_title = f' title="{html.unescape(line.strip())}"' in html.unescape(header)
+    return rest if line and is_title else text
+
+
+def decode_entities(text: str) -> str:
+    """A text whose HTML entities have become the characters that they stand for, each once.
+
+    >>> decode_entities("R&D &amp; AT&T &lt; &amp;lt;")
+    'R&D & AT&T < &lt;'
+    """
+    return ENTITY.sub(lambda entity: html.unescape(entity[0]), text) if "&" in text else text
 
 
 def read_parquet(file: io.BufferedReader, part: FilePart, options: ReadOptions) -> Iterator[Document]:

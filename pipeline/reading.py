@@ -10,7 +10,7 @@ from pipeline.compression import SUFFIXES, DamagedError, decompress
 from pipeline.documents import Document, InputFormat, ReadOptions, Rejected, clip
 from pipeline.duplicates import key_of
 from pipeline.files import BLOCK_BYTES, PARQUET_START, FilePart, read_lines
-from pipeline.formats import read_jsonl, read_parquet, read_single_lines, read_text, read_wiki
+from pipeline.formats import has_wiki_urls, read_jsonl, read_parquet, read_single_lines, read_text, read_wiki
 from pipeline.storage import open_file, size_of
 from tokenizer.errors import InputError, first_line
 
@@ -47,7 +47,8 @@ def read_stream(
                 case "lines":
                     documents = read_single_lines(read_lines(stream, part, block_bytes), options)
                 case "wiki":
-                    documents = read_wiki(read_lines(stream, part, block_bytes), not part.start, options)
+                    has_urls = has_wiki_urls(stream.peek(PEEK_BYTES))
+                    documents = read_wiki(read_lines(stream, part, block_bytes), not part.start, options, has_urls)
                 case _:
                     documents = read_text(read_lines(stream, part, block_bytes), not part.start, options)
             for document in documents:

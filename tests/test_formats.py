@@ -2,8 +2,10 @@
 
 import bz2
 import gzip
+import html
 import json
 import lzma
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,6 +16,7 @@ from pipeline.files import FilePart, list_parts
 from pipeline.reading import read_documents
 from tokenizer.errors import InputError
 
+FIELD = Path(__file__).parent / "field"
 TEXTS = ["One. Two.", "Drei & vier!\n\nFünf.", "六。七。"]
 COMPRESSORS = {
     ".gz": gzip.compress,
@@ -113,6 +116,39 @@ def test_wiki_extractors_forms_give_the_same_documents(tmp_path):
         (22, "empty text"),
         (26, "<doc> without </doc>"),
     ]
+
+
+@pytest.mark.parametrize("attributes", ["{}", 'id="5" {}', 'id="5" revid="3" url="u" {}', 'id="5" {} revision="7"'])
+@pytest.mark.parametrize(
+    ("title", "line"),
+    [('"Heroes"', '"Heroes"'), ("A & B", "A &amp; B"), ("A &amp; B", "A & B"), ("a > b", "a &gt; b"), ("x", " x ")],
+)
+def test_the_line_of_a_wiki_title_is_left_out_whatever_is_in_it(tmp_path, attributes, title, line):
+    header = attributes.format(f'title="{title}"')
+    (tmp_path / "wiki_00").write_text(f"<doc {header}>\n{line}\n\nx\n{title}\n\n</doc>\n")
+    assert [document.text.strip() for document in read(tmp_path / "wiki_00")] == [f"x\n{html.unescape(title)}"]
+
+
+def test_a_line_that_looks_like_a_wiki_header_is_text(tmp_path):
+    texts = [document.text for document in read(FIELD / "cirrus.txt")]
+    assert texts[0].strip() == "Barle is a town on the river Osse. It has a mill."
+    assert '\n<doc id="1" title="x">\nAnd here the article goes on.' in texts[1]
+    parts = list_parts([str(FIELD / "cirrus.txt")], 20)
+    assert [document.text for part in parts for document in read_documents(part, ReadOptions())] == texts
+
+
+def test_wiki_extractors_entities_are_decoded_once(tmp_path):
+    text, meant = "R&D &amp; AT&amp;T &lt;b&gt; &amp;lt; &#39;&ltd", "R&D & AT&T <b> &lt; '&ltd"
+    (tmp_path / "wiki_00").write_text(f'<doc id="1" url="" title="t">\nt\n\n{text}\n\n</doc>\n')
+    (tmp_path / "wiki_01").write_text(json.dumps({"id": "1", "revid": "2", "url": "", "title": "t", "text": text}))
+    (tmp_path / "other.jsonl").write_text(json.dumps({"text": text}))
+    assert read(tmp_path / "wiki_00")[0].text.strip() == read(tmp_path / "wiki_01")[0].text == meant
+    assert read(tmp_path / "other.jsonl")[0].text == text
+
+
+def test_a_wiki_header_of_any_length_is_read_at_once(tmp_path):
+    (tmp_path / "wiki_00").write_text("<doc " + ' title="' * 300_000 + ">\nx\n</doc>\n")
+    assert [document.text for document in read(tmp_path / "wiki_00")] == ["x"]
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
