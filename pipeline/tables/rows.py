@@ -21,7 +21,8 @@ from pipeline.compression import SUFFIXES, DamagedError, compression_of, decompr
 from pipeline.documents import BYTE_ORDER_MARK, MAX_CHARACTERS, Rejected, clip
 from pipeline.files import BLOCK_BYTES, PARQUET_START, FilePart, LineBlocks, list_parts, read_lines
 from pipeline.formats import column_of, decode_strings, field_of, is_text, type_of
-from pipeline.reading import PEEK_BYTES, require_no_array, require_text
+from pipeline.kinds import require_text
+from pipeline.reading import PEEK_BYTES, require_json_lines
 from pipeline.storage import open_file, size_of, version_of
 from pipeline.tables.fields import Fields, TableFormat
 from tokenizer.errors import InputError, first_line
@@ -264,7 +265,7 @@ def _detect(path: str, stream: io.BufferedReader, named: TableFormat) -> TableFo
             f"{path} does not tell its format by its name; say it with --input-format csv, tsv, jsonl or parquet"
         )
     if kind == "jsonl":
-        require_no_array(path, head)
+        require_json_lines(path, head)
     return kind
 
 
