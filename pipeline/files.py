@@ -2,9 +2,11 @@
 
 import io
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +18,12 @@ from tokenizer.errors import InputError
 PART_BYTES = 32_000_000
 BLOCK_BYTES = 1 << 20
 PARQUET_START = b"PAR1"
+
+CARDS = ("readme.md", "dataset_infos.json", "dataset_info.json", "dataset_dict.json")
+NOTES = re.compile(
+    r"(readme|licen[cs]e|copying|notice|citation|authors|changelog|contributing|code_of_conduct)([._-].*)?|state\.json|.*\.py"
+)
+TABLE_NAME = re.compile(r"\.(parquet|jsonl|ndjson)(\.(gz|zst|bz2|xz))?$")
 
 LineBlocks = Iterator[tuple[bytearray, bool]]  # see `read_lines`
 
@@ -31,18 +39,55 @@ class FilePart:
     version: str | None = None  # of the file when it was listed, see `version_of`
 
 
-def list_files(inputs: Iterable[str]) -> list[str]:
-    """The files that paths, folders and glob patterns name, sorted, each once.
+class Listing(NamedTuple):
+    """What inputs name."""
 
-    A folder stands for every file below it, but for hidden ones. Raises InputError for one that names no file.
+    files: list[str]  # sorted, each once
+    left_out: list[str]  # that describe a repository and are no documents
+
+
+def list_files(inputs: Iterable[str]) -> list[str]:
+    """The files of `list_inputs` that are read."""
+    return list_inputs(inputs).files
+
+
+def list_inputs(inputs: Iterable[str]) -> Listing:
+    """The files that paths, folders and glob patterns name.
+
+    A folder stands for every file below it, but for hidden ones. Of a folder or a pattern, the files that describe a
+    repository are left out, see `find_cards`; a file that is named itself never is. Raises InputError for an input that
+    names no file.
     """
     files: set[str] = set()
+    named: set[str] = set()  # by their own names
+    cards: set[str] = set()
     for name in inputs:
         found = find_files(name)
         if not found:
             raise InputError(f"INPUT {name} names no file; give a file, a folder, or a pattern such as 'data/*.txt'")
-        files.update(path if is_remote(path) else os.path.normpath(path) for path in found)
-    return sorted(files)
+        paths = [path if is_remote(path) else os.path.normpath(path) for path in found]
+        files.update(paths)
+        if found == [name]:
+            named.update(paths)
+        else:
+            cards.update(find_cards(paths))
+    return Listing(sorted(files - cards | named), sorted(cards - named))
+
+
+def find_cards(paths: Sequence[str]) -> Iterator[str]:
+    """The files of a folder that describe the repository that it is, as folders of the Hugging Face hub are.
+
+    The description of a dataset always is such a file. Where there is one, or where there are files of Parquet or JSON
+    lines, so are a licence, notes and scripts.
+
+    >>> list(find_cards(["wiki/README.md", "wiki/LICENSE", "wiki/data/train.parquet"]))
+    ['wiki/README.md', 'wiki/LICENSE']
+    """
+    names = [os.path.basename(path).lower() for path in paths]
+    is_repository = any(name in CARDS or TABLE_NAME.search(name) for name in names)
+    for path, name in zip(paths, names):
+        if name in CARDS or (is_repository and NOTES.fullmatch(name)):
+            yield path
 
 
 def list_parts(inputs: Iterable[str], part_bytes: int = PART_BYTES) -> Iterator[FilePart]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.documents import ReadOptions, Rejected
-from pipeline.files import FilePart, count_lines_before, list_files, list_parts
+from pipeline.files import FilePart, count_lines_before, list_files, list_inputs, list_parts
 from pipeline.reading import read_documents, read_stream
 from pipeline.storage import version_of
 from tokenizer.errors import InputError
@@ -93,6 +93,28 @@ def test_inputs_are_files_folders_and_patterns(tmp_path):
     assert list_files([str(tmp_path)]) == everything
     assert list_files([f"{tmp_path}/**/*.txt"]) == everything
     assert list_files([str(tmp_path / "b"), f"{tmp_path}/b/../b/c.txt", f"{tmp_path}/a.txt"]) == everything
+
+
+@pytest.mark.parametrize(
+    ("names", "left_out"),
+    [
+        (["README.md", "dataset_infos.json", "data/train.parquet"], ["README.md", "dataset_infos.json"]),
+        (["README.md", "LICENSE", "data/train.txt"], ["LICENSE", "README.md"]),
+        (["LICENSE.txt", "CITATION.cff", "wiki.py", "a.jsonl.zst"], ["CITATION.cff", "LICENSE.txt", "wiki.py"]),
+        (["LICENSE", "README", "a.txt"], []),
+    ],
+)
+def test_files_that_describe_a_repository_are_left_out_of_its_folder(tmp_path, names, left_out):
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    for inputs in ([tmp_path], [tmp_path / "**"]):
+        listing = list_inputs(map(str, inputs))
+        assert listing.left_out == [str(tmp_path / name) for name in left_out]
+        assert listing.files == sorted(str(tmp_path / name) for name in names if name not in left_out)
+    named = str(tmp_path / names[0])
+    for inputs in ([named, str(tmp_path)], [str(tmp_path), named]):
+        assert named in list_files(inputs)
 
 
 @pytest.mark.parametrize("name", ["nowhere.txt", "*.nothing", "empty"])

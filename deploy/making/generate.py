@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import Any, get_args
 
 from deploy.engines.local import LocalRunner
-from deploy.inputs import check_apart, describe, load_vocab
+from deploy.inputs import check_apart, describe, list_documents, load_vocab
 from deploy.making.dry_run import show_dry_run
 from deploy.making.generate_elsewhere import generate_elsewhere
 from deploy.making.generate_here import generate_here
@@ -18,7 +18,6 @@ from deploy.making.generation import Generation, RunOptions
 from deploy.show import new_talk, show_summary
 from deploy.talk import print_json, warn
 from pipeline.documents import ReadOptions
-from pipeline.files import list_files
 from pipeline.outputs import check_output
 from pipeline.plan import Target
 from pipeline.rejected import rejected_names
@@ -42,7 +41,7 @@ def generate_datasets(
     """
     console = new_talk()
     vocab = load_vocab(vocab_file)
-    files = list_files(inputs)
+    files = list_documents(inputs, reading)
     runner = options.runner or LocalRunner.prepare(files, options.num_workers)
     for path in (vocab_file, *(target.output for target in targets)):
         check_apart(inputs, files, path)
