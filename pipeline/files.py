@@ -17,6 +17,7 @@ from tokenizer.errors import InputError
 
 PART_BYTES = 32_000_000
 BLOCK_BYTES = 1 << 20
+MAX_DOCUMENT_BYTES = 100_000_000  # of a line, of a document, of a table's cell: twenty times the Bible
 PARQUET_START = b"PAR1"
 
 CARDS = ("readme.md", "dataset_infos.json", "dataset_info.json", "dataset_dict.json")
@@ -128,16 +129,22 @@ def _count_row_groups(path: str) -> int:
         return 0  # whoever reads it says what is wrong
 
 
-def read_lines(stream: io.BufferedReader, part: FilePart, block_bytes: int) -> LineBlocks:
-    """Whole lines in blocks, and whether they begin in the part. Those after it follow, for whoever needs them."""
+def read_lines(
+    stream: io.BufferedReader, part: FilePart, block_bytes: int, longest: int = MAX_DOCUMENT_BYTES
+) -> LineBlocks:
+    """Whole lines in blocks, and whether they begin in the part. Those after it follow, for whoever needs them.
+
+    Of a line of more than `longest` bytes one byte more is given, at least: its length tells whoever gets it. The rest
+    is read and not held.
+    """
     at = part.start
     if at:
         stream.seek(at - 1)
         at += _skip_line(stream, block_bytes) - 1
         stream.seek(at)
-    for data in _read_blocks(stream, block_bytes):
+    for data, size in _read_blocks(stream, block_bytes, longest):
         mine = len(data)
-        if part.end is not None and at + len(data) > part.end:
+        if part.end is not None and at + size > part.end:
             mine = data.find(b"\n", part.end - at - 1) + 1 or len(data) if at < part.end else 0
         if mine == len(data):
             yield data, True
@@ -145,7 +152,7 @@ def read_lines(stream: io.BufferedReader, part: FilePart, block_bytes: int) -> L
             if mine:
                 yield data[:mine], True
             yield data[mine:], False
-        at += len(data)
+        at += size
 
 
 def _skip_line(stream: io.BufferedReader, block_bytes: int) -> int:
@@ -158,18 +165,34 @@ def _skip_line(stream: io.BufferedReader, block_bytes: int) -> int:
     return skipped
 
 
-def _read_blocks(stream: io.BufferedReader, block_bytes: int) -> Iterator[bytearray]:
-    """Blocks of at least one whole line."""
+def _read_blocks(stream: io.BufferedReader, block_bytes: int, longest: int) -> Iterator[tuple[bytearray, int]]:
+    """Blocks of at least one whole line, and the bytes that they are in the file."""
     begun = bytearray()  # grows in place: a line of 1 GB is not held twice
     while block := stream.read(block_bytes):
         begun += block
         if end := begun.rfind(b"\n", len(begun) - len(block)) + 1:
             rest = begun[end:]
             del begun[end:]
-            yield begun
+            yield begun, len(begun)
             begun = rest
+        elif len(begun) > longest:
+            size = len(begun) + _skip_rest(stream)
+            del begun[longest + 1 :]
+            begun += b"\n"
+            yield begun, size
+            begun = bytearray()
     if begun:
-        yield begun
+        yield begun, len(begun)
+
+
+def _skip_rest(stream: io.BufferedReader) -> int:
+    """The bytes of a line from here on, with its end."""
+    skipped = 0
+    while piece := stream.readline(BLOCK_BYTES):
+        skipped += len(piece)
+        if piece.endswith(b"\n"):
+            break
+    return skipped
 
 
 def count_lines_before(part: FilePart) -> int:

@@ -21,9 +21,11 @@ from pipeline.documents import (
     ReadOptions,
     Rejected,
     clip,
+    is_longer,
     make_documents,
+    reject_long,
 )
-from pipeline.files import FilePart, LineBlocks
+from pipeline.files import BLOCK_BYTES, FilePart, LineBlocks
 from tokenizer.errors import InputError
 
 BLANK_LINES = re.compile(r"\n\s*\n")  # \s is what str.strip() removes; a fixed first character is ten times faster
@@ -32,7 +34,8 @@ WIKI_ID = re.compile(r' id="([^"]*)"')
 WIKI_END = "</doc>"
 ENTITY = re.compile(r"&#?\w{1,31};")
 EXTRACTORS_KEYS = {"id", "revid", "url", "title", "text"}  # of WikiExtractor's JSON lines
-ROWS_PER_BATCH = 256
+ROWS_PER_BATCH, BATCH_BYTES = 256, 1 << 24
+MAX_TABLE_BYTES = 2_000_000_000  # of a Parquet file that is compressed as a whole, which is read into memory
 
 
 def read_text(blocks: LineBlocks, is_first: bool, options: ReadOptions) -> Iterator[Document]:
@@ -42,13 +45,16 @@ def read_text(blocks: LineBlocks, is_first: bool, options: ReadOptions) -> Itera
     belongs to the part of a file that holds the last blank line before it, or the file's beginning.
     """
     lines_are_sentences = options.split_sentences in ("auto", "none")
-    begun: list[str] = []  # the document whose end is not read yet
+    begun: list[str] = []  # the document whose end is not read yet; its beginning, where it is too long
+    held, longest = 0, options.longest
     is_mine, is_clean = is_first, True
     line = next_line = 1  # the first ones of that document and of the block
 
     def finish() -> Iterator[Document]:
         text = "".join(begun).rstrip()
-        if is_mine and text:
+        if is_mine and is_longer(text, longest):
+            yield reject_long(line, clip(text), options)
+        elif is_mine and text:
             yield from make_documents(text, line, lines_are_sentences, is_clean=is_clean)
 
     for data, begins_in_part in blocks:
@@ -59,32 +65,37 @@ def read_text(blocks: LineBlocks, is_first: bool, options: ReadOptions) -> Itera
         start, line_at_start = 0, next_line
         blank_start = BLANK_START.match(text)
         for blank in chain([blank_start] if blank_start else [], BLANK_LINES.finditer(text)):
-            begun.append(text[start : blank.start()])
+            if held <= longest:
+                begun.append(text[start : blank.start()])
             yield from finish()
             if not begins_in_part:
                 return
             line_at_start += text.count("\n", start, blank.end())
-            begun, is_mine, start, line = [], True, blank.end(), line_at_start
-        begun.append(text[start:])
+            begun, held, is_mine, start, line = [], 0, True, blank.end(), line_at_start
+        if held <= longest:
+            begun.append(text[start:])
+            held += len(begun[-1])
         next_line = line_at_start + text.count("\n", start)
     yield from finish()
 
 
 def read_single_lines(blocks: LineBlocks, options: ReadOptions) -> Iterator[Document]:
     """Every line that is not blank is a document."""
-    number = 0
+    number, longest = 0, options.longest
     for data, begins_in_part in blocks:
         if not begins_in_part:
             return
         for line in data.removesuffix(b"\n").split(b"\n"):
             number += 1
-            if text := line.decode(errors="surrogateescape").strip():
+            if len(line) > longest:
+                yield reject_long(number, _clip(memoryview(line)), options)
+            elif text := line.decode(errors="surrogateescape").strip():
                 yield from make_documents(text, number, options.split_sentences == "none")
 
 
 def read_jsonl(blocks: LineBlocks, options: ReadOptions) -> Iterator[Document]:
     """One JSON object per line, the document in its text field."""
-    number = 0
+    number, longest = 0, options.longest
     for data, begins_in_part in blocks:
         if not begins_in_part:
             return
@@ -92,7 +103,11 @@ def read_jsonl(blocks: LineBlocks, options: ReadOptions) -> Iterator[Document]:
         while start < len(data):
             end = data.find(b"\n", start) + 1 or len(data)
             number += 1
-            yield from _read_json(memoryview(data)[start:end], number, options)
+            line = memoryview(data)[start:end]
+            if len(line) > longest + 1:  # with its end
+                yield reject_long(number, _clip(line), options)
+            else:
+                yield from _read_json(line, number, options)
             start = end
 
 
@@ -153,9 +168,16 @@ def _make_from_field(
     if text is None:
         yield Rejected(place, f"field {options.text_field!r} is null")
     elif not isinstance(text, str):
-        yield Rejected(place, f"field {options.text_field!r} is no text", clip(str(text)))
+        yield Rejected(place, f"field {options.text_field!r} is no text", _clip_value(text))
     else:
         yield from make_documents(text, place, options.split_sentences == "none", id, is_clean)
+
+
+def _clip_value(value: Any) -> str:
+    try:
+        return clip(str(value))
+    except (RecursionError, ValueError):  # lists in lists in lists, or a number of thousands of digits
+        return ""
 
 
 def read_wiki(blocks: LineBlocks, is_first: bool, options: ReadOptions, has_urls: bool = False) -> Iterator[Document]:
@@ -168,11 +190,14 @@ def read_wiki(blocks: LineBlocks, is_first: bool, options: ReadOptions, has_urls
     begun: list[str] | None = [] if is_first else None  # the lines of a document, or of what is none
     header: str | None = None
     place, number = 1, 0
+    held, longest = 0, options.longest
     needed = ' url="' if has_urls else ""
 
     def finish(is_whole: bool) -> Iterator[Document]:
         text = "\n".join(begun or [])
-        if header is None:
+        if is_longer(text, longest):
+            yield reject_long(place, clip(text), options)
+        elif header is None:
             if text.strip():
                 yield Rejected(place, "text outside of <doc>", clip(text))
         elif not is_whole:
@@ -190,14 +215,15 @@ def read_wiki(blocks: LineBlocks, is_first: bool, options: ReadOptions, has_urls
                 yield from finish(is_whole=False)
                 if not begins_in_part:
                     return
-                begun, header, place = [], line, number
+                begun, held, header, place = [], 0, line, number
             elif line.strip() == WIKI_END:
                 yield from finish(is_whole=True)
                 if not begins_in_part:
                     return
-                begun, header, place = [], None, number + 1
-            elif begun is not None:
+                begun, held, header, place = [], 0, None, number + 1
+            elif begun is not None and held <= longest:
                 begun.append(line)
+                held += len(line) + 1
     yield from finish(is_whole=False)
 
 
@@ -228,7 +254,9 @@ def read_parquet(file: io.BufferedReader, part: FilePart, options: ReadOptions) 
     Raises InputError when there is no such column, or it holds no strings, and DamagedError.
     """
     try:
-        yield from _read_rows(pq.ParquetFile(file if file.seekable() else io.BytesIO(file.read())), part, options)
+        yield from _read_rows(pq.ParquetFile(file if file.seekable() else _read_whole(file, part.path)), part, options)
+    except MemoryError:  # of Arrow, too
+        raise
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise DamagedError(str(error)) from error
     except OSError as error:
@@ -237,16 +265,40 @@ def read_parquet(file: io.BufferedReader, part: FilePart, options: ReadOptions) 
         raise
 
 
+def _read_whole(file: io.BufferedReader, path: str) -> io.BytesIO:
+    data = io.BytesIO()
+    while block := file.read(BLOCK_BYTES):
+        if data.tell() + len(block) > MAX_TABLE_BYTES:
+            raise InputError(
+                f"{path} is Parquet within another compression and has more than {MAX_TABLE_BYTES:,} bytes without "
+                "it; unpack it first"
+            )
+        data.write(block)
+    return data
+
+
 def _read_rows(table: pq.ParquetFile, part: FilePart, options: ReadOptions) -> Iterator[Document]:
     columns = [name for name in (options.text_field, options.id_field) if name]
     _check_columns(table.schema_arrow, columns, part.path)
     end = table.num_row_groups if part.end is None else min(part.end, table.num_row_groups)
     number = sum(table.metadata.row_group(group).num_rows for group in range(part.start))
-    for batch in table.iter_batches(ROWS_PER_BATCH, row_groups=list(range(part.start, end)), columns=columns):
+    groups = list(range(part.start, end))
+    for batch in table.iter_batches(_rows_per_batch(table.metadata, groups), row_groups=groups, columns=columns):
         texts, *ids = (decode_strings(column_of(batch, name)) for name in columns)
         for row, text in enumerate(texts):
             number += 1
+            if text and is_longer(text, options.longest):
+                yield reject_long(number, clip(text), options)
+                continue
             yield from _make_from_field(text, number, options, ids[0][row] if ids else None)
+
+
+def _rows_per_batch(metadata: pq.FileMetaData, groups: Sequence[int]) -> int:
+    """As many rows as are of a moderate size together, by the average of the row groups."""
+    chosen = [metadata.row_group(group) for group in groups]
+    rows = sum(int(group.num_rows) for group in chosen)
+    size = sum(int(group.total_byte_size) for group in chosen)
+    return min(ROWS_PER_BATCH, max(1, BATCH_BYTES * rows // max(1, size)))
 
 
 def _check_columns(schema: pa.Schema, columns: Sequence[str], path: str) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from pipeline.compression import SUFFIXES, DamagedError, decompress
-from pipeline.documents import Document, InputFormat, ReadOptions, Rejected, clip
+from pipeline.compression import SUFFIXES, DamagedError, NeedsMemoryError, decompress
+from pipeline.documents import Document, InputFormat, NoRoomError, ReadOptions, Rejected, clip
 from pipeline.duplicates import key_of
 from pipeline.files import BLOCK_BYTES, PARQUET_START, FilePart, read_lines
 from pipeline.formats import has_wiki_urls, read_jsonl, read_parquet, read_single_lines, read_text, read_wiki
@@ -41,20 +41,30 @@ def read_stream(
     """The documents of an open file, as `read_documents`; its path helps to tell its format and is named in errors."""
     try:
         with decompress(file, block_bytes) as stream:
+            lines = read_lines(stream, part, block_bytes, options.longest)
             match _detect_format(part.path, stream, options):
                 case "parquet":
                     documents = read_parquet(stream, part, options)
                 case "jsonl":
-                    documents = read_jsonl(read_lines(stream, part, block_bytes), options)
+                    documents = read_jsonl(lines, options)
                 case "lines":
-                    documents = read_single_lines(read_lines(stream, part, block_bytes), options)
+                    documents = read_single_lines(lines, options)
                 case "wiki":
                     has_urls = has_wiki_urls(stream.peek(PEEK_BYTES))
-                    documents = read_wiki(read_lines(stream, part, block_bytes), not part.start, options, has_urls)
+                    documents = read_wiki(lines, not part.start, options, has_urls)
                 case _:
-                    documents = read_text(read_lines(stream, part, block_bytes), not part.start, options)
+                    documents = read_text(lines, not part.start, options)
             for document in documents:
                 yield _reject_duplicate(document, duplicates) if duplicates else document
+    except NoRoomError as error:
+        raise InputError(f"{part.path}: {error}") from error
+    except MemoryError as error:
+        raise InputError(
+            f"{part.path}: memory ran out while a document was read; give a smaller --max-document-bytes than "
+            f"{options.max_document_bytes:,}, fewer --num-workers, or free some memory"
+        ) from error
+    except NeedsMemoryError as error:
+        raise error.explain(part.path) from error
     except DamagedError as error:
         size = size_of(part.path)
         at = size if file.closed else file.tell()

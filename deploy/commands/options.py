@@ -4,9 +4,10 @@ from typing import get_args
 
 import click
 
-from deploy.commands.cli_types import Place
+from deploy.commands.cli_types import Bytes, Place
 from deploy.commands.command import option
 from pipeline.documents import MAX_REJECTED, InputFormat
+from pipeline.files import MAX_DOCUMENT_BYTES
 
 DOCUMENTS = (
     option(
@@ -21,6 +22,14 @@ DOCUMENTS = (
         default="text",
         metavar="FIELD",
         help="JSONL and Parquet: what holds the document; a.b is b in a.",
+    ),
+    option(
+        "--max-document-bytes",
+        type=Bytes(),
+        default=MAX_DOCUMENT_BYTES,
+        show_default="100MB",
+        metavar="BYTES",
+        help="Longer lines, documents and cells are rejected. Reading one takes about six times its size in memory.",
     ),
 )
 REJECTED = option(

@@ -3,18 +3,19 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from deploy.engines.jobs import Job, run_for_results, share_out
 from deploy.engines.local import LocalRunner, WorkerLostError
-from deploy.engines.memory import machine_memory, plan_passes
+from deploy.engines.memory import document_room, machine_memory, plan_passes
 from deploy.inputs import show_reading
 from deploy.making.generation import Generation
 from deploy.progress import Done, Work, show_progress
 from deploy.talk import warn
 from deploy.words import count
 from pipeline.corpus import check_corpus, count_set_aside, name_inputs
+from pipeline.documents import ReadOptions
 from pipeline.duplicates import find_duplicates
 from pipeline.manifest import write_manifest
 from pipeline.outputs import check_output, keep_rejected, prepare_output, remove_temporaries
@@ -34,8 +35,10 @@ SECONDS_BETWEEN_LISTINGS = 5.0  # of a folder in Cloud Storage
 def generate_here(generation: Generation, runner: LocalRunner) -> dict[str, Any]:
     """Makes the datasets, and returns the facts of the run. Goes on with a run that was interrupted."""
     console, targets, options = generation.console, generation.targets, generation.options
+    memory_limit = options.memory_limit or machine_memory() // 2
+    reading = replace(generation.reading, document_room=document_room(memory_limit, runner.num_workers))
     with runner.scratch() as rejected:
-        corpus, duplicates = _measure(generation, runner, rejected)
+        corpus, duplicates = _measure(generation, runner, reading, rejected)
         for target in targets:
             identity = {**generation.identify(target), "documents": corpus["fingerprint"]}
             check_output(target.output, identity, options.overwrite)
@@ -46,7 +49,6 @@ def generate_here(generation: Generation, runner: LocalRunner) -> dict[str, Any]
     show_reading(corpus)
     console.print(f"{corpus['documents']:,} documents, {corpus['bytes'] / 1e6:,.1f} MB of text without blanks")
     pools = Pools.plan(generation.config, corpus["documents"], corpus["bytes"])
-    memory_limit = options.memory_limit or machine_memory() // 2
     scale = corpus["bytes"] / max(1, generation.costs[0].content_bytes)
     packed_bytes = int(generation.costs[0].packed_bytes * scale)
 
@@ -79,12 +81,14 @@ def generate_here(generation: Generation, runner: LocalRunner) -> dict[str, Any]
     return {"num_workers": runner.num_workers, "memory_limit": memory_limit, "passes": passes}
 
 
-def _measure(generation: Generation, runner: LocalRunner, rejected: str) -> tuple[Counter[str], Container[bytes]]:
+def _measure(
+    generation: Generation, runner: LocalRunner, reading: ReadOptions, rejected: str
+) -> tuple[Counter[str], Container[bytes]]:
     """Reads the corpus once, cheaply; returns its measures, and the keys of the documents to leave out.
 
     What is set aside is listed in the folder `rejected`.
     """
-    job = Job("measure_corpus", {"inputs": generation.inputs, "options": generation.reading, "rejected": rejected})
+    job = Job("measure_corpus", {"inputs": generation.inputs, "options": reading, "rejected": rejected})
 
     def measure(duplicates: Container[bytes]) -> tuple[bytes, Counter[str]]:
         jobs = share_out(runner, job.with_arguments(duplicates=duplicates))

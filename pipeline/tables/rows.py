@@ -17,7 +17,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.compression import SUFFIXES, DamagedError, compression_of, decompress, tells_of_data
+from pipeline.compression import SUFFIXES, DamagedError, NeedsMemoryError, compression_of, decompress, tells_of_data
 from pipeline.documents import BYTE_ORDER_MARK, MAX_CHARACTERS, Rejected, clip
 from pipeline.files import BLOCK_BYTES, PARQUET_START, FilePart, LineBlocks, list_parts, read_lines
 from pipeline.formats import column_of, decode_strings, field_of, is_text, type_of
@@ -285,6 +285,8 @@ def _open_table(part: FilePart) -> Iterator[io.BufferedReader]:
     try:
         with open_file(part.path, part.version) as file, decompress(file, BLOCK_BYTES) as stream:
             yield stream
+    except NeedsMemoryError as error:
+        raise error.explain(part.path) from error
     except (DamagedError, pa.ArrowException) as error:
         raise InputError(f"{part.path} is cut off or damaged ({first_line(error)}); copy it again") from error
     except OSError as error:
