@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from pipeline.files import MAX_DOCUMENT_BYTES
 from pipeline.languages import LANGUAGES, SHOWN_LANGUAGES
@@ -185,6 +185,14 @@ def digest_of(content: bytes) -> bytes:
 def clip(text: str) -> str:
     """The beginning of a text, in characters that can be written."""
     return text[:EXCERPT_CHARACTERS].encode(errors="replace").decode()
+
+
+def clip_value(value: Any) -> str:
+    """The beginning of a value that is no text; nothing where lists lie in lists too deep to be written."""
+    try:
+        return clip(str(value))
+    except (RecursionError, ValueError):  # the latter for a number of thousands of digits
+        return ""
 
 
 def _is_clean(text: str) -> bool:

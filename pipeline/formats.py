@@ -21,6 +21,7 @@ from pipeline.documents import (
     ReadOptions,
     Rejected,
     clip,
+    clip_value,
     is_longer,
     make_documents,
     reject_long,
@@ -134,10 +135,7 @@ def _read_json(line: memoryview, number: int, options: ReadOptions) -> Iterator[
         return
     if isinstance(text, str) and "&" in text and record.keys() == EXTRACTORS_KEYS:
         text = decode_entities(text)
-    id = _id_of(record, options)
-    if isinstance(id, float):  # or an integer of more than 64 bits, of which orjson makes a float
-        id = _id_of(json.loads(bytes(line)), options)
-    yield from _make_from_field(text, number, options, None if id is None else str(id), is_clean)
+    yield from _make_from_field(text, number, options, _id_of(record, line, options), is_clean)
 
 
 def _clip(line: memoryview) -> str:
@@ -155,10 +153,15 @@ def field_of(record: Any, name: str) -> Any:
     return record
 
 
-def _id_of(record: Any, options: ReadOptions) -> Any:
+def _id_of(record: Any, line: memoryview, options: ReadOptions) -> str | None:
+    if options.id_field is None:
+        return None
     try:
-        return None if options.id_field is None else field_of(record, options.id_field)
-    except KeyError:
+        id = field_of(record, options.id_field)
+        if isinstance(id, float):  # or an integer of more than 64 bits, of which orjson makes a float
+            id = field_of(json.loads(bytes(line)), options.id_field)
+        return None if id is None else str(id)
+    except (KeyError, ValueError, RecursionError):
         return None
 
 
@@ -168,16 +171,9 @@ def _make_from_field(
     if text is None:
         yield Rejected(place, f"field {options.text_field!r} is null")
     elif not isinstance(text, str):
-        yield Rejected(place, f"field {options.text_field!r} is no text", _clip_value(text))
+        yield Rejected(place, f"field {options.text_field!r} is no text", clip_value(text))
     else:
         yield from make_documents(text, place, options.split_sentences == "none", id, is_clean)
-
-
-def _clip_value(value: Any) -> str:
-    try:
-        return clip(str(value))
-    except (RecursionError, ValueError):  # lists in lists in lists, or a number of thousands of digits
-        return ""
 
 
 def read_wiki(blocks: LineBlocks, is_first: bool, options: ReadOptions, has_urls: bool = False) -> Iterator[Document]:

@@ -126,3 +126,20 @@ def test_text_without_a_stop_is_cut(text):
 def test_lines_that_are_sentences_stay_whole():
     line = "word " * 5000
     assert split_sentences(RawDocument(line, lines_are_sentences=True), ReadOptions()) == [line.strip()]
+
+
+@pytest.mark.parametrize("quotes", ["“", "«", "`", '"A. (b) ‘c’ [d] ', "'A.' "])
+def test_a_text_of_quotes_is_cut_and_nothing_of_it_is_lost(quotes):
+    quoted = quotes * (200_000 // len(quotes))
+    found = split(f"One. Two.\n\n{quoted}\n\nThree.")
+    assert [*found[:2], found[-1]] == ["One.", "Two.", "Three."]
+    assert "".join(found[2:-1]).replace(" ", "") == quoted.replace(" ", "")
+
+
+def test_long_paragraphs_of_usual_text_are_split_as_a_whole(monkeypatch):
+    lines = ["“Go,” he said; it was the miller's. He went.", "„Geh“, sagte er. «Va», dit-il.", "’Tis good. It is."]
+    text = "\n".join(lines * 3000)
+    seen = []
+    monkeypatch.setattr("pipeline.sentences.sentencex.segment", lambda _, text: seen.append(text) or [text])
+    split(text)
+    assert seen == [text]

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.compression import SUFFIXES, DamagedError, NeedsMemoryError, compression_of, decompress, tells_of_data
-from pipeline.documents import BYTE_ORDER_MARK, MAX_CHARACTERS, Rejected, clip
+from pipeline.documents import BYTE_ORDER_MARK, MAX_CHARACTERS, Rejected, clip, clip_value
 from pipeline.files import BLOCK_BYTES, PARQUET_START, FilePart, LineBlocks, list_parts, read_lines
 from pipeline.formats import column_of, decode_strings, field_of, is_text, type_of
 from pipeline.kinds import require_text
@@ -227,7 +227,7 @@ def _read_parquet(stream: BinaryIO, part: FilePart, fields: Fields) -> Iterator[
 
 def _make_row(place: int, values: list[Any], fields: Fields) -> Row | Rejected:
     """The values of `fields.names` -> the row that they are, or why they are none."""
-    excerpt = clip(" ".join(str(value) for value in values))
+    excerpt = clip(" ".join(map(clip_value, values)))
     for name, value in zip(fields.names, values):
         if value is None:
             return Rejected(place, f"field {name!r} is null", excerpt)
