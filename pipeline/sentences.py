@@ -15,8 +15,8 @@ CUT_WINDOW = 500
 # Of a paragraph: from here on its quotes are counted; the share of quotes, and the quotes without end times the
 # characters, above which it is cut before it is split.
 COSTLY_CHARACTERS, COSTLY_SHARE, COSTLY_STEPS = 20_000, 0.1, 1e10
-QUOTES_WITH_ENDS = ("“”„", "„“", "‘’", "«»", "»«", "‹›", "「」", "《》")  # each with what may end it or be ended by it
-QUOTES = {*"".join(QUOTES_WITH_ENDS), '"', "'", "`", "‚", "‛", "‟"}
+ENDS = {"“": "”„", "„": "“", "‘": "’", "«": "»", "»": "«", "‹": "›", "「": "」", "《": "》"}  # of a quote
+QUOTES = {*"".join([*ENDS, *ENDS.values()]), '"', "'", "`", "‚", "‛", "‟"}
 
 
 def split_sentences(document: RawDocument, options: ReadOptions) -> list[str]:
@@ -71,5 +71,5 @@ def _is_costly(paragraph: str) -> bool:
     if len(paragraph) <= COSTLY_CHARACTERS:
         return False
     quotes = Counter({mark: paragraph.count(mark) for mark in QUOTES})
-    endless = sum(max(0, quotes[start] - sum(quotes[end] for end in ends)) for start, *ends in QUOTES_WITH_ENDS)
+    endless = sum(max(0, quotes[start] - sum(quotes[end] for end in ends)) for start, ends in ENDS.items())
     return quotes.total() > COSTLY_SHARE * len(paragraph) or endless * len(paragraph) > COSTLY_STEPS
