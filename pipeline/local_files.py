@@ -3,6 +3,7 @@
 import glob
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -95,10 +96,19 @@ def create_file(path: str) -> Iterator[BinaryIO]:
     except OSError as error:
         if error.errno is None:
             raise  # from what is written, not from the file
-        raise InputError(f"{path} cannot be written ({error.strerror}); make room, or give another output") from error
+        way_out = "make room, or give another output"
+        if is_temporary(path):
+            way_out = "make room for temporary files, or set TMPDIR to a folder with more"
+        raise InputError(f"{path} cannot be written ({error.strerror}); {way_out}") from error
     finally:
         with suppress(OSError):  # not there, or the disk is read-only
             os.unlink(temporary)
+
+
+def is_temporary(path: str) -> bool:
+    """Whether a file lies in the folder for temporary files in one of ours, and is none of the user's."""
+    folder = os.path.join(tempfile.gettempdir(), "maskmill-")
+    return os.path.abspath(path).startswith(folder)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pipeline.documents import Rejected
 from pipeline.files import FilePart, count_lines_before
-from pipeline.storage import list_names, write_text
+from pipeline.storage import list_names, printable, write_text
 
 REJECTED = "rejected-*.jsonl"  # the * being at least five digits
 
@@ -22,7 +22,7 @@ def write_rejected(folder: str, part: FilePart, rejected: Sequence[Rejected]) ->
     before = count_lines_before(part)
     lines = [
         json.dumps(
-            {"file": part.path, "place": before + one.place, "reason": one.reason, "excerpt": one.excerpt},
+            {"file": printable(part.path), "place": before + one.place, "reason": one.reason, "excerpt": one.excerpt},
             ensure_ascii=False,
         )
         for one in rejected

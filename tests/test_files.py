@@ -1,5 +1,6 @@
 """Files are found, and read in parts that give the documents of the whole."""
 
+import errno
 import json
 import os
 from dataclasses import replace
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from pipeline.documents import ReadOptions, Rejected
 from pipeline.files import FilePart, count_lines_before, list_files, list_inputs, list_parts
 from pipeline.reading import read_documents, read_stream
-from pipeline.storage import version_of
+from pipeline.storage import version_of, write_bytes
 from tokenizer.errors import InputError
 
 lines = st.lists(st.sampled_from(["", "one", "two three", " ", "\u3000", "é", "\x85", "four\r", "{}"]), max_size=30)
@@ -134,3 +135,13 @@ def test_links_are_followed_once_and_what_cannot_be_read_is_named(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InputError, match="pipe is a pipe or a device; it is read more than once"):
         list_files([str(tmp_path / "pipe")])
+
+
+@pytest.mark.parametrize(("name", "way_out"), [("maskmill-1/result", "set TMPDIR"), ("result", "give another output")])
+def test_a_full_disk_is_told_from_a_full_folder_for_temporary_files(tmp_path, monkeypatch, name, way_out):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(full))
+    with pytest.raises(InputError, match=rf"{name} cannot be written \(No space left on device\); .*{way_out}"):
+        write_bytes(tmp_path / name, b"x")

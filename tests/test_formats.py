@@ -238,3 +238,51 @@ def test_a_document_without_end_is_cut(tmp_path, monkeypatch):
         assert len(found) == 12
         assert " ".join(document.text for document in found) == text.strip()
         assert all(document.repairs == ("cut after 1,000 characters",) for document in found)
+
+
+def zstd_frame(window_log: int) -> bytes:
+    """A line as a frame of zstd, made with a window of so many bits."""
+    return b"\x28\xb5\x2f\xfd\0" + bytes([window_log - 10 << 3]) + (5 << 3 | 1).to_bytes(3, "little") + b"text\n"
+
+
+def test_a_file_that_takes_much_memory_to_unpack_is_not_called_damaged(tmp_path, monkeypatch):
+    (tmp_path / "a.zst").write_bytes(zstd_frame(27))
+    assert [document.text for document in read(tmp_path / "a.zst")] == ["text"]
+    (tmp_path / "a.zst").write_bytes(zstd_frame(31))
+    monkeypatch.setattr("pipeline.compression.XZ_MEMORY", 1 << 16)
+    (tmp_path / "a.xz").write_bytes(lzma.compress(b"text\n"))
+    for name in ("a.zst", "a.xz"):
+        with pytest.raises(InputError, match=rf"{name} was compressed so that .* much memory .*; compress it again"):
+            read(tmp_path / name)
+
+
+def test_want_of_memory_is_one_sentence(tmp_path, monkeypatch):
+    def fail(*_):
+        raise MemoryError
+        yield
+
+    (tmp_path / "a.txt").write_text("text")
+    monkeypatch.setattr("pipeline.reading.read_text", fail)
+    with pytest.raises(InputError, match=r"a\.txt: memory ran out .* smaller --max-document-bytes than 100,000,000"):
+        read(tmp_path / "a.txt")
+
+
+def test_a_parquet_file_within_another_compression_has_a_limit(tmp_path, monkeypatch):
+    pq.write_table(pa.table({"text": ["x"] * 5000}), tmp_path / "a.parquet", compression="none")
+    (tmp_path / "b.gz").write_bytes(gzip.compress((tmp_path / "a.parquet").read_bytes()))
+    monkeypatch.setattr("pipeline.formats.MAX_TABLE_BYTES", 500)
+    with pytest.raises(InputError, match=r"b\.gz is Parquet within another compression and has more than 500 bytes"):
+        read(tmp_path / "b.gz")
+    assert len(read(tmp_path / "a.parquet")) == 5000
+
+
+def test_rows_that_are_large_are_read_a_few_at_a_time(tmp_path, monkeypatch):
+    texts = [letter * 1000 for letter in "abcdefgh"]
+    pq.write_table(pa.table({"text": texts}), tmp_path / "a.parquet", use_dictionary=False)
+    monkeypatch.setattr("pipeline.formats.BATCH_BYTES", 2500)
+    seen = []
+    monkeypatch.setattr(
+        "pipeline.formats.decode_strings", lambda column: seen.append(len(column)) or column.to_pylist()
+    )
+    assert [document.text for document in read(tmp_path / "a.parquet")] == texts
+    assert max(seen) == 2

@@ -220,7 +220,7 @@ def test_masks_of_other_shares_are_found(long):
 def test_far_more_random_nexts_than_half_are_noted(random_next, objective, is_noted):
     note = note_random_next({"random_next": random_next, "instances": 100}, "train", objective)
     assert bool(note) == is_noted
-    assert note is None or note.startswith("78.0% of the train pairs are random nexts, where half is usual")
+    assert note is None or note.startswith("78.0% of the train pairs are random nexts and half is usual")
 
 
 @pytest.mark.parametrize("dry_run", [True, False])

@@ -22,7 +22,7 @@ from pipeline.outputs import check_output
 from pipeline.plan import Target
 from pipeline.rejected import rejected_names
 from pipeline.schema import RUN, DatasetInfo, Split, describe_files, seal
-from pipeline.storage import write_text
+from pipeline.storage import printable, write_text
 
 
 def generate_datasets(
@@ -62,10 +62,10 @@ def generate_datasets(
     else:
         facts = generate_elsewhere(generation, runner)
     run = {
-        "inputs": list(inputs),
+        "inputs": list(map(printable, inputs)),
         "files": len(files),
         "reading": asdict(reading),
-        "vocab_file": vocab_file,
+        "vocab_file": printable(vocab_file),
         **facts,
         "started": started.isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - clock, 1),

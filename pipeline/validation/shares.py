@@ -83,6 +83,6 @@ def note_random_next(counts: Mapping[str, int], split: str, objective: str) -> s
     if objective != "nsp" or counts["random_next"] <= MOST_RANDOM_NEXT * max(1, counts["instances"]):
         return None
     return (
-        f"{counts['random_next'] / counts['instances']:.1%} of the {split} pairs are random nexts, where half is usual: "
+        f"{counts['random_next'] / counts['instances']:.1%} of the {split} pairs are random nexts and half is usual: "
         "many documents have only one sentence, and the label says little; see --split-sentences and --objective."
     )
