@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from pipeline.files import MAX_DOCUMENT_BYTES
 from pipeline.languages import LANGUAGES, SHOWN_LANGUAGES
 from tokenizer.errors import InputError
 
 InputFormat = Literal["auto", "text", "lines", "jsonl", "parquet", "wiki"]
 PlainText = Literal["text", "lines"]
 
+MAX_DOCUMENT_BYTES = 100_000_000  # of a line, a document or a table's cell: twenty times the Bible
 MAX_CHARACTERS = 16_000_000  # of a document, several times the Bible: what is longer is cut
 CUT_WINDOW = 100_000  # characters in which a place to cut is looked for
 EXCERPT_CHARACTERS = 200

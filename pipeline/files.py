@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.compression import HEAD_BYTES, compression_of
+from pipeline.documents import MAX_DOCUMENT_BYTES
 from pipeline.storage import find_files, is_remote, open_file, size_of, version_of
 from tokenizer.errors import InputError
 
 PART_BYTES = 32_000_000
 BLOCK_BYTES = 1 << 20
-MAX_DOCUMENT_BYTES = 100_000_000  # of a line, of a document, of a table's cell: twenty times the Bible
 PARQUET_START = b"PAR1"
 
 CARDS = ("readme.md", "dataset_infos.json", "dataset_info.json", "dataset_dict.json")

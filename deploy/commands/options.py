@@ -6,8 +6,7 @@ import click
 
 from deploy.commands.cli_types import Bytes, Place
 from deploy.commands.command import option
-from pipeline.documents import MAX_REJECTED, InputFormat
-from pipeline.files import MAX_DOCUMENT_BYTES
+from pipeline.documents import MAX_DOCUMENT_BYTES, MAX_REJECTED, InputFormat
 
 DOCUMENTS = (
     option(
