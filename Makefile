@@ -35,7 +35,7 @@ bench: $(VENV)/test  ## speed and memory, see benchmarks/README.md
 	$(VENV)/bin/python benchmarks/bench_generate.py
 
 fuzz: $(VENV)/test  ## damaged files of every format, many more than the tests try
-	MASKMILL_FUZZ_CASES=20000 $(VENV)/bin/pytest tests/test_fuzz.py
+	MASKMILL_FUZZ_CASES=20000 $(VENV)/bin/pytest tests/test_fuzz.py tests/test_hostile_json.py
 
 test-images: $(VENV)/test  ## builds the images and runs them; as root, after: apt-get install buildah debootstrap
 	$(VENV)/bin/python tests/images/build_and_run.py

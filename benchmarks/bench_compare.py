@@ -19,7 +19,8 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from compare_with_google import ROOT, config_of, make_oracle, make_ours, tokenize
+from compare_with_google import config_of, make_oracle, make_ours, tokenize
+from needs import SHARED, require
 
 from pipeline.config import InstanceConfig
 from pipeline.looking.agreement import estimate_spread
@@ -33,13 +34,11 @@ COPIES = 5
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared", help="default: %(default)s")
+    parser.add_argument("--shared", type=Path, default=SHARED, help="default: %(default)s")
     parser.add_argument("--seeds", type=int, default=20, help="default: %(default)s")
     parser.add_argument("--setting", default="seq128", help="one of books_stats.json; default: %(default)s")
     options = parser.parse_args()
-    if not (golden := options.shared / "golden" / "books_stats.json").exists():
-        print(f"Skipped: {golden} is absent; name the folder that holds golden/ and corpus/ with --shared.")
-        return
+    require(golden := options.shared / "golden" / "books_stats.json", option="--shared")
     google = json.loads(golden.read_text(encoding="utf-8"))
     vocab = Vocab.load(options.shared / "corpus" / google["vocab"])
     pool = tokenize(options.shared / "corpus" / google["corpus"], vocab)

@@ -17,9 +17,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from needs import CORPUS, ENGLISH, ROOT, VOCAB, require
 
-ROOT = Path(__file__).resolve().parent.parent
-CORPUS = ROOT.parent / "shared" / "corpus"
 COMPILERS = {"tensorflow": ("graph", "XLA"), "jax": ("jit",)}
 BATCH = 32
 CALLS = 100
@@ -30,6 +29,7 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, default=CORPUS)
     parser.add_argument("--backend", choices=COMPILERS, help="used by the script itself: one backend, in this process")
     arguments = parser.parse_args()
+    require(arguments.corpus / VOCAB, arguments.corpus / ENGLISH)
     if arguments.backend:
         measure(arguments.corpus, arguments.backend)
         return
@@ -45,21 +45,22 @@ def measure(corpus: Path, backend: str) -> None:
 
     from model.dynamic_masking import MaskingRules, remask
     from model.randomness import fold_in, key_of
+    from pipeline import schema
     from pipeline.config import InstanceConfig
     from pipeline.masking import Masker
-    from pipeline.schema import VOCAB, DatasetInfo
+    from pipeline.schema import DatasetInfo
     from pipeline.segments import assemble
     from tokenizer.fast import FastTokenizer
     from tokenizer.vocab import Vocab
 
-    vocab = Vocab.load(corpus / "bert-base-uncased-vocab.txt")
-    with gzip.open(corpus / "books_sentences.txt.gz", "rt", encoding="utf-8") as text:
+    vocab = Vocab.load(corpus / VOCAB)
+    with gzip.open(corpus / ENGLISH, "rt", encoding="utf-8") as text:
         ids, _ = FastTokenizer(vocab).encode(text.read(1_000_000).split("\n"))
 
     for length, whole_word_mask in ((128, False), (128, True), (512, False), (512, True)):
         config = InstanceConfig(whole_word_mask=whole_word_mask).with_length(length)
         with tempfile.TemporaryDirectory() as directory:
-            Path(directory, VOCAB).write_text(vocab.to_text())
+            Path(directory, schema.VOCAB).write_text(vocab.to_text())
             info = DatasetInfo(asdict(config), len(vocab), vocab.sha256, {}, (), "0")
             rules = MaskingRules.load(info, directory)
         rng = np.random.default_rng(0)

@@ -22,9 +22,8 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from needs import ROOT, TORCH_PYTHON, leave_out_torch
 
-ROOT = Path(__file__).parent.parent
-TORCH_PYTHON = Path(os.environ.get("HF_VENV", ROOT / ".venv-hf")).absolute() / "bin" / "python"
 VOCAB_FILE = ROOT / "tests" / "golden" / "bert-base-uncased-vocab.txt"
 TORCH_BATCH_SIZE = 32
 
@@ -52,6 +51,7 @@ def main() -> None:
         print(json.dumps(measure(*json.loads(arguments.child))))
         return
     sides = [side for side in SIDES if not arguments.only or " ".join(side).startswith(tuple(arguments.only))]
+    sides = leave_out_torch(sides)
     for size in arguments.sizes:
         with tempfile.TemporaryDirectory() as name:
             compare(Path(name), size, sides, arguments.rounds, arguments.texts, arguments.batch_tokens)
@@ -85,7 +85,7 @@ def collect_texts(number: int) -> list[str]:
     from deploy.python_docs import collect_documents
 
     lines = [line.strip() for one in islice(collect_documents(), 2000) for line in one.text.split("\n") if line.strip()]
-    return random.Random(0).sample(lines, number)
+    return random.Random(0).sample(lines, min(number, len(lines)))
 
 
 def write_model(folder: Path, size: str) -> None:

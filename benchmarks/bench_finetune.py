@@ -23,6 +23,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 import numpy as np
+from needs import CHAPTERS, CORPUS, require
 from scipy.optimize import minimize
 from scipy.sparse import csr_matrix, diags, hstack
 from scipy.special import log_softmax
@@ -38,7 +39,6 @@ from pipeline.tables.fields import Fields
 from pipeline.tables.labelled import LabelledTexts
 from tokenizer.basic import split_words
 
-CORPUS = Path(__file__).resolve().parent.parent.parent / "shared" / "corpus"
 EVAL_FRACTION, RANDOM_SEED = 0.05, 12345  # of `generate`, when the shards were made
 SHORTEST = 200  # characters of a paragraph: shorter ones are mostly dialogue
 STRENGTHS = (1e-6, 1e-5, 1e-4, 1e-3)  # of regularisation
@@ -62,7 +62,7 @@ class Chapter:
 
 def read_chapters(corpus: Path) -> list[Chapter]:
     chapters = []
-    with gzip.open(corpus / "books.jsonl.gz", "rt") as lines:
+    with gzip.open(corpus / CHAPTERS, "rt", encoding="utf-8") as lines:
         for record in map(json.loads, lines):
             # As `Pools.pool_of` divides documents.
             fraction = hash_fraction(RANDOM_SEED, "eval", digest_of(content_of(record["text"])))
@@ -204,9 +204,11 @@ def main() -> None:
     parser.add_argument("--max-seq-length", type=int, default=128)
     parser.add_argument("--precision", default="bfloat16")
     options = parser.parse_args()
+    require(options.corpus / CHAPTERS)
     chapters = read_chapters(options.corpus)
     pretrained = open_trained(options.model_dir)
-    print(f"{options.model_dir}: {pretrained.step:,} steps of pre-training")
+    steps = "an unknown number of" if pretrained.step is None else f"{pretrained.step:,}"  # None: others trained it
+    print(f"{options.model_dir}: {steps} steps of pre-training")
     print("| task | rows, held out | method | accuracy | macro F1 | s a run |")
     print("|---|---|---|---|---|---|")
     for task in options.task or TASKS:

@@ -11,11 +11,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from needs import CORPUS, ENGLISH, ROOT, VOCAB, require
 from rich.console import Console
 from rich.table import Table
 
-ROOT = Path(__file__).parent.parent
-SHARED = ROOT.parent / "shared" / "corpus"
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "flink")]
 
 from bench_generate import run_process  # noqa: E402
@@ -33,9 +32,10 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--times", type=int, default=10)
     parser.add_argument("--dupe-factor", default="5")
-    parser.add_argument("--corpus", type=Path, default=SHARED / "books_sentences.txt.gz")
-    parser.add_argument("--vocab", type=Path, default=SHARED / "bert-base-uncased-vocab.txt")
+    parser.add_argument("--corpus", type=Path, default=CORPUS / ENGLISH)
+    parser.add_argument("--vocab", type=Path, default=CORPUS / VOCAB)
     arguments = parser.parse_args()
+    require(arguments.corpus, arguments.vocab, option="--corpus and --vocab")
     with tempfile.TemporaryDirectory() as name, Servers(Path(name)) as servers:
         folder, corpus = Path(name), Path(name) / "corpus.txt"
         documents = [

@@ -22,36 +22,35 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from needs import CORPUS, ENGLISH, ROOT, VOCAB, require
 from rich.console import Console
 from rich.table import Table
 
-ROOT = Path(__file__).parent.parent
-SHARED = ROOT.parent / "shared" / "corpus"
 sys.path.insert(0, str(ROOT / "tests"))
 
-import google_reference  # noqa: E402
+import google_reference
 
-from pipeline.config import InstanceConfig  # noqa: E402
-from pipeline.documents import RawDocument, ReadOptions, content_of, digest_of  # noqa: E402
-from pipeline.examples import ExampleEncoder  # noqa: E402
-from pipeline.files import FilePart  # noqa: E402
-from pipeline.masking import Masker  # noqa: E402
-from pipeline.pairs import pair_documents, truncate_pairs  # noqa: E402
-from pipeline.pools import pack_documents, unpack_pool  # noqa: E402
-from pipeline.reading import read_documents  # noqa: E402
-from pipeline.schema import features  # noqa: E402
-from pipeline.segments import assemble  # noqa: E402
-from pipeline.sentences import split_sentences  # noqa: E402
-from pipeline.tfrecord import write_records  # noqa: E402
-from tokenizer.fast import FastTokenizer, id_dtype  # noqa: E402
-from tokenizer.vocab import Vocab  # noqa: E402
-from tokenizer.wordpiece import FullTokenizer  # noqa: E402
+from pipeline.config import InstanceConfig
+from pipeline.documents import RawDocument, ReadOptions, content_of, digest_of
+from pipeline.examples import ExampleEncoder
+from pipeline.files import FilePart
+from pipeline.masking import Masker
+from pipeline.pairs import pair_documents, truncate_pairs
+from pipeline.pools import pack_documents, unpack_pool
+from pipeline.reading import read_documents
+from pipeline.schema import features
+from pipeline.segments import assemble
+from pipeline.sentences import split_sentences
+from pipeline.tfrecord import write_records
+from tokenizer.fast import FastTokenizer, id_dtype
+from tokenizer.vocab import Vocab
+from tokenizer.wordpiece import FullTokenizer
 
 CONFIG = InstanceConfig(dupe_factor=5)
 ORACLE_DOCUMENTS = 40
 EMPTY_RUN = """
 import apache_beam, deploy.making.generation, pipeline.dag
-pipeline.dag.run(lambda p: p | apache_beam.Create([1]), ["--runner=FnApiRunner"])
+pipeline.dag.submit(lambda p: p | apache_beam.Create([1]), ["--runner=FnApiRunner"]).wait_until_finish()
 """
 
 
@@ -61,12 +60,10 @@ def main() -> None:
     parser.add_argument("--dupe-factor", default="5")
     parser.add_argument("--memory-limit")
     parser.add_argument("--num-workers", type=int, nargs="*", default=[1, 2])
-    parser.add_argument("--corpus", type=Path, default=SHARED / "books_sentences.txt.gz")
-    parser.add_argument("--vocab", type=Path, default=SHARED / "bert-base-uncased-vocab.txt")
+    parser.add_argument("--corpus", type=Path, default=CORPUS / ENGLISH)
+    parser.add_argument("--vocab", type=Path, default=CORPUS / VOCAB)
     arguments = parser.parse_args()
-    if not arguments.corpus.exists() or not arguments.vocab.exists():
-        print(f"Skipped: {arguments.corpus} or {arguments.vocab} is absent; name a corpus and a vocabulary.")
-        return
+    require(arguments.corpus, arguments.vocab, option="--corpus and --vocab")
     part = FilePart(str(arguments.corpus))
     documents = [d for d in read_documents(part, ReadOptions()) if isinstance(d, RawDocument)]
     console = Console(width=100)

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+from needs import CORPUS, ENGLISH, VOCAB, require
 
 from deploy.cli import main as maskmill
 from model.dataset import eval_batches
@@ -28,8 +29,6 @@ from pipeline.examples import decode_example
 from pipeline.schema import DatasetInfo
 from pipeline.tfrecord import read_records
 
-CORPUS = Path(__file__).resolve().parent.parent.parent / "shared" / "corpus"
-VOCAB, ENGLISH = "bert-base-uncased-vocab.txt", "books_sentences.txt.gz"
 ROUNDS = 5
 BATCH = 1024  # examples, of ours and of tf.data
 SOME = 1000  # examples, for what is slow
@@ -41,9 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, default=CORPUS, help="default: %(default)s")
     corpus = parser.parse_args().corpus
-    if missing := [name for name in (VOCAB, ENGLISH) if not (corpus / name).exists()]:
-        print(f"Skipped: {corpus} has no {' and no '.join(missing)}; name another folder with --corpus.")
-        return
+    require(corpus / VOCAB, corpus / ENGLISH)
     with tempfile.TemporaryDirectory(prefix="maskmill-bench-") as folder:
         text = Path(folder) / "books.txt"
         text.write_bytes(gzip.decompress((corpus / ENGLISH).read_bytes()))

@@ -26,14 +26,13 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers
+from needs import CHINESE, CORPUS, ENGLISH, VOCAB, require
 
 from tokenizer.fast import FastTokenizer
 from tokenizer.huggingface import to_tokenizer_json
 from tokenizer.vocab import Vocab
 from tokenizer.wordpiece import FullTokenizer
 
-CORPUS = Path(__file__).resolve().parent.parent.parent / "shared" / "corpus"
-VOCAB, ENGLISH, CHINESE = "bert-base-uncased-vocab.txt", "books_sentences.txt.gz", "zh_poems.jsonl.gz"
 BATCH_LINES = 1000  # given to `tokenizers` at a time
 MULTILINGUAL_BYTES = 8_000_000
 
@@ -93,9 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, default=CORPUS, help="default: %(default)s")
     corpus = parser.parse_args().corpus
-    if missing := [name for name in (VOCAB, ENGLISH, CHINESE) if not (corpus / name).exists()]:
-        print(f"Skipped: {corpus} has no {' and no '.join(missing)}; name another folder with --corpus.")
-        return
+    require(*(corpus / name for name in (VOCAB, ENGLISH, CHINESE)))
     # First of all: a child's ru_maxrss begins at its parent's peak.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as children:
         added = dict(zip(TEXTS, children.map(added_megabytes, TEXTS, [corpus] * len(TEXTS))))

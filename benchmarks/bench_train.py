@@ -15,10 +15,11 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
-ROOT = Path(__file__).parent.parent
-TORCH_PYTHON = ROOT / ".venv-hf" / "bin" / "python"
+from needs import ROOT, TORCH_PYTHON, leave_out_torch
+
 BATCH_SIZE, MAX_SEQ_LENGTH, MAX_PREDICTIONS_PER_SEQ, VOCAB_SIZE = 32, 128, 20, 30522
 SIZES = {"tiny": (2, 128), "mini": (4, 256), "small": (4, 512), "base": (12, 768)}
 STEPS = {"tiny": 20, "mini": 10, "small": 6, "base": 3}
@@ -62,6 +63,7 @@ def main() -> None:
     sides = [("tensorflow", "bfloat16", 0.1, name) for name in VARIANTS] if arguments.variants else SIDES
     if arguments.only:
         sides = [side for side in sides if describe(side, arguments.variants).startswith(tuple(arguments.only))]
+    sides = leave_out_torch(sides)
     peaks = {precision: run_child("peak", precision, 0, "", "")["flops"] for precision in ("float32", "bfloat16")}
     print(
         f"largest matrix product: {peaks['float32'] / 1e9:.0f} GFLOP/s float32, {peaks['bfloat16'] / 1e9:.0f} bfloat16"
@@ -124,7 +126,7 @@ def make_batch() -> dict:
 
     rng = np.random.default_rng(0)
     shape = BATCH_SIZE, MAX_SEQ_LENGTH
-    input_ids = rng.integers(1000, 30000, shape).astype("int32")
+    input_ids = rng.integers(1000, VOCAB_SIZE, shape).astype("int32")
     input_mask, segment_ids = np.ones(shape, "int32"), np.zeros(shape, "int32")
     input_mask[:, 120:] = 0
     segment_ids[:, 60:120] = 1
@@ -140,10 +142,10 @@ def make_batch() -> dict:
     }
 
 
-def our_step(size: str, precision: str, dropout: float, variant: str):
+def our_step(size: str, precision: str, dropout: float, variant: str, put=setattr):
     from dataclasses import replace
 
-    take_back(variant)
+    take_back(variant, put)
     from model.bert import BertPretrainer
     from model.config import BertConfig
     from model.optimization import AdamWeightDecay, Schedule
@@ -159,8 +161,8 @@ def our_step(size: str, precision: str, dropout: float, variant: str):
     return lambda: float(run(features)["loss"])
 
 
-def take_back(variant: str) -> None:
-    """Undoes one of the things that make the step fast, by replacing it in the running program."""
+def take_back(variant: str, put: Callable[[Any, str, Any], None]) -> None:
+    """Undoes one of the things that make the step fast, by putting something else in its place in this process."""
     if not variant:
         return
     import keras
@@ -172,11 +174,11 @@ def take_back(variant: str) -> None:
         for module in (fused, bert, heads):
             for name, function in list(vars(module).items()):
                 if hasattr(function, "__wrapped__") and function.__module__ == "model.fused":
-                    setattr(module, name, function.__wrapped__)
+                    put(module, name, function.__wrapped__)
     elif variant == "all XLA":
         import tensorflow as tf
 
-        tf.config.list_physical_devices = lambda kind=None: ["a GPU, as the step believes"]
+        put(tf.config, "list_physical_devices", lambda kind=None: ["a GPU, as the step believes"])
     elif variant == "stateless_dropout":
         import tensorflow as tf
 
@@ -184,23 +186,27 @@ def take_back(variant: str) -> None:
             seed = tf.bitcast(key, tf.int32)
             return tf.nn.experimental.stateless_dropout(x, rate, seed) if rate and key is not None else x
 
-        fused.dropout = dropout
+        put(fused, "dropout", dropout)
     elif variant == "three projections":
         together = bert.TransformerLayer.project
-        bert.TransformerLayer.project = lambda self, x, *parts: [together(self, x, part)[0] for part in parts]
+
+        def project(self, x, *parts):
+            return [together(self, x, part)[0] for part in parts]
+
+        put(bert.TransformerLayer, "project", project)
     elif variant == "last layer whole":
         call = bert.BertEncoder.call
 
-        def whole(self, input_ids, input_mask, segment_ids, positions=None, dropout_key=None):
-            x, pooled = call(self, input_ids, input_mask, segment_ids, None, dropout_key)
+        def whole(self, input_ids, input_mask, segment_ids, positions=None, dropout_key=None, gates=None):
+            x, pooled = call(self, input_ids, input_mask, segment_ids, None, dropout_key, gates)
             return (x if positions is None else layers.gather(x, positions)), pooled
 
-        bert.BertEncoder.call = whole
+        put(bert.BertEncoder, "call", whole)
     elif variant == "head at all positions":
         call = bert.BertEncoder.call
-        bert.BertEncoder.call = lambda self, ids, mask, segments, positions=None, dropout_key=None: call(
-            self, ids, mask, segments, None, dropout_key
-        )
+
+        def at_all(self, input_ids, input_mask, segment_ids, positions=None, dropout_key=None, gates=None):
+            return call(self, input_ids, input_mask, segment_ids, None, dropout_key, gates)
 
         def sums(self, x, word_embeddings, masked_lm_ids, masked_lm_weights):
             logits = layers.gather(self.scores(x, word_embeddings), make_batch()["masked_lm_positions"])
@@ -209,7 +215,8 @@ def take_back(variant: str) -> None:
             )
             return {"masked_lm_loss_sum": loss, "masked_lm_right": right}
 
-        heads.MaskedLMHead.sums = sums
+        put(bert.BertEncoder, "call", at_all)
+        put(heads.MaskedLMHead, "sums", sums)
     elif variant == "products of three axes":
 
         def multiply(x, kernel, transposed=False):
@@ -217,7 +224,7 @@ def take_back(variant: str) -> None:
             return ops.matmul(x, ops.transpose(kernel) if transposed else kernel)
 
         for module in (layers, bert, heads):
-            module.multiply = multiply
+            put(module, "multiply", multiply)
     else:
         raise ValueError(variant)
     assert keras.backend.backend() == "tensorflow"

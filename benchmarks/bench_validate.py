@@ -17,6 +17,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import needs
+from needs import CORPUS, ENGLISH
+
 from deploy.cli import main as maskmill
 from deploy.inputs import load_vocab
 from pipeline.decoding import ExampleDecoder
@@ -28,8 +31,6 @@ from pipeline.validation.shards import BATCH_RECORDS, validate_shard
 from pipeline.validation.standard import Standard
 from pipeline.validation.workers import shard_reader
 
-CORPUS = Path(__file__).resolve().parent.parent.parent / "shared" / "corpus"
-VOCAB_FILE, ENGLISH = "bert-base-uncased-vocab.txt", "books_sentences.txt.gz"
 ROUNDS = 9
 DATASETS = {
     "128 tokens": [],
@@ -43,9 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, default=CORPUS, help="default: %(default)s")
     corpus = parser.parse_args().corpus
-    if missing := [name for name in (VOCAB_FILE, ENGLISH) if not (corpus / name).exists()]:
-        print(f"Skipped: {corpus} has no {' and no '.join(missing)}; name another folder with --corpus.")
-        return
+    needs.require(corpus / needs.VOCAB, corpus / ENGLISH)
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     with tempfile.TemporaryDirectory(prefix="maskmill-bench-") as folder:
         text = Path(folder) / "books.txt"
@@ -54,7 +53,7 @@ def main() -> None:
         columns = []
         for number, options in enumerate(DATASETS.values()):
             made = Path(folder) / str(number)
-            arguments = ["generate", text, "--vocab-file", corpus / VOCAB_FILE, "--output", made, "--dupe-factor", 2]
+            arguments = ["generate", text, "--vocab-file", corpus / needs.VOCAB, "--output", made, "--dupe-factor", 2]
             with open(os.devnull, "w") as nowhere:
                 stdout, _ = os.dup(1), os.dup2(nowhere.fileno(), 1)
                 maskmill(list(map(str, [*arguments, "--num-workers", 1, *options])), standalone_mode=False)

@@ -23,25 +23,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from needs import ROOT, SHARED, require
 
-ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-import google_reference  # noqa: E402
+import google_reference
 
-from pipeline.config import InstanceConfig  # noqa: E402
-from pipeline.documents import RawDocument, ReadOptions, content_of, digest_of  # noqa: E402
-from pipeline.examples import ExampleEncoder  # noqa: E402
-from pipeline.files import FilePart  # noqa: E402
-from pipeline.masking import Masker  # noqa: E402
-from pipeline.pairs import pair_documents, truncate_pairs  # noqa: E402
-from pipeline.pools import Pool, pack_document, unpack_pool  # noqa: E402
-from pipeline.reading import read_documents  # noqa: E402
-from pipeline.schema import features  # noqa: E402
-from pipeline.segments import assemble  # noqa: E402
-from pipeline.sentences import split_sentences  # noqa: E402
-from tokenizer.fast import FastTokenizer, id_dtype  # noqa: E402
-from tokenizer.vocab import CLS, MASK, SEP, UNK, Vocab  # noqa: E402
+from pipeline.config import InstanceConfig
+from pipeline.documents import RawDocument, ReadOptions, content_of, digest_of
+from pipeline.examples import ExampleEncoder
+from pipeline.files import FilePart
+from pipeline.masking import Masker
+from pipeline.pairs import pair_documents, truncate_pairs
+from pipeline.pools import Pool, pack_document, unpack_pool
+from pipeline.reading import read_documents
+from pipeline.schema import features
+from pipeline.segments import assemble
+from pipeline.sentences import split_sentences
+from tokenizer.fast import FastTokenizer, id_dtype
+from tokenizer.vocab import CLS, MASK, SEP, UNK, Vocab
 
 # Google's statistics are rounded, and some vary so little that it shows. Five decimals, but for these:
 DECIMALS = {"bytes_per_record": 1, "random_uniform_chi2_19df": 1, "mean_len": 3, "pred_per_seq": 4, "unk_frac": 6}
@@ -56,14 +56,12 @@ Statistics = dict[str, Any]  # name -> a number, or a histogram as bin -> share
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared", help="default: %(default)s")
+    parser.add_argument("--shared", type=Path, default=SHARED, help="default: %(default)s")
     parser.add_argument("--seeds", type=int, default=8, help="3 or more; default: %(default)s")
     parser.add_argument("--setting", help="one of books_stats.json, such as seq128; default: one after another")
     parser.add_argument("--oracle", action="store_true", help="compare with the oracle instead of Google's numbers")
     options = parser.parse_args()
-    if not (golden := options.shared / "golden" / "books_stats.json").exists():
-        print(f"Skipped: {golden} is absent; name the folder that holds golden/ and corpus/ with --shared.")
-        return
+    require(golden := options.shared / "golden" / "books_stats.json", option="--shared")
     google = json.loads(golden.read_text(encoding="utf-8"))
     vocab = Vocab.load(options.shared / "corpus" / google["vocab"])
     pool = tokenize(options.shared / "corpus" / google["corpus"], vocab)

@@ -1,5 +1,6 @@
 """The command line. A command imports what it needs in its body, so that `maskmill --help` answers at once."""
 
+import logging
 import os
 from typing import Any
 
@@ -14,8 +15,10 @@ from deploy.commands.prune import prune
 from deploy.commands.tpu import tpu_commands
 from deploy.commands.train import evaluate, export, train
 from deploy.commands.use import embed, fill_mask
+from deploy.visible import visible, visible_in_line
 from tokenizer.errors import InputError
 
+MOST_SAID = 3000  # characters of an error, which may quote a value of any length
 # By module: what pip is to install.
 MODULES_OF_EXTRAS = {
     **dict.fromkeys(("keras", "tensorboard", "safetensors", "uniplot"), "'.[train]', or '.[jax]' to run on JAX"),
@@ -39,13 +42,28 @@ class MaskmillGroup(Group):
                 return super().invoke(ctx)
         except (click.Abort, KeyboardInterrupt):  # at a question, or before a command has begun
             raise stopped(ctx, STOPPED) from None
-        except (click.ClickException, click.exceptions.Exit):
+        except click.ClickException as error:
+            vars(error)["message"] = _clip(visible(error.message))
+            raise
+        except click.exceptions.Exit:
             raise
         except Exception as error:
             sentence = find_sentence(error)
             if sentence is None:
                 raise
-            raise click.ClickException(sentence) from error
+            raise click.ClickException(_clip(visible_in_line(sentence))) from error
+
+
+class _VisibleFormatter(logging.Formatter):
+    """Of warnings that are logged: they may quote data."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """As logging has it."""
+        return visible(super().format(record))
+
+
+def _clip(message: str) -> str:
+    return message if len(message) <= MOST_SAID else f"{message[:MOST_SAID]}..."
 
 
 def find_sentence(error: Exception) -> str | None:
@@ -83,6 +101,8 @@ def main(context: click.Context) -> None:
     'maskmill COMMAND --help' tells the rest. Exit codes, --quiet, --json, NO_COLOR and completion by your shell are in
     docs/command_line.md.
     """
+    if logging.lastResort:
+        logging.lastResort.setFormatter(_VisibleFormatter())
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         context.color = False  # for what click prints; rich looks by itself
 

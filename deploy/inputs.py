@@ -9,7 +9,7 @@ from pipeline.corpus import REPAIRED, SET_ASIDE, Counts, list_counts, name_input
 from pipeline.documents import ReadOptions
 from pipeline.files import list_inputs
 from pipeline.kinds import require_documents_by_name
-from pipeline.storage import exists, is_remote, read_bytes, size_of
+from pipeline.storage import is_remote, read_bytes, size_of
 from tokenizer.errors import InputError
 from tokenizer.vocab import Vocab
 
@@ -46,12 +46,6 @@ def check_apart(inputs: Sequence[str], files: Sequence[str], path: str) -> None:
         raise InputError(f"{path} is itself among the INPUT; name inputs that leave it out, or another file")
 
 
-def check_new(path: str, overwrite: bool) -> None:
-    """Raises InputError when a file is there that was not to be replaced."""
-    if not overwrite and exists(path):
-        raise InputError(f"output {path} exists; give another name, or --overwrite to replace it")
-
-
 def resolve(path: str) -> str:
     """A path by which a file of this machine is known, whatever links lead to it."""
     return path if is_remote(path) else os.path.realpath(path)
@@ -63,6 +57,12 @@ def show_reading(counts: Counts) -> None:
         warn(f"Set aside: {set_aside}")
     if repaired := list_counts(counts, REPAIRED):
         warn(f"Repaired: {repaired}")
+
+
+def warn_of_rejected(place: str | None) -> None:
+    """Says where the documents are listed that cannot be used, if there are any."""
+    if place:
+        warn(f"Rejected documents are listed in {place}")
 
 
 def load_vocab(path: str) -> Vocab:

@@ -17,8 +17,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
-from pipeline.storage import create_file, exists, is_remote, list_names, open_file, read_bytes, remove_files, write_text
+from pipeline.storage import (
+    claim_files,
+    create_file,
+    exists,
+    is_remote,
+    list_names,
+    open_file,
+    read_bytes,
+    remove_files,
+    write_text,
+)
 from tokenizer.errors import InputError
 
 MARK = ".written-by"  # a file of Cloud Storage alone: who sent what is there, and for which time
@@ -38,6 +49,7 @@ class Mirror:
     remote: str
     sends: bool = True
     trains: bool = False
+    is_new: bool = False
     _sent: dict[str, tuple[int, int]] = field(default_factory=dict)  # name -> size and time of change
     _mark: str = ""  # that was there when this began
     _name: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -56,13 +68,22 @@ class Mirror:
         states = self._states()
         for name in sorted(states, key=lambda name: (states[name][1], name)):
             if self._sent.get(name) != states[name]:
-                with open(self.local / name, "rb") as source, create_file(os.path.join(self.remote, name)) as target:
+                with open(self.local / name, "rb") as source, self._create(os.path.join(self.remote, name)) as target:
                     shutil.copyfileobj(source, target)
                 self._sent[name] = states[name]
         gone = [name for name in self._sent if not (self.local / name).exists()]
         remove_files(self.remote, gone)
         for name in gone:
             del self._sent[name]
+
+    @contextmanager
+    def _create(self, path: str) -> Iterator[BinaryIO]:
+        if not self.is_new:
+            with create_file(path) as file:
+                yield file
+            return
+        with claim_files([path], overwrite=False) as claim, claim.create_file(path) as file:
+            yield file
 
     def send_if_possible(self) -> None:
         """As `send`; what cannot be sent now goes with the next time."""
@@ -109,16 +130,17 @@ class Mirror:
 
 
 @contextmanager
-def mirror(folder: str, sends: bool = True, trains: bool = False) -> Iterator[Mirror]:
+def mirror(folder: str, sends: bool = True, trains: bool = False, is_new: bool = False) -> Iterator[Mirror]:
     """Fetches a folder from Cloud Storage, and sends back at the end what has changed; one that is here stays.
 
-    Of several processes with one folder, one `sends`. One that `trains` stops where another training sends there.
+    Of several processes with one folder, one `sends`. One that `trains` stops where another training sends there. Into
+    a folder that `is_new` no file is sent that would replace another.
     """
     if not is_remote(folder):
         yield Mirror(Path(folder), folder)
         return
     local = tempfile.mkdtemp(prefix="maskmill-")
-    mirrored = Mirror(Path(local), folder, sends, trains)
+    mirrored = Mirror(Path(local), folder, sends, trains, is_new)
     try:
         mirrored.fetch()
         try:

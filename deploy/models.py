@@ -270,7 +270,7 @@ def export_model(model_dir: str, output: str, checkpoint: "WhichCheckpoint") -> 
     from model.model_dir import read_training
 
     require_empty(output)  # before it is mirrored
-    with mirror(model_dir) as source, mirror(output) as target, create_folder(target.local) as folder:
+    with mirror(model_dir) as source, mirror(output, is_new=True) as target, create_folder(target.local) as folder:
         export(source.local, folder, checkpoint)
         vocab = Vocab.load(folder / VOCAB)
         cased = read_training(source.local)["cased"]

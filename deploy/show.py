@@ -4,12 +4,16 @@ import io
 import os
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any, TextIO, cast
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
 from deploy.talk import is_given, warn
+from deploy.visible import visible
 from deploy.words import count, in_bytes
 from pipeline.looking.stats import KINDS
 from pipeline.schema import DatasetInfo, Split
@@ -74,10 +78,23 @@ def new_talk(quiet: bool = False) -> Console:
     return _make_console(_LastingOutput(stream), quiet or is_given("--quiet"))
 
 
+class _SafeConsole(Console):
+    """A console that shows text from data as it can be shown, see `visible`; its own colours and line ends stay."""
+
+    def render_str(self, text: str, *arguments: Any, **options: Any) -> Text:
+        """As rich, before text is measured and folded."""
+        return super().render_str(visible(text), *arguments, **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """As rich, also of what never was a plain string."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(visible(segment.text), segment.style)
+
+
 def _make_console(file: _LastingOutput | None, quiet: bool = False) -> Console:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
-    return Console(
+    return _SafeConsole(
         file=cast(TextIO, file) if file else None,
         highlight=False,
         soft_wrap=True,

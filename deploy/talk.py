@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from deploy.visible import visible, visible_in_json
+
 GIVEN = "maskmill.{}"  # key in the context's meta: one of ours for each of the options
 
 
@@ -27,14 +29,19 @@ def is_given(option: str) -> bool:
 def say(text: str) -> None:
     """Says what is being done, or was made."""
     if not is_given("--quiet"):
-        click.echo(text, err=is_given("--json"))
+        click.echo(visible(text), err=is_given("--json"))
 
 
 def warn(text: str) -> None:
     """Says what may be wrong, on stderr whatever is given."""
-    click.secho(text, fg="yellow", err=True)
+    click.secho(visible(text), fg="yellow", err=True)
 
 
 def print_json(values: Any) -> None:
     """Prints a result as JSON."""
-    click.echo(json.dumps(values, indent=1, ensure_ascii=False))
+    click.echo(to_json(values, indent=1))
+
+
+def to_json(values: Any, indent: int | None = None) -> str:
+    """JSON for a terminal or a file: text is readable in all scripts, what would act on a terminal is escaped."""
+    return visible_in_json(json.dumps(values, indent=indent, ensure_ascii=False))

@@ -20,6 +20,9 @@ from tokenizer.errors import InputError
 
 BEST = "checkpoint-best.safetensors"
 SUMS_PREFIX = "sums/"
+# What is raised for a damaged file, and for kinds of numbers that numpy does not have, such as float8.
+NOT_READ = (SafetensorError, OSError, AttributeError, TypeError)
+_SMALL = 1_000_000  # weights that any machine has room for
 
 Arrays = dict[str, np.ndarray]
 Variables = Mapping[str, keras.Variable]
@@ -69,29 +72,42 @@ def save_best(model_dir: Path, weights: Variables, step: int, loss: float) -> No
 def read_best(model_dir: Path) -> tuple[int, float] | None:
     """Step and loss of the best checkpoint; None when there is none that can be read."""
     try:
-        with safe_open(model_dir / BEST, framework="numpy") as file:
-            return int(file.get_tensor("global_step")), float(file.get_tensor("eval_loss"))
-    except (SafetensorError, OSError):
+        arrays = read_checkpoint(model_dir / BEST)
+        return int(arrays["global_step"].item()), float(arrays["eval_loss"].item())
+    except (ValueError, KeyError):
         return None
 
 
 def restore_best(model_dir: Path, weights: Variables) -> int:
     """Assigns the best checkpoint to the weights -> its step. Raises InputError when there is none or it is damaged."""
-    best = read_best(model_dir)
     try:
-        if best is None:
+        if not (model_dir / BEST).exists():
             raise ValueError(f"{model_dir} has no {BEST} that can be read")
         arrays = read_checkpoint(model_dir / BEST)
-    except ValueError as error:
+        step = int(arrays["global_step"].item())
+    except (ValueError, KeyError) as error:
         raise InputError(f"{error}; train with --eval-every, or use --checkpoint newest") from error
     restore(arrays, weights)
-    return best[0]
+    return step
 
 
 def list_checkpoints(model_dir: Path) -> list[tuple[int, Path]]:
     """Steps and paths of the checkpoints in a folder, the newest first."""
     found = ((step_of(path.name), path) for path in model_dir.glob("checkpoint-*"))
     return sorted(((step, path) for step, path in found if step is not None), reverse=True)
+
+
+def require_weights(model_dir: Path, num_weights: int) -> None:
+    """Raises InputError where no checkpoint in a folder is large enough for a model of so many weights.
+
+    Before that is made: a configuration that was damaged may ask for more memory than there is.
+    """
+    sizes = [path.stat().st_size for path in model_dir.glob("checkpoint-*.safetensors")]
+    if sizes and num_weights > max(sizes) + _SMALL:
+        raise InputError(
+            f"{model_dir} has a bert_config of {num_weights:,} weights, and its largest checkpoint {max(sizes):,} "
+            "bytes; put configuration and checkpoints of one training there"
+        )
 
 
 def step_of(name: str) -> int | None:
@@ -155,7 +171,7 @@ def read_checkpoint(path: Path) -> Arrays:
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             expected = (file.metadata() or {}).get("sha256")
-    except (SafetensorError, OSError) as error:
+    except NOT_READ as error:
         raise ValueError(f"{path} is damaged ({error})") from error
     if digest_of(arrays) != expected:
         raise ValueError(f"{path} is damaged (its checksum differs)")
@@ -173,5 +189,5 @@ def digest_of(arrays: Arrays) -> str:
     digest = hashlib.sha256()
     for name, array in sorted(arrays.items()):
         digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
+        digest.update(np.ascontiguousarray(array).view(np.uint8).data)
     return digest.hexdigest()

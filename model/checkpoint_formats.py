@@ -1,6 +1,5 @@
 """Reads the weights of a BERT: from a checkpoint of Google's, a folder of Hugging Face's, or a model of ours."""
 
-import json
 import os
 import re
 import shutil
@@ -12,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from model.checkpoint import Arrays, list_checkpoints, read_checkpoint
+from model.checkpoint import NOT_READ, Arrays, list_checkpoints, read_checkpoint
 from model.config import BERT_CONFIG, HUGGING_FACE_CONFIG, BertConfig, read_config
 from model.interop import google_name, hugging_face_name, weight_names
 from model.model_dir import TRAINING, read_training
 from model.tasks.finetune_config import FINETUNING
 from model.tasks.finetuned import read_finetuning
 from pipeline.schema import VOCAB
-from pipeline.storage import is_remote, list_names, open_file
+from pipeline.storage import is_remote, list_names, open_file, read_json
 from tokenizer.errors import InputError, first_line
+from tokenizer.json_file import brief, check_of, require_types
 
 WORDS, POSITIONS = "bert/embeddings/word_embeddings", "bert/embeddings/position_embeddings"
 BIAS = "masked_lm/output_bias"
@@ -34,8 +33,10 @@ KINDS = (
 )
 INDEX = "model.safetensors.index.json"
 TOKENIZER = "tokenizer.json"
+MAX_TOKENIZER = 64 << 20  # bytes, three times the largest of a published model
 
 _OURS = {TRAINING, FINETUNING}
+_SHARD = re.compile(r"[\w.-]+\.safetensors")  # a name without a folder
 # Of a folder in Cloud Storage, what is fetched.
 _WANTED = re.compile(
     r"(bert_|tokenizer_)?config\.json|(training|finetuning|tokenizer)\.json|vocab\.txt|.*\.safetensors(\.index\.json)?|.*\.ckpt.*"
@@ -168,6 +169,8 @@ def _read_ours(folder: Path, checkpoints: list[Path]) -> InitCheckpoint:
 def _read_google(prefix: Path) -> InitCheckpoint:
     import tensorflow as tf
 
+    if prefix.is_dir():  # in which TensorFlow would follow the path that a file `checkpoint` names
+        raise InputError(f"{prefix} is a folder, and the name of a checkpoint beside it; rename the folder")
     try:
         reader = tf.train.load_checkpoint(str(prefix))
         names = [name for name in reader.get_variable_to_shape_map() if not _NOT_WEIGHTS.fullmatch(name)]
@@ -190,7 +193,7 @@ def _read_hugging_face(folder: Path) -> InitCheckpoint:
     for path in _shards(folder):
         try:
             arrays |= load_file(path)
-        except (SafetensorError, OSError) as error:
+        except NOT_READ as error:
             raise InputError(f"{path} is damaged ({first_line(error)}); copy it again") from error
     arrays = {_hugging_face_form(name): array for name, array in arrays.items()}
     if "cls.predictions.decoder.bias" in arrays:
@@ -212,11 +215,15 @@ def _shards(folder: Path) -> Iterable[Path]:
     """The files of weights in a Hugging Face folder."""
     if not (folder / INDEX).exists():
         return [folder / "model.safetensors"]
-    try:
-        shards = sorted(set(json.loads((folder / INDEX).read_bytes())["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{folder / INDEX} is damaged (it has no weight_map); copy it again") from error
+    index = read_json(folder / INDEX, "copy it again")
+    require_types(index, {"weight_map": dict[str, str]}, folder / INDEX, "copy it again")
+    shards = sorted(set(index["weight_map"].values()))
     for name in shards:
+        if not _SHARD.fullmatch(name):
+            raise InputError(
+                f"{folder / INDEX} names {brief(name)}; expected the name of a .safetensors file in its folder; copy "
+                "it again"
+            )
         if not (folder / name).is_file():
             raise InputError(f"{folder} has no {name}, which {INDEX} names; copy it there")
     return [folder / name for name in shards]
@@ -238,12 +245,19 @@ def _by_our_names(arrays: Arrays, layer: str, name_of: Callable[[str], str]) -> 
     `layer` matches the names in a layer, up to its number; `name_of` gives the other name of ours. Raises InputError
     when a weight of the encoder is missing.
     """
-    layers = [int(match[1]) for match in map(re.compile(layer).match, arrays) if match]
+    layers = [int(match[1][:9]) for match in map(re.compile(layer).match, arrays) if match]
+    if max(layers, default=0) > len(arrays):  # else a name could ask for a billion of them
+        raise InputError(f"the checkpoint has {len(arrays):,} arrays, and one of layer {max(layers)}; give {KINDS}")
     names = {name: name_of(name) for name in weight_names(max(layers, default=0) + 1)}
     for name, other in names.items():
         if other not in arrays and not name.startswith(HEADS):
             raise InputError(f"the checkpoint has no {other}, so it is not Google's BERT; give {KINDS}")
     weights = {name: np.asarray(arrays[other], np.float32) for name, other in names.items() if other in arrays}
+    for name, array in weights.items():
+        if array.ndim != (2 if name.endswith(("kernel", "_embeddings")) else 1):
+            raise InputError(
+                f"{names[name]} in the checkpoint has the shape {array.shape}, so it is not Google's BERT; give {KINDS}"
+            )
     if (scores := len(weights.get(BIAS, weights[WORDS]))) != len(weights[WORDS]):
         raise InputError(
             f"{names[BIAS]} in the checkpoint has {scores} rows, {names[WORDS]} has {len(weights[WORDS])}; "
@@ -281,12 +295,13 @@ def _tokens_of_tokenizer(path: Path) -> list[str] | None:
     """The tokens of a WordPiece tokenizer.json in the order of their ids, which is all that newer folders hold."""
     if not path.exists():
         return None
-    try:
-        model = json.loads(path.read_bytes())["model"]
-        ids: dict[str, int] = model["vocab"] if model.get("type") == "WordPiece" else {}
-        tokens = sorted(ids, key=ids.__getitem__)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is damaged (it has no model with a vocab); copy it again") from error
+    values = read_json(path, "copy it again", MAX_TOKENIZER)
+    require_types(values, {"model": dict[str, Any]}, path, "copy it again")
+    model = values["model"]
+    ids: dict[str, int] = model.get("vocab", {}) if model.get("type") == "WordPiece" else {}
+    if not check_of(dict[str, int])(ids):
+        raise InputError(f"{path} is damaged (its vocab is not tokens with their ids); copy it again")
+    tokens = sorted(ids, key=ids.__getitem__)
     if not tokens or [ids[token] for token in tokens] != list(range(len(tokens))):
         raise InputError(f"{path} holds no WordPiece vocabulary whose ids are 0 to its end; put a {VOCAB} beside it")
     return tokens

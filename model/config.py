@@ -7,8 +7,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pipeline.storage import is_remote, list_names, read_bytes
+from pipeline.storage import is_remote, list_names, read_at_most
 from tokenizer.errors import InputError
+from tokenizer.json_file import MAX_BYTES, brief, parse_object
 
 ComputeDtype = Literal["float32", "bfloat16"]
 Optimizer = Literal["adamw", "lamb"]
@@ -23,6 +24,10 @@ PRESETS: dict[str, tuple[int, int]] = {
     "base": (12, 768),
     "large": (24, 1024),
 }
+
+# The most that a configuration may ask for, far beyond any BERT: so that a damaged file asks for no terabytes.
+LIMITS = {"num_hidden_layers": 256, "hidden_size": 1 << 16, "vocab_size": 10_000_000}
+MOST_WEIGHTS = 20_000_000_000
 
 BERT_CONFIG, HUGGING_FACE_CONFIG = "bert_config.json", "config.json"
 
@@ -68,7 +73,9 @@ class BertConfig:
             "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads",
             "intermediate_size", "max_position_embeddings", "type_vocab_size",
         ):  # fmt: skip
-            _check(self, name, _is_int(getattr(self, name)) and getattr(self, name) >= 1, "a whole number of 1 or more")
+            most = LIMITS.get(name, 1 << 20)
+            holds = _is_int(getattr(self, name)) and 1 <= getattr(self, name) <= most
+            _check(self, name, holds, f"a whole number from 1 to {most:,}")
         _check(
             self,
             "num_attention_heads",
@@ -87,6 +94,11 @@ class BertConfig:
                 f"{name}_per_layer",
                 counts is None or _are_counts(counts, self.num_hidden_layers, most),
                 f"a whole number from 1 to {name}, which is {most}, for each of {self.num_hidden_layers} layers",
+            )
+        if self.num_weights > MOST_WEIGHTS:
+            raise InputError(
+                f"a model of this shape has {self.num_weights:,} weights; expected {MOST_WEIGHTS:,} at the most, "
+                "so give fewer layers or a smaller hidden_size"
             )
 
     @classmethod
@@ -126,10 +138,14 @@ class BertConfig:
         """From the values of a configuration file; keys that shape nothing (these files carry some) are left aside."""
         for name, expected in _ONLY.items():
             if values.get(name, expected) != expected:
-                raise InputError(f"{name} is {values[name]!r}; expected {expected!r}, give the configuration of a BERT")
+                raise InputError(
+                    f"{name} is {brief(values[name])}; expected {expected!r}, give the configuration of a BERT"
+                )
         known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
         if known.get("hidden_act") in _TANH_GELU:
             known["hidden_act"] = "gelu"
+        if "vocab_size" not in known:
+            raise InputError("it has no vocab_size; give the configuration of a BERT")
         for name in known:
             if isinstance(known[name], list):
                 known[name] = tuple(known[name])
@@ -271,26 +287,18 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
         if name in in_folder:
             return read_config(os.path.join(path, name))
     try:
-        values = json.loads(read_bytes(path) if is_remote(path) else Path(path).read_bytes())
-    except InputError:
-        raise
+        content = read_at_most(path, MAX_BYTES) if is_remote(path) else Path(path).read_bytes()
     except OSError as error:
         raise InputError(
             f"bert_config {path} is neither one of {', '.join(PRESETS)} nor a file that can be read "
             f"({error.strerror}); name one of them or give a {BERT_CONFIG}"
         ) from error
-    except ValueError as error:
-        raise InputError(
-            f"bert_config {path} is not JSON ({error}); give a file like Google's {BERT_CONFIG}"
-        ) from error
-    if not isinstance(values, dict):
-        raise InputError(f"bert_config {path} holds no JSON object; give one like Google's {BERT_CONFIG}")
-    return values
+    return parse_object(content, f"bert_config {path}", f"give a file like Google's {BERT_CONFIG}")
 
 
 def _check(config: BertConfig | TrainConfig | PruneConfig, name: str, holds: bool, expected: str) -> None:
     if not holds:
-        raise InputError(f"{name} is {getattr(config, name)!r}; expected {expected}")
+        raise InputError(f"{name} is {brief(getattr(config, name))}; expected {expected}")
 
 
 def _is_within(value: object, lowest: float, highest: float) -> bool:

@@ -16,6 +16,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from pipeline.storage import write_bytes, write_text
 from pipeline.tfrecord import frame_records
 from tokenizer.errors import InputError
+from tokenizer.json_file import check_of, parse_json
 
 METRICS = "metrics.jsonl"
 PICTURE = "training.png"
@@ -76,8 +77,8 @@ def read_metrics(model_dir: Path) -> list[dict[str, Any]]:
     rows = []
     for line in path.read_bytes().splitlines() if path.exists() else []:
         with suppress(ValueError):  # half a line, when the machine stopped while it was written
-            row = json.loads(line)
-            if isinstance(row, dict) and "step" in row:
+            row = parse_json(line)
+            if check_of(dict[str, float])(row) and isinstance(row.get("step"), int):
                 rows.append(row)
     return rows
 

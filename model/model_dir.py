@@ -2,25 +2,24 @@
 
 import fcntl
 import hashlib
-import json
 import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from types import UnionType
 from typing import Any, Literal
 
 import keras
 
 from model.bert import BertPretrainer
-from model.checkpoint import BEST, list_checkpoints, restore_best, restore_newest
+from model.checkpoint import BEST, list_checkpoints, require_weights, restore_best, restore_newest
 from model.config import BERT_CONFIG, BertConfig, ComputeDtype, TrainConfig
 from model.phases import Plan
 from pipeline.schema import MANIFEST, VOCAB
-from pipeline.storage import read_bytes, write_text
+from pipeline.storage import read_at_most, read_bytes, write_text
 from tokenizer.errors import InputError
+from tokenizer.json_file import MAX_BYTES, parse_sealed, require_types, seal_versioned
 from tokenizer.vocab import Vocab
 
 TRAINING = "training.json"
@@ -28,9 +27,12 @@ TRAINING = "training.json"
 WhichCheckpoint = Literal["newest", "best"]
 
 # What `describe_training` writes.
-_KINDS: dict[str, type | UnionType] = {
-    "backend": str, "bert_config": dict, "train_config": dict, "phases": list, "vocab_sha256": str, "cased": bool,
-    "init_checkpoint": str | None,
+_KINDS: dict[str, Any] = {
+    "backend": str, "bert_config": dict[str, Any], "train_config": dict[str, Any], "phases": list[dict[str, Any]],
+    "vocab_sha256": str, "cased": bool, "init_checkpoint": str | None,
+}  # fmt: skip
+_PHASE: dict[str, Any] = {
+    "dataset_sha256": str, "num_train_steps": int, "max_seq_length": int, "max_predictions_per_seq": int,
 }  # fmt: skip
 
 # What a process leaves that is killed while it writes a file: `pipeline.storage.create_file` names it so.
@@ -115,7 +117,7 @@ def open_folder(
             raise _something_else(folder)
         for path in unfinished:
             path.unlink(missing_ok=True)
-        write_text(folder / file, json.dumps(training, indent=1) + "\n")
+        write_text(folder / file, seal_versioned(training))
         yield
 
 
@@ -141,21 +143,25 @@ def _locked(model_dir: Path) -> Iterator[None]:
 
 
 def read_training(model_dir: Path) -> dict[str, Any]:
-    """The content of `training.json`. Raises InputError when the folder holds no model."""
-    try:
-        training: dict[str, Any] = json.loads((model_dir / TRAINING).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{model_dir} holds no model: {TRAINING} cannot be read; train one with 'maskmill train'"
-        ) from error
+    """The content of `training.json`. Raises InputError when the folder holds no model, or the file is damaged."""
+    path = model_dir / TRAINING
+    if not path.is_file():
+        raise InputError(f"{model_dir} holds no model: it has no {TRAINING}; train one with 'maskmill train'")
     way_out = "restore it, or train into a new folder"
-    missing = _KINDS.keys() - training.keys() if isinstance(training, dict) else _KINDS.keys()
-    if missing:
-        raise InputError(f"{model_dir / TRAINING} has no {min(missing)}; {way_out}")
-    for name, kind in _KINDS.items():
-        if not isinstance(training[name], kind):
-            raise InputError(f"{model_dir / TRAINING} has {name} {training[name]!r}, which is damaged; {way_out}")
+    training = parse_sealed(read_at_most(path, MAX_BYTES), path, way_out)
+    require_types(training, _KINDS, path, way_out)
+    for phase in training["phases"]:
+        require_types(phase, _PHASE, path, way_out)
+    require_config(training, path, way_out)
     return training
+
+
+def require_config(training: dict[str, Any], path: Path, way_out: str) -> None:
+    """Raises InputError where the bert_config of a description is none."""
+    try:
+        BertConfig.from_dict(training["bert_config"])
+    except InputError as error:
+        raise InputError(f"{path} is damaged ({error}); {way_out}") from error
 
 
 def read_vocab(model_dir: Path) -> Vocab:
@@ -184,7 +190,9 @@ def load_model(
     shape. Raises InputError when the folder holds no model or no such checkpoint.
     """
     folder = Path(model_dir)
-    model = BertPretrainer(BertConfig.from_dict(read_training(folder)["bert_config"]), compute_dtype=compute_dtype)
+    config = BertConfig.from_dict(read_training(folder)["bert_config"])
+    require_weights(folder, config.num_weights)
+    model = BertPretrainer(config, compute_dtype=compute_dtype)
     if checkpoint == "best":
         return model, restore_best(folder, model.named_weights)
     step = restore_newest(folder, model.named_weights)

@@ -1,17 +1,18 @@
 """A trained BERT to be used, whoever trained it: its weights, its vocabulary, and how its text is tokenized."""
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from model.bert import BertPretrainer
+from model.checkpoint import require_weights
 from model.checkpoint_formats import HEADS, InitCheckpoint, on_this_machine, read_init_checkpoint
 from model.config import BertConfig, ComputeDtype
 from model.distribution import assign
 from model.model_dir import TRAINING, WhichCheckpoint, load_model, read_training, read_vocab
 from model.tasks.finetune_config import FINETUNING
 from model.tasks.finetuned import read_finetuned_vocab, read_finetuning, restore_finetuned
+from pipeline.storage import read_json
 from tokenizer.errors import InputError
 from tokenizer.vocab import Vocab
 
@@ -71,7 +72,9 @@ def open_trained(
 def _open_finetuned(name: str, path: Path, checkpoint: WhichCheckpoint, compute_dtype: ComputeDtype) -> TrainedBert:
     """The encoder of a fine-tuned model of ours, which keeps no head of pre-training."""
     finetuning = read_finetuning(path)
-    model = BertPretrainer(BertConfig.from_dict(finetuning["bert_config"]), compute_dtype=compute_dtype)
+    config = BertConfig.from_dict(finetuning["bert_config"])
+    require_weights(path, config.num_weights)
+    model = BertPretrainer(config, compute_dtype=compute_dtype)
     encoder = {weight: variable for weight, variable in model.named_weights.items() if weight.startswith("bert/")}
     step = restore_finetuned(path, encoder, checkpoint)
     missing = tuple(head for head in HEADS if not head.startswith("bert/"))
@@ -86,6 +89,11 @@ def _fill(found: InitCheckpoint, compute_dtype: ComputeDtype) -> BertPretrainer:
     model = BertPretrainer(found.config, compute_dtype=compute_dtype)
     for name, variable in model.named_weights.items():
         if name in found.weights:
+            if found.weights[name].shape != tuple(variable.shape):
+                raise InputError(
+                    f"{found.path} has {name} of shape {found.weights[name].shape}, its configuration asks for "
+                    f"{tuple(variable.shape)}; copy both from where they belong together"
+                )
             assign(variable, found.weights[name])
     return model
 
@@ -107,7 +115,4 @@ def _is_cased(folder: Path, vocab: Vocab) -> bool:
     path = folder / "tokenizer_config.json"
     if not path.exists():
         return vocab.has_upper_case
-    try:
-        return not json.loads(path.read_bytes()).get("do_lower_case", not vocab.has_upper_case)
-    except (ValueError, AttributeError) as error:
-        raise InputError(f"{path} is damaged ({error}); copy it again") from error
+    return not read_json(path, "copy it again").get("do_lower_case", not vocab.has_upper_case)

@@ -6,10 +6,11 @@ appears whole or not at all, so it needs no temporary name.
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
+from http import HTTPStatus
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from tokenizer.errors import InputError, first_line
@@ -149,6 +150,45 @@ def write_bytes(path: str, data: bytes) -> None:
         _blob(path).upload_from_string(data, content_type="application/octet-stream")
 
 
+class Claim:
+    """Objects that nobody else is to have written since, see `storage.claim_files`."""
+
+    def __init__(self, generations: Mapping[str, int]):
+        self._generations = generations  # of what is to be replaced; 0 where there was no object
+
+    @contextmanager
+    def create_file(self, path: str) -> Iterator[BinaryIO]:
+        """As in `storage.create_file`; Cloud Storage refuses it when another object has that name since."""
+        _listed.pop(path, None)
+        with _one_sentence(path, done="written"):
+            blob = _blob(path)
+            upload = blob.open(
+                "wb", chunk_size=CHUNK_BYTES, ignore_flush=True, if_generation_match=self._generations[path]
+            )
+            with upload as file:
+                yield cast(BinaryIO, file)
+
+
+@contextmanager
+def claim_files(paths: Sequence[str], overwrite: bool) -> Iterator[Claim]:
+    """As in `storage`. There are no locks: of two processes the first that has written its file goes on."""
+    generations = {}
+    check_writable(os.path.dirname(paths[0]))
+    for path in paths:
+        _listed.pop(path, None)
+        is_there = exists(path)
+        if is_there and not overwrite:
+            raise InputError(f"output {path} exists; give another name, or --overwrite to replace it")
+        generations[path] = _describe(path)[1] if is_there else 0
+    yield Claim(generations)
+
+
+@contextmanager
+def claim_folder(folder: str) -> Iterator[None]:
+    """As in `storage`. There are no locks."""
+    yield
+
+
 def remove_files(folder: str, names: Iterable[str]) -> None:
     """As in `storage`."""
     from google.api_core.exceptions import NotFound
@@ -166,6 +206,10 @@ def remove_files(folder: str, names: Iterable[str]) -> None:
 def remove_folder(folder: str) -> None:
     """As in `storage`."""
     remove_files(folder, _below(folder))
+
+
+def remove_empty_folder(folder: str) -> None:
+    """There is none."""
 
 
 def make_folder(folder: str) -> None:
@@ -189,22 +233,33 @@ def check_writable(folder: str) -> None:
 @contextmanager
 def _one_sentence(path: str, on_missing: Callable[[str], InputError] = _missing, done: str = "read") -> Iterator[None]:
     """Raises what goes wrong with an object as InputError; `done` is what was to be done with it."""
-    from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, Unauthorized
+    from google.api_core.exceptions import GoogleAPIError
     from google.auth.exceptions import GoogleAuthError
     from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
     from requests import RequestException
 
     try:
         yield
-    except NotFound as error:
-        raise on_missing(path) from error
-    except (GoogleAuthError, Forbidden, Unauthorized) as error:
-        raise InputError(
-            f"{path} cannot be {done} with the credentials found here ({first_line(error)}); "
-            "run 'gcloud auth application-default login', or set GOOGLE_APPLICATION_CREDENTIALS"
-        ) from error
-    except (GoogleAPIError, InvalidResponse, DataCorruption, RequestException) as error:
+    except (GoogleAuthError, GoogleAPIError, InvalidResponse, DataCorruption, RequestException) as error:
+        status = _status_of(error)
+        if status == HTTPStatus.NOT_FOUND:
+            raise on_missing(path) from error
+        if status == HTTPStatus.PRECONDITION_FAILED:
+            raise InputError(
+                f"{path} was written by something else while this command ran, and was left as it is; give another "
+                "output, or --overwrite to replace it"
+            ) from error
+        if isinstance(error, GoogleAuthError) or status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            raise InputError(
+                f"{path} cannot be {done} with the credentials found here ({first_line(error)}); "
+                "run 'gcloud auth application-default login', or set GOOGLE_APPLICATION_CREDENTIALS"
+            ) from error
         raise InputError(f"{path} cannot be {done} ({first_line(error)}); try again, or use a local path") from error
+
+
+def _status_of(error: Exception) -> int | None:
+    """The HTTP status in an error of Google's client: in that of a long upload it is the response's."""
+    return getattr(error, "code", None) or getattr(getattr(error, "response", None), "status_code", None)
 
 
 @cache

@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from pipeline.schema import Compression
 from tokenizer.errors import InputError
 
+Compression = Literal["none", "gzip"]
 Objective = Literal["nsp", "sop", "mlm"]  # of BERT, of ALBERT, of RoBERTa
 
 
@@ -54,7 +54,7 @@ class InstanceConfig:
         )
         check("masked_lm_prob", 0 < self.masked_lm_prob <= 1, "a share above 0, at most 1 (BERT: 0.15)")
         check("short_seq_prob", 0 <= self.short_seq_prob <= 1, "a share from 0 to 1 (BERT: 0.1)")
-        check("dupe_factor", self.dupe_factor >= 1, "1 or more copies (BERT: 10)")
+        check("dupe_factor", 1 <= self.dupe_factor <= 10_000, "1 to 10,000 copies (BERT: 10)")
         check("eval_fraction", 0 <= self.eval_fraction < 1, "a share from 0 to less than 1, such as 0.05")
         check("min_sentence_tokens", self.min_sentence_tokens >= 1, "1 or more tokens")
         check("min_document_tokens", self.min_document_tokens >= 1, "1 or more tokens")

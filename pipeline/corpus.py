@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.config import Objective
-from pipeline.outputs import remove_dataset
+from pipeline.outputs import place_rejected, rejected_folder, remove_dataset
 from pipeline.plan import Target
 from pipeline.pools import Pools
-from pipeline.unfinished import Unfinished
+from pipeline.unfinished import RUN_ID, Unfinished
 from tokenizer.errors import InputError
 
 SET_ASIDE, REPAIRED = "set_aside/", "repaired/"  # before the reason, in the names of counts
@@ -94,8 +94,9 @@ def divide_corpus(
     for target, identity in zip(targets, identities):
         unfinished = Unfinished(target.output)
         documents = {"documents": corpus["fingerprint"]}
-        if overwrite and (unfinished.identity() or {}).get("run") != run:
+        if overwrite and (unfinished.identity() or {}).get(RUN_ID) != run:
             remove_dataset(target.output)
-        unfinished.require(documents)
-        unfinished.start({**identity, **documents, "run": run})
+        unfinished.require({**identity, **documents})
+        unfinished.start({**identity, **documents, RUN_ID: run})
+        place_rejected(rejected_folder(targets[0].output), target.output)
     return Pools.plan(targets[0].config, corpus["documents"], corpus["bytes"])

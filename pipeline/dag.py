@@ -22,7 +22,7 @@ from pipeline.documents import ReadOptions
 from pipeline.duplicates import find_duplicates
 from pipeline.files import FilePart, list_parts
 from pipeline.manifest import write_manifest
-from pipeline.outputs import remove_temporaries
+from pipeline.outputs import remove_rejected_folder, remove_temporaries
 from pipeline.plan import Target
 from pipeline.pools import Pools
 from pipeline.results import write_result
@@ -100,11 +100,14 @@ def generate_shards(
     finished: Sequence[Container[str]],
     duplicates: Container[bytes] = (),
     progress: str | None = None,
+    run: str | None = None,
 ) -> None:
     """Inputs -> the TFRecord shards of the wanted pools, for every target those that are not finished."""
     parts = pipeline | "List" >> _list_files(inputs)
     every_pool = pipeline | "Name pools" >> beam.Create(list(wanted))
-    _ = every_pool | "Build" >> _build(parts, options, vocab, targets, pools, wanted, finished, duplicates, progress)
+    _ = every_pool | "Build" >> _build(
+        parts, options, vocab, targets, pools, wanted, finished, duplicates, progress, run
+    )
 
 
 def generate_dataset(
@@ -118,11 +121,13 @@ def generate_dataset(
     max_rejected: float,
     rejected: str,
     run: str,
+    facts: Mapping[str, Any],
     overwrite: bool = False,
 ) -> None:
     """Inputs -> datasets, whole: the corpus is measured, then read again to be built, the manifests come last.
 
-    For `identities`, `run` and `overwrite` see `divide_corpus`; `rejected` is where what is set aside is listed.
+    For `identities`, `run` and `overwrite` see `divide_corpus`, for `facts` `write_manifest`; `rejected` is where
+    documents that cannot be used are listed.
     """
     parts = pipeline | "List" >> _list_files(inputs)
     duplicates: Side = ()
@@ -142,7 +147,7 @@ def generate_dataset(
         shards
         | "Wait for shards" >> beam.combiners.Count.Globally()
         | "Write manifests"
-        >> beam.FlatMap(_write_manifests, targets, vocab, run, AsSingleton(pools), AsSingleton(corpus))
+        >> beam.FlatMap(_write_manifests, targets, vocab, run, facts, AsSingleton(pools), AsSingleton(corpus))
         | "Wait for manifests" >> beam.Reshuffle()
         | "Clean up" >> beam.Map(_clean_up)
     )
@@ -240,15 +245,22 @@ def _build(
 
 
 def _write_manifests(
-    _: int, targets: Sequence[Target], vocab: Vocab, run: str, pools: Pools, corpus: dict[str, int]
+    _: int,
+    targets: Sequence[Target],
+    vocab: Vocab,
+    run: str,
+    facts: Mapping[str, Any],
+    pools: Pools,
+    corpus: dict[str, int],
 ) -> Iterator[str]:
     for target in targets:
-        write_manifest(target, vocab, pools, corpus, run)
+        write_manifest(target, vocab, pools, corpus, run, facts)
     return (target.output for target in targets)
 
 
 def _clean_up(output: str) -> None:
     Unfinished(output).remove()
+    remove_rejected_folder(output)
     remove_temporaries(output)  # of workers that were killed
 
 

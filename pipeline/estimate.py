@@ -136,7 +136,8 @@ def estimate_copy(sample: Sample, options: ReadOptions, vocab: Vocab, config: In
         Unfinished(target.output).start({})
         list(ShardBuilder(vocab, target).build(0, pool, Pools(1, 0), finished=()))
         end = time.process_time()
-        [(shard, counts)] = Unfinished(target.output).finished()
+        [record] = Unfinished(target.output).finished()
+        shard, counts = record.shard, record.counts
     return Estimate(
         content_bytes=sample.content_bytes,
         packed_bytes=sum(map(len, packed)),

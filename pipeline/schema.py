@@ -1,28 +1,53 @@
 """What a dataset is: its features, and its manifest."""
 
 import hashlib
-import json
 import os
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from pipeline.storage import AnyPath, exists, is_remote, list_names, open_file, read_bytes, size_of, write_text
+from pipeline.config import Compression, InstanceConfig
+from pipeline.storage import (
+    AnyPath,
+    exists,
+    is_remote,
+    list_names,
+    open_file,
+    read_at_most,
+    read_bytes,
+    size_of,
+    write_text,
+)
 from tokenizer.errors import InputError
+from tokenizer.json_file import (
+    FORMAT_VERSION,
+    NOT_SEALED,
+    SEAL,
+    VERSION,
+    brief,
+    is_sealed,
+    make,
+    parse_object,
+    require_types,
+    seal,
+)
 
-FORMAT_VERSION = 1
 MANIFEST = "dataset_info.json"
 VOCAB = "vocab.txt"
 RUN = "run.json"  # about the run that made a dataset; no part of it
-SEAL = "sha256"  # in a JSON file of ours, the last member: the checksum of the others
-NOT_SEALED = "fails its own checksum: it was changed since it was written, or an older maskmill wrote it"
+MAX_MANIFEST = 512 << 20  # bytes; a million shards take half of them
+MAX_VOCAB = 10_000_000  # tokens
+MOST_EXAMPLES_A_BYTE = 65  # the frame of a record has 16 bytes, and gzip makes of a thousand bytes one at the best
 
 Split = Literal["train", "eval"]
-Compression = Literal["none", "gzip"]
 SHARD_PREFIX: dict[Split, str] = {"train": "instances", "eval": "eval"}
-SHARD_NAME = re.compile(rf"({'|'.join(SHARD_PREFIX.values())})-\d+-of-\d+\.tfrecord(\.gz)?")
+SHARD_NAME = re.compile(rf"({'|'.join(SHARD_PREFIX.values())})-\d+-of-\d+\.tfrecord(\.gz)?", re.ASCII)
+# In every config; older maskmills did not write all others.
+_NEEDED = ("max_seq_length", "max_predictions_per_seq", "cased")
+_FILE_NAME = re.compile(r"\w[\w.-]*\.tfrecord(\.gz)?", re.ASCII)
+_LENGTH = re.compile(r"[1-9]\d{0,5}", re.ASCII)
 
 
 def shard_name(split: Split, index: int, of: int, compression: Compression = "none") -> str:
@@ -73,6 +98,16 @@ class ShardInfo:
     bytes: int
     sha256: str
 
+    def __post_init__(self) -> None:
+        if not _FILE_NAME.fullmatch(self.path):  # in the folder of the dataset, whoever wrote the manifest
+            expected = shard_name("train", 0, 1)
+            raise InputError(f"the path of a shard is {brief(self.path)}; expected a name such as {expected}")
+        for name in ("copy", "pool", "examples", "bytes"):
+            if not 0 <= getattr(self, name) < 1 << 63:
+                raise InputError(f"{name} of {self.path} is {brief(getattr(self, name))}; expected 0 or more")
+        if self.examples > MOST_EXAMPLES_A_BYTE * self.bytes:
+            raise InputError(f"{self.path} has {self.examples:,} examples in {self.bytes:,} bytes, which is impossible")
+
 
 @dataclass(frozen=True)
 class DatasetInfo:
@@ -101,28 +136,27 @@ class DatasetInfo:
             raise InputError(
                 f"{directory} is no dataset: it has no {MANIFEST} (written last); make one with 'maskmill generate'"
             )
-        content = read_bytes(path)
-        try:
-            values = json.loads(content)
-        except ValueError as error:
-            raise InputError(f"{path} cannot be read ({error}); restore it, or generate the dataset again") from error
-        version = values.get("format_version") if isinstance(values, dict) else None
-        if version != FORMAT_VERSION:
+        way_out = "restore it, or generate the dataset again"
+        content = read_at_most(path, MAX_MANIFEST)
+        values = parse_object(content, path, way_out, MAX_MANIFEST)
+        if (version := values.get(VERSION)) != FORMAT_VERSION:
             raise InputError(
-                f"{path} has format_version {version}, this maskmill reads {FORMAT_VERSION}; "
+                f"{path} has {VERSION} {brief(version)}, this maskmill reads {FORMAT_VERSION}; "
                 "use the maskmill that wrote it, or generate the dataset again"
             )
         if sealed and not is_sealed(content):
-            raise InputError(f"{path} {NOT_SEALED}; restore it, or generate the dataset again")
+            raise InputError(f"{path} {NOT_SEALED}; {way_out}")
         values.pop(SEAL, None)
-        try:
-            values["shards"] = tuple(ShardInfo(**shard) for shard in values["shards"])
-            info = cls(**values)
-            wrong = [f"{name} is {value!r}" for name, value in info._numbers() if type(value) is not int or value < 0]
-        except (AttributeError, KeyError, TypeError) as error:
-            wrong = [str(error)]
-        if wrong:
-            raise InputError(f"{path} is damaged ({wrong[0]}); restore it, or generate the dataset again")
+        if isinstance(values.get("shards"), list):
+            values["shards"] = [
+                make(ShardInfo, shard, f"{path}, shard {number},", way_out)
+                for number, shard in enumerate(values["shards"], 1)
+            ]
+        info = make(cls, values, path, way_out)
+        make(InstanceConfig, info.config, path, way_out)
+        require_types(info.config, dict.fromkeys(_NEEDED, Any), path, way_out)
+        if wrong := next(info._wrong_counts(), None):
+            raise InputError(f"{path} is damaged ({wrong}); {way_out}")
         return info
 
     def save(self, directory: AnyPath) -> None:
@@ -169,16 +203,16 @@ class DatasetInfo:
                 if problem:
                     raise InputError(f"{problem}; restore the file, or generate the dataset again with --overwrite")
 
-    def _numbers(self) -> Iterator[tuple[str, Any]]:
-        """What readers count on, by name: whole numbers, unless the manifest is damaged."""
-        yield "vocab_size", self.vocab_size
-        for name in ("max_seq_length", "max_predictions_per_seq"):
-            yield name, self.config[name]
-        for counts in self.counts.values():
-            yield from counts.items()
-        for shard in self.shards:
-            for name in ("copy", "pool", "examples", "bytes"):
-                yield f"{name} of {shard.path}", getattr(shard, name)
+    def _wrong_counts(self) -> Iterator[str]:
+        """What no dataset can have."""
+        if not 0 < self.vocab_size <= MAX_VOCAB:
+            yield f"vocab_size is {self.vocab_size}; expected 1 to {MAX_VOCAB:,}"
+        for section, counts in self.counts.items():
+            for name, number in counts.items():
+                if not 0 <= number < 1 << 63:
+                    yield f"{section}/{brief(name)} is {brief(number)}; expected 0 or more"
+                if section.endswith("_lengths") and not _LENGTH.fullmatch(name):
+                    yield f"{section} counts examples of {brief(name)} tokens; expected a whole number"
 
     def _expected_files(self) -> Iterator[tuple[str, int | None, str]]:
         yield VOCAB, None, self.vocab_sha256
@@ -186,28 +220,9 @@ class DatasetInfo:
             yield shard.path, shard.bytes, shard.sha256
 
 
-def seal(values: Mapping[str, Any]) -> str:
-    """JSON that holds a checksum of itself, by which every change of its bytes is noticed, see `is_sealed`."""
-    digest = hashlib.sha256(_to_json(values).encode()).hexdigest()
-    return _to_json({**values, SEAL: digest})
-
-
-def is_sealed(content: bytes) -> bool:
-    """Whether JSON is, byte by byte, what `seal` made. Raises ValueError when it is no JSON."""
-    values = json.loads(content)
-    if not isinstance(values, dict):
-        return False
-    values.pop(SEAL, None)
-    return seal(values).encode() == content
-
-
 def describe_files(folder: AnyPath, names: Iterable[str]) -> dict[str, str]:
     """The sha256 of each of some files in a folder."""
     return {name: hashlib.sha256(read_bytes(os.path.join(folder, name))).hexdigest() for name in names}
-
-
-def _to_json(values: Mapping[str, Any]) -> str:
-    return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
 
 
 def find_damage(folder: AnyPath, present: Container[str], name: str, size: int | None, sha256: str) -> str | None:

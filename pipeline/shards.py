@@ -54,8 +54,7 @@ class ShardBuilder:
                 self.config.compression,
             )
             shard = ShardInfo(**asdict(planned), examples=written.records, bytes=written.bytes, sha256=written.sha256)
-            self.unfinished.require_run(self.run)
-            self.unfinished.record(shard, counts)
+            self.unfinished.record(shard, counts, self.run)
             yield shard
 
     def _encode_copy(self, number: int, pool: Pool, copy: int, split: str, counts: Counts) -> Iterator[list[bytes]]:

@@ -5,13 +5,15 @@ Cloud Storage is all objects whose names begin with it and a slash.
 """
 
 import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Protocol, cast
 
 from pipeline import cloud_storage, local_files
 from tokenizer.errors import InputError
+from tokenizer.json_file import MAX_BYTES, parse_object
 
 AnyPath = str | os.PathLike[str]
 
@@ -78,6 +80,17 @@ def read_bytes(path: AnyPath) -> bytes:
         return file.read()
 
 
+def read_at_most(path: AnyPath, most: int) -> bytes:
+    """The content of a file, of a longer one than `most` bytes its first `most` + 1; as `read_bytes`."""
+    with open_file(path) as file:
+        return file.read(most + 1)
+
+
+def read_json(path: AnyPath, way_out: str, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
+    """The members of the JSON object in a file, see `parse_object`. Raises InputError where it cannot be read."""
+    return parse_object(read_at_most(path, max_bytes), path, way_out, max_bytes)
+
+
 def create_file(path: AnyPath) -> AbstractContextManager[BinaryIO]:
     """A file to be written, which appears under its name when it is whole, and not at all after an error.
 
@@ -86,10 +99,40 @@ def create_file(path: AnyPath) -> AbstractContextManager[BinaryIO]:
     return cast(AbstractContextManager[BinaryIO], _call("create_file", path))
 
 
-def create_folder(path: Path) -> AbstractContextManager[Path]:
-    """A folder of this machine to be filled, which appears under its name when it is whole, as `create_file`.
+class Claim(Protocol):
+    """Files that a command alone writes."""
 
-    Raises InputError when one is there that is not empty.
+    def create_file(self, path: str) -> AbstractContextManager[BinaryIO]:
+        """As `storage.create_file`, but replaces only the file that was there when the claim began.
+
+        Raises InputError when another one is there by then.
+        """
+
+
+def claim_files(paths: Sequence[str], overwrite: bool) -> AbstractContextManager[Claim]:
+    """Files of one folder that only this process writes within the context, which makes the folder.
+
+    After an error none of them is there that was not there before. When a process is killed between two files, the
+    next claim removes the first.
+
+    Raises InputError when one of them exists and is not to be overwritten, or when another process has claimed it; in
+    Cloud Storage, which has no locks, that is noticed when the file is written.
+    """
+    return cast(AbstractContextManager[Claim], _store(paths[0]).claim_files(paths, overwrite))
+
+
+def claim_folder(folder: AnyPath) -> AbstractContextManager[None]:
+    """A folder of this machine into which only this process writes; made, and removed again where it stays empty.
+
+    Raises InputError when another process has it. In Cloud Storage it does nothing.
+    """
+    return cast(AbstractContextManager[None], _call("claim_folder", folder))
+
+
+def create_folder(path: Path) -> AbstractContextManager[Path]:
+    """A folder of this machine to be filled; what is written appears in it when all is whole, and not after an error.
+
+    Only this process writes into it meanwhile. Raises InputError when there is one that is not empty.
     """
     return local_files.create_folder(path)
 
@@ -112,6 +155,11 @@ def remove_files(folder: AnyPath, names: list[str]) -> None:
 def remove_folder(folder: AnyPath) -> None:
     """Removes a folder and all that is in it; it is no matter if it is not there."""
     _call("remove_folder", folder)
+
+
+def remove_empty_folder(folder: AnyPath) -> None:
+    """Removes a folder, unless something is in it or it is not there."""
+    _call("remove_empty_folder", folder)
 
 
 def make_folder(folder: AnyPath) -> None:

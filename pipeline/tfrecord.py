@@ -21,7 +21,7 @@ import numpy as np
 from isal import igzip, igzip_lib, isal_zlib
 from numpy.typing import NDArray
 
-from pipeline.schema import Compression
+from pipeline.config import Compression
 from pipeline.storage import AnyPath, create_file, open_file
 from tokenizer.errors import InputError
 

@@ -1,7 +1,6 @@
 """The command line: in a process of its own, as a user runs it, or in this one, where Keras is loaded once."""
 
 import os
-import resource
 import subprocess
 import sys
 from contextlib import ExitStack, redirect_stdout, suppress
@@ -17,16 +16,15 @@ SMALL = ["--max-seq-length", "32", "--max-predictions-per-seq", "5", "--dupe-fac
 def maskmill(*arguments: object, largest_file: int | None = None) -> subprocess.CompletedProcess[str]:
     """Runs the command in a process of its own, as a user would; `largest_file` bytes make a full disk."""
 
-    def limit_files() -> None:
-        if largest_file:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
-
+    code = "from deploy.cli import main; main(prog_name='maskmill')"
+    if largest_file:  # set by the process itself: a preexec_fn would fork this one, beside the threads of Beam's gRPC
+        limits = f"({largest_file}, {largest_file})"
+        code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, {limits}); {code}"
     return subprocess.run(
-        [sys.executable, "-c", "from deploy.cli import main; main(prog_name='maskmill')", *map(str, arguments)],
+        [sys.executable, "-c", code, *map(str, arguments)],
         capture_output=True,
         text=True,
         env={**os.environ, "COLUMNS": "200"},
-        preexec_fn=limit_files,
     )
 
 

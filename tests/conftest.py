@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from signals import handle_ignored_signals
 from small_text import WORDS
 
 from pipeline import cloud_storage
@@ -17,6 +18,8 @@ from tokenizer.vocab import SPECIAL_TOKENS, Vocab
 
 settings.register_profile("maskmill", deadline=None)  # the machine may be busy
 settings.load_profile("maskmill")
+
+handle_ignored_signals()
 
 # Compiling takes longer than running, with models as small as those of the tests. So it is done fast, and what one
 # process compiled serves all others; set before any of them imports a backend.

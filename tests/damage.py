@@ -15,13 +15,14 @@ from pipeline.manifest import write_manifest
 from pipeline.outputs import prepare_output
 from pipeline.plan import Target
 from pipeline.pools import Pools, pack_documents, unpack_pool
-from pipeline.schema import MANIFEST, DatasetInfo, seal
+from pipeline.schema import MANIFEST, DatasetInfo
 from pipeline.shards import ShardBuilder
 from pipeline.tfrecord import read_records, write_records
 from pipeline.unfinished import Unfinished
 from pipeline.validation.dataset import validate_dataset
 from pipeline.validation.workers import shard_reader
 from tokenizer.fast import FastTokenizer
+from tokenizer.json_file import seal
 from tokenizer.vocab import UNK
 
 

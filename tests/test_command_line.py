@@ -174,7 +174,6 @@ def test_ctrl_c_ends_with_130_and_a_sentence(path, monkeypatch):
 def test_a_command_cleans_up_when_its_process_is_stopped(name, exit_code):
     code = (
         "import os, signal, deploy.looking.inspection\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # the workers of pytest-xdist ignore it
         "def inspect_dataset(*_):\n"
         "    try:\n"
         f"        os.kill(os.getpid(), signal.{name})\n"

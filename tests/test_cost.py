@@ -48,7 +48,7 @@ def test_costs_are_the_amounts_at_the_users_prices(tmp_path, arguments):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("{", "cannot be read"),
+        ("{", "is not JSON"),
         ('{"processor_hours": 1}', "has processor_hours 1; expected numbers for some of source, currency, processor_h"),
         ('{"processor_hour": -1}', "has processor_hour -1"),
         ("[1]", "expected numbers"),

@@ -23,6 +23,7 @@ MAY_IMPORT_OF_OURS = {
         "pipeline.tfrecord",
         "tokenizer.errors",
         "tokenizer.fast",
+        "tokenizer.json_file",
         "tokenizer.vocab",
     },
     "deploy": {"tokenizer", "pipeline", "model", "deploy"},

@@ -356,7 +356,7 @@ def test_a_cut_hugging_face_folder_is_refused(source, tmp_path, share):
         (["config.json", "pytorch_model.bin"], "", "holds pytorch_model.bin, which is not read; write it as"),
         (["model.safetensors"], "", "has no config.json beside its weights"),
         (["config.json", "model.safetensors.index.json"], "", "is not JSON"),
-        (["training.json"], "", "training.json cannot be read"),
+        (["training.json"], "", "training.json is not JSON"),
     ],
 )
 def test_what_is_no_checkpoint_is_refused_with_the_way_out(tmp_path, files, path, sentence):

@@ -62,7 +62,7 @@ def test_an_unknown_name_or_a_bad_file_is_refused(tmp_path, text):
     ("values", "sentence"),
     [
         ({"hidden_size": 100}, "num_attention_heads is 12; expected a divisor of hidden_size, which is 100"),
-        ({"num_hidden_layers": 0}, "num_hidden_layers is 0; expected a whole number of 1 or more"),
+        ({"num_hidden_layers": 0}, "num_hidden_layers is 0; expected a whole number from 1 to 256"),
         ({"num_hidden_layers": "two"}, "num_hidden_layers is 'two'; expected a whole number"),
         ({"hidden_act": "relu"}, "hidden_act is 'relu'; expected 'gelu'"),
         ({"hidden_dropout_prob": 1.0}, "hidden_dropout_prob is 1.0; expected a share"),

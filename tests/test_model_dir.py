@@ -12,8 +12,9 @@ from small_dataset import write_dataset
 from model.checkpoint import BEST, list_checkpoints, read_best
 from model.metrics_log import read_metrics
 from model.train import Start, train
-from pipeline.schema import MANIFEST, NOT_SEALED, DatasetInfo
+from pipeline.schema import MANIFEST, DatasetInfo
 from tokenizer.errors import InputError
+from tokenizer.json_file import NOT_SEALED
 
 
 def test_a_half_written_file_is_never_read_and_is_removed(steps, datasets, tmp_path):

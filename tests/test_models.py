@@ -18,8 +18,10 @@ from deploy import models
 from deploy.cli import main
 from deploy.models import describe_progress, describe_steps, describe_want_of_memory
 from model.config import BertConfig, TrainConfig
+from model.model_dir import read_training
 from model.progress import TrainProgress
 from pipeline.schema import DatasetInfo
+from tokenizer.json_file import seal_versioned
 
 pytest.importorskip("tensorflow", reason="needs the [train] extra")
 
@@ -447,11 +449,11 @@ def test_an_option_that_an_unset_variable_left_empty_is_wrong_usage(folder, tmp_
     "change", [{"bert_config": 3}, {"train_config": []}, {"phases": 1}, {"cased": "no"}, {"vocab_sha256": None}]
 )
 def test_a_value_in_training_json_that_is_none_is_refused(folder, tmp_path, change):
-    training = json.loads((folder / "model" / "training.json").read_text())
-    (tmp_path / "training.json").write_text(json.dumps(training | change))
+    training = read_training(folder / "model")
+    (tmp_path / "training.json").write_text(seal_versioned(training | change))
     ((name, value),) = change.items()
     message = refuse("evaluate", folder / "shards", "--model-dir", tmp_path)
-    assert f"training.json has {name} {value!r}, which is damaged; restore it" in message
+    assert f"training.json is damaged ({name} is {value!r}); restore it" in message
 
 
 @pytest.mark.parametrize("content", ["{}", "[]", "{", ""])
@@ -476,8 +478,8 @@ def test_a_model_is_not_used_with_another_vocabulary(folder, tmp_path, monkeypat
 def test_the_checkpoint_of_another_model_is_refused(folder, tmp_path, change):
     shutil.copytree(folder / "model", tmp_path / "model")
     path = tmp_path / "model" / "training.json"
-    training = json.loads(path.read_text())
-    path.write_text(json.dumps(training | {"bert_config": training["bert_config"] | change}))
+    training = read_training(path.parent)
+    path.write_text(seal_versioned(training | {"bert_config": training["bert_config"] | change}))
     message = refuse("evaluate", folder / "shards", "--model-dir", tmp_path / "model")
     assert "the checkpoint has " in message
     assert "put checkpoints back into the folder that they were trained in" in message

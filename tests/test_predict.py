@@ -17,6 +17,7 @@ from model.tasks.finetune_config import FinetuneConfig
 from model.tasks.finetuned import open_finetuned
 from model.tasks.finetuning import finetune
 from model.trained import open_trained
+from pipeline.storage import claim_files
 from pipeline.tables.fields import Fields
 from pipeline.tables.labelled import read_labelled, split_off
 from pipeline.tables.predictions import join_parts, make_batch
@@ -96,7 +97,9 @@ def test_the_bytes_do_not_depend_on_who_does_the_work(folder, tmp_path, monkeypa
     for part in reversed(parts):
         work(part)
     paths = [str(tmp_path / part_name(part.number)) for part in parts]
-    rows, reasons = join_parts(paths, str(tmp_path / "by_hand.csv"), ["neg", "pos"])
+    by_hand = str(tmp_path / "by_hand.csv")
+    with claim_files([by_hand], overwrite=False) as claim:
+        rows, reasons = join_parts(paths, claim, by_hand, ["neg", "pos"])
     assert (rows, reasons.total()) == (150, 3)
     assert (tmp_path / "by_hand.csv").read_bytes() == alone
 
@@ -157,5 +160,5 @@ def test_what_cannot_be_predicted_is_one_sentence(folder, tmp_path):
     (damaged / "checkpoint-best.safetensors").write_bytes(b"half")
     assert "run 'maskmill finetune' until its first epoch is done" in refused("--overwrite", model=damaged)
     (damaged / "finetuning.json").write_text("{}")
-    with pytest.raises(InputError, match=r"finetuning.json is damaged \(at backend\)"):
+    with pytest.raises(InputError, match=r"finetuning.json is damaged \(it has no backend\)"):
         open_finetuned(damaged)

@@ -1,7 +1,6 @@
 """From a fine-tuned model to a smaller one, chosen by the loss of its task, that every other command takes."""
 
 import csv
-import json
 import shutil
 from dataclasses import replace
 
@@ -18,7 +17,7 @@ from model.metrics_log import read_metrics
 from model.pruning.classifier import METRICS, prune_classifier
 from model.step import eval_step
 from model.tasks.finetune_config import FINETUNING, FinetuneConfig
-from model.tasks.finetuned import open_finetuned
+from model.tasks.finetuned import open_finetuned, read_finetuning
 from model.tasks.finetuning import finetune, go_on
 from model.tasks.finetuning_loop import Hooks
 from model.tasks.predicting import measure_texts
@@ -26,6 +25,7 @@ from model.trained import open_trained
 from pipeline.tables.fields import Fields
 from pipeline.tables.labelled import read_labelled, split_off
 from tokenizer.errors import InputError
+from tokenizer.json_file import seal_versioned
 
 CONFIG = FinetuneConfig(train_batch_size=16, learning_rate=5e-3, num_train_epochs=2, max_seq_length=16)
 HALF = PruneConfig(heads=0.5, ffn=0.5)
@@ -132,16 +132,12 @@ def test_the_rows_held_out_are_those_of_the_training_unless_others_are_given(wor
     assert (len(other.train), len(other.held_out)) == (60, 20)
     # Of a training whose rows held out had a file of their own.
     shutil.copytree(folder / "classifier", tmp_path / "classifier")
-    finetuning = json.loads((tmp_path / "classifier" / FINETUNING).read_text())
-    finetuning |= {"held_out": {"eval_file": str(dev)}, "eval_sha256": other.held_out.sha256}
-    (tmp_path / "classifier" / FINETUNING).write_text(json.dumps(finetuning))
-    assert opened(tmp_path / "classifier").held_out == other.held_out
-    write_csv(dev, rows(21))
-    with pytest.raises(InputError, match=r"dev.csv does not hold the rows that were held out when .* with --eval-file"):
-        opened(tmp_path / "classifier")
-    dev.unlink()
-    with pytest.raises(InputError, match=r"dev.csv, whose rows were held out when .*, is not there; give them with"):
-        opened(tmp_path / "classifier")
+    path = tmp_path / "classifier" / FINETUNING
+    finetuning = {**read_finetuning(path.parent), "held_out": {"eval_file": str(dev)}}
+    path.write_text(seal_versioned(finetuning))
+    with pytest.raises(InputError, match=r"with the rows of .*dev.csv held out; give them with --eval-file"):
+        opened(tmp_path / "classifier")  # a file is not opened because a folder names it
+    assert opened(tmp_path / "classifier", eval_file=str(dev)).held_out == other.held_out
 
 
 def test_what_does_not_fit_is_one_sentence(work, tmp_path):

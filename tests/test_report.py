@@ -25,7 +25,9 @@ from deploy.report.charts import Axis
 from deploy.report.measures import attention_on_padding, group_shards, into_bins, rank_tokens
 from deploy.report.svg import VARIABLES, in_style, new_figure, to_svg
 from pipeline.schema import DatasetInfo
+from tokenizer.json_file import seal
 
+HIDDEN = {"\x1b[31mred": r"\x1b[31mred", "gpj\u202eexe": r"gpj\u202eexe", "a\x0bb\x9bc\ufffe": r"a\x0bb\x9bc\ufffe"}
 EVIL = ["<script>alert(1)</script>", "</svg><img/src=x>", "&lt;b&gt;", "$x_1^2$", '"onload="alert(1)']
 
 
@@ -73,7 +75,7 @@ def others(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def html(dataset, tmp_path_factory) -> str:
     output = tmp_path_factory.mktemp("page") / "report.html"
-    run("report", dataset, "--output", output)
+    run("report", dataset, "--output", output, "--documents", dataset.parent / "corpus.jsonl")
     return output.read_text()
 
 
@@ -111,21 +113,26 @@ def test_the_characters_behind_unk_come_from_the_documents(html):
     assert '<th scope="row">zebra</th>' in html
 
 
-def test_documents_that_moved_are_no_error(dataset, tmp_path):
-    copy = tmp_path / "moved"
+def test_no_file_that_a_dataset_names_is_opened(dataset, tmp_path):
+    copy = tmp_path / "foreign"
     copy.mkdir()
     for path in dataset.iterdir():
         (copy / path.name).write_bytes(path.read_bytes())
+    secret = tmp_path / "secret.txt"
+    secret.write_text("The passphrase is zyzzyva.\n")
     run_json = json.loads((copy / "run.json").read_text())
-    (copy / "run.json").write_text(json.dumps({**run_json, "inputs": [str(tmp_path / "gone.txt")]}))
+    del run_json["sha256"]
+    (copy / "run.json").write_text(seal({**run_json, "inputs": [str(secret)], "vocab_file": str(secret)}))
     run("report", copy, "--output", tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
-    assert "the documents are not where run.json has them" in page
+    assert "name the documents with --documents" in Page(page).text
+    assert "zyzzyva" not in page
     assert "behind [UNK]" not in page
 
 
 def test_the_same_dataset_gives_the_same_bytes_with_any_number_of_workers(dataset, html, tmp_path):
-    run("report", dataset, "--output", tmp_path / "report.html", "--num-workers", 2)
+    documents = ["--documents", dataset.parent / "corpus.jsonl"]
+    run("report", dataset, "--output", tmp_path / "report.html", "--num-workers", 2, *documents)
     assert (tmp_path / "report.html").read_text() == html
 
 
@@ -164,14 +171,25 @@ def test_html_in_tokens_and_paths_is_text(tmp_path):
     folder = tmp_path / "<img src=x onerror=alert(1)> & co"
     folder.mkdir()
     write_shard(folder / "part.tfrecord", random_examples(0, 30))
-    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *EVIL, *(f"<b>{number}</b>" for number in range(50))]
+    tokens = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *EVIL,
+        "<b>x</b>",
+        *HIDDEN,
+        *(f"<b>{number}</b>" for number in range(50)),
+    ]
     (tmp_path / "vocab.txt").write_text("\n".join(tokens))
     run("report", folder, "--output", tmp_path / "out.html", "--vocab-file", tmp_path / "vocab.txt")
     page = Page((tmp_path / "out.html").read_text())
     assert not {"script", "img"} & {tag for tag, _ in page.elements}
     assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
-    for token in EVIL:
+    for token in [*EVIL, *HIDDEN.values()]:
         assert token in page.text
+    assert not set("\x1b\u202e\x0b\x9b") & set(page.text)
     assert folder.name in page.text
 
 
@@ -284,7 +302,8 @@ def test_datasets_and_reports_may_lie_in_cloud_storage(dataset, html, tmp_path, 
         bucket = Client().create_bucket("work")
         for path in dataset.iterdir():
             bucket.blob(f"ours/{path.name}").upload_from_filename(path)
-        run("report", "gs://work/ours", "--output", "gs://work/out/report.html")
+        documents = ["--documents", dataset.parent / "corpus.jsonl"]
+        run("report", "gs://work/ours", "--output", "gs://work/out/report.html", *documents)
         there = bucket.blob("out/report.html").download_as_text()
         assert there == html.replace(str(dataset), "gs://work/ours")
         assert "exists" in refuse("report", "gs://work/ours", "--output", "gs://work/out/report.html")

@@ -43,8 +43,9 @@ def pages(tmp_path_factory, corpus_file, small_vocab_file) -> dict[str, Path]:
             9,
         ]
         run("generate", folder / "corpus.txt", *made)
-    run("report", folder / names[0], "--output", folder / "one.html")
-    run("report", *(folder / name for name in names), "--output", folder / "two.html")
+    documents = ["--documents", folder / "corpus.txt"]
+    run("report", folder / names[0], "--output", folder / "one.html", *documents)
+    run("report", *(folder / name for name in names), "--output", folder / "two.html", *documents)
     return {name: folder / f"{name}.html" for name in ("one", "two")}
 
 

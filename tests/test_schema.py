@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+from dataclasses import asdict
 
 import pytest
 
+from pipeline.config import InstanceConfig
 from pipeline.schema import DatasetInfo, ShardInfo, features
 from tokenizer.errors import InputError
 
@@ -15,7 +17,7 @@ def dataset(tmp_path):
     (tmp_path / "instances-0.tfrecord").write_bytes(b"0123456789")
     digest = hashlib.sha256(b"0123456789").hexdigest()
     DatasetInfo(
-        config={"max_seq_length": 128, "max_predictions_per_seq": 20},
+        config=asdict(InstanceConfig()),
         vocab_size=1,
         vocab_sha256=hashlib.sha256(b"a\n").hexdigest(),
         counts={"train": {"instances": 3}},
@@ -68,17 +70,17 @@ def test_a_folder_without_a_manifest_is_no_dataset(tmp_path):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda text: text[:50], "cannot be read"),
-        (lambda text: "[]", "format_version None"),
+        (lambda text: text[:50], "is not JSON"),
+        (lambda text: "[]", "holds no JSON object"),
         (lambda text: text.replace('"format_version": 1', '"format_version": 99'), "format_version 99"),
         (lambda text: json.dumps(json.loads(text) | {"shards": [{"path": "x"}]}), "is damaged"),
         (lambda text: json.dumps({"format_version": 1}), "is damaged"),
-        (lambda text: json.dumps(json.loads(text) | {"config": {}}), r"is damaged \('max_seq_length'\)"),
+        (lambda text: json.dumps(json.loads(text) | {"config": {}}), r"is damaged \(it has no max_seq_length\)"),
         (lambda text: json.dumps(json.loads(text) | {"config": 3}), "is damaged"),
         (lambda text: json.dumps(json.loads(text) | {"counts": []}), "is damaged"),
         (lambda text: text.replace('"max_seq_length": 128', '"max_seq_length": -8'), "max_seq_length is -8"),
         (lambda text: text.replace('"vocab_size": 1', '"vocab_size": "x"'), "vocab_size is 'x'"),
-        (lambda text: text.replace('"examples": 3', '"examples": 3.5'), r"examples of instances-0\.tfrecord is 3\.5"),
+        (lambda text: text.replace('"examples": 3', '"examples": 3.5'), r"shard 1, is damaged \(examples is 3\.5"),
     ],
 )
 def test_a_damaged_or_foreign_manifest_is_refused(dataset, change, sentence):

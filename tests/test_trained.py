@@ -84,7 +84,7 @@ def test_a_tokenizer_json_alone_has_the_vocabulary(source, tmp_path):
     (folder / "tokenizer.json").write_text(to_tokenizer_json(Vocab(TOKENS), cased=False))
     assert open_trained(folder).vocab.tokens == TOKENS
     for damage, sentence in (
-        ("{", "is damaged"),
+        ("{", "is not JSON"),
         ('{"model": {"type": "BPE", "vocab": {"a": 0}}}', "holds no WordPiece vocabulary"),
         ('{"model": {"type": "WordPiece", "vocab": {"a": 1}}}', "whose ids are 0 to its end"),
     ):
@@ -119,7 +119,7 @@ def test_what_is_no_model_is_one_sentence(source, tmp_path):
         open_trained(tmp_path / "empty")
     folder = write_hugging_face(tmp_path / "hf", hugging_face_weights(source))
     (folder / "tokenizer_config.json").write_text("[]")
-    with pytest.raises(InputError, match=r"tokenizer_config.json is damaged"):
+    with pytest.raises(InputError, match=r"tokenizer_config.json holds no JSON object"):
         open_trained(folder)
 
 

@@ -20,9 +20,10 @@ from damage import (
 
 from pipeline.config import InstanceConfig
 from pipeline.examples import ExampleEncoder
-from pipeline.schema import MANIFEST, DatasetInfo, seal
+from pipeline.schema import MANIFEST, DatasetInfo
 from pipeline.tfrecord import write_records
 from tokenizer.errors import InputError
+from tokenizer.json_file import seal
 
 CONFIG = InstanceConfig(
     max_seq_length=32, max_predictions_per_seq=5, dupe_factor=2, shards_per_copy=2, eval_fraction=0.2
@@ -222,9 +223,7 @@ def test_a_changed_manifest_is_found(folder, change, says):
 
 def test_what_is_no_manifest_is_refused(folder):
     change_manifest(folder, lambda values: values["config"].update(max_seq_length=4))
-    with pytest.raises(
-        InputError, match=r"dataset_info\.json has a config that is none of maskmill's \(max_seq_length is 4"
-    ):
+    with pytest.raises(InputError, match=r"dataset_info\.json is damaged \(max_seq_length is 4"):
         validate(folder)
 
 

@@ -1,14 +1,13 @@
 """Vocabulary files: one token a line, its id the line number counted from 0."""
 
 import hashlib
-import json
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
 from tokenizer.errors import InputError
+from tokenizer.json_file import parse_json
 
 PAD, UNK, CLS, SEP, MASK = SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -113,8 +112,7 @@ class Vocab:
 
 def _check_form(text: str, name: str) -> None:
     """Raises InputError for the vocabularies of other programs, which hold more than a token a line."""
-    with suppress(json.JSONDecodeError):
-        json.loads(text)
+    if text.lstrip().startswith(("{", "[")) and _is_json(text):
         raise InputError(f"{name} is JSON; give the vocab.txt that belongs to it, one token a line")
     for number, line in enumerate(text.split("\n"), 1):
         if "\t" in line.strip():
@@ -122,3 +120,11 @@ def _check_form(text: str, name: str) -> None:
                 f"{name}, line {number}: {line[:40]!r} has a tab, as in a SentencePiece vocabulary; "
                 "give a vocab.txt of WordPiece, one token a line and nothing else"
             )
+
+
+def _is_json(text: str) -> bool:
+    try:
+        parse_json(text)
+    except ValueError:
+        return False
+    return True

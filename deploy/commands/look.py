@@ -89,12 +89,23 @@ def validate(datasets: tuple[str, ...], num_workers: int | None, as_json: bool) 
     cls=Command,
     stopped="Stopped; no report was written.",
     examples=(
-        "maskmill report shards --output report.html",
+        "maskmill report shards --output report.html --documents corpus/",
         "maskmill report shards theirs --vocab-file vocab.txt --output both.html",
     ),
 )
 @click.argument("datasets", nargs=-1, required=True, type=Place(), metavar="DATASET [DATASET]")
-@under(READS, VOCAB_OF_SHARDS)
+@under(
+    READS,
+    VOCAB_OF_SHARDS,
+    option(
+        "--documents",
+        multiple=True,
+        type=Place(),
+        metavar="INPUT",
+        show_default="none",
+        help="Documents that DATASET was made from: shows which words became [UNK]. May be repeated.",
+    ),
+)
 @under(
     MAKES,
     option("--output", required=True, type=Place(dir_okay=False), help="HTML file to write, such as report.html."),
@@ -102,7 +113,12 @@ def validate(datasets: tuple[str, ...], num_workers: int | None, as_json: bool) 
 )
 @under(RUNS, NUM_WORKERS)
 def report(
-    datasets: tuple[str, ...], output: str, vocab_file: str | None, num_workers: int | None, overwrite: bool
+    datasets: tuple[str, ...],
+    output: str,
+    vocab_file: str | None,
+    documents: tuple[str, ...],
+    num_workers: int | None,
+    overwrite: bool,
 ) -> None:
     """Draw a dataset, or two, into one HTML file.
 
@@ -113,7 +129,9 @@ def report(
 
     if len(datasets) > MOST_DATASETS:
         raise click.UsageError(f"{len(datasets)} datasets are given; a report shows one, or two over each other")
-    write_report(datasets, output, vocab_file=vocab_file, num_workers=num_workers, overwrite=overwrite)
+    write_report(
+        datasets, output, vocab_file=vocab_file, documents=documents, num_workers=num_workers, overwrite=overwrite
+    )
 
 
 @click.command(

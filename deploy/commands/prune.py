@@ -51,7 +51,12 @@ OF_TRAINING = "that of the training"
         show_default="auto",
         help="TABLE: auto: by name and content.",
     ),
-    option("--eval-file", type=Place(), show_default="as in the training", help="TABLE: table of rows to evaluate on."),
+    option(
+        "--eval-file",
+        type=Place(),
+        show_default="the share that the training held out",
+        help="TABLE: table of rows to evaluate on. Needed if the training had one.",
+    ),
     option(
         "--max-rejected",
         type=click.FloatRange(0, 1),

@@ -13,6 +13,7 @@ import click
 from deploy.commands.cli_types import wrong_usage
 from deploy.commands.command import PRINTS, RUNS, Group, json_option, option, under
 from deploy.talk import is_given, print_json, say
+from deploy.visible import visible
 from model.config import PRESETS, TrainConfig
 from pipeline.storage import is_remote
 from tokenizer.errors import InputError
@@ -309,9 +310,9 @@ def status(here: Here, as_json: bool) -> None:
     if request is None:
         click.echo(f"{here.tpu.name} is not there")
         return
-    click.echo(f"{here.tpu.name} {request.state} {request.error}".rstrip())
+    click.echo(visible(f"{here.tpu.name} {request.state} {request.error}".rstrip()))
     for host in hosts:
-        click.echo(f"{host.name} {host.state} {host.last_line}".rstrip())
+        click.echo(visible(f"{host.name} {host.state} {host.last_line}".rstrip()))
 
 
 @tpu_commands.command(examples=("maskmill tpu logs bert --project PROJECT --zone us-west4-a --follow",))

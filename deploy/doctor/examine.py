@@ -11,6 +11,7 @@ from deploy.doctor.findings import Finding, attempt
 from deploy.doctor.installation import check_installation
 from deploy.doctor.request import Request
 from deploy.talk import print_json
+from deploy.visible import visible
 from deploy.words import count
 
 STYLES = {"ok": "green", "warning": "yellow", "wrong": "bold red"}
@@ -41,7 +42,7 @@ def show(findings: Sequence[Finding], as_json: bool) -> None:
         _show_table(findings)
     except ModuleNotFoundError:  # which is among the findings
         for finding in findings:
-            click.echo(": ".join(filter(None, asdict(finding).values())))
+            click.echo(visible(": ".join(filter(None, asdict(finding).values()))))
     states = Counter(finding.state for finding in findings)
     click.echo(f"{states['ok']} ok, {count(states['warning'], 'warning')}, {states['wrong']} wrong")
 

@@ -4,13 +4,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 from deploy.making.generation import Generation
 from pipeline.estimate import Estimate
 from pipeline.pools import Pools
-from pipeline.storage import read_bytes
+from pipeline.storage import read_json
 from tokenizer.errors import InputError
+from tokenizer.json_file import brief
 
 PRICES = Path(__file__).with_name("prices.json")
 
@@ -40,18 +40,13 @@ class Prices:
         ours = cls(**json.loads(PRICES.read_text(encoding="utf-8")))
         if path is None:
             return ours
-        try:
-            given: Any = json.loads(read_bytes(path))
-        except InputError:
-            raise
-        except ValueError as error:
-            raise InputError(
-                f"prices {path} cannot be read ({error}); expected JSON like deploy/engines/prices.json"
-            ) from error
+        given = read_json(path, "expected numbers as in deploy/engines/prices.json")
         kinds = {field.name: (int, float) if field.type is float else str for field in fields(cls)}
-        for name, value in given.items() if isinstance(given, dict) else [("", given)]:
+        for name, value in given.items():
             if name not in kinds or not isinstance(value, kinds[name]) or (not isinstance(value, str) and value < 0):
-                raise InputError(f"prices {path} has {name} {value}; expected numbers for some of {', '.join(kinds)}")
+                raise InputError(
+                    f"prices {path} has {name[:40]} {brief(value)}; expected numbers for some of {', '.join(kinds)}"
+                )
         return replace(ours, **{"source": path, **given})
 
 

@@ -116,7 +116,7 @@ def _length_table(info: DatasetInfo) -> Table:
     table = new_table("tokens", "instances", "share", "", title="Lengths (train)", numbers_from=0)
     table.columns[-1].justify, table.columns[-1].no_wrap, table.columns[-1].overflow = "left", True, "crop"
     for longest, count in sorted(counts.items()):
-        share = count / sum(counts.values())
+        share = count / max(sum(counts.values()), 1)
         first = (longest - 1) // bin_size * bin_size + 1
         table.add_row(f"{first}-{longest}", f"{count:,}", f"{share:.2%}", "█" * round(BAR * share))
     return table

@@ -1,9 +1,9 @@
 """`generate`: check first, say what will be made, have it made here or elsewhere, say what was made."""
 
-import os
 import platform
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -18,11 +18,10 @@ from deploy.making.generation import Generation, RunOptions
 from deploy.show import new_talk, show_summary
 from deploy.talk import print_json, warn
 from pipeline.documents import ReadOptions
-from pipeline.outputs import check_output
+from pipeline.outputs import check_output, leave_out_finished
 from pipeline.plan import Target
-from pipeline.rejected import rejected_names
-from pipeline.schema import RUN, DatasetInfo, Split, describe_files, seal
-from pipeline.storage import printable, write_text
+from pipeline.schema import DatasetInfo, Split
+from pipeline.storage import claim_folder, printable
 
 
 def generate_datasets(
@@ -46,9 +45,6 @@ def generate_datasets(
     for path in (vocab_file, *(target.output for target in targets)):
         check_apart(inputs, files, path)
     generation = Generation(console, inputs, files, vocab, targets, reading, options)
-    for target in targets:
-        if not options.dry_run:
-            check_output(target.output, generation.identify(target), options.overwrite)
     if vocab.has_upper_case and not targets[0].config.cased:
         warn(f"{vocab_file} has tokens in upper case; if it was trained with --cased, say so here.")
     console.print(f"Reading {describe(files)}")
@@ -56,30 +52,29 @@ def generate_datasets(
         show_dry_run(generation, runner, as_json)
         return
 
-    started, clock = datetime.now(UTC), time.monotonic()
-    if isinstance(runner, LocalRunner):
-        facts = generate_here(generation, runner)
-    else:
-        facts = generate_elsewhere(generation, runner)
-    run = {
+    facts = {
         "inputs": list(map(printable, inputs)),
         "files": len(files),
         "reading": asdict(reading),
         "vocab_file": printable(vocab_file),
-        **facts,
-        "started": started.isoformat(timespec="seconds"),
-        "seconds": round(time.monotonic() - clock, 1),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "platform": platform.platform(),
         "versions": {name: version(name) for name in ("maskmill", "apache-beam", "numpy", "sentencex")},
     }
-    for target in targets:
-        rejected = describe_files(target.output, rejected_names(target.output))
-        write_text(os.path.join(target.output, RUN), seal({**run, "rejected": rejected}))
-    if not options.wait:
-        if as_json:
-            print_json([{"dataset": target.output, **facts} for target in targets])
-        return
-    seconds = time.monotonic() - clock
+    with ExitStack() as stack:
+        for target in targets:
+            stack.enter_context(claim_folder(target.output))
+        for target in leave_out_finished(targets, list(map(generation.identify, targets))):
+            check_output(target.output, generation.identify(target), options.overwrite)
+        if isinstance(runner, LocalRunner):
+            generate_here(generation, runner, facts)
+        else:
+            job = generate_elsewhere(generation, runner, facts)
+            if not options.wait:
+                if as_json:
+                    print_json([{"dataset": target.output, **job} for target in targets])
+                return
+    seconds = time.monotonic() - generation.clock
     infos = [DatasetInfo.load(target.output) for target in targets]
     for target, info in zip(targets, infos):
         show_summary(console, target.output, info, seconds)

@@ -2,32 +2,38 @@
 
 import os
 import uuid
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from deploy.engines.jobs import Job
 from deploy.engines.memory import POOL_FACTOR, WORKER_BYTES
 from deploy.engines.remote import JobEndedError, RemoteRunner, RunningJob
-from deploy.inputs import show_reading
+from deploy.inputs import show_reading, warn_of_rejected
 from deploy.making.generation import Generation
 from deploy.progress import Done, Work, show_progress
-from deploy.talk import warn
-from pipeline.outputs import prepare_output
+from pipeline.manifest import add_facts, write_about
+from pipeline.outputs import keep_rejected, leave_out_finished, prepare_output, rejected_folder, remove_rejected_folder
 from pipeline.pools import Pools
 from pipeline.rejected import REJECTED, rejected_names
-from pipeline.schema import DatasetInfo
-from pipeline.storage import make_folder, remove_files
-from pipeline.unfinished import Unfinished
+from pipeline.schema import MANIFEST, DatasetInfo
+from pipeline.storage import exists, make_folder
+from pipeline.unfinished import RUN_ID, Unfinished
 from tokenizer.errors import InputError
 
 SECONDS_BETWEEN_LOOKS = 2.0
 
 
-def generate_elsewhere(generation: Generation, runner: RemoteRunner) -> dict[str, Any]:
-    """Makes the datasets, or has it begun where it is not waited for, and returns the facts of the run.
+def generate_elsewhere(generation: Generation, runner: RemoteRunner, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Makes the datasets, or has it begun where it is not waited for. Goes on with a run that was interrupted.
 
-    Goes on with a run that was interrupted.
+    `facts` about the run are written to run.json. Returns those about the job, which are added at its end.
     """
-    console, targets, options = generation.console, generation.targets, generation.options
+    options = generation.options
+    if not options.overwrite:
+        left = leave_out_finished(generation.targets, list(map(generation.identify, generation.targets)))
+        generation = replace(generation, targets=left)
+    console, targets = generation.console, generation.targets
     work = _weigh(generation)
     identities = [generation.identify(target) for target in targets]
     runner.check()  # before anything is touched
@@ -40,7 +46,9 @@ def generate_elsewhere(generation: Generation, runner: RemoteRunner) -> dict[str
             finished.append(prepare_output(target.output, identity, overwrite=False))
     if done := sum(map(len, finished)):
         console.print(f"Going on with an interrupted run: {done} shards are finished")
-    remove_files(generation.folder, rejected_names(generation.folder))
+    for target in targets:
+        remove_rejected_folder(target.output)
+    run = uuid.uuid4().hex
     arguments = {
         "inputs": generation.inputs,
         "options": generation.reading,
@@ -49,8 +57,9 @@ def generate_elsewhere(generation: Generation, runner: RemoteRunner) -> dict[str
         "identities": identities,
         "finished": finished,
         "max_rejected": options.max_rejected,
-        "rejected": generation.folder,
-        "run": uuid.uuid4().hex,
+        "rejected": rejected_folder(generation.folder),
+        "run": run,
+        "facts": {**facts, "runner": runner.name},
         "overwrite": options.overwrite,
     }
     console.print(
@@ -69,9 +78,15 @@ def generate_elsewhere(generation: Generation, runner: RemoteRunner) -> dict[str
             for target in targets:
                 if not (unfinished := Unfinished(target.output)).names():
                     unfinished.remove()  # nothing to go on with
-            _tell_rejected(generation)
+            warn_of_rejected(keep_rejected(rejected_folder(generation.folder), generation.folder))
         raise
-    return {"runner": runner.name, "job": job.description}
+    about = {"runner": runner.name, "job": job.description}
+    for target in targets:
+        if options.wait:
+            add_facts(target.output, run, {**about, **generation.seconds_since_start()})
+        elif not exists(os.path.join(target.output, MANIFEST)):  # else it is about the dataset that is to be replaced
+            write_about(target.output, {**facts, **about, "identity": {RUN_ID: run}})
+    return about
 
 
 def _wait(generation: Generation, job: RunningJob, work: Work) -> None:
@@ -90,13 +105,8 @@ def _wait(generation: Generation, job: RunningJob, work: Work) -> None:
         f"{section}/{name}": n for section in ("set_aside", "repaired") for name, n in counts.get(section, {}).items()
     }
     show_reading(flat)
-    _tell_rejected(generation)
-
-
-def _tell_rejected(generation: Generation) -> None:
     if rejected_names(generation.folder):
-        place = os.path.join(generation.folder, REJECTED)
-        warn(f"What was set aside is listed in {place}")
+        warn_of_rejected(os.path.join(generation.folder, REJECTED))
 
 
 def _weigh_worker(generation: Generation, work: Work) -> int:

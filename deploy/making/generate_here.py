@@ -1,15 +1,16 @@
 """`generate` on this machine: measure, divide into pools, build the shards in passes that the memory allows."""
 
 import os
+import uuid
 from collections import Counter
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from deploy.engines.jobs import Job, run_for_results, share_out
 from deploy.engines.local import LocalRunner, WorkerLostError
 from deploy.engines.memory import document_room, machine_memory, plan_passes
-from deploy.inputs import show_reading
+from deploy.inputs import show_reading, warn_of_rejected
 from deploy.making.generation import Generation
 from deploy.progress import Done, Work, show_progress
 from deploy.talk import warn
@@ -18,13 +19,22 @@ from pipeline.corpus import check_corpus, count_set_aside, name_inputs
 from pipeline.documents import ReadOptions
 from pipeline.duplicates import find_duplicates
 from pipeline.manifest import write_manifest
-from pipeline.outputs import check_output, keep_rejected, prepare_output, remove_temporaries
+from pipeline.outputs import (
+    check_output,
+    keep_rejected,
+    leave_out_finished,
+    place_rejected,
+    prepare_output,
+    remove_rejected_folder,
+    remove_temporaries,
+)
 from pipeline.plan import plan_shards
 from pipeline.pools import Pools
 from pipeline.rejected import REJECTED
 from pipeline.storage import is_remote
 from pipeline.tally import read_tally
-from pipeline.unfinished import Unfinished
+from pipeline.unfinished import RUN_ID, Unfinished
+from tokenizer.errors import InputError
 
 MAX_RETRIES = 3  # of a pass in which a worker process was killed
 SECONDS_TO_START = 3.0
@@ -32,34 +42,45 @@ SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_BETWEEN_LISTINGS = 5.0  # of a folder in Cloud Storage
 
 
-def generate_here(generation: Generation, runner: LocalRunner) -> dict[str, Any]:
-    """Makes the datasets, and returns the facts of the run. Goes on with a run that was interrupted."""
+def generate_here(generation: Generation, runner: LocalRunner, facts: Mapping[str, Any]) -> None:
+    """Makes the datasets. Goes on with a run that was interrupted.
+
+    `facts` about the run are written to run.json, with more of them.
+    """
     console, targets, options = generation.console, generation.targets, generation.options
+    run = uuid.uuid4().hex
     memory_limit = options.memory_limit or machine_memory() // 2
     reading = replace(generation.reading, document_room=document_room(memory_limit, runner.num_workers))
     with runner.scratch() as rejected:
         corpus, duplicates = _measure(generation, runner, reading, rejected)
-        for target in targets:
-            identity = {**generation.identify(target), "documents": corpus["fingerprint"]}
+        identities = [{**generation.identify(target), "documents": corpus["fingerprint"]} for target in targets]
+        if len(left := leave_out_finished(targets, identities)) < len(targets):
+            generate_here(replace(generation, targets=left), runner, facts)
+            return
+        for target, identity in zip(targets, identities):
             check_output(target.output, identity, options.overwrite)
-        keep_rejected(rejected, generation.folder)
+        try:
+            check_corpus(name_inputs(generation.inputs), corpus, generation.config.objective, options.max_rejected)
+        except InputError:
+            warn_of_rejected(keep_rejected(rejected, generation.folder))
+            raise
+        pools = Pools.plan(generation.config, corpus["documents"], corpus["bytes"])
+        scale = corpus["bytes"] / max(1, generation.costs[0].content_bytes)
+        packed_bytes = int(generation.costs[0].packed_bytes * scale)
+
+        def plan(wanted: Sequence[int]) -> list[list[int]]:
+            return plan_passes(wanted, len(pools), packed_bytes, memory_limit, runner.num_workers)
+
+        plan(range(len(pools)))  # which may fail, before anything is removed
+        for target, identity in zip(targets, identities):
+            prepare_output(target.output, {**identity, RUN_ID: run}, options.overwrite)
+            place_rejected(rejected, target.output)
+            remove_rejected_folder(target.output)
     if count_set_aside(corpus):
-        warn(f"What was set aside is listed in {os.path.join(generation.folder, REJECTED)}")
-    check_corpus(name_inputs(generation.inputs), corpus, generation.config.objective, options.max_rejected)
+        warn_of_rejected(os.path.join(generation.folder, REJECTED))
     show_reading(corpus)
     console.print(f"{corpus['documents']:,} documents, {corpus['bytes'] / 1e6:,.1f} MB of text without blanks")
-    pools = Pools.plan(generation.config, corpus["documents"], corpus["bytes"])
-    scale = corpus["bytes"] / max(1, generation.costs[0].content_bytes)
-    packed_bytes = int(generation.costs[0].packed_bytes * scale)
-
-    def plan(wanted: Sequence[int]) -> list[list[int]]:
-        return plan_passes(wanted, len(pools), packed_bytes, memory_limit, runner.num_workers)
-
-    plan(range(len(pools)))  # which may fail, before anything is removed
-    for target in targets:
-        identity = {**generation.identify(target), "documents": corpus["fingerprint"]}
-        prepare_output(target.output, identity, options.overwrite)
-    build = _Build(generation, runner, pools, duplicates, plan)
+    build = _Build(generation, runner, pools, duplicates, plan, run)
     work = generation.weigh(corpus["documents"], corpus["bytes"], pools, sum(map(len, build.finished())))
     if work.shards_before:
         console.print(f"Going on with an interrupted run: {work.shards_before} of {work.shards} shards are finished")
@@ -75,10 +96,10 @@ def generate_here(generation: Generation, runner: LocalRunner) -> dict[str, Any]
     with runner.scratch() as scratch:
         build.run(os.path.join(scratch, "tokenized"), work)
     for target in targets:
-        write_manifest(target, generation.vocab, pools, corpus)
+        about = {**facts, "num_workers": runner.num_workers, "memory_limit": memory_limit, "passes": passes}
+        write_manifest(target, generation.vocab, pools, corpus, run, {**about, **generation.seconds_since_start()})
     for target in targets:
         Unfinished(target.output).remove()  # not before all are whole: else a kill in between could not be gone on from
-    return {"num_workers": runner.num_workers, "memory_limit": memory_limit, "passes": passes}
 
 
 def _measure(
@@ -111,6 +132,7 @@ class _Build:
     pools: Pools
     duplicates: Container[bytes]
     plan: Callable[[Sequence[int]], list[list[int]]]  # pools -> the pools of each pass
+    run_id: str
 
     def finished(self) -> list[set[str]]:
         """The names of the shards that are finished, for each target."""
@@ -140,6 +162,7 @@ class _Build:
             "pools": self.pools,
             "duplicates": self.duplicates,
             "progress": progress,
+            "run": self.run_id,
         }
         job = Job("generate_shards", arguments)
 

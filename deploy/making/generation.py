@@ -1,8 +1,8 @@
 """A call of `generate`: what is read, what is made of it, and how."""
 
-import os
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any
@@ -44,6 +44,7 @@ class Generation:
     targets: Sequence[Target]  # which differ in the lengths of instances alone
     reading: ReadOptions
     options: RunOptions
+    clock: float = field(default_factory=time.monotonic)  # when it was called
 
     @property
     def config(self) -> InstanceConfig:
@@ -52,9 +53,12 @@ class Generation:
 
     @property
     def folder(self) -> str:
-        """Where what belongs to all targets lies."""
-        output = self.targets[0].output
-        return output if len(self.targets) == 1 else os.path.dirname(output)
+        """The folder of the first dataset. What concerns all of them is shown there."""
+        return self.targets[0].output
+
+    def seconds_since_start(self) -> dict[str, float]:
+        """For run.json, where `started` stands, too."""
+        return {"seconds": round(time.monotonic() - self.clock, 1)}
 
     @cached_property
     def sample(self) -> Sample:

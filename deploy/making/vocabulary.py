@@ -4,18 +4,18 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 
 from deploy.engines.jobs import Job, Runner, run_for_results, share_out
 from deploy.engines.local import LocalRunner
-from deploy.inputs import check_apart, check_new, describe, list_documents, show_reading
+from deploy.inputs import check_apart, describe, list_documents, show_reading
 from deploy.show import new_talk
 from deploy.talk import print_json, warn
 from pipeline.corpus import check_reading, count_set_aside, name_inputs
 from pipeline.documents import MAX_REJECTED, ReadOptions
-from pipeline.storage import check_writable, make_folder, write_text
+from pipeline.storage import claim_files
 from tokenizer.config import VocabConfig
 from tokenizer.counts import MAX_FREQUENT_WORDS, WordCounts
 from tokenizer.coverage import Coverage, measure_coverage
@@ -52,35 +52,19 @@ def train_vocab_file(
     tokenizer_json = os.path.join(folder, "tokenizer.json" if stem == "vocab" else f"{stem}.tokenizer.json")
     for path in (output, tokenizer_json):
         check_apart(inputs, files, path)
-        check_new(path, overwrite)
-    check_writable(folder or ".")
     started = time.monotonic()
 
-    console.print(f"Reading {describe(files)}")
-    job = Job("count_words", {"inputs": inputs, "options": reading, "cased": config.cased})
-    with console.status("Counting words"):
-        words, counts_of_reading = _count(runner, job.with_arguments(frequent=None))
-    check_reading(name_inputs(inputs), counts_of_reading, max_rejected)
-    show_reading(counts_of_reading)
-    documents = counts_of_reading["documents/read"] - count_set_aside(counts_of_reading)
-    if words.sketch:
-        with console.status("Counting the frequent words"):
-            frequent = words.sketch.find_frequent(MAX_FREQUENT_WORDS)
-            words, _ = _count(runner, job.with_arguments(frequent=frequent))
-        counts = {word: count for word, count in words.words.items() if count >= frequent.floor}
-        left_out = 1 - sum(counts.values()) / frequent.occurrences
-        warn(
-            f"Too many distinct words to hold: those that occur fewer than {frequent.floor} times are left out, "
-            f"{left_out:.1%} of the text"
-        )
-    else:
-        counts = words.words
-    with console.status("Learning the vocabulary"):
-        vocab = train_vocab(counts, config)
-        coverage = measure_coverage(vocab, counts)
-    make_folder(folder or ".")
-    write_text(tokenizer_json, to_tokenizer_json(vocab, config.cased))
-    write_text(output, vocab.to_text())
+    with claim_files([output, tokenizer_json], overwrite) as claim:
+        console.print(f"Reading {describe(files)}")
+        job = Job("count_words", {"inputs": inputs, "options": reading, "cased": config.cased})
+        counts, documents = _count_corpus(console, runner, job, name_inputs(inputs), max_rejected)
+        with console.status("Learning the vocabulary"):
+            vocab = train_vocab(counts, config)
+            coverage = measure_coverage(vocab, counts)
+        with claim.create_file(tokenizer_json) as file:
+            file.write(to_tokenizer_json(vocab, config.cased).encode())
+        with claim.create_file(output) as file:
+            file.write(vocab.to_text().encode())
 
     seconds = time.monotonic() - started
     _show_vocab(console, vocab, coverage)
@@ -104,6 +88,32 @@ def train_vocab_file(
             "seconds": round(seconds, 1),
         }
         print_json(made)
+
+
+def _count_corpus(
+    console: Console, runner: Runner, job: Job, name: str, max_rejected: float
+) -> tuple[Mapping[str, int], int]:
+    """How often each word occurs in the documents, of too many distinct words the frequent ones; and their number.
+
+    `name` is that of the inputs.
+    """
+    with console.status("Counting words"):
+        words, counts_of_reading = _count(runner, job.with_arguments(frequent=None))
+    check_reading(name, counts_of_reading, max_rejected)
+    show_reading(counts_of_reading)
+    documents = counts_of_reading["documents/read"] - count_set_aside(counts_of_reading)
+    if not words.sketch:
+        return words.words, documents
+    with console.status("Counting the frequent words"):
+        frequent = words.sketch.find_frequent(MAX_FREQUENT_WORDS)
+        words, _ = _count(runner, job.with_arguments(frequent=frequent))
+    counts = {word: count for word, count in words.words.items() if count >= frequent.floor}
+    left_out = 1 - sum(counts.values()) / frequent.occurrences
+    warn(
+        f"Too many distinct words to hold: those that occur fewer than {frequent.floor} times are left out, "
+        f"{left_out:.1%} of the text"
+    )
+    return counts, documents
 
 
 def _count(runner: Runner, job: Job) -> tuple[WordCounts, Counter[str]]:

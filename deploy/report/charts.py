@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from numpy.typing import NDArray
 
 from deploy.report.svg import FIRST, HEIGHT, INK, MUTED, PAPER, SECOND, TEXT, new_figure
+from deploy.visible import visible
 
 Numbers = NDArray[np.floating[Any]]
 
@@ -139,6 +140,7 @@ def plot_rows(
         names_above: puts long names above their bars.
         first: the number of the first dataset in `values`, which is 1 where the second is alone.
     """
+    names = [visible(name) for name in names]
     rows, datasets = len(names), len(values)
     needed = ROW_HEIGHT + (datasets - 1) * 16 + (15 if names_above else 0)
     row_height = max(needed, min(TALLEST_ROW, (HEIGHT - AXIS_HEIGHT) / rows))

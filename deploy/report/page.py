@@ -10,7 +10,6 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from deploy.inputs import check_new
 from deploy.report import dataset_figures, sequence_figures
 from deploy.report.examples import show_token
 from deploy.report.figures import Figure, Table, called
@@ -21,9 +20,11 @@ from deploy.report.subject import Subject, load_subject, name_subjects
 from deploy.report.svg import in_style
 from deploy.show import new_talk
 from deploy.talk import warn
+from deploy.visible import visible
+from pipeline.files import list_files
 from pipeline.looking.opening import open_dataset
 from pipeline.schema import MANIFEST
-from pipeline.storage import check_writable, exists, make_folder, write_text
+from pipeline.storage import claim_files, exists
 
 MOST_DATASETS = 2
 SHOWN_UNUSED = 12  # tokens of each kind that never occur
@@ -55,6 +56,7 @@ def write_report(
     output: str,
     *,
     vocab_file: str | None = None,
+    documents: Sequence[str] = (),
     num_workers: int | None = None,
     overwrite: bool = False,
 ) -> None:
@@ -64,6 +66,7 @@ def write_report(
         datasets: what `open_dataset` opens.
         output: the HTML file, here or in Cloud Storage.
         vocab_file: as for `open_dataset`; of two datasets, for those that have no manifest.
+        documents: what the datasets were made from, to see the words that became [UNK].
         num_workers: processes that read; None: by the size of the datasets.
         overwrite: whether a file of that name may be replaced.
 
@@ -71,18 +74,18 @@ def write_report(
         InputError: before anything is read where the output exists, and where a dataset cannot be read.
     """
     console = new_talk()
-    folder = os.path.dirname(output) or "."
-    check_new(output, overwrite)
-    check_writable(folder)
-    opened = [open_dataset(dataset, choose_vocab(dataset, datasets, vocab_file)) for dataset in datasets]
-    with console.status("Reading"):
-        subjects = [
-            load_subject(one, number, name, num_workers)
-            for number, (one, name) in enumerate(zip(opened, name_subjects(datasets)), 1)
-        ]
-    page = render(subjects)
-    make_folder(folder)
-    write_text(output, page)
+    if documents:
+        list_files(documents)  # before anything is read
+    with claim_files([output], overwrite) as claim:
+        opened = [open_dataset(dataset, choose_vocab(dataset, datasets, vocab_file)) for dataset in datasets]
+        with console.status("Reading"):
+            subjects = [
+                load_subject(one, number, name, num_workers, documents)
+                for number, (one, name) in enumerate(zip(opened, name_subjects(datasets)), 1)
+            ]
+        page = render(subjects)
+        with claim.create_file(output) as file:
+            file.write(page.encode())
     console.print(f"Wrote {output}: {len(page.encode()) / 1e3:,.0f} kB on {describe(subjects)}")
     for subject in subjects:
         for sentence in list_findings(subject):
@@ -117,16 +120,26 @@ def render(subjects: Sequence[Subject]) -> str:
         config=list_config(subjects),
         show_token=show_token,
     )
-    return page.encode(errors="replace").decode()  # the name of a folder may be no text
+    return page
 
 
 @cache
 def load_template() -> Template:
     """The page's template, which escapes whatever comes from a dataset."""
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+        autoescape=True,
+        finalize=_finalize,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     return environment.from_string(files(__package__).joinpath("template.html.j2").read_text(encoding="utf-8"))
+
+
+def _finalize(value: Any) -> Any:
+    """What the template prints: characters that a page must not have, or that hide, as escapes."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def list_sections(subjects: Sequence[Subject]) -> list[Section]:

@@ -64,12 +64,17 @@ class Subject:
         return int(self.stats.token_counts[self.opened.vocab.ids[UNK]]) if self.opened.vocab else None
 
 
-def load_subject(opened: OpenedDataset, number: int, name: str, num_workers: int | None) -> Subject:
-    """Reads a dataset. Raises InputError where it is damaged, or holds no example."""
+def load_subject(
+    opened: OpenedDataset, number: int, name: str, num_workers: int | None, documents: Sequence[str] = ()
+) -> Subject:
+    """Reads a dataset, and a sample of `documents`.
+
+    Raises InputError where it is damaged, or holds no example.
+    """
     measure = measure_dataset(opened, num_workers)
     if not any(stats.examples for stats in measure.stats.values()):
         raise InputError(f"{opened.directory} holds no example; generate it from more documents")
-    subject = Subject(number, name, opened, measure, find_unknown_words(opened), [])
+    subject = Subject(number, name, opened, measure, find_unknown_words(opened, documents), [])
     return replace(subject, examples=show_examples(opened, [one.shard for one in subject.shards if one.examples]))
 
 

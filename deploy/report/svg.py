@@ -15,6 +15,8 @@ import matplotlib
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from deploy.visible import visible
+
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
 
@@ -87,7 +89,7 @@ def to_svg(figure: Figure, name: str, title: str, description: str) -> Markup:
     root.set("aria-labelledby", f"{name}-title {name}-description")
     for tag, text in (("desc", description), ("title", title)):
         child = ET.Element(f"{{{SVG}}}{tag}", id=f"{name}-{'title' if tag == 'title' else 'description'}")
-        child.text = text
+        child.text = visible(text)
         root.insert(0, child)
     return Markup(_serialise(root))
 

@@ -1,25 +1,25 @@
 """The words that become `[UNK]`, and the characters behind them.
 
-Once text is ids, nobody can tell what an `[UNK]` was. So a sample of the documents is read again, from where `run.json`
-says that they lie.
+Once text is ids, nobody can tell what an `[UNK]` was. So a sample of the documents is read again, where the user
+names them.
 """
 
-import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.documents import ReadOptions
 from pipeline.estimate import read_sample
 from pipeline.files import list_files
 from pipeline.looking.opening import OpenedDataset
+from pipeline.schema import MANIFEST, RUN
 from pipeline.sentences import split_sentences
-from pipeline.storage import exists, read_bytes
+from pipeline.storage import exists, read_at_most
 from tokenizer.counts import count_words
 from tokenizer.coverage import Coverage, measure_coverage
 from tokenizer.errors import InputError
 from tokenizer.fast import WordSplitter
-
-RUN = "run.json"
+from tokenizer.json_file import MAX_BYTES, NOT_SEALED, is_sealed, make, parse_object
 
 
 @dataclass(frozen=True)
@@ -31,19 +31,32 @@ class UnknownWords:
     missing: str = ""  # a sentence
 
 
-def find_unknown_words(opened: OpenedDataset) -> UnknownWords:
-    """Reads a sample of a dataset's documents. What cannot be read is no error: the report then says why."""
-    path = os.path.join(opened.directory, RUN)
-    if opened.info is None or opened.vocab is None or not exists(path):
-        return UnknownWords(missing=f"Which words they were is not known: there is no {RUN} that names the documents.")
-    try:
-        run = json.loads(read_bytes(path))
-        inputs, options = list(run["inputs"]), ReadOptions(**run["reading"])
-        sample = read_sample(list_files(inputs), options)
-    except (InputError, OSError, ValueError, KeyError, TypeError):
-        return UnknownWords(missing=f"Which words they were is not known: the documents are not where {RUN} has them.")
+def find_unknown_words(opened: OpenedDataset, documents: Sequence[str]) -> UnknownWords:
+    """Reads a sample of the documents that the user names.
+
+    Never those that run.json names: a dataset may come from anybody, and the page would show any file on this machine.
+    Raises InputError where they cannot be read.
+    """
+    if not documents:
+        return UnknownWords(missing="Which words they were is not known; name the documents with --documents to see.")
+    if opened.info is None or opened.vocab is None:
+        return UnknownWords(missing=f"Which words they were is not known: there is no {MANIFEST}.")
+    options = _read_options(opened.directory)
+    sample = read_sample(list_files(documents), options)
     lines = [line for document in sample.documents for line in split_sentences(document, options)]
     if not lines:
-        return UnknownWords(missing=f"Which words they were is not known: what {RUN} names holds no document now.")
+        raise InputError(f"--documents {' '.join(documents)} holds no document; give the INPUT of generate")
     words = count_words(WordSplitter(opened.info.config["cased"]), lines)
     return UnknownWords(len(sample.documents), measure_coverage(opened.vocab, words))
+
+
+def _read_options(directory: str) -> ReadOptions:
+    """How a dataset's documents were read, as its run.json says. Raises InputError where that is damaged."""
+    path = os.path.join(directory, RUN)
+    if not exists(path):
+        return ReadOptions()
+    content, way_out = read_at_most(path, MAX_BYTES), "restore it, or leave out --documents"
+    run = parse_object(content, path, way_out)
+    if not is_sealed(content):
+        raise InputError(f"{path} {NOT_SEALED}; {way_out}")
+    return make(ReadOptions, run.get("reading"), path, way_out)

@@ -1,10 +1,9 @@
 """`embed` on the terminal."""
 
-import os
 import time
 from typing import TYPE_CHECKING
 
-from deploy.inputs import check_apart, check_new, describe
+from deploy.inputs import check_apart, describe
 from deploy.progress import PlainLines
 from deploy.show import new_talk, warn_of_unknown
 from deploy.talk import warn
@@ -14,7 +13,7 @@ from deploy.words import count
 from model.config import ComputeDtype
 from model.tasks.embed_config import EmbedConfig
 from pipeline.documents import ReadOptions
-from pipeline.storage import check_writable, make_folder
+from pipeline.storage import claim_files
 
 if TYPE_CHECKING:
     from model.model_dir import WhichCheckpoint
@@ -41,34 +40,32 @@ def embed_texts(
     reader = TextReader(inputs, reading)
     for path in paths_of(output):
         check_apart(inputs, reader.files, path)
-        check_new(path, overwrite)
-    check_writable(os.path.dirname(output) or ".")
-    trained = open_trained(model_dir, checkpoint, precision)
-    for note in trained.notes:
-        warn(note)
-    embedder = Embedder(trained, config)
-    console.print(f"Reading {describe(reader.files)}")
-    started, lines = time.monotonic(), PlainLines(console)
-    texts = long = windows = tokens = unknown = 0
-    by_token = config.pooling == "tokens"
-    most_characters = min(MOST_CHARACTERS, MOST_VALUES // embedder.width) if by_token else MOST_CHARACTERS
-    names = trained.vocab.tokens if by_token else None
-    make_folder(os.path.dirname(output) or ".")
-    with (
-        console.status("Embedding") as status,
-        create_vectors(output, embedder.width, config.dtype, with_text, names) as file,
-    ):
-        for some in reader.read_some(most_characters):
-            embeddings = list(embedder.embed([one.text for one in some]))
-            file.write(some, embeddings)
-            texts += len(some)
-            long += sum(one.is_cut or one.num_windows > 1 for one in embeddings)
-            windows += sum(one.num_windows for one in embeddings)
-            tokens += sum(one.num_tokens for one in embeddings)
-            unknown += sum(one.num_unknown for one in embeddings)
-            done = f"{texts:,} texts, {texts / (time.monotonic() - started):,.0f} texts/s"
-            status.update(done)
-            lines.print(done)
+    with claim_files(paths_of(output), overwrite) as claim:
+        trained = open_trained(model_dir, checkpoint, precision)
+        for note in trained.notes:
+            warn(note)
+        embedder = Embedder(trained, config)
+        console.print(f"Reading {describe(reader.files)}")
+        started, lines = time.monotonic(), PlainLines(console)
+        texts = long = windows = tokens = unknown = 0
+        by_token = config.pooling == "tokens"
+        most_characters = min(MOST_CHARACTERS, MOST_VALUES // embedder.width) if by_token else MOST_CHARACTERS
+        names = trained.vocab.tokens if by_token else None
+        with (
+            console.status("Embedding") as status,
+            create_vectors(claim, output, embedder.width, config.dtype, with_text, names) as file,
+        ):
+            for some in reader.read_some(most_characters):
+                embeddings = list(embedder.embed([one.text for one in some]))
+                file.write(some, embeddings)
+                texts += len(some)
+                long += sum(one.is_cut or one.num_windows > 1 for one in embeddings)
+                windows += sum(one.num_windows for one in embeddings)
+                tokens += sum(one.num_tokens for one in embeddings)
+                unknown += sum(one.num_unknown for one in embeddings)
+                done = f"{texts:,} texts, {texts / (time.monotonic() - started):,.0f} texts/s"
+                status.update(done)
+                lines.print(done)
     reader.show_dirt()
     warn_of_unknown(unknown / max(tokens, 1))
     if long:

@@ -1,6 +1,5 @@
 """`fill-mask` on the terminal."""
 
-import json
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -9,7 +8,7 @@ import click
 from rich.table import Table
 
 from deploy.show import new_console, new_table
-from deploy.talk import warn
+from deploy.talk import to_json, warn
 from deploy.using.texts import TextReader
 from pipeline.documents import ReadOptions
 from tokenizer.vocab import MASK
@@ -68,7 +67,7 @@ def print_json(filled: Iterator["Filled"]) -> None:
     between = "["
     for id, text, masks in filled:
         found = [[{"token": token, "probability": float(f"{share:.6g}")} for token, share in best] for best in masks]
-        row = json.dumps({"id": id, "text": text, "masks": found}, ensure_ascii=False)
+        row = to_json({"id": id, "text": text, "masks": found})
         click.echo(f"{between}\n{row}", nl=False)
         between = ","
     click.echo("\n]")

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from deploy.engines.jobs import Job, Runner, share_out
 from deploy.engines.local import LocalRunner
-from deploy.inputs import check_new, resolve
+from deploy.inputs import resolve
 from deploy.progress import PlainLines, looking
 from deploy.show import new_talk, warn_of_unknown
 from deploy.talk import warn
@@ -26,7 +26,7 @@ from deploy.using.predict_part import (
 )
 from deploy.words import count
 from pipeline.files import FilePart
-from pipeline.storage import check_writable, is_remote, list_names, make_folder
+from pipeline.storage import claim_files, is_remote, list_names
 from pipeline.tables.fields import Fields, TableFormat
 from pipeline.tables.labelled import list_reasons
 from pipeline.tables.predictions import join_parts, writer_for
@@ -65,32 +65,30 @@ def predict_table(
     writer_for(output)
     if resolve(output) == resolve(table):
         raise InputError(f"output {output} is the table itself; give another file")
-    check_new(output, overwrite)
-    check_writable(os.path.dirname(output) or ".")
-    open_classifier.cache_clear()  # of a folder that may have been trained on since
-    found, _ = open_classifier(model_dir, checkpoint, backend)
-    fields = choose_fields(text_field, text_pair_field, found.fields)
-    began = time.monotonic()
-    look_at_rows(table, fields, input_format, found)
-    with console.status("Dividing the table"):
-        num_parts = sum(1 for _ in list_table_parts(table, PART_BYTES, input_format))
-    runner = runner or LocalRunner.prepare([table], num_workers or 1)
-    console.print(
-        f"Predicting {table} with {model_dir} in {count(num_parts, 'part')}: {count(len(found.labels), 'label')}"
-    )
-    make_folder(os.path.dirname(output) or ".")
-    with runner.scratch() as folder:
-        work = PredictPart(model_dir, checkpoint, backend, fields, input_format, folder)
-        arguments = {"table": table, "input_format": input_format, "part_bytes": PART_BYTES, "work": work}
-        with _watched(console, folder, num_parts):
-            runner.run(share_out(runner, Job("work_on_table", arguments)))
-        parts = [part_name(number) for number in range(num_parts)]
-        if missing := set(parts) - set(list_names(folder)):
-            raise InputError(
-                f"{count(len(missing), 'part')} of {num_parts:,} came back without predictions; give the same command "
-                "again, and look at the engine's log"
-            )
-        rows, reasons = join_parts([os.path.join(folder, name) for name in parts], output, found.labels)
+    with claim_files([output], overwrite) as claim:
+        open_classifier.cache_clear()  # of a folder that may have been trained on since
+        found, _ = open_classifier(model_dir, checkpoint, backend)
+        fields = choose_fields(text_field, text_pair_field, found.fields)
+        began = time.monotonic()
+        look_at_rows(table, fields, input_format, found)
+        with console.status("Dividing the table"):
+            num_parts = sum(1 for _ in list_table_parts(table, PART_BYTES, input_format))
+        runner = runner or LocalRunner.prepare([table], num_workers or 1)
+        console.print(
+            f"Predicting {table} with {model_dir} in {count(num_parts, 'part')}: {count(len(found.labels), 'label')}"
+        )
+        with runner.scratch() as folder:
+            work = PredictPart(model_dir, checkpoint, backend, fields, input_format, folder)
+            arguments = {"table": table, "input_format": input_format, "part_bytes": PART_BYTES, "work": work}
+            with _watched(console, folder, num_parts):
+                runner.run(share_out(runner, Job("work_on_table", arguments)))
+            parts = [part_name(number) for number in range(num_parts)]
+            if missing := set(parts) - set(list_names(folder)):
+                raise InputError(
+                    f"{count(len(missing), 'part')} of {num_parts:,} came back without predictions; give the same "
+                    "command again, and look at the engine's log"
+                )
+            rows, reasons = join_parts([os.path.join(folder, name) for name in parts], claim, output, found.labels)
     if reasons:
         warn(f"{reasons.total():,} of {count(rows, 'row')} got no label: {list_reasons(reasons)}")
     seconds = time.monotonic() - began

@@ -38,7 +38,7 @@ def prune_trained(subject: Subject, model_dir: str, output: str, config: PruneCo
 
     console, talk, steps = new_console(lasting=True), new_talk(), subject.recovery_steps
     request = subject.describe_request(config)
-    with mirror(output) as folder:
+    with mirror(output, is_new=True) as folder:
         pruning = read_pruning(folder.local, request) if steps else None
         if pruning is None:
             talk.print(f"Pruning {model_dir}: {config.heads:.0%} of the heads, {config.ffn:.0%} of the units")

@@ -15,7 +15,6 @@ from model.config import BERT_CONFIG, PruneConfig, TrainConfig
 from model.tasks.finetune_config import FinetuneConfig
 from pipeline.documents import MAX_REJECTED
 from pipeline.schema import Split
-from pipeline.storage import exists
 from pipeline.tables.labelled import LabelledTexts
 from tokenizer.errors import InputError
 
@@ -162,7 +161,7 @@ def open_finetuned_subject(
     """Opens a classifier, and reads the rows: columns and held-out rows are those of its training unless given.
 
     `learning` are values of its FinetuneConfig that are to be others. Raises InputError when the rows that were held
-    out cannot be told.
+    out are in a file of their own that is not given.
     """
     from model.checkpoint_formats import on_this_machine
     from model.tasks.finetuned import open_finetuned
@@ -173,20 +172,13 @@ def open_finetuned_subject(
         choose_fields(text_field, text_pair_field, found.fields), label_field=label_field or found.fields["label_field"]
     )
     of_training = found.held_out
-    if not eval_file and of_training.eval_file and not exists(of_training.eval_file):
+    if not eval_file and of_training.eval_file:  # never opened because the folder of a model names it
         raise InputError(
-            f"{of_training.eval_file}, whose rows were held out when {model_dir} was trained, is not there; give them "
-            "with --eval-file"
+            f"{model_dir} was trained with the rows of {of_training.eval_file} held out; give them with --eval-file"
         )
-    file = eval_file or of_training.eval_file
-    tables = Tables(table, fields, input_format, file, of_training.eval_fraction or 0.0, max_rejected)
+    tables = Tables(table, fields, input_format, eval_file, of_training.eval_fraction or 0.0, max_rejected)
     train, held_out, rejected = tables.read(of_training.random_seed or 0)
     warn_of_rejected(rejected)
-    if not eval_file and of_training.eval_file and held_out.sha256 != found.eval_sha256:
-        raise InputError(
-            f"{of_training.eval_file} does not hold the rows that were held out when {model_dir} was trained; give "
-            "rows that it did not learn from with --eval-file"
-        )
     return Finetuned(
         found, train, held_out, checkpoint, replace(found.config, num_train_steps=recovery_steps, **learning)
     )

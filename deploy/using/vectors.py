@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from deploy.using.texts import NamedText
-from pipeline.storage import create_file
+from pipeline.storage import Claim
 
 if TYPE_CHECKING:
     from model.tasks.embed import Embedding
@@ -37,18 +37,23 @@ def paths_of(output: str) -> list[str]:
 
 @contextmanager
 def create_vectors(
-    output: str, width: int, dtype: str, with_text: bool, tokens: Sequence[str] | None = None
+    claim: Claim, output: str, width: int, dtype: str, with_text: bool, tokens: Sequence[str] | None = None
 ) -> Iterator[VectorWriter]:
     """A file of vectors to be written, which appears when it is whole, and not at all after an error.
 
-    `tokens` are those of the vocabulary where each token of a text has a vector, which only Parquet can hold.
+    `claim` is that of `paths_of(output)`. `tokens` are those of the vocabulary where each token of a text has a vector,
+    which only Parquet can hold.
     """
     if not output.endswith(NPY):
-        with create_file(output) as file, _parquet_writer(file, width, dtype, with_text, tokens) as parquet:
+        with claim.create_file(output) as file, _parquet_writer(file, width, dtype, with_text, tokens) as parquet:
             yield parquet
         return
     path, ids_path = paths_of(output)
-    with create_file(path) as file, create_file(ids_path) as ids_file, _seekable(file) as vectors_file:
+    with (
+        claim.create_file(path) as file,
+        claim.create_file(ids_path) as ids_file,
+        _seekable(file) as vectors_file,
+    ):
         npy = _NpyWriter(vectors_file, ids_file, width, dtype, with_text)
         yield npy
         npy.finish()

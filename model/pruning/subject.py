@@ -1,6 +1,5 @@
 """From a trained model, whatever it was trained for, to the folder of a smaller one, with figures of both."""
 
-import json
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
@@ -16,10 +15,17 @@ from model.memory import state_bytes, want_of_memory
 from model.pruning.choice import Kept, Model, choose, choose_in_rounds, closed_gates, prune_config, prune_model
 from model.pruning.importance import TaylorMeasure, draw_random, measure_magnitude
 from model.step import Batch, Losses, compiled, eval_step
-from pipeline.storage import create_folder, write_text
+from pipeline.storage import create_folder, read_at_most, write_text
 from tokenizer.errors import InputError
+from tokenizer.json_file import MAX_BYTES, brief, parse_sealed, require_types, seal_versioned
 
 PRUNING = "pruning.json"
+# What is read of a file: of both models, and of the pruned one by each importance.
+_FIGURES = {
+    "before": dict[str, float], "after": dict[str, float], "loss_by_importance": dict[str, float],
+    "kept": list[dict[str, list[int]]],
+}  # fmt: skip
+_SIZES = ("heads", "units", "num_weights", "weight_bytes", "train_bytes")
 _TAYLOR_BATCH_SIZE = 32
 _ROUNDS = 7  # of timing
 
@@ -55,7 +61,7 @@ def prune_subject(
         with want_of_memory("a batch of sequences", "a smaller model"):
             pruned, figures = _prune(subject, config)
         subject.write(folder, pruned, figures["after"])
-        write_text(folder / PRUNING, json.dumps({**request, **figures}) + "\n")
+        write_text(folder / PRUNING, seal_versioned({**request, **figures}))
     return {**request, **figures}
 
 
@@ -67,14 +73,16 @@ def read_pruning(folder: Path, request: dict[str, Any]) -> dict[str, Any] | None
     path = folder / PRUNING
     if not path.exists():
         return None
-    try:
-        pruning: dict[str, Any] = json.loads(path.read_bytes())
-        differs = next((name for name, value in request.items() if pruning[name] != value), None)
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is damaged; prune into a new folder") from error
-    if differs:
+    way_out = "prune into a new folder"
+    pruning = parse_sealed(read_at_most(path, MAX_BYTES), path, way_out)
+    require_types(pruning, {**dict.fromkeys(request, Any), **_FIGURES}, path, way_out)
+    for name in ("before", "after"):
+        require_types(pruning[name], dict.fromkeys((*_SIZES, "seconds_per_sequence"), float), path, way_out)
+    for layer in pruning["kept"]:
+        require_types(layer, dict.fromkeys(("heads", "units"), list[int]), path, way_out)
+    if differs := next((name for name, value in request.items() if pruning[name] != value), None):
         raise InputError(
-            f"{folder} was pruned with {differs} {pruning[differs]}, this time it is {request[differs]}; "
+            f"{folder} was pruned with {differs} {brief(pruning[differs])}, this time it is {request[differs]}; "
             "repeat that one to go on with it, or give another output"
         )
     return pruning
@@ -139,10 +147,5 @@ def time_in_turns(steps: Sequence[Callable[[Batch], Losses]], batch: Batch) -> l
 
 
 def _sizes(config: BertConfig) -> dict[str, int]:
-    return {
-        "heads": sum(config.heads),
-        "units": sum(config.units),
-        "num_weights": config.num_weights,
-        "weight_bytes": 4 * config.num_weights,
-        "train_bytes": state_bytes(config),
-    }
+    weights = config.num_weights
+    return dict(zip(_SIZES, (sum(config.heads), sum(config.units), weights, 4 * weights, state_bytes(config))))

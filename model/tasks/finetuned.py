@@ -1,6 +1,5 @@
 """The folder of a fine-tuned model: what it was made of, and the model, ready to be used."""
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,22 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model.checkpoint import restore_best, restore_newest
+from model.checkpoint import require_weights, restore_best, restore_newest
 from model.config import BERT_CONFIG, BertConfig, ComputeDtype
-from model.model_dir import WhichCheckpoint, open_folder, read_vocab_of
+from model.model_dir import WhichCheckpoint, open_folder, read_vocab_of, require_config
 from model.tasks.classifier import BertClassifier
 from model.tasks.finetune_config import FINETUNING, FinetuneConfig
 from pipeline.schema import VOCAB
-from pipeline.storage import write_text
+from pipeline.storage import read_at_most, write_text
+from pipeline.tables.fields import Fields
 from pipeline.tables.labelled import HeldOut
 from tokenizer.errors import InputError
+from tokenizer.json_file import MAX_BYTES, brief, make, parse_sealed, require_types
 from tokenizer.vocab import Vocab
 
 # What `finetuning.describe` writes.
-_KINDS: dict[str, type] = {
-    "backend": str, "bert_config": dict, "config": dict, "labels": list, "fields": dict, "vocab_sha256": str,
-    "cased": bool, "train_sha256": str, "eval_sha256": str, "held_out": dict, "init_model": str,
-    "init_sha256": str,
+_KINDS: dict[str, Any] = {
+    "backend": str, "bert_config": dict[str, Any], "config": dict[str, Any], "labels": list[str],
+    "fields": dict[str, Any], "vocab_sha256": str, "cased": bool, "train_sha256": str, "eval_sha256": str,
+    "held_out": dict[str, Any], "init_model": str, "init_sha256": str,
 }  # fmt: skip
 
 
@@ -60,14 +61,11 @@ def open_finetuned(
     """
     folder = Path(model_dir)
     finetuning = read_finetuning(folder)
-    try:
-        config, held_out = FinetuneConfig(**finetuning["config"]), HeldOut(**finetuning["held_out"])
-    except TypeError as error:
-        raise InputError(
-            f"{folder / FINETUNING} is damaged ({error}); restore it, or fine-tune into a new folder"
-        ) from error
+    config, held_out = FinetuneConfig(**finetuning["config"]), HeldOut(**finetuning["held_out"])
+    bert_config = BertConfig.from_dict(finetuning["bert_config"])
+    require_weights(folder, bert_config.num_weights)
     model = BertClassifier(
-        BertConfig.from_dict(finetuning["bert_config"]),
+        bert_config,
         len(finetuning["labels"]),
         compute_dtype=compute_dtype or config.precision,
         classifier_dropout_prob=config.classifier_dropout_prob,
@@ -112,21 +110,22 @@ def restore_finetuned(folder: Path, weights: dict[str, Any], checkpoint: WhichCh
 
 
 def read_finetuning(folder: Path) -> dict[str, Any]:
-    """The content of `finetuning.json`. Raises InputError when the folder holds no fine-tuned model."""
+    """The content of `finetuning.json`. Raises InputError when the folder holds none, or it is damaged."""
     path = folder / FINETUNING
-    try:
-        finetuning: Any = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
+    if not path.is_file():
         raise InputError(
-            f"{folder} holds no fine-tuned model ({FINETUNING}: {error.strerror}); give a folder that 'maskmill "
-            "finetune' wrote"
-        ) from error
-    except ValueError as error:
-        raise InputError(f"{path} is damaged (it is no JSON); restore it, or fine-tune into a new folder") from error
-    for name, kind in _KINDS.items():
-        if not isinstance(finetuning, dict) or not isinstance(finetuning.get(name), kind):
-            raise InputError(f"{path} is damaged (at {name}); restore it, or fine-tune into a new folder")
-    return dict(finetuning)
+            f"{folder} holds no fine-tuned model (it has no {FINETUNING}); give a folder that 'maskmill finetune' wrote"
+        )
+    way_out = "restore it, or fine-tune into a new folder"
+    finetuning = parse_sealed(read_at_most(path, MAX_BYTES), path, way_out)
+    require_types(finetuning, _KINDS, path, way_out)
+    require_config(finetuning, path, way_out)
+    make(FinetuneConfig, finetuning["config"], path, way_out)
+    make(HeldOut, finetuning["held_out"], path, way_out)
+    make(Fields, finetuning["fields"], path, way_out)
+    if not 2 <= len(set(finetuning["labels"])) == len(finetuning["labels"]):
+        raise InputError(f"{path} is damaged (labels is {brief(finetuning['labels'])}); {way_out}")
+    return finetuning
 
 
 def read_finetuned_vocab(folder: Path) -> Vocab:

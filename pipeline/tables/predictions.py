@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.storage import create_file, open_file
+from pipeline.storage import Claim, create_file, open_file
 from tokenizer.errors import InputError
 
 LABEL, REASON, PROBABILITY = "label", "reason", "probability_"
@@ -49,10 +49,11 @@ def write_part(path: str, labels: Sequence[str], batches: Iterable[pa.RecordBatc
             stream.write_batch(batch)
 
 
-def join_parts(paths: Iterable[str], output: str, labels: Sequence[str]) -> tuple[int, Counter[str]]:
+def join_parts(paths: Iterable[str], claim: Claim, output: str, labels: Sequence[str]) -> tuple[int, Counter[str]]:
     """The files of `write_part`, one after the other, to one file of the format that its name tells.
 
-    Holds a batch at a time. Returns the number of its rows, and of those without a label by reason.
+    `claim` is that of the output. Holds a batch at a time. Returns the number of its rows, and of those
+    without a label by reason.
     """
     write = writer_for(output)
     rows, reasons = 0, Counter[str]()
@@ -66,7 +67,7 @@ def join_parts(paths: Iterable[str], output: str, labels: Sequence[str]) -> tupl
                     reasons.update(batch[REASON].drop_null().to_pylist())
                     yield batch
 
-    with create_file(output) as file:
+    with claim.create_file(output) as file:
         write(file, labels, batches())
     return rows, reasons
 

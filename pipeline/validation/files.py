@@ -1,10 +1,10 @@
 """The files of a dataset against its manifest, and the manifest against itself."""
 
 import hashlib
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from pipeline.config import InstanceConfig
 from pipeline.plan import PlannedShard, plan_shards
@@ -12,22 +12,23 @@ from pipeline.pools import Pools
 from pipeline.rejected import rejected_names
 from pipeline.schema import (
     MANIFEST,
-    NOT_SEALED,
+    MAX_MANIFEST,
     RUN,
     SHARD_NAME,
     VOCAB,
     DatasetInfo,
     ShardInfo,
     describe_files,
-    is_sealed,
 )  # fmt: skip
-from pipeline.storage import read_bytes
+from pipeline.storage import read_at_most, read_bytes
 from pipeline.validation.problems import Problem
 from pipeline.validation.shards import ShardResult
 from tokenizer.errors import InputError
+from tokenizer.json_file import MAX_BYTES, NOT_SEALED, check_of, is_sealed, parse_json
 from tokenizer.vocab import Vocab
 
 CHANGED = f"it {NOT_SEALED}"
+MOST_MISSING = 100_000  # shards that a manifest may lack, each to be named
 
 
 def read_config(directory: str, info: DatasetInfo) -> InstanceConfig:
@@ -43,9 +44,13 @@ def read_config(directory: str, info: DatasetInfo) -> InstanceConfig:
 
 def check_manifest(directory: str, info: DatasetInfo, config: InstanceConfig) -> Iterator[Problem]:
     """What is wrong with the manifest itself."""
-    if not is_sealed(read_bytes(os.path.join(directory, MANIFEST))):
+    if not is_sealed(read_at_most(os.path.join(directory, MANIFEST), MAX_MANIFEST)):
         yield Problem("manifest", MANIFEST, CHANGED)
     pools = Pools.plan(config, 0, 0)  # whose number its config holds
+    asked = pools.train * config.dupe_factor + pools.eval
+    if asked > MOST_MISSING + len(info.shards):  # a config that was changed may ask for billions
+        yield Problem("manifest", MANIFEST, f"it lists {len(info.shards):,} shards, and its config asks for {asked:,}")
+        return
     planned = {shard for pool in range(len(pools)) for shard in plan_shards(pools, config, pool)}
     listed = [PlannedShard(shard.path, shard.split, shard.copy, shard.pool) for shard in info.shards]
     for shard, times in Counter(listed).items():
@@ -78,15 +83,15 @@ def check_run(directory: str, names: Sequence[str]) -> Iterator[Problem]:
     """What is wrong with the files about the run, which are no part of the dataset: run.json, what was set aside."""
     if RUN not in names:
         return
-    content = read_bytes(os.path.join(directory, RUN))
+    content = read_at_most(os.path.join(directory, RUN), MAX_BYTES)
     try:
         is_whole = is_sealed(content)
     except ValueError:
         is_whole = False
-    if not is_whole:
+    recorded: Any = parse_json(content).get("rejected", {}) if is_whole else None
+    if not check_of(dict[str, str])(recorded):
         yield Problem("run", RUN, CHANGED)
         return
-    recorded = json.loads(content).get("rejected", {})
     present = describe_files(directory, [name for name in recorded if name in names])
     for name, sha256 in recorded.items():
         if name not in present:

@@ -18,7 +18,7 @@ class Problem:
 
     def __str__(self) -> str:
         place = self.file if self.record is None else f"{self.file}, record {self.record:,}"
-        return f"{place}: {self.says}"
+        return f"{place}: {self.says}".replace("\n", "\\n")  # as in the name of a file
 
 
 @dataclass
