@@ -7,7 +7,10 @@ from pathlib import Path
 
 from deploy.talk import warn
 from deploy.words import in_bytes
-from pipeline.corpus import REPAIRED, SET_ASIDE, Counts, list_counts
+from pipeline.corpus import REPAIRED, SET_ASIDE, Counts, list_counts, name_inputs
+from pipeline.documents import ReadOptions
+from pipeline.files import list_inputs
+from pipeline.kinds import require_documents_by_name
 from pipeline.schema import VOCAB
 from pipeline.storage import is_remote, read_bytes, size_of
 from tokenizer.errors import InputError
@@ -19,6 +22,21 @@ def describe(files: Sequence[str]) -> str:
     """The files and their size in words."""
     size = in_bytes(sum(map(size_of, files)))
     return f"{files[0]} ({size})" if len(files) == 1 else f"{len(files):,} files ({size})"
+
+
+def list_documents(inputs: Sequence[str], reading: ReadOptions) -> list[str]:
+    """The files that inputs name; says which of them are left out.
+
+    Raises InputError as `list_inputs`, and for a name that is that of no documents, before any file is read.
+    """
+    files, left_out = list_inputs(inputs)
+    if left_out:
+        warn(f"Left out, because they describe a repository: {name_inputs(left_out)}. Name such a file to read it.")
+    if left_out and not files:
+        raise InputError(f"INPUT {name_inputs(inputs)} holds only descriptions of a repository; expected documents")
+    for path in files if reading.input_format == "auto" else ():
+        require_documents_by_name(path)
+    return files
 
 
 def check_apart(inputs: Sequence[str], files: Sequence[str], path: str) -> None:

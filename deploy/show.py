@@ -2,6 +2,7 @@
 
 import io
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, TextIO, cast
 
@@ -16,6 +17,7 @@ from deploy.visible import visible
 from deploy.words import count, in_bytes
 from pipeline.looking.stats import KINDS
 from pipeline.schema import DatasetInfo, Split
+from pipeline.validation.shares import note_random_next
 
 LABELLED_1 = {"nsp": "random next", "sop": "swapped"}  # what a table calls the examples whose label is 1
 MOST_UNKNOWN = 0.05  # share of [UNK] tokens above which a vocabulary is taken for the wrong one
@@ -100,6 +102,8 @@ def show_summary(console: Console, output: str, info: DatasetInfo, seconds: floa
             f"A sentence has {sentence_tokens:,.0f} tokens on average, an instance {info.max_seq_length}: "
             "much is cut off. If a line of your text is a paragraph, give --split-sentences en (or its language)."
         )
+    if note := note_random_next(Counter(train), "train", info.objective):
+        warn(note)
     if not info.examples_of("train"):
         warn("No example is left to train on; give more documents or a smaller --eval-fraction.")
     if info.config["eval_fraction"] and not info.examples_of("eval"):

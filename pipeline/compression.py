@@ -10,15 +10,29 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 from isal import igzip, igzip_lib
 
+from tokenizer.errors import InputError, first_line
+
 HEAD_BYTES = 8  # enough to tell how a file is compressed
 SKIPPABLE = {bytes([first]) + b"\x2a\x4d\x18": "zstd" for first in range(0x50, 0x60)}  # frames, as pzstd begins with
 COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", **SKIPPABLE, b"BZh": "bzip2", b"\xfd7zXZ\0": "xz"}
 READ_BYTES = 1 << 16
+XZ_MEMORY = 1 << 28  # to unpack a file; xz -9 takes a quarter of it. Arrow gives zstd half as much
 SUFFIXES = (".gz", ".zst", ".bz2", ".xz")
 
 
 class DamagedError(Exception):
     """A compressed file is cut off, or is not what it seems to be."""
+
+
+class NeedsMemoryError(DamagedError):
+    """A compressed file is whole, and made to be unpacked with more memory than we give it."""
+
+    def explain(self, path: str) -> InputError:
+        """What to tell the user."""
+        return InputError(
+            f"{path} was compressed so that unpacking it takes much memory ({first_line(self)}); compress it again "
+            f"with a window of 128 MB or less, such as: zstd -d --long=31 -c {path} | zstd -o NEW.zst"
+        )
 
 
 def tells_of_data(error: OSError) -> bool:
@@ -44,10 +58,15 @@ def decompress(file: BinaryIO, block_bytes: int) -> io.BufferedReader:
         case "bzip2":
             stream = _Decompressed(_Streams(file, bz2.BZ2Decompressor, b""))
         case "xz":
-            stream = _Decompressed(_Streams(file, lzma.LZMADecompressor, b"\0"))
+            stream = _Decompressed(_Streams(file, lambda: lzma.LZMADecompressor(memlimit=XZ_MEMORY), b"\0"))
         case _:
             stream = file
     return io.BufferedReader(stream, block_bytes)
+
+
+def _find_fault(error: Exception) -> DamagedError:
+    """What a library's error means; zstd and lzma tell want of memory by their words alone."""
+    return NeedsMemoryError(str(error)) if "memory" in str(error).lower() else DamagedError(str(error))
 
 
 class _Decompressed(io.RawIOBase):
@@ -65,10 +84,10 @@ class _Decompressed(io.RawIOBase):
         try:
             data = self.stream.read(len(buffer))
         except (EOFError, gzip.BadGzipFile, igzip_lib.IsalError, lzma.LZMAError) as error:  # type: ignore[misc]
-            raise DamagedError(str(error)) from error
+            raise _find_fault(error) from error
         except OSError as error:
             if tells_of_data(error):
-                raise DamagedError(str(error)) from error
+                raise _find_fault(error) from error
             raise
         buffer[: len(data)] = data
         return len(data)

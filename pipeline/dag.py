@@ -179,12 +179,13 @@ def work_on_table(
 def _list_files(pipeline: beam.Pipeline, inputs: Sequence[str], share: Share = EVERYTHING) -> Any:
     """Inputs -> the parts of the files that they name. The graph does not grow with the files."""
 
-    def list_share(inputs: Sequence[str]) -> Iterator[FilePart]:
-        return islice(list_parts(inputs), share[0], None, share[1])
+    def list_share(names: bytes) -> Iterator[FilePart]:
+        return islice(list_parts(map(os.fsdecode, names.split(b"\0"))), share[0], None, share[1])
 
     return (
         pipeline
-        | "Name inputs" >> beam.Create([list(inputs)])
+        | "Name inputs"
+        >> beam.Create([b"\0".join(map(os.fsencode, inputs))])  # names may be no UTF-8, which Beam wants
         | "List files" >> beam.FlatMap(list_share)  # FilePart
         | "Share files" >> beam.Reshuffle()
     )

@@ -1,16 +1,17 @@
 """Documents: what readers give, and the rules by which a text is taken, repaired, or set aside."""
 
 import hashlib
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
+from pipeline.languages import LANGUAGES, SHOWN_LANGUAGES
 from tokenizer.errors import InputError
 
 InputFormat = Literal["auto", "text", "lines", "jsonl", "parquet", "wiki"]
 PlainText = Literal["text", "lines"]
 
+MAX_DOCUMENT_BYTES = 100_000_000  # of a line, a document or a table's cell: twenty times the Bible
 MAX_CHARACTERS = 16_000_000  # of a document, several times the Bible: what is longer is cut
 CUT_WINDOW = 100_000  # characters in which a place to cut is looked for
 EXCERPT_CHARACTERS = 200
@@ -33,6 +34,8 @@ class ReadOptions:
     split_sentences: str = "auto"  # "none", "auto" or a language code such as "en"
     language: str = "en"  # what "auto" takes for raw text; "auto" itself: by the script of each document
     plain_text: PlainText = "text"  # what input_format "auto" takes for a file of no other format
+    max_document_bytes: int = MAX_DOCUMENT_BYTES  # of a line, a document or a cell; longer ones are rejected
+    document_room: int | None = None  # bytes of a document that there is memory for: a longer one ends the run
 
     def __post_init__(self) -> None:
         if self.input_format not in get_args(InputFormat):
@@ -40,9 +43,27 @@ class ReadOptions:
         for name, field in (("text_field", self.text_field), ("id_field", self.id_field)):
             if field == "":
                 raise InputError(f"{name} is empty; expected the name of a field or column")
-        for name, value in (("split_sentences", self.split_sentences), ("language", self.language)):
-            if value not in ("auto", "none") and not re.fullmatch("[a-z]{2,3}", value):
-                raise InputError(f"{name} is {value}; expected a language code such as en, de or zh")
+        if self.max_document_bytes < 1:
+            raise InputError(f"max_document_bytes is {self.max_document_bytes}; expected 1 or more, such as 100MB")
+        for name, value, words in (
+            ("split_sentences", self.split_sentences, ("auto", "none")),
+            ("language", self.language, ("auto",)),
+        ):
+            if value not in words and value not in LANGUAGES:
+                raise InputError(
+                    f"{name} is {value}, for which there are no rules to split sentences; expected "
+                    f"{', '.join(words)} or a language code: {', '.join(SHOWN_LANGUAGES)}, or one that shares their "
+                    "rules; give the one whose punctuation is most like it, such as en"
+                )
+
+    @property
+    def longest(self) -> int:
+        """The bytes of the longest document that is taken."""
+        return min(self.max_document_bytes, self.document_room or self.max_document_bytes)
+
+
+class NoRoomError(InputError):
+    """A document is longer than there is memory for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +127,23 @@ def make_documents(
         yield RawDocument(piece, lines_are_sentences, place, None, tuple(repairs))  # else one would be kept of an id
 
 
+def is_longer(text: str, longest: int) -> bool:
+    """Whether a text has more than so many bytes in UTF-8."""
+    if 4 * len(text) <= longest or text.isascii():
+        return len(text) > longest
+    return len(text.encode(errors="surrogatepass")) > longest
+
+
+def reject_long(place: int, excerpt: str, options: ReadOptions) -> Rejected:
+    """A document that is longer than the options allow. Raises NoRoomError where it is the memory that does not."""
+    if options.longest < options.max_document_bytes:
+        raise NoRoomError(
+            f"a document is longer than {options.longest:,} bytes, for which --memory-limit leaves no room; give a "
+            f"larger one, fewer --num-workers, or --max-document-bytes {options.longest} to reject such documents"
+        )
+    return Rejected(place, f"longer than {options.max_document_bytes:,} bytes", excerpt)
+
+
 def cut_text(text: str, longest: int, window: int) -> Iterator[str]:
     """Pieces of at most `longest` characters, none blank, cut at the last line end, stop or blank in the `window`.
 
@@ -147,6 +185,14 @@ def digest_of(content: bytes) -> bytes:
 def clip(text: str) -> str:
     """The beginning of a text, in characters that can be written."""
     return text[:EXCERPT_CHARACTERS].encode(errors="replace").decode()
+
+
+def clip_value(value: Any) -> str:
+    """The beginning of a value that is no text; nothing where lists lie in lists too deep to be written."""
+    try:
+        return clip(str(value))
+    except (RecursionError, ValueError):  # the latter for a number of thousands of digits
+        return ""
 
 
 def _is_clean(text: str) -> bool:

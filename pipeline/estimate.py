@@ -63,6 +63,7 @@ class Estimate:
     tokenize_seconds: float  # of processor time
     build_seconds: float
     padding: float  # share of the positions of all instances
+    random_next: int  # instances whose label is 1
 
 
 class _SmallReads(io.RawIOBase):
@@ -145,5 +146,6 @@ def estimate_copy(sample: Sample, options: ReadOptions, vocab: Vocab, config: In
         shard_bytes=shard.bytes,
         tokenize_seconds=middle - start,
         build_seconds=end - middle,
+        random_next=counts["train/random_next"],
         padding=1 - counts["train/instance_tokens"] / max(1, shard.examples * config.max_seq_length),
     )

@@ -2,20 +2,29 @@
 
 import io
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.compression import HEAD_BYTES, compression_of
+from pipeline.documents import MAX_DOCUMENT_BYTES
 from pipeline.storage import find_files, is_remote, open_file, size_of, version_of
 from tokenizer.errors import InputError
 
 PART_BYTES = 32_000_000
 BLOCK_BYTES = 1 << 20
 PARQUET_START = b"PAR1"
+
+CARDS = ("readme.md", "dataset_infos.json", "dataset_info.json", "dataset_dict.json")
+NOTES = re.compile(
+    r"(readme|licen[cs]e|copying|notice|citation|authors|changelog|contributing|code_of_conduct)([._-].*)?|state\.json|.*\.py"
+)
+TABLE_NAME = re.compile(r"\.(parquet|jsonl|ndjson)(\.(gz|zst|bz2|xz))?$")
 
 LineBlocks = Iterator[tuple[bytearray, bool]]  # see `read_lines`
 
@@ -31,18 +40,55 @@ class FilePart:
     version: str | None = None  # of the file when it was listed, see `version_of`
 
 
-def list_files(inputs: Iterable[str]) -> list[str]:
-    """The files that paths, folders and glob patterns name, sorted, each once.
+class Listing(NamedTuple):
+    """What inputs name."""
 
-    A folder stands for every file below it, but for hidden ones. Raises InputError for one that names no file.
+    files: list[str]  # sorted, each once
+    left_out: list[str]  # that describe a repository and are no documents
+
+
+def list_files(inputs: Iterable[str]) -> list[str]:
+    """The files of `list_inputs` that are read."""
+    return list_inputs(inputs).files
+
+
+def list_inputs(inputs: Iterable[str]) -> Listing:
+    """The files that paths, folders and glob patterns name.
+
+    A folder stands for every file below it, but for hidden ones. Of a folder or a pattern, the files that describe a
+    repository are left out, see `find_cards`; a file that is named itself never is. Raises InputError for an input that
+    names no file.
     """
     files: set[str] = set()
+    named: set[str] = set()  # by their own names
+    cards: set[str] = set()
     for name in inputs:
         found = find_files(name)
         if not found:
             raise InputError(f"INPUT {name} names no file; give a file, a folder, or a pattern such as 'data/*.txt'")
-        files.update(path if is_remote(path) else os.path.normpath(path) for path in found)
-    return sorted(files)
+        paths = [path if is_remote(path) else os.path.normpath(path) for path in found]
+        files.update(paths)
+        if found == [name]:
+            named.update(paths)
+        else:
+            cards.update(find_cards(paths))
+    return Listing(sorted(files - cards | named), sorted(cards - named))
+
+
+def find_cards(paths: Sequence[str]) -> Iterator[str]:
+    """The files of a folder that describe the repository that it is, as folders of the Hugging Face hub are.
+
+    The description of a dataset always is such a file. Where there is one, or where there are files of Parquet or JSON
+    lines, so are a licence, notes and scripts.
+
+    >>> list(find_cards(["wiki/README.md", "wiki/LICENSE", "wiki/data/train.parquet"]))
+    ['wiki/README.md', 'wiki/LICENSE']
+    """
+    names = [os.path.basename(path).lower() for path in paths]
+    is_repository = any(name in CARDS or TABLE_NAME.search(name) for name in names)
+    for path, name in zip(paths, names):
+        if name in CARDS or (is_repository and NOTES.fullmatch(name)):
+            yield path
 
 
 def list_parts(inputs: Iterable[str], part_bytes: int = PART_BYTES) -> Iterator[FilePart]:
@@ -83,16 +129,22 @@ def _count_row_groups(path: str) -> int:
         return 0  # whoever reads it says what is wrong
 
 
-def read_lines(stream: io.BufferedReader, part: FilePart, block_bytes: int) -> LineBlocks:
-    """Whole lines in blocks, and whether they begin in the part. Those after it follow, for whoever needs them."""
+def read_lines(
+    stream: io.BufferedReader, part: FilePart, block_bytes: int, longest: int = MAX_DOCUMENT_BYTES
+) -> LineBlocks:
+    """Whole lines in blocks, and whether they begin in the part. Those after it follow, for whoever needs them.
+
+    Of a line of more than `longest` bytes one byte more is given, at least: its length tells whoever gets it. The rest
+    is read and not held.
+    """
     at = part.start
     if at:
         stream.seek(at - 1)
         at += _skip_line(stream, block_bytes) - 1
         stream.seek(at)
-    for data in _read_blocks(stream, block_bytes):
+    for data, size in _read_blocks(stream, block_bytes, longest):
         mine = len(data)
-        if part.end is not None and at + len(data) > part.end:
+        if part.end is not None and at + size > part.end:
             mine = data.find(b"\n", part.end - at - 1) + 1 or len(data) if at < part.end else 0
         if mine == len(data):
             yield data, True
@@ -100,7 +152,7 @@ def read_lines(stream: io.BufferedReader, part: FilePart, block_bytes: int) -> L
             if mine:
                 yield data[:mine], True
             yield data[mine:], False
-        at += len(data)
+        at += size
 
 
 def _skip_line(stream: io.BufferedReader, block_bytes: int) -> int:
@@ -113,18 +165,33 @@ def _skip_line(stream: io.BufferedReader, block_bytes: int) -> int:
     return skipped
 
 
-def _read_blocks(stream: io.BufferedReader, block_bytes: int) -> Iterator[bytearray]:
-    """Blocks of at least one whole line."""
+def _read_blocks(stream: io.BufferedReader, block_bytes: int, longest: int) -> Iterator[tuple[bytearray, int]]:
+    """Blocks of at least one whole line, and the bytes that they are in the file."""
     begun = bytearray()  # grows in place: a line of 1 GB is not held twice
     while block := stream.read(block_bytes):
         begun += block
         if end := begun.rfind(b"\n", len(begun) - len(block)) + 1:
             rest = begun[end:]
             del begun[end:]
-            yield begun
+            yield begun, len(begun)
             begun = rest
+        elif len(begun) > longest:
+            size = len(begun) + _skip_rest(stream)
+            begun[longest:] = b"x\n"  # whose end no reader takes for blanks
+            yield begun, size
+            begun = bytearray()
     if begun:
-        yield begun
+        yield begun, len(begun)
+
+
+def _skip_rest(stream: io.BufferedReader) -> int:
+    """The bytes of a line from here on, with its end."""
+    skipped = 0
+    while piece := stream.readline(BLOCK_BYTES):
+        skipped += len(piece)
+        if piece.endswith(b"\n"):
+            break
+    return skipped
 
 
 def count_lines_before(part: FilePart) -> int:

@@ -21,17 +21,22 @@ from pipeline.documents import (
     ReadOptions,
     Rejected,
     clip,
+    clip_value,
+    is_longer,
     make_documents,
+    reject_long,
 )
-from pipeline.files import FilePart, LineBlocks
+from pipeline.files import BLOCK_BYTES, FilePart, LineBlocks
 from tokenizer.errors import InputError
 
 BLANK_LINES = re.compile(r"\n\s*\n")  # \s is what str.strip() removes; a fixed first character is ten times faster
 BLANK_START = re.compile(r"\s*\n")
-WIKI_START = re.compile(r"<doc .*>\s*")
-WIKI_ID, WIKI_TITLE = re.compile(r' id="([^"]*)"'), re.compile(r' title="(.*)">\s*')
+WIKI_ID = re.compile(r' id="([^"]*)"')
 WIKI_END = "</doc>"
-ROWS_PER_BATCH = 256
+ENTITY = re.compile(r"&#?\w{1,31};")
+EXTRACTORS_KEYS = {"id", "revid", "url", "title", "text"}  # of WikiExtractor's JSON lines
+ROWS_PER_BATCH, BATCH_BYTES = 256, 1 << 24
+MAX_TABLE_BYTES = 2_000_000_000  # of a Parquet file that is compressed as a whole, which is read into memory
 
 
 def read_text(blocks: LineBlocks, is_first: bool, options: ReadOptions) -> Iterator[Document]:
@@ -41,13 +46,16 @@ def read_text(blocks: LineBlocks, is_first: bool, options: ReadOptions) -> Itera
     belongs to the part of a file that holds the last blank line before it, or the file's beginning.
     """
     lines_are_sentences = options.split_sentences in ("auto", "none")
-    begun: list[str] = []  # the document whose end is not read yet
+    begun: list[str] = []  # the document whose end is not read yet; its beginning, where it is too long
+    held, longest = 0, options.longest
     is_mine, is_clean = is_first, True
     line = next_line = 1  # the first ones of that document and of the block
 
     def finish() -> Iterator[Document]:
         text = "".join(begun).rstrip()
-        if is_mine and text:
+        if is_mine and is_longer(text, longest):
+            yield reject_long(line, clip(text), options)
+        elif is_mine and text:
             yield from make_documents(text, line, lines_are_sentences, is_clean=is_clean)
 
     for data, begins_in_part in blocks:
@@ -58,32 +66,37 @@ def read_text(blocks: LineBlocks, is_first: bool, options: ReadOptions) -> Itera
         start, line_at_start = 0, next_line
         blank_start = BLANK_START.match(text)
         for blank in chain([blank_start] if blank_start else [], BLANK_LINES.finditer(text)):
-            begun.append(text[start : blank.start()])
+            if held <= longest:
+                begun.append(text[start : blank.start()])
             yield from finish()
             if not begins_in_part:
                 return
             line_at_start += text.count("\n", start, blank.end())
-            begun, is_mine, start, line = [], True, blank.end(), line_at_start
-        begun.append(text[start:])
+            begun, held, is_mine, start, line = [], 0, True, blank.end(), line_at_start
+        if held <= longest:
+            begun.append(text[start:])
+            held += len(begun[-1])
         next_line = line_at_start + text.count("\n", start)
     yield from finish()
 
 
 def read_single_lines(blocks: LineBlocks, options: ReadOptions) -> Iterator[Document]:
     """Every line that is not blank is a document."""
-    number = 0
+    number, longest = 0, options.longest
     for data, begins_in_part in blocks:
         if not begins_in_part:
             return
         for line in data.removesuffix(b"\n").split(b"\n"):
             number += 1
-            if text := line.decode(errors="surrogateescape").strip():
+            if len(line) > longest:
+                yield reject_long(number, _clip(memoryview(line)), options)
+            elif text := line.decode(errors="surrogateescape").strip():
                 yield from make_documents(text, number, options.split_sentences == "none")
 
 
 def read_jsonl(blocks: LineBlocks, options: ReadOptions) -> Iterator[Document]:
     """One JSON object per line, the document in its text field."""
-    number = 0
+    number, longest = 0, options.longest
     for data, begins_in_part in blocks:
         if not begins_in_part:
             return
@@ -91,7 +104,11 @@ def read_jsonl(blocks: LineBlocks, options: ReadOptions) -> Iterator[Document]:
         while start < len(data):
             end = data.find(b"\n", start) + 1 or len(data)
             number += 1
-            yield from _read_json(memoryview(data)[start:end], number, options)
+            line = memoryview(data)[start:end]
+            if len(line) > longest + 1:  # with its end
+                yield reject_long(number, _clip(line), options)
+            else:
+                yield from _read_json(line, number, options)
             start = end
 
 
@@ -116,10 +133,9 @@ def _read_json(line: memoryview, number: int, options: ReadOptions) -> Iterator[
     except KeyError:
         yield Rejected(number, f"no field {options.text_field!r}", _clip(line))
         return
-    id = _id_of(record, options)
-    if isinstance(id, float):  # or an integer of more than 64 bits, of which orjson makes a float
-        id = _id_of(json.loads(bytes(line)), options)
-    yield from _make_from_field(text, number, options, None if id is None else str(id), is_clean)
+    if isinstance(text, str) and "&" in text and record.keys() == EXTRACTORS_KEYS:
+        text = decode_entities(text)
+    yield from _make_from_field(text, number, options, _id_of(record, line, options), is_clean)
 
 
 def _clip(line: memoryview) -> str:
@@ -137,10 +153,15 @@ def field_of(record: Any, name: str) -> Any:
     return record
 
 
-def _id_of(record: Any, options: ReadOptions) -> Any:
+def _id_of(record: Any, line: memoryview, options: ReadOptions) -> str | None:
+    if options.id_field is None:
+        return None
     try:
-        return None if options.id_field is None else field_of(record, options.id_field)
-    except KeyError:
+        id = field_of(record, options.id_field)
+        if isinstance(id, float):  # or an integer of more than 64 bits, of which orjson makes a float
+            id = field_of(json.loads(bytes(line)), options.id_field)
+        return None if id is None else str(id)
+    except (KeyError, ValueError, RecursionError):
         return None
 
 
@@ -150,50 +171,77 @@ def _make_from_field(
     if text is None:
         yield Rejected(place, f"field {options.text_field!r} is null")
     elif not isinstance(text, str):
-        yield Rejected(place, f"field {options.text_field!r} is no text", clip(str(text)))
+        yield Rejected(place, f"field {options.text_field!r} is no text", clip_value(text))
     else:
         yield from make_documents(text, place, options.split_sentences == "none", id, is_clean)
 
 
-def read_wiki(blocks: LineBlocks, is_first: bool, options: ReadOptions) -> Iterator[Document]:
-    """WikiExtractor's output: `<doc id="12" url="..." title="...">`, the title and the text, `</doc>`.
+def read_wiki(blocks: LineBlocks, is_first: bool, options: ReadOptions, has_urls: bool = False) -> Iterator[Document]:
+    """WikiExtractor's output: `<doc id="12" url="..." title="...">`, the title, a blank line, the text, `</doc>`.
 
-    The line of the title is left out, as in WikiExtractor's JSON lines, which are read as such.
+    The line of the title is left out, and HTML entities become characters, as WikiExtractor writes `&amp;`, `&lt;` and
+    `&gt;`. Its attributes: id, revid, url, title, language, revision. A title may have quotes; a line of text may
+    look like a header, but in files whose headers have a url (`has_urls`) it does not have one.
     """
     begun: list[str] | None = [] if is_first else None  # the lines of a document, or of what is none
     header: str | None = None
     place, number = 1, 0
+    held, longest = 0, options.longest
+    needed = ' url="' if has_urls else ""
 
     def finish(is_whole: bool) -> Iterator[Document]:
         text = "\n".join(begun or [])
-        if header is None:
+        if is_longer(text, longest):
+            yield reject_long(place, clip(text), options)
+        elif header is None:
             if text.strip():
                 yield Rejected(place, "text outside of <doc>", clip(text))
         elif not is_whole:
             yield Rejected(place, "<doc> without </doc>", clip(text))
         else:
             id = WIKI_ID.search(header) if options.id_field else None
+            text = decode_entities(_without_title(text, header))
             yield from make_documents(text, place, options.split_sentences == "none", id[1] if id else None)
 
     for data, begins_in_part in blocks:
         for line in data.decode(errors="surrogateescape").removesuffix("\n").split("\n"):
             number += 1
             line = line.removeprefix(BYTE_ORDER_MARK) if is_first and number == 1 else line
-            if WIKI_START.fullmatch(line):
+            if line.startswith("<doc ") and needed in line and line.rstrip().endswith(">"):
                 yield from finish(is_whole=False)
                 if not begins_in_part:
                     return
-                begun, header, place = [], line, number
+                begun, held, header, place = [], 0, line, number
             elif line.strip() == WIKI_END:
                 yield from finish(is_whole=True)
                 if not begins_in_part:
                     return
-                begun, header, place = [], None, number + 1
-            elif begun is not None:
-                title = WIKI_TITLE.search(header) if header and not begun else None
-                if not title or line.strip() != html.unescape(title[1]).strip():
-                    begun.append(line)
+                begun, held, header, place = [], 0, None, number + 1
+            elif begun is not None and held <= longest:
+                begun.append(line)
+                held += len(line) + 1
     yield from finish(is_whole=False)
+
+
+def has_wiki_urls(head: bytes) -> bool:
+    """Whether the first header of a file that begins like this has a url, as all of WikiExtractor's have."""
+    return b' url="' in head[: head.find(b"\n") + 1]
+
+
+def _without_title(text: str, header: str) -> str:
+    """The text of a `<doc>` without its first line, if that is the title in the header."""
+    line, _, rest = text.lstrip().partition("\n")
+    is_title = f' title="{html.unescape(line.strip())}"' in html.unescape(header)
+    return rest if line and is_title else text
+
+
+def decode_entities(text: str) -> str:
+    """A text whose HTML entities have become the characters that they stand for, each once.
+
+    >>> decode_entities("R&D &amp; AT&T &lt; &amp;lt;")
+    'R&D & AT&T < &lt;'
+    """
+    return ENTITY.sub(lambda entity: html.unescape(entity[0]), text) if "&" in text else text
 
 
 def read_parquet(file: io.BufferedReader, part: FilePart, options: ReadOptions) -> Iterator[Document]:
@@ -202,7 +250,9 @@ def read_parquet(file: io.BufferedReader, part: FilePart, options: ReadOptions) 
     Raises InputError when there is no such column, or it holds no strings, and DamagedError.
     """
     try:
-        yield from _read_rows(pq.ParquetFile(file if file.seekable() else io.BytesIO(file.read())), part, options)
+        yield from _read_rows(pq.ParquetFile(file if file.seekable() else _read_whole(file, part.path)), part, options)
+    except MemoryError:  # of Arrow, too
+        raise
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise DamagedError(str(error)) from error
     except OSError as error:
@@ -211,16 +261,40 @@ def read_parquet(file: io.BufferedReader, part: FilePart, options: ReadOptions) 
         raise
 
 
+def _read_whole(file: io.BufferedReader, path: str) -> io.BytesIO:
+    data = io.BytesIO()
+    while block := file.read(BLOCK_BYTES):
+        if data.tell() + len(block) > MAX_TABLE_BYTES:
+            raise InputError(
+                f"{path} is Parquet within another compression and has more than {MAX_TABLE_BYTES:,} bytes without "
+                "it; unpack it first"
+            )
+        data.write(block)
+    return data
+
+
 def _read_rows(table: pq.ParquetFile, part: FilePart, options: ReadOptions) -> Iterator[Document]:
     columns = [name for name in (options.text_field, options.id_field) if name]
     _check_columns(table.schema_arrow, columns, part.path)
     end = table.num_row_groups if part.end is None else min(part.end, table.num_row_groups)
     number = sum(table.metadata.row_group(group).num_rows for group in range(part.start))
-    for batch in table.iter_batches(ROWS_PER_BATCH, row_groups=list(range(part.start, end)), columns=columns):
+    groups = list(range(part.start, end))
+    for batch in table.iter_batches(_rows_per_batch(table.metadata, groups), row_groups=groups, columns=columns):
         texts, *ids = (decode_strings(column_of(batch, name)) for name in columns)
         for row, text in enumerate(texts):
             number += 1
+            if text and is_longer(text, options.longest):
+                yield reject_long(number, clip(text), options)
+                continue
             yield from _make_from_field(text, number, options, ids[0][row] if ids else None)
+
+
+def _rows_per_batch(metadata: pq.FileMetaData, groups: Sequence[int]) -> int:
+    """As many rows as are of a moderate size together, by the average of the row groups."""
+    chosen = [metadata.row_group(group) for group in groups]
+    rows = sum(int(group.num_rows) for group in chosen)
+    size = sum(int(group.total_byte_size) for group in chosen)
+    return min(ROWS_PER_BATCH, max(1, BATCH_BYTES * rows // max(1, size)))
 
 
 def _check_columns(schema: pa.Schema, columns: Sequence[str], path: str) -> None:

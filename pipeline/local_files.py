@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -102,12 +103,18 @@ def create_file(path: str) -> Iterator[BinaryIO]:
     """As in `storage`. An unfinished file has a hidden name that ends in .tmp."""
     temporary = _new_temporary(path)
     try:
-        with _one_sentence(path, "written", "make room, or give another output"):
+        with _one_sentence(path, "written", _way_out(path)):
             with open(temporary, "wb") as file:
                 yield file
             os.replace(temporary, path)
     finally:
         _remove_file(temporary)
+
+
+def _way_out(path: str) -> str:
+    if is_temporary(path):
+        return "make room for temporary files, or set TMPDIR to a folder with more"
+    return "make room, or give another output"
 
 
 def _new_temporary(path: str) -> str:
@@ -272,6 +279,12 @@ def _temporaries_of(path: str) -> list[str]:
     folder, prefix = os.path.split(_hidden_name(path, ""))
     names = [name for name in os.listdir(folder) if name.startswith(prefix) and TEMPORARY.fullmatch(name)]
     return [os.path.join(folder, name) for name in names]
+
+
+def is_temporary(path: str) -> bool:
+    """Whether a file lies in the folder for temporary files in one of ours, and is none of the user's."""
+    folder = os.path.join(tempfile.gettempdir(), "maskmill-")
+    return os.path.abspath(path).startswith(folder)
 
 
 @contextmanager

@@ -6,18 +6,20 @@ from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from pipeline.compression import SUFFIXES, DamagedError, decompress
-from pipeline.documents import Document, InputFormat, ReadOptions, Rejected, clip
+from pipeline.compression import SUFFIXES, DamagedError, NeedsMemoryError, decompress
+from pipeline.documents import Document, InputFormat, NoRoomError, ReadOptions, Rejected, clip
 from pipeline.duplicates import key_of
 from pipeline.files import BLOCK_BYTES, PARQUET_START, FilePart, read_lines
-from pipeline.formats import read_jsonl, read_parquet, read_single_lines, read_text, read_wiki
+from pipeline.formats import has_wiki_urls, read_jsonl, read_parquet, read_single_lines, read_text, read_wiki
+from pipeline.kinds import require_documents, require_documents_by_name, require_text
 from pipeline.storage import open_file, size_of
 from tokenizer.errors import InputError, first_line
 
 PEEK_BYTES = 4096
-# UTF-16, and zip (also of Word), PDF, PNG, JPEG, GIF and 7z, which have few NUL bytes.
-BINARY_STARTS = (b"\xff\xfe", b"\xfe\xff", b"PK\3\4", b"%PDF-", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"7z\xbc\xaf")
-MAX_NUL_SHARE = 0.01  # more of a file's beginning: it is no text, or UTF-16
+JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+JSON_ARRAY = re.compile(rb"\[\s*\{|\[[ \t]*\r?\n")
+JSON_OBJECT = re.compile(rb'\{\s*["}]')
+FOLDED_OBJECT = re.compile(rb"\{[ \t]*\r?\n|\{[^\n]*[,{\[][ \t]*\r?\n")  # over several lines
 
 
 def read_documents(part: FilePart, options: ReadOptions, duplicates: Container[bytes] = ()) -> Iterator[Document]:
@@ -39,19 +41,30 @@ def read_stream(
     """The documents of an open file, as `read_documents`; its path helps to tell its format and is named in errors."""
     try:
         with decompress(file, block_bytes) as stream:
+            lines = read_lines(stream, part, block_bytes, options.longest)
             match _detect_format(part.path, stream, options):
                 case "parquet":
                     documents = read_parquet(stream, part, options)
                 case "jsonl":
-                    documents = read_jsonl(read_lines(stream, part, block_bytes), options)
+                    documents = read_jsonl(lines, options)
                 case "lines":
-                    documents = read_single_lines(read_lines(stream, part, block_bytes), options)
+                    documents = read_single_lines(lines, options)
                 case "wiki":
-                    documents = read_wiki(read_lines(stream, part, block_bytes), not part.start, options)
+                    has_urls = has_wiki_urls(stream.peek(PEEK_BYTES))
+                    documents = read_wiki(lines, not part.start, options, has_urls)
                 case _:
-                    documents = read_text(read_lines(stream, part, block_bytes), not part.start, options)
+                    documents = read_text(lines, not part.start, options)
             for document in documents:
                 yield _reject_duplicate(document, duplicates) if duplicates else document
+    except NoRoomError as error:
+        raise InputError(f"{part.path}: {error}") from error
+    except MemoryError as error:
+        raise InputError(
+            f"{part.path}: memory ran out while a document was read; give a smaller --max-document-bytes than "
+            f"{options.max_document_bytes:,}, fewer --num-workers, or free some memory"
+        ) from error
+    except NeedsMemoryError as error:
+        raise error.explain(part.path) from error
     except DamagedError as error:
         size = size_of(part.path)
         at = size if file.closed else file.tell()
@@ -73,33 +86,35 @@ def _detect_format(path: str, stream: io.BufferedReader, options: ReadOptions) -
     head = stream.peek(PEEK_BYTES)[:PEEK_BYTES]
     if head.startswith(PARQUET_START) and named in ("auto", "parquet"):
         return "parquet"
+    require_text(path, head)
+    suffix = Path(_without_suffix(path)).suffix.lower()
     if named == "parquet":
         raise InputError(f"{path} is no Parquet file; leave it out, or leave --input-format to us")
-    require_text(path, head)
+    if named == "auto" and suffix == ".parquet":
+        raise InputError(f"{path} is no Parquet file, though its name says so; copy or download it again")
     begin = _without_mark(head)
-    suffix = Path(_without_suffix(path)).suffix
-    if named in ("auto", "jsonl"):
-        require_no_array(path, head)
-    if named == "jsonl" or (named == "auto" and suffix in (".jsonl", ".ndjson", ".json")):
+    if named == "jsonl" or (named == "auto" and suffix in JSON_SUFFIXES):
+        require_json_lines(path, head)
         return "jsonl"
     if named != "auto":
         return named
-    if suffix != ".txt" and begin.startswith(b"{"):
+    require_documents_by_name(path)
+    if suffix != ".txt" and (JSON_OBJECT.match(begin) or re.match(rb"\[\s*\{", begin)):
+        require_json_lines(path, head)
         return "jsonl"
-    return "wiki" if begin.startswith(b"<doc ") else options.plain_text
+    if begin.startswith(b"<doc "):
+        return "wiki"
+    require_documents(path, begin)
+    return options.plain_text
 
 
-def require_text(path: str, head: bytes) -> None:
-    """Raises InputError where a file that begins so is no text in UTF-8."""
-    if head.count(0) > max(1, MAX_NUL_SHARE * len(head)) or head.startswith(BINARY_STARTS):
-        what = "it begins like a binary file" if head.startswith(BINARY_STARTS) else "it has NUL bytes"
-        raise InputError(f"{path} is no text ({what}); expected UTF-8, leave it out or convert it")
-
-
-def require_no_array(path: str, head: bytes) -> None:
-    """Raises InputError where a file that begins so is one array of JSON objects."""
-    if re.match(rb"\[\s*\{", _without_mark(head)):
+def require_json_lines(path: str, head: bytes) -> None:
+    """Raises InputError where JSON that begins so is one array, or one object over several lines."""
+    begin = _without_mark(head)
+    if JSON_ARRAY.match(begin):
         raise InputError(f"{path} is one JSON array; expected an object in each line, as jq -c '.[]' makes them")
+    if FOLDED_OBJECT.match(begin):
+        raise InputError(f"{path} has a JSON object over several lines; expected one a line, as jq -c . makes them")
 
 
 def _without_mark(head: bytes) -> bytes:
@@ -107,4 +122,4 @@ def _without_mark(head: bytes) -> bytes:
 
 
 def _without_suffix(path: str) -> str:
-    return path[: -len(Path(path).suffix)] if path.endswith(SUFFIXES) else path
+    return path[: -len(Path(path).suffix)] if path.lower().endswith(SUFFIXES) else path

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pipeline.documents import Rejected
 from pipeline.files import FilePart, count_lines_before
-from pipeline.storage import list_names, make_folder, write_text
+from pipeline.storage import list_names, make_folder, printable, write_text
 
 REJECTED = "rejected-*.jsonl"  # the * being at least five digits
 REJECTED_NAME = re.compile(r"rejected-\d{5,}\.jsonl")
@@ -22,7 +22,7 @@ def rejected_names(folder: str) -> list[str]:
 def write_rejected(folder: str, part: FilePart, rejected: Sequence[Rejected]) -> None:
     """Writes the documents of a part of a file that were set aside: file, place, reason, and how each begins."""
     before = count_lines_before(part)
-    rows = ((part.path, before + one.place, one.reason, one.excerpt) for one in rejected)
+    rows = ((printable(part.path), before + one.place, one.reason, one.excerpt) for one in rejected)
     lines = [json.dumps(dict(zip(FIELDS, row)), ensure_ascii=False) for row in rows]
     make_folder(folder)
     write_text(os.path.join(folder, REJECTED.replace("*", f"{part.number:05d}")), "\n".join([*lines, ""]))

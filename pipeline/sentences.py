@@ -1,29 +1,22 @@
 """Text to sentences."""
 
-import re
+from collections import Counter
 from collections.abc import Iterator
 
 import sentencex
 
 from pipeline.documents import RawDocument, ReadOptions, cut_text
+from pipeline.languages import BREAKS, find_language
 
 MAX_CHARACTERS = 1_000  # of a sentence of raw text, about 200 words: text without stops is cut
 MAX_LINE_CHARACTERS = 100_000  # of one in a line of its own, which is as long as its writer wants it
 CUT_WINDOW = 500
-SAMPLE_CHARACTERS = 10_000  # whose letters tell the script of a document
 
-# The letters of a script, and a language whose rules for stops and quotes fit. Kana goes before Han: Japanese has both.
-SCRIPTS = {
-    "ja": re.compile("[\u3041-\u3096\u30a1-\u30fa]"),
-    "zh": re.compile("[\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0002fa1f]"),
-    "ko": re.compile("[\u1100-\u11ff\uac00-\ud7a3]"),
-    "ar": re.compile("[\u0620-\u06ff]"),
-    "hi": re.compile("[\u0904-\u0963\u0971-\u097f]"),
-    "th": re.compile("[\u0e01-\u0e5b]"),
-    "ru": re.compile("[\u0400-\u052f]"),
-    "en": re.compile("[A-Za-z\u00c0-\u024f]"),
-}
-MIN_KANA = 0.05  # of the letters: a Chinese text that quotes a Japanese name has less
+# Of a paragraph: from here on its quotes are counted; the share of quotes, and the quotes without end times the
+# characters, above which it is cut before it is split.
+COSTLY_CHARACTERS, COSTLY_SHARE, COSTLY_STEPS = 20_000, 0.1, 1e10
+ENDS = {"“": "”„", "„": "“", "‘": "’", "«": "»", "»": "«", "‹": "›", "「": "」", "《": "》"}  # of a quote
+QUOTES = {*"".join([*ENDS, *ENDS.values()]), '"', "'", "`", "‚", "‛", "‟"}
 
 
 def split_sentences(document: RawDocument, options: ReadOptions) -> list[str]:
@@ -52,17 +45,31 @@ def split_sentences(document: RawDocument, options: ReadOptions) -> list[str]:
 
 
 def _segment(text: str, language: str) -> Iterator[str]:
-    return (" ".join(words) for sentence in sentencex.segment(language, text) if (words := sentence.split()))
+    sentences = [one for piece in _cut_costly(text) for one in sentencex.segment(language, piece)]
+    if breaks := BREAKS.get(language):
+        sentences = [piece for sentence in sentences for piece in breaks.split(sentence)]
+    return (" ".join(words) for sentence in sentences if (words := sentence.split()))
 
 
-def find_language(text: str) -> str:
-    """A language that is written in the script of a text's beginning; English where it has no letters that we know.
+def _cut_costly(text: str) -> list[str]:
+    """A text, in pieces where it has paragraphs that sentencex would take minutes or days for.
 
-    >>> find_language("Он пришёл."), find_language("東京に行く。"), find_language("我们去公园。"), find_language("42")
-    ('ru', 'ja', 'zh', 'en')
+    It looks for the end of every quote up to the end of the paragraph, so that its time is quadratic in quotes that do
+    not end, such as a megabyte of them. No paragraph that people write is like that.
     """
-    sample = text[:SAMPLE_CHARACTERS]
-    letters = {language: len(script.findall(sample)) for language, script in SCRIPTS.items()}
-    if letters["ja"] > MIN_KANA * sum(letters.values()):
-        return "ja"
-    return max(letters, key=lambda language: (letters[language], language == "en"))
+    paragraphs = text.split("\n\n") if len(text) > COSTLY_CHARACTERS else []
+    if not any(map(_is_costly, paragraphs)):
+        return [text]
+    return [
+        piece
+        for paragraph in paragraphs
+        for piece in (cut_text(paragraph, 2 * MAX_CHARACTERS, CUT_WINDOW) if _is_costly(paragraph) else [paragraph])
+    ]
+
+
+def _is_costly(paragraph: str) -> bool:
+    if len(paragraph) <= COSTLY_CHARACTERS:
+        return False
+    quotes = Counter({mark: paragraph.count(mark) for mark in QUOTES})
+    endless = sum(max(0, quotes[start] - sum(quotes[end] for end in ends)) for start, ends in ENDS.items())
+    return quotes.total() > COSTLY_SHARE * len(paragraph) or endless * len(paragraph) > COSTLY_STEPS

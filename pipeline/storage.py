@@ -28,6 +28,15 @@ def absolute(path: AnyPath) -> str:
     return os.fspath(path) if is_remote(path) else os.path.abspath(path)
 
 
+def printable(path: AnyPath) -> str:
+    r"""A path as text that can be written anywhere; bytes that are no UTF-8 are escaped.
+
+    >>> printable("a\udcff.txt")
+    'a\\udcff.txt'
+    """
+    return os.fspath(path).encode(errors="backslashreplace").decode()
+
+
 def find_files(name: str) -> list[str]:
     """The files that an INPUT names: a path, a folder or a glob pattern; those below a folder, but for hidden ones."""
     if "://" in name and not is_remote(name):

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 
 import pytest
 
@@ -17,6 +18,7 @@ from pipeline.schema import DatasetInfo
 from pipeline.tfrecord import read_records
 from pipeline.unfinished import Unfinished
 from tokenizer.counts import WordCounts
+from tokenizer.errors import InputError
 from tokenizer.vocab import Vocab
 
 CONFIG = InstanceConfig(max_seq_length=32, max_predictions_per_seq=5, dupe_factor=3, eval_fraction=0.2)
@@ -174,3 +176,17 @@ def test_words_are_counted_over_all_files(tmp_path):
     [(arrays, reading)] = run_for_results(LocalRunner(1), [Job("count_words", arguments)])
     assert WordCounts.from_arrays(arrays).words == {"to": 2, "be": 2, ".": 1, "or": 1, "not": 1, "!": 1}
     assert reading == {"documents/read": 3}
+
+
+def test_names_of_files_may_have_bytes_that_are_no_utf8(tmp_path):
+    folder = tmp_path / os.fsdecode(b"rejected\xfe")
+    folder.mkdir()
+    (tmp_path / os.fsdecode(b"a\xff.jsonl")).write_text('{"text": "One."}\n{broken\n')
+    arguments = {"inputs": [str(tmp_path / os.fsdecode(b"a\xff.jsonl"))], "options": ReadOptions()}
+    jobs = [Job("measure_corpus", {**arguments, "rejected": str(folder)})]
+    assert run_for_results(LocalRunner(1), jobs)[0][1]["documents"] == 1
+    rejected = json.loads((folder / "rejected-00000.jsonl").read_text())
+    assert rejected["file"].endswith("a\\udcff.jsonl")
+    (tmp_path / os.fsdecode(b"a\xff.jsonl")).write_bytes(b"PK\3\4")
+    with pytest.raises(InputError, match=r"a\\udcff\.jsonl is no text but an archive"):
+        run_for_results(LocalRunner(1), jobs)

@@ -1,13 +1,17 @@
 """Files are found and read as documents; what cannot be read is set aside or refused by name."""
 
+import bz2
 import gzip
 import json
+import tracemalloc
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.documents import RawDocument, ReadOptions, Rejected
 from pipeline.files import FilePart
-from pipeline.reading import read_documents
+from pipeline.reading import read_documents, read_stream
 from pipeline.sentences import split_sentences
 from tokenizer.errors import InputError
 
@@ -135,3 +139,75 @@ def test_a_binary_file_is_refused_by_name(tmp_path, content):
 def test_an_unreadable_file_is_refused_by_name(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         read(tmp_path)
+
+
+def long_ones(tmp_path):
+    """Files of a short, a long and a short document in every format."""
+    long, short = "long words " * 1000, ["one", "two"]
+    texts = [short[0], long, short[1]]
+    (tmp_path / "a.txt").write_text("\n\n".join(texts))
+    (tmp_path / "b.txt").write_text("\n\n".join([short[0], long.replace(" ", "\n"), short[1]]))
+    (tmp_path / "c.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    (tmp_path / "d").write_text("".join(f'<doc id="1" url="" title="">\n{text}\n</doc>\n' for text in texts))
+    pq.write_table(pa.table({"text": texts}), tmp_path / "e.parquet")
+    return sorted(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("block_bytes", [64, 4096, 1 << 20])
+def test_a_long_document_is_rejected_and_its_neighbours_are_read(tmp_path, block_bytes):
+    for path in long_ones(tmp_path):
+        with open(path, "rb") as file:
+            options = ReadOptions(max_document_bytes=1000)
+            found = list(read_stream(FilePart(str(path)), file, options, block_bytes=block_bytes))
+        first, long, last = found
+        assert (first.text.strip(), last.text.strip()) == ("one", "two")
+        assert long.reason == "longer than 1,000 bytes"
+        assert long.excerpt.startswith(("long", '{"text"'))
+        places = [1, 2, 3] if path.suffix in (".jsonl", ".parquet") else None
+        assert places is None or [document.place for document in found] == places
+
+
+@pytest.mark.parametrize(("longest", "kept"), [(300, 1), (299, 0)])
+def test_the_limit_is_in_bytes_of_utf8(tmp_path, longest, kept):
+    (tmp_path / "a.txt").write_text("字" * 100)
+    pq.write_table(pa.table({"text": ["字" * 100]}), tmp_path / "a.parquet")
+    for name in ("a.txt", "a.parquet"):
+        found = read(tmp_path / name, max_document_bytes=longest)
+        assert [isinstance(document, RawDocument) for document in found] == [bool(kept)]
+
+
+def test_a_document_that_memory_has_no_room_for_ends_the_run(tmp_path):
+    for path in long_ones(tmp_path):
+        with pytest.raises(InputError, match=rf"{path.name}: a document is longer than 1,000 bytes, .*--memory-limit"):
+            read(path, document_room=1000)
+
+
+def test_a_line_without_end_is_not_held(tmp_path):
+    line = b'{"text": "' + b"x" * 50_000_000
+    (tmp_path / "a.jsonl.bz2").write_bytes(bz2.compress(line + b'"}\n{"text": "one"}\n'))
+    tracemalloc.start()
+    long, one = read(tmp_path / "a.jsonl.bz2", max_document_bytes=1_000_000)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (long.reason, one.text) == ("longer than 1,000,000 bytes", "one")
+    assert peak < 20_000_000
+
+
+@pytest.mark.parametrize("value", [0, -1])
+def test_a_limit_below_one_byte_is_refused(value):
+    with pytest.raises(InputError, match=f"max_document_bytes is {value}; expected 1 or more"):
+        ReadOptions(max_document_bytes=value)
+
+
+@pytest.mark.parametrize("depth", [10, 1000, 1020, 5000])
+def test_lists_in_lists_are_no_text_and_no_ids(tmp_path, depth):
+    nested = "[" * depth + "]" * depth
+    lines = [
+        f'{{"text": {nested}}}',
+        f'{{"text": "one", "id": {nested}}}',
+        f'{{"text": "two", "id": 1.5, "a": {nested}}}',
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join([*lines, '{"text": "three"}']))
+    *nested, last = read(tmp_path / "a.jsonl", id_field="id")
+    assert nested[0].reason in ("field 'text' is no text", "malformed JSON")
+    assert last.text == "three"

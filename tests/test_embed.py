@@ -240,7 +240,7 @@ def test_what_was_cut_and_what_was_set_aside_is_said(folder, tmp_path):
 def test_columns_of_a_table_are_no_texts_unless_its_lines_are_asked_for(folder, tmp_path):
     (tmp_path / "table.csv").write_text("text,label\na,b\n")
     command = ["embed", tmp_path / "table.csv", "--model-dir", folder, "--output", tmp_path / "new" / "v.npy"]
-    assert "table.csv is a table by its name, whose columns are not told apart here; write it" in refuse(*command)
+    assert "table.csv is a table by its name, which is not read; write it as JSON lines or Parquet" in refuse(*command)
     run(*command, "--input-format", "lines")
     assert len(np.load(tmp_path / "new" / "v.npy")) == 2
 

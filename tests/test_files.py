@@ -1,5 +1,6 @@
 """Files are found, and read in parts that give the documents of the whole."""
 
+import errno
 import json
 import os
 from dataclasses import replace
@@ -9,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.documents import ReadOptions, Rejected
-from pipeline.files import FilePart, count_lines_before, list_files, list_parts
+from pipeline.files import FilePart, count_lines_before, list_files, list_inputs, list_parts
 from pipeline.reading import read_documents, read_stream
-from pipeline.storage import version_of
+from pipeline.storage import version_of, write_bytes
 from tokenizer.errors import InputError
 
 lines = st.lists(st.sampled_from(["", "one", "two three", " ", "\u3000", "é", "\x85", "four\r", "{}"]), max_size=30)
@@ -95,6 +96,28 @@ def test_inputs_are_files_folders_and_patterns(tmp_path):
     assert list_files([str(tmp_path / "b"), f"{tmp_path}/b/../b/c.txt", f"{tmp_path}/a.txt"]) == everything
 
 
+@pytest.mark.parametrize(
+    ("names", "left_out"),
+    [
+        (["README.md", "dataset_infos.json", "data/train.parquet"], ["README.md", "dataset_infos.json"]),
+        (["README.md", "LICENSE", "data/train.txt"], ["LICENSE", "README.md"]),
+        (["LICENSE.txt", "CITATION.cff", "wiki.py", "a.jsonl.zst"], ["CITATION.cff", "LICENSE.txt", "wiki.py"]),
+        (["LICENSE", "README", "a.txt"], []),
+    ],
+)
+def test_files_that_describe_a_repository_are_left_out_of_its_folder(tmp_path, names, left_out):
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    for inputs in ([tmp_path], [tmp_path / "**"]):
+        listing = list_inputs(map(str, inputs))
+        assert listing.left_out == [str(tmp_path / name) for name in left_out]
+        assert listing.files == sorted(str(tmp_path / name) for name in names if name not in left_out)
+    named = str(tmp_path / names[0])
+    for inputs in ([named, str(tmp_path)], [str(tmp_path), named]):
+        assert named in list_files(inputs)
+
+
 @pytest.mark.parametrize("name", ["nowhere.txt", "*.nothing", "empty"])
 def test_an_input_that_names_no_file_is_refused(tmp_path, name):
     (tmp_path / "empty").mkdir()
@@ -112,3 +135,13 @@ def test_links_are_followed_once_and_what_cannot_be_read_is_named(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InputError, match="pipe is a pipe or a device; it is read more than once"):
         list_files([str(tmp_path / "pipe")])
+
+
+@pytest.mark.parametrize(("name", "way_out"), [("maskmill-1/result", "set TMPDIR"), ("result", "give another output")])
+def test_a_full_disk_is_told_from_a_full_folder_for_temporary_files(tmp_path, monkeypatch, name, way_out):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(full))
+    with pytest.raises(InputError, match=rf"{name} cannot be written \(No space left on device\); .*{way_out}"):
+        write_bytes(tmp_path / name, b"x")

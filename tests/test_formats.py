@@ -2,8 +2,10 @@
 
 import bz2
 import gzip
+import html
 import json
 import lzma
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,6 +16,7 @@ from pipeline.files import FilePart, list_parts
 from pipeline.reading import read_documents
 from tokenizer.errors import InputError
 
+FIELD = Path(__file__).parent / "field"
 TEXTS = ["One. Two.", "Drei & vier!\n\nFünf.", "六。七。"]
 COMPRESSORS = {
     ".gz": gzip.compress,
@@ -115,6 +118,39 @@ def test_wiki_extractors_forms_give_the_same_documents(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("attributes", ["{}", 'id="5" {}', 'id="5" revid="3" url="u" {}', 'id="5" {} revision="7"'])
+@pytest.mark.parametrize(
+    ("title", "line"),
+    [('"Heroes"', '"Heroes"'), ("A & B", "A &amp; B"), ("A &amp; B", "A & B"), ("a > b", "a &gt; b"), ("x", " x ")],
+)
+def test_the_line_of_a_wiki_title_is_left_out_whatever_is_in_it(tmp_path, attributes, title, line):
+    header = attributes.format(f'title="{title}"')
+    (tmp_path / "wiki_00").write_text(f"<doc {header}>\n{line}\n\nx\n{title}\n\n</doc>\n")
+    assert [document.text.strip() for document in read(tmp_path / "wiki_00")] == [f"x\n{html.unescape(title)}"]
+
+
+def test_a_line_that_looks_like_a_wiki_header_is_text(tmp_path):
+    texts = [document.text for document in read(FIELD / "cirrus.txt")]
+    assert texts[0].strip() == "Barle is a town on the river Osse. It has a mill."
+    assert '\n<doc id="1" title="x">\nAnd here the article goes on.' in texts[1]
+    parts = list_parts([str(FIELD / "cirrus.txt")], 20)
+    assert [document.text for part in parts for document in read_documents(part, ReadOptions())] == texts
+
+
+def test_wiki_extractors_entities_are_decoded_once(tmp_path):
+    text, meant = "R&D &amp; AT&amp;T &lt;b&gt; &amp;lt; &#39;&ltd", "R&D & AT&T <b> &lt; '&ltd"
+    (tmp_path / "wiki_00").write_text(f'<doc id="1" url="" title="t">\nt\n\n{text}\n\n</doc>\n')
+    (tmp_path / "wiki_01").write_text(json.dumps({"id": "1", "revid": "2", "url": "", "title": "t", "text": text}))
+    (tmp_path / "other.jsonl").write_text(json.dumps({"text": text}))
+    assert read(tmp_path / "wiki_00")[0].text.strip() == read(tmp_path / "wiki_01")[0].text == meant
+    assert read(tmp_path / "other.jsonl")[0].text == text
+
+
+def test_a_wiki_header_of_any_length_is_read_at_once(tmp_path):
+    (tmp_path / "wiki_00").write_text("<doc " + ' title="' * 300_000 + ">\nx\n</doc>\n")
+    assert [document.text for document in read(tmp_path / "wiki_00")] == ["x"]
+
+
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
 def test_parquet_is_read_by_row_groups(tmp_path, kind):
     texts = [*TEXTS, None, "five"] * 100
@@ -202,3 +238,51 @@ def test_a_document_without_end_is_cut(tmp_path, monkeypatch):
         assert len(found) == 12
         assert " ".join(document.text for document in found) == text.strip()
         assert all(document.repairs == ("cut after 1,000 characters",) for document in found)
+
+
+def zstd_frame(window_log: int) -> bytes:
+    """A line as a frame of zstd, made with a window of so many bits."""
+    return b"\x28\xb5\x2f\xfd\0" + bytes([window_log - 10 << 3]) + (5 << 3 | 1).to_bytes(3, "little") + b"text\n"
+
+
+def test_a_file_that_takes_much_memory_to_unpack_is_not_called_damaged(tmp_path, monkeypatch):
+    (tmp_path / "a.zst").write_bytes(zstd_frame(27))
+    assert [document.text for document in read(tmp_path / "a.zst")] == ["text"]
+    (tmp_path / "a.zst").write_bytes(zstd_frame(31))
+    monkeypatch.setattr("pipeline.compression.XZ_MEMORY", 1 << 16)
+    (tmp_path / "a.xz").write_bytes(lzma.compress(b"text\n"))
+    for name in ("a.zst", "a.xz"):
+        with pytest.raises(InputError, match=rf"{name} was compressed so that .* much memory .*; compress it again"):
+            read(tmp_path / name)
+
+
+def test_want_of_memory_is_one_sentence(tmp_path, monkeypatch):
+    def fail(*_):
+        raise MemoryError
+        yield
+
+    (tmp_path / "a.txt").write_text("text")
+    monkeypatch.setattr("pipeline.reading.read_text", fail)
+    with pytest.raises(InputError, match=r"a\.txt: memory ran out .* smaller --max-document-bytes than 100,000,000"):
+        read(tmp_path / "a.txt")
+
+
+def test_a_parquet_file_within_another_compression_has_a_limit(tmp_path, monkeypatch):
+    pq.write_table(pa.table({"text": ["x"] * 5000}), tmp_path / "a.parquet", compression="none")
+    (tmp_path / "b.gz").write_bytes(gzip.compress((tmp_path / "a.parquet").read_bytes()))
+    monkeypatch.setattr("pipeline.formats.MAX_TABLE_BYTES", 200)
+    with pytest.raises(InputError, match=r"b\.gz is Parquet within another compression and has more than 200 bytes"):
+        read(tmp_path / "b.gz")
+    assert len(read(tmp_path / "a.parquet")) == 5000
+
+
+def test_rows_that_are_large_are_read_a_few_at_a_time(tmp_path, monkeypatch):
+    texts = [letter * 1000 for letter in "abcdefgh"]
+    pq.write_table(pa.table({"text": texts}), tmp_path / "a.parquet", use_dictionary=False)
+    monkeypatch.setattr("pipeline.formats.BATCH_BYTES", 4000)
+    seen = []
+    monkeypatch.setattr(
+        "pipeline.formats.decode_strings", lambda column: seen.append(len(column)) or column.to_pylist()
+    )
+    assert [document.text for document in read(tmp_path / "a.parquet")] == texts
+    assert 1 < max(seen) < len(texts)

@@ -1,9 +1,12 @@
 """Text is split as its readers would: a table in many languages, and the rules that the library does not know."""
 
 import pytest
+import sentencex
 
 from pipeline.documents import RawDocument, ReadOptions
-from pipeline.sentences import MAX_CHARACTERS, find_language, split_sentences
+from pipeline.languages import LANGUAGES, find_language
+from pipeline.sentences import MAX_CHARACTERS, split_sentences
+from tokenizer.errors import InputError
 
 # Each "|" is a place between two sentences.
 SENTENCES = [
@@ -49,8 +52,21 @@ SENTENCES = [
     ("ar", "ذهب الولد إلى المدرسة.| ثم عاد."),
     ("ar", "هل أنت بخير؟| نعم."),
     ("hi", "यह एक वाक्य है।| यह दूसरा है।"),
-    ("th", "สวัสดีครับ วันนี้อากาศดี"),
+    ("th", "สวัสดีครับ| วันนี้อากาศดี"),
+    ("th", "เขามีแมว 3 ตัว| แมวต่าง ๆ นอนหลับ"),
+    ("lo", "ຂ້ອຍໄປໂຮງຮຽນ| ລາວອ່ານປຶ້ມ"),
+    ("hy", "Ինչպես ես։| Լավ եմ։"),
+    ("km", "ខ្ញុំទៅសាលា។| គាត់អានសៀវភៅ។"),
 ]
+
+# A text for each language that sentencex has rules of its own for, which English's rules split otherwise.
+RULES = {
+    "am": "x ዓ. Yz", "ar": "x ا. د. Yz", "bg": "x p.s. Yz", "bn": "x এ. Yz", "da": "x adr. Yz", "de": "x ä. Yz",
+    "el": "x Δρ. Yz", "es": "x abr. Yz", "fi": "x Å. Yz", "fr": "x a.c.n. Yz", "gu": "x એ. Yz", "hi": "x ए. Yz",
+    "hy": "Ab։ Cd; Ef", "kk": "x afp. Yz", "kn": "x ಎ. Yz", "ml": "x ഡോ. Yz", "my": "Ab၏ Cd", "pa": "x ਏ. Yz",
+    "pl": "x ags. Yz", "pt": "x DRA. Yz", "sk": "x a. d. Yz", "ta": "x ஏ. Yz", "te": "x ఎ. Yz", "uk": "x авт. Yz",
+    "cs": "x a. d. Yz", "ast": "x abr. Yz", "bpy": "x এ. Yz",
+}  # fmt: skip
 
 
 def split(text: str, **options: str) -> list[str]:
@@ -64,7 +80,22 @@ def test_sentences_end_where_readers_see_an_end(language, text):
     assert split(text.replace("|", ""), language=language) == expected
 
 
-@pytest.mark.parametrize("language", ["ar", "en", "hi", "ja", "ko", "ru", "th", "zh"])
+@pytest.mark.parametrize(("language", "text"), RULES.items())
+def test_a_language_has_rules_of_its_own_in_sentencex(language, text):
+    assert language in LANGUAGES
+    assert sentencex.segment(language, text) != sentencex.segment("no-such", text)
+
+
+@pytest.mark.parametrize("name", ["language", "split_sentences"])
+@pytest.mark.parametrize("value", ["xx", "sv", "EN", "en-US", "", "none"])
+def test_a_language_without_rules_is_refused(name, value):
+    if (name, value) == ("split_sentences", "none"):
+        return
+    with pytest.raises(InputError, match=rf"^{name} is {value}, for which .* expected auto.* am, ar, .* such as en$"):
+        ReadOptions(**{name: value})
+
+
+@pytest.mark.parametrize("language", ["ar", "el", "en", "hi", "hy", "ja", "km", "ko", "lo", "ru", "th", "zh"])
 def test_the_script_tells_the_rules(language):
     texts = [text.replace("|", "") for name, text in SENTENCES if name == language]
     found = [find_language(text) for text in texts]
@@ -95,3 +126,20 @@ def test_text_without_a_stop_is_cut(text):
 def test_lines_that_are_sentences_stay_whole():
     line = "word " * 5000
     assert split_sentences(RawDocument(line, lines_are_sentences=True), ReadOptions()) == [line.strip()]
+
+
+@pytest.mark.parametrize("quotes", ["“", "«", "`", '"A. (b) ‘c’ [d] ', "'A.' "])
+def test_a_text_of_quotes_is_cut_and_nothing_of_it_is_lost(quotes):
+    quoted = quotes * (200_000 // len(quotes))
+    found = split(f"One. Two.\n\n{quoted}\n\nThree.")
+    assert [*found[:2], found[-1]] == ["One.", "Two.", "Three."]
+    assert "".join(found[2:-1]).replace(" ", "") == quoted.replace(" ", "")
+
+
+def test_long_paragraphs_of_usual_text_are_split_as_a_whole(monkeypatch):
+    lines = ["“Go,” he said; it was the miller's. He went.", "„Geh“, sagte er. «Va», dit-il.", "’Tis good. It is."]
+    text = "\n".join(lines * 3000)
+    seen = []
+    monkeypatch.setattr("pipeline.sentences.sentencex.segment", lambda _, text: seen.append(text) or [text])
+    split(text)
+    assert seen == [text]

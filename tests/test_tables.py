@@ -135,7 +135,7 @@ def test_what_is_no_such_table_is_one_sentence(tmp_path):
     with pytest.raises(InputError, match=r"cut.parquet is cut off or damaged"):
         read(tmp_path / "cut.parquet", Fields(label_field="label"))
     (tmp_path / "excel.csv").write_text("text,label\nsehr schön,gut\n", encoding="utf-16")
-    with pytest.raises(InputError, match=r"excel.csv is no text \(it begins like a binary file\); expected UTF-8"):
+    with pytest.raises(InputError, match=r"excel.csv is no text \(it begins as UTF-16 does\); expected UTF-8"):
         read(tmp_path / "excel.csv", Fields())
     (tmp_path / "array.json").write_text(json.dumps(TABLE))
     with pytest.raises(InputError, match=r"array.json is one JSON array; expected an object in each line"):

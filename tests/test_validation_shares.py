@@ -3,16 +3,21 @@
 import dataclasses
 import math
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 from damage import change_manifest, make_dataset, read_shard, rewrite_shard, said, validate
 from small_text import WORDS
 
+from deploy.making.generate import generate_datasets
+from deploy.making.generation import RunOptions
 from pipeline.config import InstanceConfig
+from pipeline.documents import ReadOptions
+from pipeline.plan import Target
 from pipeline.schema import DatasetInfo
 from pipeline.tfrecord import read_records
-from pipeline.validation.shares import check_labels, check_masking, surprise
+from pipeline.validation.shares import check_labels, check_masking, note_random_next, surprise
 
 LONG = InstanceConfig(max_seq_length=128, shards_per_copy=1, dupe_factor=2, eval_fraction=0.2)
 SHORT = InstanceConfig(
@@ -209,3 +214,20 @@ def test_masks_of_other_shares_are_found(long):
     assert any(
         says.startswith(f"{shard}: ") and "are shown as same, expected 10%" in says for says in said(validate(long))
     )
+
+
+@pytest.mark.parametrize(("random_next", "objective", "is_noted"), [(50, "nsp", 0), (78, "nsp", 1), (78, "sop", 0)])
+def test_far_more_random_nexts_than_half_are_noted(random_next, objective, is_noted):
+    note = note_random_next({"random_next": random_next, "instances": 100}, "train", objective)
+    assert bool(note) == is_noted
+    assert note is None or note.startswith("78.0% of the train pairs are random nexts and half is usual")
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_generate_says_so_before_and_after(tmp_path, capsys, small_vocab_file, dry_run):
+    corpus = Path(__file__).parent / "field" / "all_random.txt"
+    target = Target(InstanceConfig(max_predictions_per_seq=5, dupe_factor=1), str(tmp_path / "out"))
+    options = RunOptions(num_workers=1, dry_run=dry_run)
+    generate_datasets([str(corpus)], str(small_vocab_file), [target], ReadOptions(), options)
+    whose = "sample's" if dry_run else "train"
+    assert f"100.0% of the {whose} pairs are random nexts" in capsys.readouterr().err

@@ -38,6 +38,7 @@ def doctor(
     engine: Engine,
     input_format: InputFormat,
     text_field: str,
+    max_document_bytes: int,
 ) -> None:
     """Check what a run needs before it costs anything.
 
@@ -48,7 +49,7 @@ def doctor(
     from deploy.doctor.request import Request
 
     with wrong_usage():
-        reading = ReadOptions(input_format, text_field)
+        reading = ReadOptions(input_format, text_field, max_document_bytes=max_document_bytes)
     files, beam_options = engine.split(inputs)
     findings = list(examine(Request(engine, beam_options, files, vocab_file, output, cased, reading)))
     show(findings, as_json)

@@ -79,6 +79,7 @@ def vocab(
     max_rejected: float,
     input_format: InputFormat,
     text_field: str,
+    max_document_bytes: int,
     special_tokens: str,
     as_json: bool,
     **config: Any,
@@ -92,7 +93,7 @@ def vocab(
 
     with wrong_usage():
         vocab_config = VocabConfig(special_tokens=tuple(filter(None, special_tokens.split(","))), **config)
-    reading = ReadOptions(input_format, text_field)
+        reading = ReadOptions(input_format, text_field, max_document_bytes=max_document_bytes)
     where, files = engine.make_runner(inputs, output, num_workers=num_workers)
     train_vocab_file(
         files,
@@ -247,6 +248,7 @@ def generate(
     max_rejected: float,
     input_format: InputFormat,
     text_field: str,
+    max_document_bytes: int,
     id_field: str | None,
     split_sentences: str,
     language: str,
@@ -271,7 +273,9 @@ def generate(
             InstanceConfig(max_predictions_per_seq=1, **config).with_length(length, wanted)
             for length, wanted in zip_longest(lengths, predictions)
         ]
-        reading = ReadOptions(input_format, text_field, id_field, split_sentences, language)
+        reading = ReadOptions(
+            input_format, text_field, id_field, split_sentences, language, max_document_bytes=max_document_bytes
+        )
     where, files = engine.make_runner(inputs, output, num_workers=num_workers, memory_limit=memory_limit)
     folders = [output] if len(lengths) == 1 else [os.path.join(output, f"seq{length}") for length in lengths]
     if where:

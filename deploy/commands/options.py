@@ -4,9 +4,9 @@ from typing import get_args
 
 import click
 
-from deploy.commands.cli_types import Field, Place
+from deploy.commands.cli_types import Bytes, Field, Place
 from deploy.commands.command import option
-from pipeline.documents import MAX_REJECTED, InputFormat
+from pipeline.documents import MAX_DOCUMENT_BYTES, MAX_REJECTED, InputFormat
 
 DOCUMENTS = (
     option(
@@ -22,6 +22,14 @@ DOCUMENTS = (
         default="text",
         metavar="FIELD",
         help="JSONL and Parquet: what holds the document; a.b is b in a.",
+    ),
+    option(
+        "--max-document-bytes",
+        type=Bytes(),
+        default=MAX_DOCUMENT_BYTES,
+        show_default="100MB",
+        metavar="BYTES",
+        help="Longer lines, documents and cells are rejected. Reading one takes about six times its size in memory.",
     ),
 )
 REJECTED = option(

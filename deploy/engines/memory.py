@@ -17,6 +17,18 @@ PASS_FACTOR = 5.0  # bytes for each byte that is shuffled in a pass
 POOL_FACTOR = 3.0  # bytes for each byte of the pool that a process builds shards of
 
 
+DOCUMENT_FACTOR = (
+    6.0  # bytes for each byte of a document that is read: text in emoji takes more, in Latin letters three
+)
+LEAST_ROOM = 10_000_000  # bytes of a document that any worker has room for
+
+
+def document_room(memory_limit: int, num_workers: int) -> int:
+    """The bytes of the longest document that there is memory for, when every worker reads one at once."""
+    worker_bytes = (memory_limit - (STARTER_BYTES if num_workers > 1 else 0)) / num_workers
+    return max(LEAST_ROOM, int((worker_bytes - WORKER_BYTES) / DOCUMENT_FACTOR))
+
+
 def machine_memory() -> int:
     """The bytes of memory that this process may use: the machine's, or less where a container has a limit."""
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]

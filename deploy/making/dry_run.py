@@ -1,5 +1,6 @@
 """`generate --dry-run`: what a run would make and take, by a sample of the documents."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
@@ -16,6 +17,7 @@ from deploy.words import count
 from pipeline.corpus import no_documents
 from pipeline.estimate import Estimate
 from pipeline.pools import Pools
+from pipeline.validation.shares import note_random_next
 
 LONG_SEQ_LENGTH = 512  # whose padding a dry run tells, too
 ROWS: dict[str, Callable[[Mapping[str, float]], str]] = {
@@ -88,6 +90,9 @@ def show_dry_run(generation: Generation, runner: LocalRunner | RemoteRunner, as_
     console.print(table)
     for reason, number in sample.set_aside.items():
         warn(f"In the sample {number:,} more documents cannot be used: {reason}")
+    labels = Counter(random_next=generation.costs[0].random_next, instances=generation.costs[0].instances)
+    if note := note_random_next(labels, "sample's", generation.config.objective):
+        warn(note)
     if isinstance(runner, LocalRunner):
         how = count(runner.num_workers, "worker")
     else:

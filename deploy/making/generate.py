@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import Any, get_args
 
 from deploy.engines.local import LocalRunner
-from deploy.inputs import check_apart, describe, find_wrong_case, load_vocab
+from deploy.inputs import check_apart, describe, find_wrong_case, list_documents, load_vocab
 from deploy.making.dry_run import show_dry_run
 from deploy.making.generate_elsewhere import generate_elsewhere
 from deploy.making.generate_here import generate_here
@@ -18,11 +18,10 @@ from deploy.making.generation import Generation, RunOptions
 from deploy.show import new_talk, show_summary
 from deploy.talk import print_json, warn
 from pipeline.documents import ReadOptions
-from pipeline.files import list_files
 from pipeline.outputs import check_output, leave_out_finished
 from pipeline.plan import Target
 from pipeline.schema import DatasetInfo, Split
-from pipeline.storage import claim_folder
+from pipeline.storage import claim_folder, printable
 
 
 def generate_datasets(
@@ -41,7 +40,7 @@ def generate_datasets(
     """
     console = new_talk()
     vocab = load_vocab(vocab_file)
-    files = list_files(inputs)
+    files = list_documents(inputs, reading)
     runner = options.runner or LocalRunner.prepare(files, options.num_workers)
     for path in (vocab_file, *(target.output for target in targets)):
         check_apart(inputs, files, path)
@@ -54,10 +53,10 @@ def generate_datasets(
         return
 
     facts = {
-        "inputs": list(inputs),
+        "inputs": list(map(printable, inputs)),
         "files": len(files),
         "reading": asdict(reading),
-        "vocab_file": vocab_file,
+        "vocab_file": printable(vocab_file),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "platform": platform.platform(),
         "versions": {name: version(name) for name in ("maskmill", "apache-beam", "numpy", "sentencex")},

@@ -9,13 +9,14 @@ from typing import Any
 
 from deploy.engines.jobs import Job, run_for_results, share_out
 from deploy.engines.local import LocalRunner
-from deploy.engines.memory import machine_memory, plan_passes
+from deploy.engines.memory import document_room, machine_memory, plan_passes
 from deploy.inputs import show_reading, warn_of_rejected
 from deploy.making.generation import Generation
 from deploy.progress import Done, Work, show_progress
 from deploy.talk import warn
 from deploy.words import count
 from pipeline.corpus import check_corpus, count_set_aside, name_inputs
+from pipeline.documents import ReadOptions
 from pipeline.duplicates import find_duplicates
 from pipeline.manifest import write_manifest
 from pipeline.outputs import (
@@ -49,8 +50,10 @@ def generate_here(generation: Generation, runner: LocalRunner, facts: Mapping[st
     """
     console, targets, options = generation.console, generation.targets, generation.options
     run = uuid.uuid4().hex
+    memory_limit = options.memory_limit or machine_memory() // 2
+    reading = replace(generation.reading, document_room=document_room(memory_limit, runner.num_workers))
     with runner.scratch() as rejected:
-        corpus, duplicates = _measure(generation, runner, rejected)
+        corpus, duplicates = _measure(generation, runner, reading, rejected)
         identities = [{**generation.identify(target), "documents": corpus["fingerprint"]} for target in targets]
         if len(left := leave_out_finished(targets, identities)) < len(targets):
             generate_here(replace(generation, targets=left), runner, facts)
@@ -63,7 +66,6 @@ def generate_here(generation: Generation, runner: LocalRunner, facts: Mapping[st
             warn_of_rejected(keep_rejected(rejected, generation.folder))
             raise
         pools = Pools.plan(generation.config, corpus["documents"], corpus["bytes"])
-        memory_limit = options.memory_limit or machine_memory() // 2
         scale = corpus["bytes"] / max(1, generation.costs[0].content_bytes)
         packed_bytes = int(generation.costs[0].packed_bytes * scale)
 
@@ -101,12 +103,14 @@ def generate_here(generation: Generation, runner: LocalRunner, facts: Mapping[st
         Unfinished(target.output).remove()  # not before all are whole: else a kill in between could not be gone on from
 
 
-def _measure(generation: Generation, runner: LocalRunner, rejected: str) -> tuple[Counter[str], Container[bytes]]:
+def _measure(
+    generation: Generation, runner: LocalRunner, reading: ReadOptions, rejected: str
+) -> tuple[Counter[str], Container[bytes]]:
     """Reads the corpus once, cheaply; returns its measures, and the keys of the documents to leave out.
 
     What is set aside is listed in the folder `rejected`.
     """
-    job = Job("measure_corpus", {"inputs": generation.inputs, "options": generation.reading, "rejected": rejected})
+    job = Job("measure_corpus", {"inputs": generation.inputs, "options": reading, "rejected": rejected})
 
     def measure(duplicates: Container[bytes]) -> tuple[bytes, Counter[str]]:
         jobs = share_out(runner, job.with_arguments(duplicates=duplicates))

@@ -10,12 +10,11 @@ from rich.console import Console
 
 from deploy.engines.jobs import Job, Runner, run_for_results, share_out
 from deploy.engines.local import LocalRunner
-from deploy.inputs import check_apart, describe, show_reading
+from deploy.inputs import check_apart, describe, list_documents, show_reading
 from deploy.show import new_talk
 from deploy.talk import print_json, warn
 from pipeline.corpus import check_reading, count_set_aside, name_inputs
 from pipeline.documents import MAX_REJECTED, ReadOptions
-from pipeline.files import list_files
 from pipeline.storage import claim_files
 from tokenizer.config import VocabConfig
 from tokenizer.counts import MAX_FREQUENT_WORDS, WordCounts
@@ -46,7 +45,7 @@ def train_vocab_file(
     Raises InputError before work that can be seen to fail.
     """
     console = new_talk()
-    files = list_files(inputs)
+    files = list_documents(inputs, reading)
     runner = runner or LocalRunner.prepare(files, num_workers)
     folder, name = os.path.split(output)
     stem, _ = os.path.splitext(name)

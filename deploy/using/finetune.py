@@ -34,6 +34,7 @@ from pipeline.tables.labelled import (
     read_labelled,
     split_off,
 )
+from tokenizer.json_file import parse_json
 
 if TYPE_CHECKING:
     from model.tasks.finetuning import Outcome

@@ -5,15 +5,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from deploy.inputs import show_reading
+from deploy.inputs import list_documents, show_reading
 from deploy.talk import warn
 from deploy.words import count
 from pipeline.corpus import REPAIRED, SET_ASIDE, check_reading, name_inputs
 from pipeline.documents import ReadOptions, Rejected
 from pipeline.files import list_parts
 from pipeline.reading import read_documents
-from pipeline.tables.rows import kind_of_name
-from tokenizer.errors import InputError
 
 MOST_TEXTS = 8192  # in memory at once
 MOST_CHARACTERS = 1 << 20  # and theirs, but for the last text's
@@ -30,15 +28,10 @@ class TextReader:
     """Reads texts, and counts those that were repaired or cannot be used."""
 
     def __init__(self, inputs: Sequence[str], options: ReadOptions):
-        """Raises InputError when an input names no file, or one that is a table without columns to us."""
+        """Raises InputError when an input names no file, or one that is no documents by its name."""
         self.inputs, self.options = inputs, options
+        list_documents(inputs, options)
         self.parts = list(list_parts(inputs, sys.maxsize))  # whole files: one process reads them
-        for path in self.files if options.input_format == "auto" else ():
-            if kind_of_name(path) in ("csv", "tsv"):
-                raise InputError(
-                    f"INPUT {path} is a table by its name, whose columns are not told apart here; write it as JSON "
-                    "lines or Parquet, or say --input-format lines, by which every line is a text"
-                )
         self.counts: Counter[str] = Counter()
         self.first_rejected: str | None = None
         self.without_id = 0  # though they were to have one

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pyarrow as pa
 
-from pipeline.compression import DamagedError, decompress, tells_of_data
+from pipeline.compression import DamagedError, NeedsMemoryError, decompress, tells_of_data
 from pipeline.files import BLOCK_BYTES, FilePart
 from pipeline.storage import open_file
 from tokenizer.errors import InputError, first_line
@@ -18,6 +18,8 @@ def open_table(part: FilePart) -> Iterator[io.BufferedReader]:
     try:
         with open_file(part.path, part.version) as file, decompress(file, BLOCK_BYTES) as stream:
             yield stream
+    except NeedsMemoryError as error:
+        raise error.explain(part.path) from error
     except MemoryError:  # of Arrow's, too, which is one of its exceptions
         raise
     except (DamagedError, pa.ArrowException) as error:

@@ -16,10 +16,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.compression import SUFFIXES, compression_of
-from pipeline.documents import EXCERPT_CHARACTERS, Rejected, clip
+from pipeline.documents import EXCERPT_CHARACTERS, Rejected, clip, clip_value
 from pipeline.files import BLOCK_BYTES, PARQUET_START, FilePart, count_lines_before, list_parts, read_lines
 from pipeline.formats import column_of, decode_strings, field_of, is_text, type_of
-from pipeline.reading import PEEK_BYTES, require_no_array, require_text
+from pipeline.kinds import require_text
+from pipeline.reading import PEEK_BYTES, require_json_lines
 from pipeline.storage import open_file, size_of, version_of
 from pipeline.tables.delimited import MAX_ROW_BYTES, DelimitedReader, Kind, cut_at_rows
 from pipeline.tables.fields import Fields, TableFormat
@@ -204,7 +205,7 @@ def _make_row(place: int, values: list[Any], fields: Fields) -> Row | Rejected:
     """The values of `fields.names` -> the row that they are, or why they are none."""
     for name, value in zip(fields.names, values):
         if reason := _why_unusable(name, value, name == fields.label_field):
-            return Rejected(place, reason, clip(" ".join(map(_show, values))))
+            return Rejected(place, reason, clip(" ".join(map(clip_value, values))))
     text, *others = values[: len(fields.texts)]
     label = values[-1] if fields.label_field else None
     if isinstance(label, bool):
@@ -226,13 +227,6 @@ def _why_unusable(name: str, value: Any, is_label: bool) -> str | None:
     return None if is_label and isinstance(value, int) else f"field {name!r} is no {'label' if is_label else 'text'}"
 
 
-def _show(value: Any) -> str:
-    """The beginning of a value; of a list or an object, which may be deep, what it is."""
-    if isinstance(value, str):
-        return value[:EXCERPT_CHARACTERS]
-    return "null" if value is None else str(value) if isinstance(value, int | float) else type(value).__name__
-
-
 def _detect(path: str, stream: io.BufferedReader, named: TableFormat) -> TableFormat:
     """What the file is: as named, else Parquet by its beginning, the others by its name."""
     if named not in get_args(TableFormat):
@@ -250,7 +244,7 @@ def _detect(path: str, stream: io.BufferedReader, named: TableFormat) -> TableFo
             f"{path} does not tell its format by its name; say it with --input-format csv, tsv, jsonl or parquet"
         )
     if kind == "jsonl":
-        require_no_array(path, head)
+        require_json_lines(path, head)
     return kind
 
 

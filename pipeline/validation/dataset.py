@@ -19,13 +19,12 @@ from pipeline.validation.problems import NAMED, Problem, Problems
 from pipeline.validation.repeats import EVAL, Repeat, Repeats, find_repeats
 from pipeline.validation.rules import RULES, rules_for
 from pipeline.validation.shards import ShardResult
-from pipeline.validation.shares import check_labels, check_masking
+from pipeline.validation.shares import check_labels, check_masking, note_random_next
 from pipeline.validation.standard import Standard
 
 MOST_HELD_OUT = 0.5  # share of the examples to evaluate on that may have the text of one to train on
 FEWEST_HELD_OUT = 100  # of them, from which on that is looked at
 MOST_TIMES_USUAL = 4  # as much as what documents to train on share among themselves
-MOST_RANDOM_NEXT = 0.9  # from here on the label is all but constant
 SPLITS: tuple[Split, ...] = ("train", "eval")
 
 
@@ -163,11 +162,8 @@ def _check_shares(
             yield Problem("label_share", split, says_of_labels)
         if lonely and whole["instances"]:
             yield from _check_lonely(validation, info, split, len(lonely), len(of_pools), whole)
-        if objective == "nsp" and drawn["random_next"] > MOST_RANDOM_NEXT * max(1, drawn["instances"]):
-            validation.notes.append(
-                f"{drawn['random_next'] / drawn['instances']:.1%} of the {split} pairs are random nexts: most "
-                "documents have one sentence, and the label says little; see --split-sentences and --objective."
-            )
+        if note := note_random_next(drawn, split, objective):
+            validation.notes.append(note)
 
 
 def _of(counts: Counter[str], split: Split) -> Counter[str]:

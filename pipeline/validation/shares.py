@@ -7,6 +7,7 @@ from pipeline.config import Objective
 
 # An alarm is what happens by chance once in e^30, 10^13: there may be thousands of shards, and many datasets.
 ALARM = 30.0  # nats
+MOST_RANDOM_NEXT = 0.75  # of the pairs: BERT's rule gives half, and more where documents are short
 MASKING_SHARES = {"mask": 0.8, "same": 0.1, "random": 0.1}
 
 
@@ -69,3 +70,19 @@ def check_labels(counts: Mapping[str, int], objective: Objective) -> str | None:
     if ones < instances / 2:
         return f"{share} have a random next, expected 50% or more, and not by chance"
     return None
+
+
+def note_random_next(counts: Mapping[str, int], split: str, objective: str) -> str | None:
+    """A warning where far more than half of the pairs are random nexts, as a sentence; None where they are not.
+
+    Args:
+        counts: instances, and random_next: those whose label is 1, which there are where there can be any.
+        split: whose pairs they are.
+        objective: which pairs there are.
+    """
+    if objective != "nsp" or counts["random_next"] <= MOST_RANDOM_NEXT * max(1, counts["instances"]):
+        return None
+    return (
+        f"{counts['random_next'] / counts['instances']:.1%} of the {split} pairs are random nexts and half is usual: "
+        "many documents have only one sentence, and the label says little; see --split-sentences and --objective."
+    )
