@@ -3,18 +3,18 @@
 import os
 import uuid
 from collections import Counter
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from deploy.engines.jobs import Job, run_for_results, share_out
 from deploy.engines.local import LocalRunner, WorkerLostError
-from deploy.engines.memory import machine_memory, plan_passes
 from deploy.inputs import show_reading, warn_of_rejected
 from deploy.making.generation import Generation
+from deploy.making.local_plan import LocalPlan
 from deploy.progress import Done, Work, show_progress
 from deploy.talk import warn
-from deploy.words import count
+from deploy.words import count, duration, in_bytes
 from pipeline.corpus import check_corpus, count_set_aside, name_inputs
 from pipeline.duplicates import find_duplicates
 from pipeline.manifest import write_manifest
@@ -36,7 +36,6 @@ from pipeline.unfinished import RUN_ID, Unfinished
 from tokenizer.errors import InputError
 
 MAX_RETRIES = 3  # of a pass in which a worker process was killed
-SECONDS_TO_START = 3.0
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_BETWEEN_LISTINGS = 5.0  # of a folder in Cloud Storage
 
@@ -62,14 +61,8 @@ def generate_here(generation: Generation, runner: LocalRunner, facts: Mapping[st
             warn_of_rejected(keep_rejected(rejected, generation.folder))
             raise
         pools = Pools.plan(generation.config, corpus["documents"], corpus["bytes"])
-        memory_limit = options.memory_limit or machine_memory() // 2
-        scale = corpus["bytes"] / max(1, generation.costs[0].content_bytes)
-        packed_bytes = int(generation.costs[0].packed_bytes * scale)
-
-        def plan(wanted: Sequence[int]) -> list[list[int]]:
-            return plan_passes(wanted, len(pools), packed_bytes, memory_limit, runner.num_workers)
-
-        plan(range(len(pools)))  # which may fail, before anything is removed
+        plan = LocalPlan.of(generation, runner, len(pools), corpus["bytes"])
+        plan.passes(range(len(pools)))  # which may fail, before anything is removed
         for target, identity in zip(targets, identities):
             prepare_output(target.output, {**identity, RUN_ID: run}, options.overwrite)
             place_rejected(rejected, target.output)
@@ -77,24 +70,22 @@ def generate_here(generation: Generation, runner: LocalRunner, facts: Mapping[st
     if count_set_aside(corpus):
         warn_of_rejected(os.path.join(generation.folder, REJECTED))
     show_reading(corpus)
-    console.print(f"{corpus['documents']:,} documents, {corpus['bytes'] / 1e6:,.1f} MB of text without blanks")
+    console.print(f"{count(corpus['documents'], 'document')}, {in_bytes(corpus['bytes'])} of text without whitespace")
     build = _Build(generation, runner, pools, duplicates, plan, run)
     work = generation.weigh(corpus["documents"], corpus["bytes"], pools, sum(map(len, build.finished())))
     if work.shards_before:
         console.print(f"Going on with an interrupted run: {work.shards_before} of {work.shards} shards are finished")
-    passes = -(-len(plan(build.pools_left())) // runner.num_workers)
-    shard_bytes = sum(
-        cost.shard_bytes * scale * target.config.copies for cost, target in zip(generation.costs, targets)
-    )
+    pools_left = build.pools_left()
+    passes = plan.rounds(pools_left)
     console.print(
-        f"Building {work.shards} shards, about {shard_bytes / 1e6:,.0f} MB, from {corpus['documents']:,} "
-        f"documents in {count(passes, 'pass', 'passes')} with {count(runner.num_workers, 'worker')}: about "
-        f"{work.seconds / runner.num_workers + SECONDS_TO_START:,.0f} s, in {memory_limit / 1e6:,.0f} MB of memory"
+        f"Building {count(work.shards, 'shard')}, about {in_bytes(generation.shard_bytes(corpus['bytes']))}, from "
+        f"{count(corpus['documents'], 'document')} {plan.describe(pools_left)}: about "
+        f"{duration(plan.seconds(work, pools_left, is_measured=True))}"
     )
     with runner.scratch() as scratch:
         build.run(os.path.join(scratch, "tokenized"), work)
     for target in targets:
-        about = {**facts, "num_workers": runner.num_workers, "memory_limit": memory_limit, "passes": passes}
+        about = {**facts, "num_workers": runner.num_workers, "memory_limit": plan.memory_limit, "passes": passes}
         write_manifest(target, generation.vocab, pools, corpus, run, {**about, **generation.seconds_since_start()})
     for target in targets:
         Unfinished(target.output).remove()  # not before all are whole: else a kill in between could not be gone on from
@@ -127,7 +118,7 @@ class _Build:
     runner: LocalRunner
     pools: Pools
     duplicates: Container[bytes]
-    plan: Callable[[Sequence[int]], list[list[int]]]  # pools -> the pools of each pass
+    plan: LocalPlan
     run_id: str
 
     def finished(self) -> list[set[str]]:
@@ -176,7 +167,7 @@ class _Build:
 
     def _run_passes(self, job: Job) -> None:
         for retries_left in reversed(range(MAX_RETRIES + 1)):
-            passes = self.plan(self.pools_left())
+            passes = self.plan.passes(self.pools_left())
             try:
                 self.runner.run([job.with_arguments(wanted=wanted, finished=self.finished()) for wanted in passes])
                 return
