@@ -76,8 +76,9 @@ class InstanceConfig:
         >>> InstanceConfig().with_length(512).max_predictions_per_seq
         77
         """
-        predictions = max_predictions_per_seq or math.ceil(max_seq_length * self.masked_lm_prob)
-        return replace(self, max_seq_length=max_seq_length, max_predictions_per_seq=predictions)
+        if max_predictions_per_seq is None:
+            max_predictions_per_seq = math.ceil(max_seq_length * self.masked_lm_prob)
+        return replace(self, max_seq_length=max_seq_length, max_predictions_per_seq=max_predictions_per_seq)
 
     @property
     def copies(self) -> float:

@@ -36,4 +36,4 @@ class VocabConfig:
     @property
     def max_characters(self) -> int:
         """The size of the alphabet at the most."""
-        return self.limit_alphabet or max(1_000, self.vocab_size // 4)
+        return max(1_000, self.vocab_size // 4) if self.limit_alphabet is None else self.limit_alphabet

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deploy.commands.cli_types import Place, wrong_usage
+from deploy.commands.cli_types import Place, Whole, wrong_usage
 from deploy.commands.command import WHERE, option, under
 from pipeline.storage import absolute, is_remote
 
@@ -62,8 +62,8 @@ OPTIONS: list[tuple[str, tuple[str, ...], dict[str, Any]]] = [
     ),
     ("--label", (DATAFLOW,), {"multiple": True, "type": Label(), "metavar": "KEY=VALUE", "help": "Of the job."}),
     ("--worker-machine-type", (DATAFLOW,), {"metavar": "TYPE", "help": "Such as n2-highmem-4."}),
-    ("--max-num-workers", (DATAFLOW,), {"type": click.IntRange(1), "metavar": "N", "help": "Machines, at the most."}),
-    ("--disk-size-gb", (DATAFLOW,), {"type": click.IntRange(1), "metavar": "GB", "help": "Of a machine."}),
+    ("--max-num-workers", (DATAFLOW,), {"type": Whole(1), "metavar": "N", "help": "Machines, at the most."}),
+    ("--disk-size-gb", (DATAFLOW,), {"type": Whole(1, 65_536), "metavar": "GB", "help": "Of a machine."}),
     ("--network", (DATAFLOW,), {"metavar": "NAME", "help": "Of the machines."}),
     ("--subnetwork", (DATAFLOW,), {"metavar": "NAME", "help": "Such as regions/us-central1/subnetworks/NAME."}),
     ("--no-public-ips", (DATAFLOW,), {"is_flag": True, "help": "Machines that the internet does not reach."}),

@@ -4,7 +4,7 @@ from typing import Any, get_args
 
 import click
 
-from deploy.commands.cli_types import Place, wrong_usage
+from deploy.commands.cli_types import MOST_WORKERS, SEED, Place, Whole, wrong_usage
 from deploy.commands.command import LEARNS, MAKES, READS, RUNS, Command, json_option, option, under
 from deploy.commands.engine_options import DATAFLOW, Engine, engine_options
 from deploy.commands.options import OVERWRITE, REJECTED, TRAINED
@@ -58,7 +58,7 @@ TABLE_FORMAT = option(
     SAVE_CHECKPOINTS_STEPS,
     KEEP_CHECKPOINTS,
     option(
-        "--seeds", default=1, type=click.IntRange(1), metavar="N", help="Runs, for mean and spread, in OUTPUT/seed-..."
+        "--seeds", default=1, type=Whole(1, 10_000), metavar="N", help="Runs, for mean and spread, in OUTPUT/seed-..."
     ),
 )
 @under(
@@ -104,6 +104,7 @@ TABLE_FORMAT = option(
     option(
         "--random-seed",
         default=FinetuneConfig.random_seed,
+        type=SEED,
         metavar="N",
         help="Of the classifier's first weights, dropout, order and split.",
     ),
@@ -142,7 +143,9 @@ def finetune(
     with wrong_usage():
         finetune_config = FinetuneConfig(**config)
         fields = Fields(text_field, text_pair_field, label_field)
-    tables = Tables(table, fields, input_format, eval_file, eval_fraction or EVAL_FRACTION, max_rejected)
+    if eval_fraction is None:
+        eval_fraction = EVAL_FRACTION
+    tables = Tables(table, fields, input_format, eval_file, eval_fraction, max_rejected)
     choose_backend(backend)
     finetune_model(tables, model_dir, output, finetune_config, seeds, checkpoint, as_json)
 
@@ -180,7 +183,7 @@ def finetune(
     RUNS,
     option(
         "--num-workers",
-        type=click.IntRange(1),
+        type=Whole(1, MOST_WORKERS),
         metavar="N",
         show_default="1",
         help="Processes on this machine, each with a model of its own.",

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import click
 
-from deploy.commands.cli_types import Bytes, Place, wrong_usage
+from deploy.commands.cli_types import Bytes, Place, Whole, wrong_usage
 from deploy.commands.command import MAKES, READS, RUNS, Command, json_option, option, under
 from deploy.commands.engine_options import DATAFLOW, Engine, engine_options
 from deploy.commands.options import CASED, DOCUMENTS, NUM_WORKERS, OVERWRITE, REJECTED
@@ -14,6 +14,8 @@ from pipeline.config import InstanceConfig, Objective
 from pipeline.documents import InputFormat, ReadOptions
 from pipeline.storage import absolute, is_remote
 from tokenizer.config import VocabConfig
+
+MOST_TOKENS = 1 << 24  # of a vocabulary; BERT's have 30,522 and 119,547
 
 
 @click.command(
@@ -32,7 +34,7 @@ from tokenizer.config import VocabConfig
     option(
         "--vocab-size",
         default=VocabConfig.vocab_size,
-        type=click.IntRange(6),
+        type=Whole(6, MOST_TOKENS),
         metavar="N",
         help="Tokens, special ones included.",
     ),
@@ -40,13 +42,13 @@ from tokenizer.config import VocabConfig
     option(
         "--min-frequency",
         default=VocabConfig.min_frequency,
-        type=click.IntRange(1),
+        type=Whole(1),
         metavar="N",
         help="Pieces that occur less often are not joined.",
     ),
     option(
         "--limit-alphabet",
-        type=click.IntRange(1),
+        type=Whole(1, 0x110000),
         metavar="N",
         show_default="a quarter of --vocab-size, at least 1,000, or what fits",
         help="Characters kept, the most frequent.",
@@ -54,7 +56,7 @@ from tokenizer.config import VocabConfig
     option(
         "--reserve",
         default=VocabConfig.reserve,
-        type=click.IntRange(0),
+        type=Whole(0, MOST_TOKENS),
         metavar="N",
         help="Tokens [unused0] and so on, for later use.",
     ),
@@ -190,6 +192,7 @@ def vocab(
     option(
         "--random-seed",
         default=InstanceConfig.random_seed,
+        type=Whole(-(1 << 63), (1 << 63) - 1),
         metavar="N",
         help="Same seed, documents and options: same bytes.",
     ),

@@ -4,7 +4,7 @@ from typing import get_args
 
 import click
 
-from deploy.commands.cli_types import Place
+from deploy.commands.cli_types import MOST_WORKERS, Place, Whole
 from deploy.commands.command import option
 from pipeline.documents import MAX_REJECTED, InputFormat
 
@@ -34,7 +34,7 @@ CASED = option("--cased", is_flag=True, help="Keep case and accents; vocab and g
 OVERWRITE = option("--overwrite", is_flag=True, help="Replace what an earlier run wrote there.")
 NUM_WORKERS = option(
     "--num-workers",
-    type=click.IntRange(1),
+    type=Whole(1, MOST_WORKERS),
     metavar="N",
     show_default="by the size of what is read",
     help="Processes on this machine.",

@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import click
 
-from deploy.commands.cli_types import Place, wrong_usage
+from deploy.commands.cli_types import SEED, Place, Whole, wrong_usage
 from deploy.commands.command import LEARNS, MAKES, READS, RUNS, Command, json_option, option, under
 from deploy.commands.options import TRAINED
 from deploy.commands.train import BACKEND, PRECISION, SAVE_CHECKPOINTS_STEPS, TRAIN_BATCH_SIZE
@@ -89,7 +89,7 @@ OF_TRAINING = "that of the training"
     LEARNS,
     option(
         "--recovery-steps",
-        type=click.IntRange(1),
+        type=Whole(1),
         metavar="STEPS",
         show_default="none",
         help="Steps of further training.",
@@ -105,6 +105,7 @@ OF_TRAINING = "that of the training"
     option(
         "--random-seed",
         default=PruneConfig.random_seed,
+        type=SEED,
         metavar="N",
         help="Of the order of examples, dropout, and --importance random.",
     ),

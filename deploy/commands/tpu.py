@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deploy.commands.cli_types import wrong_usage
+from deploy.commands.cli_types import Whole, wrong_usage
 from deploy.commands.command import PRINTS, RUNS, Group, json_option, option, under
 from deploy.talk import is_given, print_json, say
 from deploy.visible import visible
@@ -163,7 +163,7 @@ def of_training(command: Callable[..., None]) -> Callable[..., None]:
 EVERY = option(
     "--every",
     default=SECONDS_BETWEEN_LOOKS,
-    type=click.FloatRange(0),
+    type=click.FloatRange(0, 86_400),
     metavar="SECONDS",
     help="Seconds between two looks.",
 )
@@ -320,7 +320,7 @@ def status(here: Here, as_json: bool) -> None:
 @under(
     PRINTS,
     option("--worker", default="0", metavar="N|all", help="Number of the host, from 0."),
-    option("--lines", default=30, type=click.IntRange(1), metavar="N", help="Last lines to show."),
+    option("--lines", default=30, type=Whole(1), metavar="N", help="Last lines to show."),
     option("--follow", is_flag=True, help="And those that come, until Ctrl-C."),
 )
 def logs(here: Here, lines: int, follow: bool, worker: str) -> None:

@@ -1,11 +1,12 @@
 """`train`, `evaluate` and `export` on the command line, and the options of all commands that have a model."""
 
+import re
 from importlib.util import find_spec
 from typing import Any, get_args
 
 import click
 
-from deploy.commands.cli_types import Place, wrong_usage
+from deploy.commands.cli_types import MOST, SEED, Place, Whole, clip, wrong_usage
 from deploy.commands.command import LEARNS, MAKES, READS, RUNS, Command, json_option, option, under
 from deploy.talk import warn
 from model.config import ComputeDtype, Optimizer, TrainConfig
@@ -129,6 +130,7 @@ PRECISION = option(
     option(
         "--random-seed",
         default=TrainConfig.random_seed,
+        type=SEED,
         metavar="N",
         help="Of first weights, dropout and order.",
     ),
@@ -192,8 +194,10 @@ def choose_datasets(
 def parse_phase(phase: str) -> tuple[str, int | None]:
     """`DIR:STEPS` to both. Raises UsageError where it is something else."""
     directory, _, steps = phase.rpartition(":")
-    if not directory or not steps.isascii() or not steps.isdigit() or int(steps) < 1:
-        raise click.UsageError(f"--phase {phase} is given; expected DIR:STEPS, such as shards/seq128:900000")
+    if not directory or not re.fullmatch("[0-9]{1,10}", steps) or not 1 <= int(steps) <= MOST:
+        raise click.UsageError(
+            f"--phase {clip(phase)} is given; expected DIR:STEPS with 1 to {MOST:,} steps, such as shards/seq128:900000"
+        )
     return directory, int(steps)
 
 
@@ -213,7 +217,7 @@ def parse_phase(phase: str) -> tuple[str, int | None]:
 )
 @under(
     RUNS,
-    option("--eval-batch-size", default=64, type=click.IntRange(1), metavar="N", help="Sequences at a time."),
+    option("--eval-batch-size", default=64, type=Whole(1, 1_000_000), metavar="N", help="Sequences at a time."),
     BACKEND,
 )
 @json_option("the metrics, and what guessing would reach")

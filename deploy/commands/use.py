@@ -4,7 +4,7 @@ from typing import Any, get_args
 
 import click
 
-from deploy.commands.cli_types import Place, wrong_usage
+from deploy.commands.cli_types import Place, Whole, wrong_usage
 from deploy.commands.command import MAKES, PRINTS, READS, RUNS, Command, json_option, option, under
 from deploy.commands.options import OVERWRITE, TRAINED
 from deploy.commands.train import BACKEND, CHECKPOINT, PRECISION
@@ -64,7 +64,7 @@ def reading_of(input_format: InputFormat, text_field: str, id_field: str | None)
 @under(RUNS, BACKEND)
 @under(
     PRINTS,
-    option("--top-k", default=5, type=click.IntRange(1), metavar="N", help="Tokens to show for each [MASK]."),
+    option("--top-k", default=5, type=Whole(1, 100_000), metavar="N", help="Tokens to show for each [MASK]."),
 )
 @json_option("a list with an object for each text")
 def fill_mask(

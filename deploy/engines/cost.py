@@ -14,6 +14,7 @@ from tokenizer.json_file import brief
 PRICES = Path(__file__).with_name("prices.json")
 
 SHUFFLED = 2  # times that a shuffled byte is billed: written, and read
+MAX_PRICE = 10**12
 DISK_GB = 25  # of a machine, Dataflow's default for batch jobs
 # Of memory for each processor, by what stands in the name of a machine's type.
 MEMORY_GB = {"n1-standard": 3.75, "n1-highmem": 6.5, "n1-highcpu": 0.9, "standard": 4.0, "highmem": 8.0, "highcpu": 1.0}
@@ -41,9 +42,11 @@ class Prices:
         given = read_json(path, "expected numbers as in deploy/engines/prices.json")
         kinds = {field.name: (int, float) if field.type is float else str for field in fields(cls)}
         for name, value in given.items():
-            if name not in kinds or not isinstance(value, kinds[name]) or (not isinstance(value, str) and value < 0):
+            is_price = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= MAX_PRICE
+            if name not in kinds or not (isinstance(value, str) if kinds[name] is str else is_price):
                 raise InputError(
-                    f"prices {path} has {name[:40]} {brief(value)}; expected numbers for some of {', '.join(kinds)}"
+                    f"prices {path} has {name[:40]} {brief(value)}; expected numbers for some of {', '.join(kinds)}, "
+                    f"each from 0 to {MAX_PRICE:,}"
                 )
         return replace(ours, **{"source": path, **given})
 

@@ -73,7 +73,7 @@ def predict_table(
         look_at_rows(table, fields, input_format, found)
         with console.status("Dividing the table"):
             num_parts = sum(1 for _ in list_table_parts(table, PART_BYTES, input_format))
-        runner = runner or LocalRunner.prepare([table], num_workers or 1)
+        runner = runner or LocalRunner.prepare([table], 1 if num_workers is None else num_workers)
         console.print(
             f"Predicting {table} with {model_dir} in {count(num_parts, 'part')}: {count(len(found.labels), 'label')}"
         )
