@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -52,6 +52,11 @@ def list_parts(inputs: Iterable[str], part_bytes: int = PART_BYTES) -> Iterator[
         version = version_of(path)
         for start, end in _cut_file(path, part_bytes):
             yield FilePart(path, start, end, next(number), version)
+
+
+def most_parts(files: Sequence[str], part_bytes: int = PART_BYTES) -> int:
+    """As many parts as the files may have; a compressed file has fewer."""
+    return sum(max(1, -(-size_of(path) // part_bytes)) for path in files)
 
 
 def _cut_file(path: str, part_bytes: int) -> Iterator[tuple[int, int | None]]:

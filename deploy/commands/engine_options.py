@@ -10,6 +10,7 @@ import click
 
 from deploy.commands.cli_types import Place, Whole, wrong_usage
 from deploy.commands.command import WHERE, option, under
+from deploy.talk import warn
 from pipeline.storage import absolute, is_remote
 
 if TYPE_CHECKING:
@@ -122,6 +123,8 @@ class Engine:
                 raise click.UsageError(f"{flag} is given without --runner {' or '.join(runners)}")
         if beam_options and self.runner == "local":
             raise click.UsageError(f"{beam_options[0]} is given without --runner {', '.join(RUNNERS[1:])}")
+        if beam_options:
+            _check_beam_options(beam_options)
         return [name for name in inputs if not name.startswith("--")], beam_options
 
     def list_missing(self) -> list[str]:
@@ -187,6 +190,16 @@ def engine_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         *(option(flag, **{**details, "help": tell(runners, details["help"])}) for flag, runners, details in OPTIONS),
     )(with_engine)
+
+
+def _check_beam_options(beam_options: Sequence[str]) -> None:
+    """Warns of options that Beam does not have. Raises click.UsageError for one that looks misspelt."""
+    from pipeline.dag import find_unknown_options
+
+    for name, similar in find_unknown_options(beam_options).items():
+        if similar:
+            raise click.UsageError(f"{name} is not an option of Beam; did you mean {similar}?")
+        warn(f"{name} is not an option of Beam; it is passed on to the engine.")
 
 
 def _name(flag: str) -> str:

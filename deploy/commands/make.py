@@ -1,6 +1,7 @@
 """`vocab` and `generate` on the command line: the commands that read documents."""
 
 import os
+from collections import Counter
 from itertools import zip_longest
 from typing import Any, get_args
 
@@ -264,10 +265,14 @@ def generate(
     from deploy.making.generation import RunOptions
     from pipeline.plan import Target
 
+    for length, times in Counter(lengths).items():
+        if times > 1:
+            raise click.UsageError(f"--max-seq-length {length} is given {times} times; give each length once")
     if predictions and len(predictions) != len(lengths):
-        raise click.UsageError(f"--max-predictions-per-seq is given {len(predictions)} times; expected one a length")
-    if len(set(lengths)) != len(lengths):
-        raise click.UsageError(f"--max-seq-length {lengths[0]} is given twice; each length makes a dataset of its own")
+        raise click.UsageError(
+            f"--max-predictions-per-seq is given {len(predictions)} times; expected once for each --max-seq-length, "
+            f"{len(lengths)} times"
+        )
     with wrong_usage():
         configs = [
             InstanceConfig(max_predictions_per_seq=1, **config).with_length(length, wanted)

@@ -52,6 +52,7 @@ def plan_passes(
     Raises InputError when not even one pool fits.
     """
     pool_bytes = packed_bytes / num_pools
+    num_workers = max(1, min(num_workers, len(pools)))
     starter_bytes = STARTER_BYTES if num_workers > 1 else 0
     fixed = WORKER_BYTES + POOL_FACTOR * pool_bytes
     left_to_worker = (memory_limit - starter_bytes) / num_workers - fixed

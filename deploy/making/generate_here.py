@@ -17,6 +17,7 @@ from deploy.talk import warn
 from deploy.words import count, duration, in_bytes
 from pipeline.corpus import check_corpus, count_set_aside, name_inputs
 from pipeline.duplicates import find_duplicates
+from pipeline.files import most_parts
 from pipeline.manifest import write_manifest
 from pipeline.outputs import (
     check_output,
@@ -99,7 +100,7 @@ def _measure(generation: Generation, runner: LocalRunner, rejected: str) -> tupl
     job = Job("measure_corpus", {"inputs": generation.inputs, "options": generation.reading, "rejected": rejected})
 
     def measure(duplicates: Container[bytes]) -> tuple[bytes, Counter[str]]:
-        jobs = share_out(runner, job.with_arguments(duplicates=duplicates))
+        jobs = share_out(runner, job.with_arguments(duplicates=duplicates), most_parts(generation.files))
         arrays, counts = zip(*run_for_results(runner, jobs))
         return b"".join(found["keys"].tobytes() for found in arrays), sum(counts, Counter())
 

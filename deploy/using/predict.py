@@ -81,7 +81,7 @@ def predict_table(
             work = PredictPart(model_dir, checkpoint, backend, fields, input_format, folder)
             arguments = {"table": table, "input_format": input_format, "part_bytes": PART_BYTES, "work": work}
             with _watched(console, folder, num_parts):
-                runner.run(share_out(runner, Job("work_on_table", arguments)))
+                runner.run(share_out(runner, Job("work_on_table", arguments), num_parts))
             parts = [part_name(number) for number in range(num_parts)]
             if missing := set(parts) - set(list_names(folder)):
                 raise InputError(
