@@ -24,6 +24,7 @@ from pipeline.storage import open_file, size_of
 WINDOWS = 64
 SAMPLE_BYTES = 32_000_000  # of the files as they are stored, in all windows together
 MAX_TEXT_BYTES = 48_000_000  # of compressed files when they are decompressed, in all windows together
+TEXT_PER_BYTE = 3  # of a compressed file, about
 MAX_COLUMN_BYTES = 512_000_000  # of Parquet columns, which can only be read a row group at a time
 FILES_PER_WINDOW = 16  # at most, on average: opening files takes time
 KEPT_CHARACTERS = 2_000_000  # of documents whose cost is measured; at most twice as many are kept
@@ -213,19 +214,21 @@ class _Reader:
         self.windows[piece.window].stored_bytes += piece.length
 
     def _read_compressed(self, file: BinaryIO, pieces: Sequence[Piece]) -> None:
-        """Reads from the beginning of a compressed file as many bytes as its pieces have together."""
+        """Reads from the beginning of a compressed file about as many bytes as its pieces have together."""
         path, size, window = pieces[0].path, pieces[0].size, pieces[0].window
         length = sum(piece.length for piece in pieces)
         most = MAX_TEXT_BYTES * length // max(1, self.planned_bytes)
+        if length < size:
+            most = min(most, TEXT_PER_BYTE * length)
         stream = _Counted(decompress(file, BLOCK_BYTES), file)
         for document in read_stream(FilePart(path), cast(BinaryIO, stream), self.options, block_bytes=BLOCK_BYTES):
             self._add(window, document)
-            if stream.count >= most or (length < size and file.tell() >= length):
+            if stream.count >= most:
                 break
         else:
             self.windows[window].stored_bytes += size
             return
-        # The library has taken up more than it gave back: up to a whole block of bzip2.
+        # The library has taken up more than it gave back: up to half a megabyte, or a block of bzip2.
         used, taken = stream.count, file.tell()
         with suppress(DamagedError):
             while file.tell() == taken and stream.read(BLOCK_BYTES):
