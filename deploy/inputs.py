@@ -4,8 +4,8 @@ import os
 from collections.abc import Sequence
 
 from deploy.talk import warn
-from deploy.words import in_bytes
-from pipeline.corpus import REPAIRED, SET_ASIDE, Counts, list_counts
+from deploy.words import count, in_bytes
+from pipeline.corpus import REPAIRED, SET_ASIDE, Counts, count_set_aside, list_counts
 from pipeline.storage import is_remote, read_bytes, size_of
 from tokenizer.errors import InputError
 from tokenizer.vocab import Vocab
@@ -34,11 +34,11 @@ def resolve(path: str) -> str:
 
 
 def show_reading(counts: Counts) -> None:
-    """Says which documents were repaired or set aside."""
-    if set_aside := list_counts(counts, SET_ASIDE):
-        warn(f"Set aside: {set_aside}")
+    """Says which documents were skipped or repaired."""
+    if skipped := count_set_aside(counts):
+        warn(f"Skipped {count(skipped, 'document')}: {list_counts(counts, SET_ASIDE)}")
     if repaired := list_counts(counts, REPAIRED):
-        warn(f"Repaired: {repaired}")
+        warn(f"Repaired documents: {repaired}")
 
 
 def warn_of_rejected(place: str | None) -> None:

@@ -30,7 +30,7 @@ class PlainLines:
 
 @contextmanager
 def looking(look: Callable[[], None], seconds_between_looks: float) -> Iterator[None]:
-    """Within it, a thread looks every so often. What cannot be seen, an InputError, is seen the next time."""
+    """Within it, a thread looks every so often. An InputError while polling is ignored until the next poll."""
     over = threading.Event()
 
     def watch() -> None:

@@ -74,7 +74,7 @@ def _detect_format(path: str, stream: io.BufferedReader, options: ReadOptions) -
     if head.startswith(PARQUET_START) and named in ("auto", "parquet"):
         return "parquet"
     if named == "parquet":
-        raise InputError(f"{path} is no Parquet file; leave it out, or leave --input-format to us")
+        raise InputError(f"{path} is not a Parquet file; remove it from the input, or use --input-format auto")
     require_text(path, head)
     begin = _without_mark(head)
     suffix = Path(_without_suffix(path)).suffix

@@ -337,7 +337,7 @@ def test_a_dry_run_tells_what_cannot_be_used(tmp_path, small_vocab_file):
     result = maskmill(*arguments, "--dry-run")
     assert "In the sample 1 more documents cannot be used: no field 'text'" in result.stderr
     assert_refused(
-        maskmill(*arguments, "--dry-run", "--text-field", "x"), "no documents that can be read (3 no field 'x')"
+        maskmill(*arguments, "--dry-run", "--text-field", "x"), "no documents that can be read (no field 'x' (3))"
     )
 
 

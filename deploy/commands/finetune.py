@@ -36,19 +36,19 @@ TABLE_FORMAT = option(
     READS,
     TRAINED,
     CHECKPOINT,
-    option("--text-field", default="text", metavar="FIELD", help="Column of the text; a.b is b in a."),
-    option("--text-pair-field", metavar="FIELD", help="Column of the second text, where a row is a pair."),
+    option("--text-field", default="text", metavar="FIELD", help="Column of the text; a.b is field b of a."),
+    option("--text-pair-field", metavar="FIELD", help="Column of the second text of a pair."),
     option("--label-field", default="label", metavar="FIELD", help="Column of the label: text or a whole number."),
     TABLE_FORMAT,
     option(
-        "--eval-file", type=Place(), show_default="a part of TABLE, by --eval-fraction", help="Table of rows held out."
+        "--eval-file", type=Place(), show_default="a part of TABLE, by --eval-fraction", help="Table of held-out rows."
     ),
     option(
         "--eval-fraction",
         type=click.FloatRange(0, 1, min_open=True, max_open=True),
         metavar="SHARE",
         show_default=str(EVAL_FRACTION),
-        help="Share of TABLE that is held out, by a hash of the texts.",
+        help="Share of the rows of TABLE that are held out, chosen by a hash of the texts.",
     ),
     REJECTED,
 )
@@ -58,7 +58,11 @@ TABLE_FORMAT = option(
     SAVE_CHECKPOINTS_STEPS,
     KEEP_CHECKPOINTS,
     option(
-        "--seeds", default=1, type=Whole(1, 10_000), metavar="N", help="Runs, for mean and spread, in OUTPUT/seed-..."
+        "--seeds",
+        default=1,
+        type=Whole(1, 10_000),
+        metavar="N",
+        help="Number of runs with different seeds, in OUTPUT/seed-...; mean and spread are shown.",
     ),
 )
 @under(
@@ -67,46 +71,51 @@ TABLE_FORMAT = option(
         "--max-seq-length",
         default=FinetuneConfig.max_seq_length,
         metavar="TOKENS",
-        help="Tokens of a row; what is longer is cut.",
+        help="Tokens of a row; longer rows are truncated.",
     ),
-    option("--train-batch-size", default=FinetuneConfig.train_batch_size, metavar="N", help="Rows in a step."),
+    option("--train-batch-size", default=FinetuneConfig.train_batch_size, metavar="N", help="Rows per step."),
     option(
         "--learning-rate",
         default=FinetuneConfig.learning_rate,
         metavar="RATE",
-        help="At its peak, after the warm-up.",
+        help="Peak learning rate, reached after the warm-up.",
     ),
-    option("--num-train-epochs", default=FinetuneConfig.num_train_epochs, metavar="N", help="Passes over the rows."),
+    option(
+        "--num-train-epochs",
+        default=FinetuneConfig.num_train_epochs,
+        metavar="N",
+        help="Number of passes over the rows.",
+    ),
     option(
         "--warmup-proportion",
         default=FinetuneConfig.warmup_proportion,
         metavar="SHARE",
-        help="Share of the steps to the peak.",
+        help="Share of the steps that are warm-up.",
     ),
     option(
         "--classifier-dropout-prob",
         default=FinetuneConfig.classifier_dropout_prob,
         metavar="SHARE",
-        help="Dropout of the pooled output.",
+        help="Dropout probability of the pooled output.",
     ),
     option(
         "--weight-decay-rate",
         default=FinetuneConfig.weight_decay_rate,
         metavar="RATE",
-        help="Of all weights but biases and LayerNorm.",
+        help="Weight decay of all weights except biases and LayerNorm.",
     ),
     option(
         "--class-weights",
         default=FinetuneConfig.class_weights,
         metavar="none|balanced|LABEL=NUMBER,...",
-        help="Weights in the loss. balanced: every label weighs the same.",
+        help="Weight of each label in the loss. balanced: all labels together weigh the same.",
     ),
     option(
         "--random-seed",
         default=FinetuneConfig.random_seed,
         type=SEED,
         metavar="N",
-        help="Of the classifier's first weights, dropout, order and split.",
+        help="Seed for the classifier's initial weights, dropout, data order and split.",
     ),
 )
 @under(RUNS, BACKEND, PRECISION)
@@ -128,10 +137,10 @@ def finetune(
     as_json: bool,
     **config: Any,
 ) -> None:
-    """Fine-tune a BERT to tell labels apart.
+    """Fine-tune a BERT classifier.
 
     TABLE is CSV, TSV, JSON lines or Parquet, with a text, or two, and a label in each row. Defaults are those of
-    Google's run_classifier.py. The same command again goes on from the last checkpoint.
+    Google's run_classifier.py. Run the same command again to continue from the last checkpoint.
     """
     from deploy.models import choose_backend
     from deploy.using.finetune import Tables, finetune_model
@@ -166,7 +175,7 @@ def finetune(
         "--checkpoint",
         type=click.Choice(["newest", "best"]),
         default="best",
-        help="best: that of the best epoch.",
+        help="newest, or best: that of the best epoch.",
     ),
     option("--text-field", metavar="FIELD", show_default="that of the training", help="Column of the text."),
     option(
@@ -186,7 +195,7 @@ def finetune(
         type=Whole(1, MOST_WORKERS),
         metavar="N",
         show_default="1",
-        help="Processes on this machine, each with a model of its own.",
+        help="Number of processes on this machine; each loads the model.",
     ),
     BACKEND,
 )
@@ -201,8 +210,8 @@ def predict(
 ) -> None:
     """Label the rows of a table with a fine-tuned model.
 
-    TABLE is CSV, TSV, JSON lines or Parquet. The output has a row for each of its rows, in their order: the likeliest
-    label, the probability of each, and of a row that cannot be read the reason.
+    TABLE is CSV, TSV, JSON lines or Parquet. The output has a row for each of its rows, in their order: the most
+    likely label and the probability of each label, or the reason why the row cannot be read.
     """
     from deploy.using.predict import predict_table
 

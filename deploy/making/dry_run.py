@@ -35,7 +35,7 @@ def show_dry_run(generation: Generation, runner: LocalRunner | RemoteRunner, as_
     """Prints what a run would make and take. Writes nothing."""
     sample = generation.sample
     if not sample.documents:
-        reasons = "; ".join(f"{count:,} {reason}" for reason, count in sample.set_aside.items())
+        reasons = ", ".join(f"{reason} ({number:,})" for reason, number in sample.set_aside.items())
         raise no_documents(generation.files[0], reasons)
     pools = Pools.plan(generation.config, sample.all_documents, int(sample.all_content_bytes))
     estimates = [_estimate(target, cost, sample, pools) for target, cost in zip(generation.targets, generation.costs)]
