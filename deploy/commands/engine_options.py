@@ -205,8 +205,8 @@ def engine_options(command: Callable[..., None]) -> Callable[..., None]:
             "--runner",
             type=click.Choice(RUNNERS),
             default="local",
-            help="Where the command runs: here, or on an engine whose workers see the same paths. Give Beam's own options "
-            "after the INPUT and --.",
+            help="Where the command runs: here, or on an engine whose workers see the same paths. Give Beam's own "
+            "options after the INPUT and --.",
         ),
         *(option(flag, **{**details, "help": tell(runners, details["help"])}) for flag, runners, details in OPTIONS),
     )(with_engine)

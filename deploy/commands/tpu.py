@@ -280,7 +280,7 @@ def watch(here: Here, machine: "Machine", delete_when_done: bool, every: float, 
         return
     say = new_talk().print  # it deletes what costs, also when nobody reads what it says
     with here.ctrl_c(
-        f"The TPU keeps running, and you are billed for it; run the same command to watch it again, or: {here.tpu.tell('delete')}"
+        f"The TPU keeps running and is billed; run the same command to watch it again, or: {here.tpu.tell('delete')}"
     ):
         keep_training(here.tpu, machine, arguments, say, every)
     if delete_when_done:

@@ -119,8 +119,8 @@ def fill_mask(
         "--pooling",
         type=click.Choice(get_args(Pooling)),
         default=EmbedConfig.pooling,
-        help="mean, max: over all tokens of a text, with [CLS] and [SEP]. cls: the vector of [CLS]. tokens: one vector for "
-        "each token.",
+        help="mean, max: over all tokens of a text, with [CLS] and [SEP]. cls: the vector of [CLS]. tokens: one "
+        "vector for each token.",
     ),
     option(
         "--dtype", type=click.Choice(get_args(VectorDtype)), default=EmbedConfig.dtype, help="Data type of the vectors."
