@@ -3,10 +3,12 @@
 import click
 import pytest
 from click.testing import CliRunner
+from command import refuse
 from test_command_line import COMMANDS, options_of
 
 from deploy.cli import main
 from deploy.commands.cli_types import Bytes, Number, Whole
+from pipeline.dag import find_unknown_options
 
 # Taken by Python's int() or float(), or so large or small that what comes behind would fail.
 ODD = (
@@ -120,3 +122,20 @@ def test_wrong_usage_says_the_value_and_what_was_expected(words, sentence):
     result = CliRunner().invoke(main, ["generate", "x", "--vocab-file", "v", "--output", "o", *words])
     assert result.exit_code == 2
     assert sentence in result.output
+
+
+def generate(*words: str) -> str:
+    return refuse("generate", "x", "--vocab-file", "v", "--output", "o", *words, exit_code=2)
+
+
+def test_a_length_that_is_given_twice_is_named():
+    lengths = ["--max-seq-length", "64", "--max-seq-length", "128", "--max-seq-length", "128"]
+    assert "--max-seq-length 128 is given 2 times" in generate(*lengths)
+
+
+def test_a_misspelt_option_of_beam_is_refused_with_the_right_one_and_others_pass():
+    flink = ["--runner", "flink", "--flink-master", "localhost:1", "--"]
+    assert generate(*flink, "--flink_verson=1.19").endswith("is not an option of Beam; did you mean --flink_version?")
+    assert find_unknown_options(["--flink_version=1.19", "--object_reuse", "--experiments=a"]) == {
+        "--object_reuse": None
+    }

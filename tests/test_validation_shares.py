@@ -12,7 +12,7 @@ from small_text import WORDS
 from pipeline.config import InstanceConfig
 from pipeline.schema import DatasetInfo
 from pipeline.tfrecord import read_records
-from pipeline.validation.shares import check_labels, check_masking, surprise
+from pipeline.validation.shares import check_labels, check_masking, drawn_labels, note_labels, surprise
 
 LONG = InstanceConfig(max_seq_length=128, shards_per_copy=1, dupe_factor=2, eval_fraction=0.2)
 SHORT = InstanceConfig(
@@ -66,6 +66,16 @@ def test_labels_are_bounded_from_below_and_where_they_are_drawn_by_themselves_fr
     assert judge("sop", 5_200) is None
     assert judge("sop", 5_500).startswith("55.00% of 10,000 examples are swapped, expected 50%")
     assert judge("mlm", 0) is None
+
+
+def test_many_random_nexts_are_a_note_and_pools_without_any_are_set_apart():
+    drawn, lonely = drawn_labels(
+        [(0, {"instances": 1_000, "random_next": 780}), (1, {"instances": 10, "random_next": 0})], "nsp"
+    )
+    assert (drawn["instances"], lonely) == (1_000, {1})
+    assert note_labels(drawn, "nsp").startswith("78.0% of the pairs have a random next: many documents have only one")
+    assert note_labels({"instances": 1_000, "random_next": 550}, "nsp") is None
+    assert note_labels({"instances": 3, "random_next": 2}, "nsp") is None, "three pairs tell nothing"
 
 
 def sentences(rng, number, most):
