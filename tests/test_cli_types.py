@@ -108,7 +108,7 @@ def test_numbers_are_taken_as_one_writes_them(kind, text, number):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--dupe-factor", "0"], "dupe_factor is 0; expected 1 to 100000 copies"),
+        (["--dupe-factor", "0"], "dupe_factor is 0; expected 1 to 10,000 copies"),
         (["--max-predictions-per-seq", "0"], "max_predictions_per_seq is 0; expected 1 to 125"),
         (["--memory-limit", "0"], "0 is given; expected a number of bytes such as 500MB or 8GB"),
         (["--masked-lm-prob", "nan"], "nan is given; expected a finite number such as 0.1"),

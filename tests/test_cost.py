@@ -54,8 +54,8 @@ def test_costs_are_the_amounts_at_the_users_prices(tmp_path, arguments):
         ('{"processor_hours": 1}', "has processor_hours 1; expected numbers for some of source, currency, processor_h"),
         ('{"processor_hour": -1}', "has processor_hour -1"),
         ("[1]", "expected numbers"),
-        ('{"processor_hour": NaN}', "has processor_hour nan; expected numbers"),
-        ('{"processor_hour": 1e999}', "has processor_hour inf; expected numbers"),
+        ('{"processor_hour": NaN}', "is damaged (NaN is no JSON number); expected numbers"),
+        ('{"processor_hour": 1e999}', "is damaged (the number 1e999 is too large); expected numbers"),
         ('{"processor_hour": true}', "has processor_hour True; expected numbers"),
     ],
 )
