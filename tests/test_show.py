@@ -56,7 +56,7 @@ def test_truncation_is_warned_of_only_where_tokens_are_truncated(capsys, truncat
         "instance_tokens": 10_000,
         "truncated_tokens": truncated,
     }
-    shard = ShardInfo("instances-00000-of-00001.tfrecord", "train", 0, 0, examples=100, bytes=1, sha256="0" * 64)
+    shard = ShardInfo("instances-00000-of-00001.tfrecord", "train", 0, 0, examples=100, bytes=100_000, sha256="0" * 64)
     config = {"max_seq_length": 128, "objective": "mlm", "eval_fraction": 0.0}
     info = DatasetInfo(config, 50, "", {"train": train}, (shard,), "0")
     show_summary(new_console(), "out", info, 1.0)
