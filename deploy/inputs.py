@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from deploy.talk import warn
-from deploy.words import in_bytes
-from pipeline.corpus import REPAIRED, SET_ASIDE, Counts, list_counts, name_inputs
+from deploy.words import count, in_bytes
+from pipeline.corpus import REPAIRED, SET_ASIDE, Counts, count_set_aside, list_counts, name_inputs
 from pipeline.documents import ReadOptions
 from pipeline.files import list_inputs
 from pipeline.kinds import require_documents_by_name
@@ -56,11 +56,11 @@ def resolve(path: str) -> str:
 
 
 def show_reading(counts: Counts) -> None:
-    """Says which documents were repaired or set aside."""
-    if set_aside := list_counts(counts, SET_ASIDE):
-        warn(f"Set aside: {set_aside}")
+    """Says which documents were skipped or repaired."""
+    if skipped := count_set_aside(counts):
+        warn(f"Skipped {count(skipped, 'document')}: {list_counts(counts, SET_ASIDE)}")
     if repaired := list_counts(counts, REPAIRED):
-        warn(f"Repaired: {repaired}")
+        warn(f"Repaired documents: {repaired}")
 
 
 def warn_of_rejected(place: str | None) -> None:

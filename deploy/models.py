@@ -116,7 +116,7 @@ def train_model(
 
 def phase_steps(info: DatasetInfo, steps: int | None, train_batch_size: int) -> int:
     """The steps of a phase; unless given, one pass."""
-    return steps or math.ceil(info.examples_of("train") / train_batch_size)
+    return math.ceil(info.examples_of("train") / train_batch_size) if steps is None else steps
 
 
 def describe_phase(info: DatasetInfo, directory: str, steps: int | None, train_batch_size: int) -> str:

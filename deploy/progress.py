@@ -30,7 +30,7 @@ class PlainLines:
 
 @contextmanager
 def looking(look: Callable[[], None], seconds_between_looks: float) -> Iterator[None]:
-    """Within it, a thread looks every so often. What cannot be seen, an InputError, is seen the next time."""
+    """Within it, a thread looks every so often. An InputError while polling is ignored until the next poll."""
     over = threading.Event()
 
     def watch() -> None:
@@ -67,13 +67,19 @@ class Work:
     shards: int  # of all targets
     shards_before: int  # of those, finished by an earlier run
     instances: float
+    read_seconds: float  # of processor time, for all of the input once
     tokenize_seconds: float  # of processor time
     build_seconds: float
 
     @property
     def seconds(self) -> float:
-        """All of the processor time."""
+        """Processor time to tokenise all documents and to build all shards."""
         return self.tokenize_seconds + self.build_seconds
+
+    @property
+    def seconds_left(self) -> float:
+        """The same for the shards that no earlier run has finished."""
+        return self.seconds * (1 - self.shards_before / max(1, self.shards))
 
     def share_of(self, done: Done) -> float:
         """The share of the work that is done, in time."""

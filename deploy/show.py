@@ -3,7 +3,7 @@
 import io
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, TextIO, cast
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -17,9 +17,10 @@ from deploy.visible import visible
 from deploy.words import count, in_bytes
 from pipeline.looking.stats import KINDS
 from pipeline.schema import DatasetInfo, Split
-from pipeline.validation.shares import note_random_next
+from pipeline.validation.shares import note_labels
 
 LABELLED_1 = {"nsp": "random next", "sop": "swapped"}  # what a table calls the examples whose label is 1
+MOST_TRUNCATED = 0.1  # share of the tokens; BERT's rule truncates a few where chunks are a little too long
 MOST_UNKNOWN = 0.05  # share of [UNK] tokens above which a vocabulary is taken for the wrong one
 WIDE = 10_000  # columns: enough for any row
 
@@ -97,12 +98,14 @@ def show_summary(console: Console, output: str, info: DatasetInfo, seconds: floa
     unknown = train.get("unk_tokens", 0) / max(train.get("tokens", 0), 1)
     warn_of_unknown(unknown)
     sentence_tokens = train.get("tokens", 0) / max(train.get("sentences", 0), 1)
-    if sentence_tokens > info.max_seq_length / 2:
+    truncated = truncated_share(train)
+    if sentence_tokens > info.max_seq_length / 2 and truncated > MOST_TRUNCATED:
         warn(
             f"A sentence has {sentence_tokens:,.0f} tokens on average, an instance {info.max_seq_length}: "
-            "much is cut off. If a line of your text is a paragraph, give --split-sentences en (or its language)."
+            f"{truncated:.0%} of the tokens are truncated. If a line of your text is a paragraph, give "
+            "--split-sentences en (or its language)."
         )
-    if note := note_random_next(Counter(train), "train", info.objective):
+    if note := note_labels(Counter(train), info.objective):
         warn(note)
     if not info.examples_of("train"):
         warn("No example is left to train on; give more documents or a smaller --eval-fraction.")
@@ -125,7 +128,7 @@ def count_table(info: DatasetInfo) -> Table:
     if label := LABELLED_1.get(info.objective):
         table.add_row(label, *(_share(count, "random_next", "instances") for count in counts))
     table.add_row("tokens an instance", *(_mean(count, "instance_tokens", "instances") for count in counts))
-    table.add_row("truncated tokens", *(_truncated_share(count) for count in counts))
+    table.add_row("truncated tokens", *(f"{truncated_share(count):.2%}" for count in counts))
     table.add_row("predictions an instance", *(_mean(count, "masked_tokens", "instances") for count in counts))
     for kind in KINDS:
         table.add_row(f"  shown as {kind}", *(_share(count, f"masked_as_{kind}", "masked_tokens") for count in counts))
@@ -136,9 +139,10 @@ def _share(counts: dict[str, int], part: str, whole: str) -> str:
     return f"{counts.get(part, 0) / max(counts.get(whole, 0), 1):.2%}"
 
 
-def _truncated_share(counts: dict[str, int]) -> str:
+def truncated_share(counts: Mapping[str, int]) -> float:
+    """The share of the tokens of a split that was cut off because an instance was full."""
     truncated = counts.get("truncated_tokens", 0)
-    return f"{truncated / max(truncated + counts.get('instance_tokens', 0), 1):.2%}"
+    return float(truncated / max(1, truncated + counts.get("instance_tokens", 0)))
 
 
 def _mean(counts: dict[str, int], total: str, number: str) -> str:

@@ -69,8 +69,8 @@ class Machine:
     def __post_init__(self) -> None:
         if not self.runtime_version and self.family not in RUNTIMES:
             raise InputError(
-                f"--accelerator-type {self.accelerator_type} is none that is known here; expected one such as "
-                f"v5litepod-8 ({', '.join(RUNTIMES)}), or its --runtime-version beside it"
+                f"--accelerator-type {self.accelerator_type} is not a known accelerator type; use for example "
+                f"v5litepod-8 ({', '.join(RUNTIMES)}), or give its --runtime-version as well"
             )
 
     @property

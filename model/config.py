@@ -1,7 +1,6 @@
 """What shapes the model and its training. Standard library only, so that the command line can read the defaults."""
 
 import json
-import math
 import os
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
@@ -27,6 +26,7 @@ PRESETS: dict[str, tuple[int, int]] = {
 # The most that a configuration may ask for, far beyond any BERT: so that a damaged file asks for no terabytes.
 LIMITS = {"num_hidden_layers": 256, "hidden_size": 1 << 16, "vocab_size": 10_000_000}
 MOST_WEIGHTS = 20_000_000_000
+MAX_BATCH_SIZE = 1_000_000  # sequences in a step; LAMB was used with 65,536
 
 BERT_CONFIG, HUGGING_FACE_CONFIG = "bert_config.json", "config.json"
 
@@ -233,18 +233,19 @@ class TrainConfig:
             "train_batch_size", "gradient_accumulation_steps", "save_checkpoints_steps", "keep_checkpoints",
             "save_summary_steps",
         ):  # fmt: skip
-            _check(self, name, getattr(self, name) >= 1, "1 or more")
+            _check(self, name, 1 <= getattr(self, name) < 1 << 31, "1 to 2^31 - 1")
+        _check(self, "train_batch_size", self.train_batch_size <= MAX_BATCH_SIZE, f"at most {MAX_BATCH_SIZE:,}")
         _check(self, "optimizer", self.optimizer in get_args(Optimizer), "adamw or lamb")
         _check(self, "precision", self.precision in get_args(ComputeDtype), "float32 or bfloat16")
         if self.eval_every is not None:
-            _check(self, "eval_every", self.eval_every >= 1, "1 or more steps")
-        _check(self, "learning_rate", 0 < self.learning_rate < math.inf, "more than 0 (BERT: 1e-4)")
+            _check(self, "eval_every", 1 <= self.eval_every < 1 << 31, "1 to 2^31 - 1 steps")
+        _check(self, "learning_rate", is_learning_rate(self.learning_rate), "1e-12 to 100 (BERT: 1e-4)")
         _check(self, "weight_decay_rate", 0 <= self.weight_decay_rate < 1, "0 to less than 1 (BERT: 0.01)")
         _check(self, "random_seed", 0 <= self.random_seed < 1 << 63, "0 to 2^63 - 1")
         if self.num_train_steps is not None:
             _check(self, "num_train_steps", 1 <= self.num_train_steps < 1 << 31, "1 to 2^31 - 1 steps")
         if self.num_warmup_steps is not None:
-            _check(self, "num_warmup_steps", self.num_warmup_steps >= 0, "0 or more steps")
+            _check(self, "num_warmup_steps", 0 <= self.num_warmup_steps < 1 << 31, "0 to 2^31 - 1 steps")
             if self.num_train_steps is not None:
                 _check(
                     self,
@@ -274,9 +275,14 @@ class PruneConfig:
         if not self.heads and not self.ffn:
             raise InputError("heads and ffn are both 0; expected a share of one of them to remove, such as 0.5")
         _check(self, "importance", self.importance in get_args(Importance), "taylor, magnitude or random")
-        for name in ("rounds", "num_examples"):
-            _check(self, name, getattr(self, name) >= 1, "1 or more")
+        _check(self, "rounds", 1 <= self.rounds <= 10_000, "1 to 10000")
+        _check(self, "num_examples", 1 <= self.num_examples < 1 << 31, "1 to 2^31 - 1")
         _check(self, "random_seed", 0 <= self.random_seed < 1 << 63, "0 to 2^63 - 1")
+
+
+def is_learning_rate(rate: float) -> bool:
+    """Whether a float32 can hold it, and weights can survive it."""
+    return 1e-12 <= rate <= 100
 
 
 def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:

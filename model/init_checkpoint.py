@@ -53,7 +53,7 @@ def initialize(
         how = "by token" if checkpoint.tokens and tokens else "by place, as one of the vocabularies is not known"
         notes.append(
             f"of {model.config.vocab_size:,} tokens {len(kept[0]):,} begin as in {checkpoint.path} ({how}), "
-            "the others begin fresh"
+            "the others are newly initialized"
         )
     before, after = len(weights[POSITIONS]), model.config.max_position_embeddings
     if before != after:
@@ -64,7 +64,7 @@ def initialize(
             )
         places = np.arange(min(before, after))
         weights[POSITIONS] = _with_rows(np.asarray(variables[POSITIONS]), weights[POSITIONS], (places, places))
-        rest = "the others begin fresh" if after > before else "its others are left out"
+        rest = "the others are newly initialized" if after > before else "its others are left out"
         notes.append(f"the first {len(places):,} positions begin as in {checkpoint.path}, {rest}")
     for name, variable in variables.items():
         if name in weights:
@@ -76,7 +76,7 @@ def initialize(
             assign(variable, weights[name])
     missing = [head for head in HEADS if any(name.startswith(head) for name in variables.keys() - weights.keys())]
     if missing:
-        notes.append(f"{checkpoint.path} has no {' and no '.join(missing)}, which begin fresh")
+        notes.append(f"{checkpoint.path} has no {' and no '.join(missing)}, which are newly initialized")
     return notes
 
 

@@ -29,6 +29,16 @@ def step_bytes(bert: BertConfig, config: TrainConfig, max_seq_length: int, max_p
     return state_bytes(bert) + sequences * _BYTES[config.precision] * (layers + scores)
 
 
+def require_countable(bert: BertConfig, sequences: int, max_seq_length: int) -> None:
+    """Raises InputError when a tensor of so many sequences has more places than an int32 counts, as dropout needs."""
+    largest = max(bert.hidden_size, max(bert.heads) * max_seq_length)
+    if sequences * max_seq_length * largest >= 1 << 31:
+        raise InputError(
+            f"{sequences:,} sequences of {max_seq_length:,} tokens are too many for one step; expected fewer than "
+            f"{-(-(1 << 31) // (max_seq_length * largest)):,}: give a smaller --train-batch-size"
+        )
+
+
 @contextmanager
 def want_of_memory(what: str, way_out: str) -> Iterator[None]:
     """Within it, a want of memory on any device is an InputError: `what` does not fit into memory; give `way_out`."""

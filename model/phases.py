@@ -44,7 +44,8 @@ class Plan:
             info = DatasetInfo.load(directory, sealed=True)
             check_fits(info, directory, bert)
             require_examples(info, directory, "train", config.train_batch_size)
-            steps = steps or math.ceil(info.examples_of("train") / config.train_batch_size)
+            if steps is None:
+                steps = math.ceil(info.examples_of("train") / config.train_batch_size)
             first_step = phases[-1].last_step if phases else 0
             rules = MaskingRules.load(info, directory) if config.dynamic_masking else None
             phases.append(Phase(os.fspath(directory), info, first_step, first_step + steps, rules))

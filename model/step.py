@@ -122,7 +122,7 @@ class _Step:
         return features, fold_in(fold_in(root, DROPOUT), global_step), self.model.weights_of(features)
 
     def part(self, features: Batch, i: Tensor) -> Batch:
-        """The i-th of `accumulation_steps` parts of a batch: every so manieth row, some from each device."""
+        """The i-th of `accumulation_steps` parts of a batch: every N-th row, so that each device contributes."""
         parts = self.accumulation_steps
         return {name: ops.take(ops.reshape(x, (-1, parts, x.shape[1])), i, axis=1) for name, x in features.items()}
 

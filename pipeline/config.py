@@ -7,6 +7,8 @@ from typing import Literal, get_args
 from tokenizer.errors import InputError
 
 Compression = Literal["none", "gzip"]
+MAX_SHARDS = 1_000_000
+
 Objective = Literal["nsp", "sop", "mlm"]  # of BERT, of ALBERT, of RoBERTa
 
 
@@ -69,6 +71,12 @@ class InstanceConfig:
             check("exclude_unk_above", 0 <= self.exclude_unk_above < 1, "a share from 0 to less than 1, such as 0.1")
         if self.shards_per_copy is not None:
             check("shards_per_copy", 1 <= self.shards_per_copy <= 100_000, "1 to 100000")
+            check(
+                "shards_per_copy",
+                self.shards_per_copy * self.dupe_factor <= MAX_SHARDS,
+                f"at most {MAX_SHARDS // self.dupe_factor:,}: with dupe_factor {self.dupe_factor}, more make over "
+                f"{MAX_SHARDS:,} files",
+            )
 
     def with_length(self, max_seq_length: int, max_predictions_per_seq: int | None = None) -> "InstanceConfig":
         """The same for another length, by default with as many predictions as `masked_lm_prob` asks for.
@@ -76,8 +84,9 @@ class InstanceConfig:
         >>> InstanceConfig().with_length(512).max_predictions_per_seq
         77
         """
-        predictions = max_predictions_per_seq or math.ceil(max_seq_length * self.masked_lm_prob)
-        return replace(self, max_seq_length=max_seq_length, max_predictions_per_seq=predictions)
+        if max_predictions_per_seq is None:
+            max_predictions_per_seq = math.ceil(max_seq_length * self.masked_lm_prob)
+        return replace(self, max_seq_length=max_seq_length, max_predictions_per_seq=max_predictions_per_seq)
 
     @property
     def copies(self) -> float:

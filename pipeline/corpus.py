@@ -23,8 +23,8 @@ def count_set_aside(counts: Counts) -> int:
 
 
 def list_counts(counts: Counts, section: str) -> str:
-    """The counts of a section in words."""
-    return "; ".join(f"{n:,} {name.removeprefix(section)}" for name, n in counts.items() if name.startswith(section))
+    """The counts of a section in words, such as "malformed JSON (1), no field 'text' (2)"."""
+    return ", ".join(f"{name.removeprefix(section)} ({n:,})" for name, n in counts.items() if name.startswith(section))
 
 
 def name_inputs(inputs: Sequence[str]) -> str:

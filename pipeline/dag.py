@@ -7,6 +7,7 @@ for what uses a trained model.
 
 import os
 from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -46,6 +47,7 @@ from tokenizer.vocab import Vocab
 
 Build = Callable[[beam.Pipeline], None]  # adds the steps of a DAG to a pipeline
 Share = tuple[int, int]  # (i, n): of all parts of the files number i and every n-th after it
+ALIKE = 0.8  # of the names of two options: a misspelt one, and no option of Flink's beside one of Beam's
 EVERYTHING: Share = (0, 1)
 Side = Any  # a value, or a view of a collection that will hold it: steps take either
 
@@ -55,6 +57,18 @@ def submit(build: Build, beam_options: Sequence[str]) -> PipelineResult:
     pipeline = beam.Pipeline(options=PipelineOptions(list(beam_options)))
     build(pipeline)
     return pipeline.run()
+
+
+def find_unknown_options(beam_options: Sequence[str]) -> dict[str, str | None]:
+    """The options that Beam does not have, each with the one of Beam's that it looks like, if there is one.
+
+    Beam itself only logs them. Some belong to the engine alone, such as Flink's --object_reuse.
+    """
+    parsers: list[Any] = []
+    PipelineOptions([]).get_all_options(add_extra_args_fn=parsers.append)
+    known = [name for action in parsers[0]._actions for name in action.option_strings]
+    names = [option.partition("=")[0] for option in beam_options]
+    return {name: next(iter(get_close_matches(name, known, 1, ALIKE)), None) for name in names if name not in known}
 
 
 def measure_corpus(

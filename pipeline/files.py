@@ -100,6 +100,11 @@ def list_parts(inputs: Iterable[str], part_bytes: int = PART_BYTES) -> Iterator[
             yield FilePart(path, start, end, next(number), version)
 
 
+def most_parts(files: Sequence[str], part_bytes: int = PART_BYTES) -> int:
+    """As many parts as the files may have; a compressed file has fewer."""
+    return sum(max(1, -(-size_of(path) // part_bytes)) for path in files)
+
+
 def _cut_file(path: str, part_bytes: int) -> Iterator[tuple[int, int | None]]:
     size, head = size_of(path), b""
     if size > part_bytes:

@@ -59,6 +59,8 @@ def read_text(blocks: LineBlocks, is_first: bool, options: ReadOptions) -> Itera
             yield from make_documents(text, line, lines_are_sentences, is_clean=is_clean)
 
     for data, begins_in_part in blocks:
+        if not (begins_in_part or is_mine):
+            return  # nor is anything that follows
         try:
             text = data.decode()
         except UnicodeDecodeError:
@@ -204,6 +206,8 @@ def read_wiki(blocks: LineBlocks, is_first: bool, options: ReadOptions, has_urls
             yield from make_documents(text, place, options.split_sentences == "none", id[1] if id else None)
 
     for data, begins_in_part in blocks:
+        if not begins_in_part and begun is None:
+            return
         for line in data.decode(errors="surrogateescape").removesuffix("\n").split("\n"):
             number += 1
             line = line.removeprefix(BYTE_ORDER_MARK) if is_first and number == 1 else line

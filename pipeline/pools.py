@@ -53,7 +53,9 @@ class Pools:
     @classmethod
     def plan(cls, config: InstanceConfig, documents: int, content_bytes: int) -> "Pools":
         """The pools for a corpus; the evaluation documents have pools of about the same size."""
-        train = config.shards_per_copy or count_pools(documents, content_bytes)
+        train = config.shards_per_copy
+        if train is None:
+            train = count_pools(documents, content_bytes)
         return cls(train, math.ceil(train * config.eval_fraction))
 
     def __len__(self) -> int:

@@ -89,9 +89,9 @@ def _detect_format(path: str, stream: io.BufferedReader, options: ReadOptions) -
     require_text(path, head)
     suffix = Path(_without_suffix(path)).suffix.lower()
     if named == "parquet":
-        raise InputError(f"{path} is no Parquet file; leave it out, or leave --input-format to us")
+        raise InputError(f"{path} is not a Parquet file; remove it from the input, or use --input-format auto")
     if named == "auto" and suffix == ".parquet":
-        raise InputError(f"{path} is no Parquet file, though its name says so; copy or download it again")
+        raise InputError(f"{path} is not a Parquet file, though its name says so; copy or download it again")
     begin = _without_mark(head)
     if named == "jsonl" or (named == "auto" and suffix in JSON_SUFFIXES):
         require_json_lines(path, head)

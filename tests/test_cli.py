@@ -139,7 +139,7 @@ def test_set_aside_documents_are_counted_and_listed(tmp_path, small_vocab_file):
     arguments = ["generate", tmp_path / "a.jsonl", "--vocab-file", small_vocab_file, "--output", tmp_path / "out"]
     result = maskmill(*arguments, "--max-rejected", 0.4)
     assert result.returncode == 0, result.stderr
-    assert "Set aside: 1 malformed JSON" in result.stderr
+    assert "malformed JSON (1)" in result.stderr
     assert "Repaired: 1 NUL characters removed" in result.stderr
     assert "set aside │ malformed JSON" in maskmill("inspect", tmp_path / "out").stdout
     counts = DatasetInfo.load(tmp_path / "out").counts
@@ -237,7 +237,7 @@ def test_vocab_says_what_it_set_aside(tmp_path):
     arguments = ["vocab", tmp_path / "a.jsonl", "--output", tmp_path / "v.txt", "--vocab-size", 100]
     assert_refused(maskmill(*arguments), "1 of 2 documents", "50.0%: 1 malformed JSON; expected at most --max-rejected")
     result = maskmill(*arguments, "--max-rejected", 0.5)
-    assert "Set aside: 1 malformed JSON" in result.stderr
+    assert "malformed JSON (1)" in result.stderr
     result = maskmill("vocab", tmp_path / "a.jsonl", "--text-field", "body", "--output", tmp_path / "w.txt")
     assert_refused(result, "1 no field 'body'")
 

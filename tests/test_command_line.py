@@ -266,7 +266,7 @@ def test_a_dry_run_is_a_result(made, corpus_file, small_vocab_file):
     words = ["generate", corpus_file, "--vocab-file", small_vocab_file, "--output", made / "none", "--dry-run", *SMALL]
     assert "instances" in invoke(*words, "--quiet").stdout
     values = json.loads(invoke(*words, "--json").stdout)
-    assert [one["max_seq_length"] for one in values["estimates"]] == [32, 512]
+    assert [one["max_seq_length"] for one in values["estimates"]] == [32]
     assert values["estimates"][0]["shards"] == 2
     assert (values["runner"], values["costs"]) == ("local", [])
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command import SMALL, assert_refused, maskmill
+from command import SMALL, assert_refused, maskmill, run
 from isal import igzip
 
 from deploy.engines.memory import plan_passes
@@ -300,12 +300,35 @@ def test_a_dry_run_tells_and_writes_nothing(tmp_path, arguments, expected):
     assert not (tmp_path / "out").exists()
     rows = {line.split("│")[1].strip(): line.split("│")[2:4] for line in result.stdout.splitlines() if "│" in line}
     info = json.loads(expected["dataset_info.json"])
-    told = int(rows["instances"][0].replace(",", ""))
+    told = int(rows["instances to train on"][0].replace(",", ""))
     made = info["counts"]["train"]["instances"]
     assert 0.9 * made < told < 1.1 * made
     assert int(rows["shards"][0]) == len(info["shards"]) == 90
-    assert float(rows["padding"][1].rstrip("% ")) > float(rows["padding"][0].rstrip("% "))
+    assert "held-out instances" not in rows
+    assert "30 copies of each document. A run in 1 pass with 1 worker and a memory limit of" in result.stdout
+    assert "4,000 documents" in result.stdout
+    assert "all of the input was read" in result.stdout
     assert "Nothing was written" in result.stdout
+
+
+def test_a_dry_run_counts_held_out_documents_once_and_tells_what_a_run_needs(tmp_path, corpus, small_vocab_file):
+    arguments = ["generate", corpus, "--vocab-file", small_vocab_file, *LONG, "--eval-fraction", 0.5, "--memory-limit"]
+    told = json.loads(maskmill(*arguments, "600MB", "--output", tmp_path / "none", "--dry-run", "--json").stdout)
+    run(*arguments, "600MB", "--output", tmp_path / "out")
+    made = DatasetInfo.load(tmp_path / "out")
+    (one,) = told["estimates"]
+    assert one["train_instances"] == pytest.approx(made.counts["train"]["instances"], rel=0.1)
+    assert one["eval_instances"] == pytest.approx(made.counts["eval"]["instances"], rel=0.1)
+    assert one["bytes"] == pytest.approx(sum(shard.bytes for shard in made.shards), rel=0.1)
+    assert one["shards"] == len(made.shards)
+    facts = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert {name: told[name] for name in ("passes", "memory_limit")} == {
+        name: facts[name] for name in ("passes", "memory_limit")
+    }
+    assert told["memory_limit"] == 600_000_000
+    assert told["documents_margin"] == 0.0
+    assert 0 < told["processor_seconds"] < 600
+    assert_refused(maskmill(*arguments, "100MB", "--output", tmp_path / "none", "--dry-run"), "memory_limit is 100 MB")
 
 
 def test_a_dry_run_tells_what_cannot_be_used(tmp_path, small_vocab_file):
@@ -314,7 +337,7 @@ def test_a_dry_run_tells_what_cannot_be_used(tmp_path, small_vocab_file):
     result = maskmill(*arguments, "--dry-run")
     assert "In the sample 1 more documents cannot be used: no field 'text'" in result.stderr
     assert_refused(
-        maskmill(*arguments, "--dry-run", "--text-field", "x"), "no documents that can be read (3 no field 'x')"
+        maskmill(*arguments, "--dry-run", "--text-field", "x"), "no documents that can be read (no field 'x' (3))"
     )
 
 

@@ -209,7 +209,11 @@ def bert_for_classification(arrays):
 @pytest.mark.parametrize(
     ("layout", "fresh_names", "sentences"),
     [
-        (bert_model, {"masked_lm", "next_sentence"}, ["has no masked_lm and no next_sentence, which begin fresh"]),
+        (
+            bert_model,
+            {"masked_lm", "next_sentence"},
+            ["has no masked_lm and no next_sentence, which are newly initialized"],
+        ),
         (bert_for_masked_lm, {"bert/pooler", "next_sentence"}, ["has no bert/pooler and no next_sentence, which"]),
         (
             bert_for_classification,

@@ -90,7 +90,7 @@ def test_overwriting_there_replaces_a_dataset_when_the_documents_are_good(
     assert kept == before
     result = maskmill("generate", tmp_path / "dirty.jsonl", *arguments, *remote, "--max-rejected", 0.5, *LOOPBACK)
     assert result.returncode == 0, result.stderr
-    assert "Set aside: 1 malformed JSON" in result.stderr
+    assert "malformed JSON (1)" in result.stderr
     assert DatasetInfo.load(tmp_path / "out").counts["documents"]["read"] == 3
     assert not (tmp_path / "out" / ".unfinished").exists()
 

@@ -7,7 +7,8 @@ import pytest
 from rich.console import Console
 
 from deploy import progress
-from deploy.show import new_console, new_talk
+from deploy.show import new_console, new_talk, show_summary
+from pipeline.schema import DatasetInfo, ShardInfo
 
 
 @pytest.mark.parametrize("open_both", [os.pipe, pty.openpty])
@@ -44,3 +45,19 @@ def test_work_goes_on_in_a_process_without_stdout():
     with redirect_stdout(None):
         new_console(lasting=True).print("unread")
         new_talk().print("unread")
+
+
+@pytest.mark.parametrize(("truncated", "is_said"), [(0, False), (5_000, True)])
+def test_truncation_is_warned_of_only_where_tokens_are_truncated(capsys, truncated, is_said):
+    train = {
+        "tokens": 10_000,
+        "sentences": 100,
+        "instances": 100,
+        "instance_tokens": 10_000,
+        "truncated_tokens": truncated,
+    }
+    shard = ShardInfo("instances-00000-of-00001.tfrecord", "train", 0, 0, examples=100, bytes=100_000, sha256="0" * 64)
+    config = {"max_seq_length": 128, "objective": "mlm", "eval_fraction": 0.0}
+    info = DatasetInfo(config, 50, "", {"train": train}, (shard,), "0")
+    show_summary(new_console(), "out", info, 1.0)
+    assert ("33% of the tokens are truncated" in capsys.readouterr().err) == is_said

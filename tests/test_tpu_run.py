@@ -258,7 +258,7 @@ def test_gcloud_missing_is_one_sentence(monkeypatch, tmp_path):
         ),
         (
             ["create", "bert", *WHERE, "--accelerator-type", "h100"],
-            "--accelerator-type h100 is none that is known here",
+            "--accelerator-type h100 is not a known accelerator type",
         ),
         (["create", "bert", "--project", "p", "--accelerator-type", "v6e-8"], "Missing option '--zone'"),
         (["train", "bert", *WHERE, "--", "shards", "--model-dir", "gs://b/m"], "shards is on this machine"),

@@ -51,11 +51,11 @@ def folder(made, tmp_path):
 
 def test_it_says_what_was_proved(folder):
     printed = run("validate", folder)
-    assert f"{folder}: all is as it must be; 5 shards, " in printed
+    assert f"{folder}: valid; 5 shards, " in printed
     rows = dict(re.findall(r"│ ([a-z ,]+?) +│ (.*?) +│", printed))
     assert list(rows)[:4] == ["manifest", "files", "records", "examples"]
     assert re.fullmatch(
-        r"[78]\d\.\d\d% mask, \d+\.\d\d% same, \d+\.\d\d% random: as chance has it", rows["train, masked"]
+        r"[78]\d\.\d\d% mask, \d+\.\d\d% same, \d+\.\d\d% random: as expected by chance", rows["train, masked"]
     )
     assert rows["held out"].endswith(" have the text of one to train on")
 
@@ -120,7 +120,7 @@ def test_datasets_in_cloud_storage(made, monkeypatch):
         for path in made.iterdir():
             bucket.blob(f"out/{path.name}").upload_from_filename(path)
         result = maskmill("validate", "gs://work/out", "--num-workers", 2)
-        assert "gs://work/out: all is as it must be; 5 shards, " in result.stdout, result.stderr
+        assert "gs://work/out: valid; 5 shards, " in result.stdout, result.stderr
         path = made / "instances-00001-of-00004.tfrecord"
         bucket.blob(f"out/{path.name}").upload_from_string(path.read_bytes()[:-1])
         result = CliRunner(env={"COLUMNS": "200"}).invoke(main, ["validate", "gs://work/out"])

@@ -24,6 +24,12 @@ class VocabConfig:
         for token in self.special_tokens:
             if not re.fullmatch(r"\[[^\[\]\s]+\]", token):
                 raise InputError(f"special_tokens has {token!r}; expected a name in brackets such as [ENTITY]")
+        fixed = len(SPECIAL_TOKENS) + len(self.special_tokens)
+        if not 0 <= self.reserve < self.vocab_size - fixed:
+            raise InputError(
+                f"reserve is {self.reserve}; expected 0 or more, and fewer than {self.vocab_size - fixed}, which is "
+                f"vocab_size less {fixed} special tokens"
+            )
         repeated = [token for token, count in Counter(self.all_special_tokens).items() if count > 1]
         if repeated:
             raise InputError(f"special_tokens has {repeated[0]}, which the vocabulary has already; leave it out")
@@ -36,4 +42,4 @@ class VocabConfig:
     @property
     def max_characters(self) -> int:
         """The size of the alphabet at the most."""
-        return self.limit_alphabet or max(1_000, self.vocab_size // 4)
+        return max(1_000, self.vocab_size // 4) if self.limit_alphabet is None else self.limit_alphabet

@@ -2,13 +2,15 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
+from deploy.commands.cli_types import strict
 from deploy.talk import note
 
 if TYPE_CHECKING:
@@ -71,6 +73,14 @@ class Option(click.Option):
     def __init__(self, *args: Any, heading: str = PRINTS, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.heading = heading
+        self.type = strict(self.type)
+
+    def consume_value(self, ctx: click.Context, opts: Mapping[str, Any]) -> tuple[Any, ParameterSource]:
+        """What is given. Raises BadParameter for an empty value, most often that of a variable that is not set."""
+        value, source = super().consume_value(ctx, opts)
+        if source is ParameterSource.COMMANDLINE and (value == "" or (self.multiple and "" in value)):
+            raise click.BadParameter(f"it is empty; expected {self.make_metavar(ctx)}.", ctx, self)
+        return value, source
 
     def get_help_extra(self, ctx: click.Context) -> "OptionHelpExtra":
         """What stands in brackets after the help."""

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deploy.commands.cli_types import Place, wrong_usage
+from deploy.commands.cli_types import Place, Whole, wrong_usage
 from deploy.commands.command import WHERE, option, under
+from deploy.talk import warn
 from pipeline.storage import absolute, is_remote
 
 if TYPE_CHECKING:
@@ -34,17 +35,21 @@ class Label(click.ParamType):  # type: ignore[type-arg]
         return key, label
 
 
-# Option, the runners that it is for, and what click is told of it.
+# Option, the runners that it is for, and its settings for click.
 OPTIONS: list[tuple[str, tuple[str, ...], dict[str, Any]]] = [
-    ("--flink-master", (FLINK,), {"metavar": "HOST:PORT", "help": "Of a Flink cluster; Beam starts a job server."}),
-    ("--job-endpoint", (FLINK, PORTABLE), {"metavar": "HOST:PORT", "help": "Of a Beam job server that is running."}),
-    ("--project", (DATAFLOW,), {"metavar": "PROJECT", "help": "Of Google Cloud."}),
+    (
+        "--flink-master",
+        (FLINK,),
+        {"metavar": "HOST:PORT", "help": "Address of a Flink cluster, for which Beam starts a job server."},
+    ),
+    ("--job-endpoint", (FLINK, PORTABLE), {"metavar": "HOST:PORT", "help": "Address of a running Beam job server."}),
+    ("--project", (DATAFLOW,), {"metavar": "PROJECT", "help": "Google Cloud project."}),
     (
         "--region",
         (DATAFLOW,),
-        {"metavar": "REGION", "help": "Where the job runs, such as us-central1; best where the buckets are."},
+        {"metavar": "REGION", "help": "Region of the job, such as us-central1; best that of the buckets."},
     ),
-    ("--temp-location", (DATAFLOW,), {"type": Place(), "metavar": "gs://...", "help": "Folder for what is temporary."}),
+    ("--temp-location", (DATAFLOW,), {"type": Place(), "metavar": "gs://...", "help": "Folder for temporary files."}),
     (
         "--staging-location",
         (DATAFLOW,),
@@ -52,26 +57,42 @@ OPTIONS: list[tuple[str, tuple[str, ...], dict[str, Any]]] = [
             "type": Place(),
             "metavar": "gs://...",
             "show_default": "that of --temp-location",
-            "help": "Folder for the code.",
+            "help": "Folder for the code that workers install.",
         },
     ),
     (
         "--job-name",
         (DATAFLOW,),
-        {"metavar": "NAME", "show_default": "maskmill-, the time and a few letters", "help": "Of the job."},
+        {
+            "metavar": "NAME",
+            "show_default": "maskmill-, the time and a few letters",
+            "help": "Name of the Dataflow job.",
+        },
     ),
-    ("--label", (DATAFLOW,), {"multiple": True, "type": Label(), "metavar": "KEY=VALUE", "help": "Of the job."}),
-    ("--worker-machine-type", (DATAFLOW,), {"metavar": "TYPE", "help": "Such as n2-highmem-4."}),
-    ("--max-num-workers", (DATAFLOW,), {"type": click.IntRange(1), "metavar": "N", "help": "Machines, at the most."}),
-    ("--disk-size-gb", (DATAFLOW,), {"type": click.IntRange(1), "metavar": "GB", "help": "Of a machine."}),
-    ("--network", (DATAFLOW,), {"metavar": "NAME", "help": "Of the machines."}),
-    ("--subnetwork", (DATAFLOW,), {"metavar": "NAME", "help": "Such as regions/us-central1/subnetworks/NAME."}),
-    ("--no-public-ips", (DATAFLOW,), {"is_flag": True, "help": "Machines that the internet does not reach."}),
-    ("--service-account-email", (DATAFLOW,), {"metavar": "EMAIL", "help": "That the machines act as."}),
+    (
+        "--label",
+        (DATAFLOW,),
+        {"multiple": True, "type": Label(), "metavar": "KEY=VALUE", "help": "Label of the job; repeat for more."},
+    ),
+    (
+        "--worker-machine-type",
+        (DATAFLOW,),
+        {"metavar": "TYPE", "help": "Machine type of the workers, such as n2-highmem-4."},
+    ),
+    ("--max-num-workers", (DATAFLOW,), {"type": Whole(1), "metavar": "N", "help": "Largest number of workers."}),
+    ("--disk-size-gb", (DATAFLOW,), {"type": Whole(1, 65_536), "metavar": "GB", "help": "Disk size of each worker."}),
+    ("--network", (DATAFLOW,), {"metavar": "NAME", "help": "VPC network of the workers."}),
+    (
+        "--subnetwork",
+        (DATAFLOW,),
+        {"metavar": "NAME", "help": "Subnetwork of the workers, such as regions/us-central1/subnetworks/NAME."},
+    ),
+    ("--no-public-ips", (DATAFLOW,), {"is_flag": True, "help": "Start workers without public IP addresses."}),
+    ("--service-account-email", (DATAFLOW,), {"metavar": "EMAIL", "help": "Service account that the workers run as."}),
     (
         "--sdk-container-image",
         (DATAFLOW,),
-        {"metavar": "IMAGE", "help": "Image of the workers in which maskmill is installed."},
+        {"metavar": "IMAGE", "help": "Container image of the workers, with maskmill installed."},
     ),
 ]
 
@@ -122,6 +143,8 @@ class Engine:
                 raise click.UsageError(f"{flag} is given without --runner {' or '.join(runners)}")
         if beam_options and self.runner == "local":
             raise click.UsageError(f"{beam_options[0]} is given without --runner {', '.join(RUNNERS[1:])}")
+        if beam_options:
+            _check_beam_options(beam_options)
         return [name for name in inputs if not name.startswith("--")], beam_options
 
     def list_missing(self) -> list[str]:
@@ -182,11 +205,21 @@ def engine_options(command: Callable[..., None]) -> Callable[..., None]:
             "--runner",
             type=click.Choice(RUNNERS),
             default="local",
-            help="Here, or on an engine whose workers see the same files under the same names. Options of Beam's own "
-            "follow the INPUT after --.",
+            help="Where the command runs: here, or on an engine whose workers see the same paths. Give Beam's own "
+            "options after the INPUT and --.",
         ),
         *(option(flag, **{**details, "help": tell(runners, details["help"])}) for flag, runners, details in OPTIONS),
     )(with_engine)
+
+
+def _check_beam_options(beam_options: Sequence[str]) -> None:
+    """Warns of options that Beam does not have. Raises click.UsageError for one that looks misspelt."""
+    from pipeline.dag import find_unknown_options
+
+    for name, similar in find_unknown_options(beam_options).items():
+        if similar:
+            raise click.UsageError(f"{name} is not an option of Beam; did you mean {similar}?")
+        warn(f"{name} is not an option of Beam; it is passed on to the engine.")
 
 
 def _name(flag: str) -> str:

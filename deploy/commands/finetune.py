@@ -4,7 +4,7 @@ from typing import Any, get_args
 
 import click
 
-from deploy.commands.cli_types import Field, Place, wrong_usage
+from deploy.commands.cli_types import MOST_WORKERS, SEED, Field, Place, Whole, wrong_usage
 from deploy.commands.command import LEARNS, MAKES, READS, RUNS, Command, json_option, option, under
 from deploy.commands.engine_options import DATAFLOW, Engine, engine_options
 from deploy.commands.options import CASE, OVERWRITE, REJECTED, TRAINED
@@ -37,10 +37,10 @@ TABLE_FORMAT = option(
     TRAINED,
     CHECKPOINT,
     CASE,
-    option("--text-field", type=Field(), default="text", metavar="FIELD", help="Column of the text; a.b is b in a."),
     option(
-        "--text-pair-field", type=Field(), metavar="FIELD", help="Column of the second text, where a row is a pair."
+        "--text-field", type=Field(), default="text", metavar="FIELD", help="Column of the text; a.b is field b of a."
     ),
+    option("--text-pair-field", type=Field(), metavar="FIELD", help="Column of the second text of a pair."),
     option(
         "--label-field",
         type=Field(),
@@ -50,14 +50,14 @@ TABLE_FORMAT = option(
     ),
     TABLE_FORMAT,
     option(
-        "--eval-file", type=Place(), show_default="a part of TABLE, by --eval-fraction", help="Table of rows held out."
+        "--eval-file", type=Place(), show_default="a part of TABLE, by --eval-fraction", help="Table of held-out rows."
     ),
     option(
         "--eval-fraction",
         type=click.FloatRange(0, 1, min_open=True, max_open=True),
         metavar="SHARE",
         show_default=str(EVAL_FRACTION),
-        help="Share of the texts of each label that is held out, chosen by a hash.",
+        help="Share of the texts of each label that are held out, chosen by a hash of the text.",
     ),
     REJECTED,
 )
@@ -67,7 +67,11 @@ TABLE_FORMAT = option(
     SAVE_CHECKPOINTS_STEPS,
     KEEP_CHECKPOINTS,
     option(
-        "--seeds", default=1, type=click.IntRange(1), metavar="N", help="Runs, for mean and spread, in OUTPUT/seed-..."
+        "--seeds",
+        default=1,
+        type=Whole(1, 10_000),
+        metavar="N",
+        help="Number of runs with different seeds, in OUTPUT/seed-...; mean and spread are shown.",
     ),
 )
 @under(
@@ -76,45 +80,51 @@ TABLE_FORMAT = option(
         "--max-seq-length",
         default=FinetuneConfig.max_seq_length,
         metavar="TOKENS",
-        help="Tokens of a row; what is longer is cut.",
+        help="Tokens of a row; longer rows are truncated.",
     ),
-    option("--train-batch-size", default=FinetuneConfig.train_batch_size, metavar="N", help="Rows in a step."),
+    option("--train-batch-size", default=FinetuneConfig.train_batch_size, metavar="N", help="Rows per step."),
     option(
         "--learning-rate",
         default=FinetuneConfig.learning_rate,
         metavar="RATE",
-        help="At its peak, after the warm-up.",
+        help="Peak learning rate, reached after the warm-up.",
     ),
-    option("--num-train-epochs", default=FinetuneConfig.num_train_epochs, metavar="N", help="Passes over the rows."),
+    option(
+        "--num-train-epochs",
+        default=FinetuneConfig.num_train_epochs,
+        metavar="N",
+        help="Number of passes over the rows.",
+    ),
     option(
         "--warmup-proportion",
         default=FinetuneConfig.warmup_proportion,
         metavar="SHARE",
-        help="Share of the steps to the peak.",
+        help="Share of the steps that are warm-up.",
     ),
     option(
         "--classifier-dropout-prob",
         default=FinetuneConfig.classifier_dropout_prob,
         metavar="SHARE",
-        help="Dropout of the pooled output.",
+        help="Dropout probability of the pooled output.",
     ),
     option(
         "--weight-decay-rate",
         default=FinetuneConfig.weight_decay_rate,
         metavar="RATE",
-        help="Of all weights but biases and LayerNorm.",
+        help="Weight decay of all weights except biases and LayerNorm.",
     ),
     option(
         "--class-weights",
         default=FinetuneConfig.class_weights,
         metavar="none|balanced|LABEL=NUMBER,...",
-        help="Weights in the loss. balanced: every label weighs the same.",
+        help="Weight of each label in the loss. balanced: all labels together weigh the same.",
     ),
     option(
         "--random-seed",
         default=FinetuneConfig.random_seed,
+        type=SEED,
         metavar="N",
-        help="Of the classifier's first weights, dropout, order and split.",
+        help="Seed for the classifier's initial weights, dropout, data order and split.",
     ),
 )
 @under(RUNS, BACKEND, PRECISION)
@@ -137,10 +147,10 @@ def finetune(
     as_json: bool,
     **config: Any,
 ) -> None:
-    """Fine-tune a BERT to tell labels apart.
+    """Fine-tune a BERT classifier.
 
     TABLE is CSV, TSV, JSON lines or Parquet, with a text, or two, and a label in each row. Defaults are those of
-    Google's run_classifier.py. The same command again goes on from the last checkpoint.
+    Google's run_classifier.py. Run the same command again to continue from the last checkpoint.
     """
     from deploy.models import choose_backend
     from deploy.using.finetune import Tables, finetune_model
@@ -157,7 +167,9 @@ def finetune(
         raise click.UsageError(
             f"random_seed is {finetune_config.random_seed}; expected 0 to 2^63 - 1 for the last of {seeds:,} seeds, too"
         )
-    tables = Tables(table, fields, input_format, eval_file, eval_fraction or EVAL_FRACTION, max_rejected)
+    if eval_fraction is None:
+        eval_fraction = EVAL_FRACTION
+    tables = Tables(table, fields, input_format, eval_file, eval_fraction, max_rejected)
     choose_backend(backend)
     finetune_model(tables, ModelSource(model_dir, checkpoint, cased), output, finetune_config, seeds, as_json)
 
@@ -178,7 +190,7 @@ def finetune(
         "--checkpoint",
         type=click.Choice(["newest", "best"]),
         default="best",
-        help="best: that of the best epoch.",
+        help="newest, or best: that of the best epoch.",
     ),
     option(
         "--text-field", type=Field(), metavar="FIELD", show_default="that of the training", help="Column of the text."
@@ -206,10 +218,10 @@ def finetune(
     RUNS,
     option(
         "--num-workers",
-        type=click.IntRange(1),
+        type=Whole(1, MOST_WORKERS),
         metavar="N",
         show_default="1",
-        help="Processes on this machine, each with a model of its own.",
+        help="Number of processes on this machine; each loads the model.",
     ),
     BACKEND,
 )
@@ -224,8 +236,8 @@ def predict(
 ) -> None:
     """Label the rows of a table with a fine-tuned model.
 
-    TABLE is CSV, TSV, JSON lines or Parquet. The output has a row for each of its rows, in their order: the likeliest
-    label, the probability of each, and of a row that cannot be read the reason.
+    TABLE is CSV, TSV, JSON lines or Parquet. The output has a row for each of its rows, in their order: the most
+    likely label and the probability of each label, or the reason why the row cannot be read.
     """
     from deploy.using.predict import predict_table
     from pipeline.tables.predictions import writer_for

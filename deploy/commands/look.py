@@ -2,7 +2,7 @@
 
 import click
 
-from deploy.commands.cli_types import Place
+from deploy.commands.cli_types import SEED, Place, Whole
 from deploy.commands.command import MAKES, PRINTS, READS, RUNS, Command, json_option, option, under
 from deploy.commands.options import NUM_WORKERS, OVERWRITE, VOCAB_OF_SHARDS
 
@@ -33,13 +33,13 @@ from deploy.commands.options import NUM_WORKERS, OVERWRITE, VOCAB_OF_SHARDS
         "--num-examples",
         "count",
         default=3,
-        type=click.IntRange(0),
+        type=Whole(0, 100_000),
         metavar="N",
         help="Decoded examples to show.",
     ),
     option(
         "--random-seed",
-        type=click.IntRange(0),
+        type=SEED,
         metavar="N",
         help="Draw the examples uniformly, instead of the first ones.",
     ),

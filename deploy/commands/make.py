@@ -1,12 +1,13 @@
 """`vocab` and `generate` on the command line: the commands that read documents."""
 
 import os
+from collections import Counter
 from itertools import zip_longest
 from typing import Any, get_args
 
 import click
 
-from deploy.commands.cli_types import Bytes, Field, Place, wrong_usage
+from deploy.commands.cli_types import Bytes, Field, Place, Whole, wrong_usage
 from deploy.commands.command import MAKES, READS, RUNS, Command, json_option, option, under
 from deploy.commands.engine_options import DATAFLOW, Engine, engine_options
 from deploy.commands.options import CASED, DOCUMENTS, NUM_WORKERS, OVERWRITE, REJECTED
@@ -14,6 +15,8 @@ from pipeline.config import InstanceConfig, Objective
 from pipeline.documents import InputFormat, ReadOptions
 from pipeline.storage import absolute, is_remote
 from tokenizer.config import VocabConfig
+
+MOST_TOKENS = 1 << 24  # of a vocabulary; BERT's have 30,522 and 119,547
 
 
 @click.command(
@@ -32,38 +35,38 @@ from tokenizer.config import VocabConfig
     option(
         "--vocab-size",
         default=VocabConfig.vocab_size,
-        type=click.IntRange(6),
+        type=Whole(6, MOST_TOKENS),
         metavar="N",
-        help="Tokens, special ones included.",
+        help="Number of tokens, special tokens included.",
     ),
     CASED,
     option(
         "--min-frequency",
         default=VocabConfig.min_frequency,
-        type=click.IntRange(1),
+        type=Whole(1),
         metavar="N",
-        help="Pieces that occur less often are not joined.",
+        help="Pairs of pieces that occur less often are not merged.",
     ),
     option(
         "--limit-alphabet",
-        type=click.IntRange(1),
+        type=Whole(1, 0x110000),
         metavar="N",
         show_default="a quarter of --vocab-size, at least 1,000, or what fits",
-        help="Characters kept, the most frequent.",
+        help="Number of characters to keep, the most frequent first.",
     ),
     option(
         "--reserve",
         default=VocabConfig.reserve,
-        type=click.IntRange(0),
+        type=Whole(0, MOST_TOKENS),
         metavar="N",
-        help="Tokens [unused0] and so on, for later use.",
+        help="Number of tokens [unused0], [unused1], ... for later use.",
     ),
     option(
         "--special-tokens",
         default="",
         show_default=False,
         metavar="[A],[B]",
-        help="More special tokens, beside BERT's own.",
+        help="Additional special tokens.",
     ),
     OVERWRITE,
 )
@@ -87,7 +90,7 @@ def vocab(
     """Train a WordPiece vocabulary on documents.
 
     INPUT is a file, a folder or a pattern: text, JSONL, Parquet or WikiExtractor's output, plain, .gz, .zst, .bz2 or
-    .xz. Beside the vocabulary stands its tokenizer.json.
+    .xz. A tokenizer.json is written beside the vocabulary.
     """
     from deploy.making.vocabulary import train_vocab_file
 
@@ -126,29 +129,33 @@ def vocab(
         "--id-field",
         type=Field(),
         metavar="FIELD",
-        help="JSONL and Parquet: what names a document. Of those with one name, one is kept.",
+        help="JSONL and Parquet: field of the id of a document. Of documents with the same id, one is kept.",
     ),
     option(
         "--split-sentences",
         default="auto",
         metavar="auto|none|CODE",
-        help="none: a line is a sentence. auto: none for text, --language for other formats. CODE: that language.",
+        help="none: each line is a sentence. auto: none for text, --language for other formats. CODE: split by the "
+        "rules of that language.",
     ),
     option(
-        "--language", default="en", metavar="auto|CODE", help="What 'auto' splits in. auto: by each document's script."
+        "--language",
+        default="en",
+        metavar="auto|CODE",
+        help="Language used for splitting sentences; auto: guess it from each document's script.",
     ),
     CASED,
     REJECTED,
 )
 @under(
-    "Documents and sentences left out",
+    "Documents and sentences to leave out",
     option("--min-sentence-tokens", default=1, metavar="TOKENS", help="Shorter sentences are left out."),
     option("--min-document-tokens", default=1, metavar="TOKENS", help="Shorter documents are left out."),
-    option("--max-document-tokens", type=int, metavar="TOKENS", help="Longer documents are cut into several."),
+    option("--max-document-tokens", type=int, metavar="TOKENS", help="Longer documents are split into several."),
     option(
         "--exclude-unk-above", type=float, metavar="SHARE", help="Documents with a larger share of [UNK] are left out."
     ),
-    option("--dedup", is_flag=True, help="Drop documents whose content another one has, too."),
+    option("--dedup", is_flag=True, help="Keep only one of several identical documents."),
 )
 @under(
     "Instances",
@@ -158,7 +165,7 @@ def vocab(
         default=[InstanceConfig.max_seq_length],
         multiple=True,
         metavar="TOKENS",
-        help="Tokens of an instance; BERT takes 512 at most. Given twice, two datasets: DIR/seq128 and DIR/seq512.",
+        help="Tokens of an instance; BERT takes 512 at most. Given twice, it makes DIR/seq128 and DIR/seq512.",
     ),
     option(
         "--max-predictions-per-seq",
@@ -167,22 +174,27 @@ def vocab(
         multiple=True,
         metavar="TOKENS",
         show_default="length times --masked-lm-prob, rounded up: 20 and 77",
-        help="Masked tokens, for each length.",
+        help="Largest number of masked tokens; once for each --max-seq-length.",
     ),
     option(
         "--masked-lm-prob",
         default=InstanceConfig.masked_lm_prob,
         metavar="SHARE",
-        help="Share of the tokens to predict.",
+        help="Share of the tokens that are masked.",
     ),
     option(
         "--short-seq-prob",
         default=InstanceConfig.short_seq_prob,
         metavar="SHARE",
-        help="Share of short documents.",
+        help="Probability that a document is cut into shorter sequences.",
     ),
-    option("--dupe-factor", default=InstanceConfig.dupe_factor, metavar="N", help="Copies, differently masked."),
-    option("--whole-word-mask", is_flag=True, help="Mask all pieces of a word together."),
+    option(
+        "--dupe-factor",
+        default=InstanceConfig.dupe_factor,
+        metavar="N",
+        help="Copies of each document, each with other masks.",
+    ),
+    option("--whole-word-mask", is_flag=True, help="Mask all tokens of a word together."),
     option(
         "--objective",
         type=click.Choice(get_args(Objective)),
@@ -192,8 +204,9 @@ def vocab(
     option(
         "--random-seed",
         default=InstanceConfig.random_seed,
+        type=Whole(-(1 << 63), (1 << 63) - 1),
         metavar="N",
-        help="Same seed, documents and options: same bytes.",
+        help="Seed of all random draws; the same seed, documents and options give the same bytes.",
     ),
 )
 @under(
@@ -203,32 +216,36 @@ def vocab(
         "--eval-fraction",
         default=InstanceConfig.eval_fraction,
         metavar="SHARE",
-        help="Share of the documents set aside to evaluate on.",
+        help="Share of the documents held out for evaluation.",
     ),
     option(
         "--shards-per-copy",
         type=int,
         metavar="N",
         show_default="by the size of the corpus",
-        help="Shards of each copy.",
+        help="Number of shards of each copy.",
     ),
-    option("--compression", type=click.Choice(["none", "gzip"]), default="none", help="Of the shards."),
+    option("--compression", type=click.Choice(["none", "gzip"]), default="none", help="Compression of the shards."),
     OVERWRITE,
 )
 @under(
     RUNS,
-    option("--dry-run", is_flag=True, help="Say what it would make and take, by a sample, and write nothing."),
     option(
-        "--prices", type=Place(exists=True, dir_okay=False), help="For --dry-run with a --runner: JSON of your prices."
+        "--dry-run",
+        is_flag=True,
+        help="Estimate output, time and memory from a sample of the documents; write nothing.",
+    ),
+    option(
+        "--prices", type=Place(exists=True, dir_okay=False), help="JSON file of prices, for --dry-run with --runner."
     ),
     NUM_WORKERS,
     option(
         "--memory-limit",
         type=Bytes(),
         show_default="half of the machine's memory",
-        help="Such as 8GB, for all processes together.",
+        help="Memory of all processes together, such as 8GB.",
     ),
-    option("--no-wait", is_flag=True, help="dataflow: return when the job is submitted."),
+    option("--no-wait", is_flag=True, help="dataflow: return as soon as the job is submitted."),
 )
 @engine_options
 @json_option("what was made, a list with an object for each dataset")
@@ -258,16 +275,20 @@ def generate(
     """Make BERT pre-training shards from documents.
 
     INPUT is a file, a folder or a pattern: text, JSONL, Parquet or WikiExtractor's output, plain, .gz, .zst, .bz2 or
-    .xz. The same command goes on with a run that was interrupted.
+    .xz. Run the same command again to continue an interrupted run.
     """
     from deploy.making.generate import generate_datasets
     from deploy.making.generation import RunOptions
     from pipeline.plan import Target
 
+    for length, times in Counter(lengths).items():
+        if times > 1:
+            raise click.UsageError(f"--max-seq-length {length} is given {times} times; give each length once")
     if predictions and len(predictions) != len(lengths):
-        raise click.UsageError(f"--max-predictions-per-seq is given {len(predictions)} times; expected one a length")
-    if len(set(lengths)) != len(lengths):
-        raise click.UsageError(f"--max-seq-length {lengths[0]} is given twice; each length makes a dataset of its own")
+        raise click.UsageError(
+            f"--max-predictions-per-seq is given {len(predictions)} times; expected once for each --max-seq-length, "
+            f"{len(lengths)} times"
+        )
     with wrong_usage():
         configs = [
             InstanceConfig(max_predictions_per_seq=1, **config).with_length(length, wanted)

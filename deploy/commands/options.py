@@ -4,7 +4,7 @@ from typing import get_args
 
 import click
 
-from deploy.commands.cli_types import Bytes, Field, Place
+from deploy.commands.cli_types import MOST_WORKERS, Bytes, Field, Place, Whole
 from deploy.commands.command import option
 from pipeline.documents import MAX_DOCUMENT_BYTES, MAX_REJECTED, InputFormat
 
@@ -21,7 +21,7 @@ DOCUMENTS = (
         type=Field(),
         default="text",
         metavar="FIELD",
-        help="JSONL and Parquet: what holds the document; a.b is b in a.",
+        help="JSONL and Parquet: field of the text; a.b is field b of a.",
     ),
     option(
         "--max-document-bytes",
@@ -37,16 +37,16 @@ REJECTED = option(
     default=MAX_REJECTED,
     type=click.FloatRange(0, 1),
     metavar="SHARE",
-    help="Share of documents or rows that may be unusable before the run fails.",
+    help="Largest share of unusable documents or rows; the run fails above it.",
 )
-CASED = option("--cased", is_flag=True, help="Keep case and accents; vocab and generate must agree on it.")
-OVERWRITE = option("--overwrite", is_flag=True, help="Replace what an earlier run wrote there.")
+CASED = option("--cased", is_flag=True, help="Keep case and accents; give it to both vocab and generate.")
+OVERWRITE = option("--overwrite", is_flag=True, help="Replace existing output.")
 NUM_WORKERS = option(
     "--num-workers",
-    type=click.IntRange(1),
+    type=Whole(1, MOST_WORKERS),
     metavar="N",
-    show_default="by the size of what is read",
-    help="Processes on this machine.",
+    show_default="by the size of the input",
+    help="Number of processes on this machine.",
 )
 VOCAB_OF_SHARDS = option(
     "--vocab-file",

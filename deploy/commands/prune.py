@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import click
 
-from deploy.commands.cli_types import Field, Place, wrong_usage
+from deploy.commands.cli_types import SEED, Field, Place, Whole, wrong_usage
 from deploy.commands.command import LEARNS, MAKES, READS, RUNS, Command, json_option, option, under
 from deploy.commands.options import CASE, TRAINED
 from deploy.commands.train import BACKEND, PRECISION, SAVE_CHECKPOINTS_STEPS, TRAIN_BATCH_SIZE
@@ -37,7 +37,7 @@ OF_TRAINING = "that of the training"
         "--checkpoint",
         type=click.Choice(["newest", "best"]),
         show_default="newest; best of a classifier",
-        help="best: the one that --eval-every, or an epoch of finetune, found best on what was held out.",
+        help="newest, or best: the one that --eval-every, or an epoch of finetune, found best on held-out data.",
     ),
     option(
         "--split", type=click.Choice(["eval", "train"]), show_default="eval", help="DATASET: examples to evaluate on."
@@ -83,14 +83,17 @@ OF_TRAINING = "that of the training"
         "--importance",
         type=click.Choice(get_args(Importance)),
         default=PruneConfig.importance,
-        help="taylor: what leaving it out would do to the loss, to first order. magnitude: the norm of its weights.",
+        help="taylor: estimated change of the loss when it is removed. magnitude: norm of its weights. random: a "
+        "random choice, for comparison.",
     ),
-    option("--rounds", default=PruneConfig.rounds, metavar="N", help="Rounds in which taylor removes a part each."),
+    option(
+        "--rounds", default=PruneConfig.rounds, metavar="N", help="Number of rounds; taylor removes a part in each."
+    ),
     option(
         "--num-examples",
         default=PruneConfig.num_examples,
         metavar="N",
-        help="Examples, or rows to train on, that it measures on in each.",
+        help="Number of examples or rows that importance is measured on in each round.",
     ),
     SAVE_CHECKPOINTS_STEPS,
 )
@@ -98,10 +101,10 @@ OF_TRAINING = "that of the training"
     LEARNS,
     option(
         "--recovery-steps",
-        type=click.IntRange(1),
+        type=Whole(1),
         metavar="STEPS",
         show_default="none",
-        help="Steps of further training.",
+        help="Steps of training after pruning.",
     ),
     TRAIN_BATCH_SIZE,
     option(
@@ -109,13 +112,14 @@ OF_TRAINING = "that of the training"
         type=float,
         metavar="RATE",
         show_default=f"{TrainConfig.learning_rate}; of a classifier that of its training",
-        help="At its peak, after the warm-up.",
+        help="Peak learning rate, reached after the warm-up.",
     ),
     option(
         "--random-seed",
         default=PruneConfig.random_seed,
+        type=SEED,
         metavar="N",
-        help="Of the order of examples, dropout, and --importance random.",
+        help="Seed for the order of examples, dropout, and --importance random.",
     ),
 )
 @under(RUNS, BACKEND, PRECISION)

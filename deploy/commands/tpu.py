@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deploy.commands.cli_types import wrong_usage
+from deploy.commands.cli_types import Whole, wrong_usage
 from deploy.commands.command import PRINTS, RUNS, Group, json_option, option, under
 from deploy.talk import is_given, print_json, say
 from deploy.visible import visible
@@ -95,7 +95,7 @@ def on_tpu(command: Callable[..., None]) -> Callable[..., None]:
             metavar="PROJECT",
             envvar="CLOUDSDK_CORE_PROJECT",
             show_envvar=True,
-            help="Of Google Cloud.",
+            help="Google Cloud project.",
         ),
         option(
             "--zone",
@@ -103,9 +103,9 @@ def on_tpu(command: Callable[..., None]) -> Callable[..., None]:
             metavar="ZONE",
             envvar="CLOUDSDK_COMPUTE_ZONE",
             show_envvar=True,
-            help="Such as us-west4-a.",
+            help="Zone of the TPU, such as us-west4-a.",
         ),
-    )(under(RUNS, option("--dry-run", is_flag=True, help="Print the commands and run none."))(with_tpu))
+    )(under(RUNS, option("--dry-run", is_flag=True, help="Print the commands without running them."))(with_tpu))
     return click.argument("name", metavar="NAME")(with_options)
 
 
@@ -127,25 +127,25 @@ def of_machine(command: Callable[..., None]) -> Callable[..., None]:
             "--accelerator-type",
             required=True,
             metavar="TYPE",
-            help="Family and size, such as v5litepod-8 or v6e-8.",
+            help="Family and size of the TPU, such as v5litepod-8 or v6e-8.",
         ),
         option(
             "--runtime-version",
             default="",
             metavar="NAME",
             show_default="by the accelerator",
-            help="Software of the hosts.",
+            help="TPU software version of the hosts.",
         ),
-        option("--spot", is_flag=True, help="Cheaper, and taken away when Google needs it."),
+        option("--spot", is_flag=True, help="Create a spot TPU: cheaper, but Google may take it away at any time."),
         option(
             "--service-account",
             default="",
             metavar="EMAIL",
             show_default="Compute Engine's of the project",
-            help="That the hosts act as.",
+            help="Service account that the hosts run as.",
         ),
-        option("--network", default="", metavar="NAME", show_default="default", help="Of the hosts."),
-        option("--subnetwork", default="", metavar="NAME", show_default=False, help="Of the hosts."),
+        option("--network", default="", metavar="NAME", show_default="default", help="VPC network of the hosts."),
+        option("--subnetwork", default="", metavar="NAME", show_default=False, help="Subnetwork of the hosts."),
     )(with_machine)
 
 
@@ -163,9 +163,9 @@ def of_training(command: Callable[..., None]) -> Callable[..., None]:
 EVERY = option(
     "--every",
     default=SECONDS_BETWEEN_LOOKS,
-    type=click.FloatRange(0),
+    type=click.FloatRange(0, 86_400),
     metavar="SECONDS",
-    help="Seconds between two looks.",
+    help="Seconds between two checks of the state.",
 )
 
 
@@ -205,11 +205,11 @@ def check_training(arguments: Sequence[str]) -> None:
 )
 @on_tpu
 @of_machine
-@under(RUNS, option("--no-wait", is_flag=True, help="Leave the request to its queue."), EVERY)
+@under(RUNS, option("--no-wait", is_flag=True, help="Return as soon as the request is queued."), EVERY)
 def create(here: Here, machine: "Machine", no_wait: bool, every: float) -> None:
-    """Ask for a TPU, and wait in the queue until it is there.
+    """Request a TPU, and wait until it is ready.
 
-    From then on it costs, until it is deleted.
+    You are billed from then on, until the TPU is deleted.
     """
     from deploy.tpu import create_command
     from deploy.tpu_run import wait_until_active
@@ -217,9 +217,11 @@ def create(here: Here, machine: "Machine", no_wait: bool, every: float) -> None:
     delete_it = here.tpu.tell("delete")
     here.say(f"Asking for {machine.accelerator_type} in {here.tpu.zone}")
     if here.run([create_command(here.tpu, machine)]) and not no_wait:
-        with here.ctrl_c(f"The request keeps its place in the queue, and then costs; to end that: {delete_it}"):
+        with here.ctrl_c(
+            f"The request stays in the queue, and you are billed once the TPU is ready; to cancel it: {delete_it}"
+        ):
             wait_until_active(here.tpu, say, every)
-        say(f"It is there, and costs until you run: {delete_it}")
+        say(f"The TPU is ready. You are billed until you run: {delete_it}")
 
 
 @tpu_commands.command(examples=("maskmill tpu install bert --project PROJECT --zone us-west4-a",))
@@ -241,7 +243,7 @@ def install(here: Here) -> None:
 @on_tpu
 @of_training
 def train(here: Here, arguments: tuple[str, ...]) -> None:
-    """Start a training on every host, and leave it there.
+    """Start a training on every host, and return.
 
     The same again goes on from the last checkpoint. After -- follow the arguments of maskmill train; --backend jax
     --distributed is added.
@@ -257,9 +259,7 @@ def train(here: Here, arguments: tuple[str, ...]) -> None:
 )
 @on_tpu
 @of_machine
-@under(
-    RUNS, option("--delete-when-done", is_flag=True, help="Delete the TPU when the training came to its end."), EVERY
-)
+@under(RUNS, option("--delete-when-done", is_flag=True, help="Delete the TPU when the training is finished."), EVERY)
 @of_training
 def watch(here: Here, machine: "Machine", delete_when_done: bool, every: float, arguments: tuple[str, ...]) -> None:
     """Keep a training going until it is done.
@@ -279,13 +279,15 @@ def watch(here: Here, machine: "Machine", delete_when_done: bool, every: float, 
         here.run([delete_command(here.tpu)])
         return
     say = new_talk().print  # it deletes what costs, also when nobody reads what it says
-    with here.ctrl_c(f"The TPU goes on, and costs; the same command watches it again, or: {here.tpu.tell('delete')}"):
+    with here.ctrl_c(
+        f"The TPU keeps running and is billed; run the same command to watch it again, or: {here.tpu.tell('delete')}"
+    ):
         keep_training(here.tpu, machine, arguments, say, every)
     if delete_when_done:
         here.run([delete_command(here.tpu)])
         say(f"The training is done, and {here.tpu.name} is deleted.")
     else:
-        say(f"The training is done. The TPU costs until you run: {here.tpu.tell('delete')}")
+        say(f"The training is done. You are billed for the TPU until you run: {here.tpu.tell('delete')}")
 
 
 @tpu_commands.command(examples=("maskmill tpu status bert --project PROJECT --zone us-west4-a",))
@@ -319,9 +321,9 @@ def status(here: Here, as_json: bool) -> None:
 @on_tpu
 @under(
     PRINTS,
-    option("--worker", default="0", metavar="N|all", help="Number of the host, from 0."),
-    option("--lines", default=30, type=click.IntRange(1), metavar="N", help="Last lines to show."),
-    option("--follow", is_flag=True, help="And those that come, until Ctrl-C."),
+    option("--worker", default="0", metavar="N|all", help="Number of the host, starting at 0; or all."),
+    option("--lines", default=30, type=Whole(1), metavar="N", help="Number of last lines to show."),
+    option("--follow", is_flag=True, help="Also show new lines, until Ctrl-C."),
 )
 def logs(here: Here, lines: int, follow: bool, worker: str) -> None:
     """Show what the training wrote on a host."""
@@ -334,15 +336,15 @@ def logs(here: Here, lines: int, follow: bool, worker: str) -> None:
 @tpu_commands.command(examples=("maskmill tpu stop bert --project PROJECT --zone us-west4-a",))
 @on_tpu
 def stop(here: Here) -> None:
-    """Let the training save a checkpoint and end.
+    """Stop the training after it has saved a checkpoint.
 
-    The TPU stays, and costs.
+    The TPU stays, and you are still billed for it.
     """
     from deploy.tpu import STOP, ssh_command
 
     here.say(f"Stopping what runs on {here.tpu.name}")
     if here.run([ssh_command(here.tpu, STOP)], show=not is_given("--quiet")):
-        say(f"No training runs there now. The TPU costs until you run: {here.tpu.tell('delete')}")
+        say(f"The training has stopped. You are billed for the TPU until you run: {here.tpu.tell('delete')}")
 
 
 @tpu_commands.command(
@@ -352,7 +354,7 @@ def stop(here: Here) -> None:
     )
 )
 @on_tpu
-@under(RUNS, option("--yes", is_flag=True, help="Do not ask."))
+@under(RUNS, option("--yes", is_flag=True, help="Delete without asking."))
 def delete(here: Here, yes: bool) -> None:
     """Delete the TPU of this name, and its request.
 
@@ -363,10 +365,10 @@ def delete(here: Here, yes: bool) -> None:
     if not (yes or here.dry_run):
         where = f"of project {here.tpu.project} in {here.tpu.zone}"
         if not click.confirm(f"Delete the TPU {here.tpu.name} {where}, and end what runs there?", err=True):
-            raise InputError(f"{here.tpu.name} is not deleted; it goes on, and costs")
+            raise InputError(f"{here.tpu.name} is not deleted; you are still billed for it")
     here.say(f"Deleting {here.tpu.name}")
     if here.run([delete_command(here.tpu)]):
-        say(f"{here.tpu.name} is deleted, and costs no longer.")
+        say(f"{here.tpu.name} is deleted. You are no longer billed for it.")
 
 
 tpu_commands.add_section("In the order of use", create, install, train, watch, status, logs, stop, delete)

@@ -1,11 +1,12 @@
 """`train`, `evaluate` and `export` on the command line, and the options of all commands that have a model."""
 
+import re
 from importlib.util import find_spec
 from typing import Any, get_args
 
 import click
 
-from deploy.commands.cli_types import Place, wrong_usage
+from deploy.commands.cli_types import MOST, SEED, Place, Whole, clip, wrong_usage
 from deploy.commands.command import LEARNS, MAKES, READS, RUNS, Command, json_option, option, under
 from deploy.talk import warn
 from model.config import ComputeDtype, Optimizer, TrainConfig
@@ -25,7 +26,7 @@ CHECKPOINT = option(
     "--checkpoint",
     type=click.Choice(["newest", "best"]),
     default="newest",
-    help="best: the one that --eval-every found best on held-out documents.",
+    help="newest, or best: the one with the lowest loss on held-out documents, found by --eval-every.",
 )
 BACKEND = option(
     "--backend",
@@ -34,7 +35,7 @@ BACKEND = option(
     show_default="tensorflow; jax where only that is installed",
     envvar="KERAS_BACKEND",
     show_envvar=True,
-    help="What Keras runs on.",
+    help="Backend of Keras.",
 )
 SAVE_CHECKPOINTS_STEPS = option(
     "--save-checkpoints-steps",
@@ -43,22 +44,25 @@ SAVE_CHECKPOINTS_STEPS = option(
     help="Steps between checkpoints.",
 )
 KEEP_CHECKPOINTS = option(
-    "--keep-checkpoints", default=TrainConfig.keep_checkpoints, metavar="N", help="Newest checkpoints kept."
+    "--keep-checkpoints",
+    default=TrainConfig.keep_checkpoints,
+    metavar="N",
+    help="Number of newest checkpoints to keep.",
 )
 TRAIN_BATCH_SIZE = option(
-    "--train-batch-size", default=TrainConfig.train_batch_size, metavar="N", help="Sequences in a step."
+    "--train-batch-size", default=TrainConfig.train_batch_size, metavar="N", help="Sequences per step."
 )
 LEARNING_RATE = option(
     "--learning-rate",
     default=TrainConfig.learning_rate,
     metavar="RATE",
-    help="At its peak, after the warm-up.",
+    help="Peak learning rate, reached after the warm-up.",
 )
 PRECISION = option(
     "--precision",
     type=click.Choice(get_args(ComputeDtype)),
     default=TrainConfig.precision,
-    help="Of activations and matrix products. bfloat16 is faster where the processor has it.",
+    help="Data type of activations and matrix products. bfloat16 is faster on processors that support it.",
 )
 
 
@@ -78,17 +82,17 @@ PRECISION = option(
         "phases",
         multiple=True,
         metavar="DIR:STEPS",
-        help="In place of DATASET: several, each for so many steps, one after the other.",
+        help="Instead of DATASET: train on DIR for STEPS steps; repeat for several datasets in turn.",
     ),
     option(
         "--init-checkpoint",
         type=Place(),
-        help="Weights to begin with: Google's bert_model.ckpt, a Hugging Face folder, or a model folder.",
+        help="Initial weights: Google's bert_model.ckpt, a Hugging Face folder, or a model folder.",
     ),
     option(
         "--resize-embeddings",
         is_flag=True,
-        help="Let vocabulary and positions differ from those of --init-checkpoint.",
+        help="Allow vocabulary and positions that differ from those of --init-checkpoint.",
     ),
 )
 @under(
@@ -107,30 +111,45 @@ PRECISION = option(
         "--eval-every",
         type=int,
         metavar="STEPS",
-        help="Steps between evaluations on the eval split, which keep the best.",
+        help="Steps between evaluations on the eval split; the best checkpoint is kept.",
     ),
-    option("--profile", is_flag=True, help="Trace a few steps, for TensorBoard's profile page."),
+    option("--profile", is_flag=True, help="Record a trace of a few steps for TensorBoard's profile page."),
 )
 @under(
     LEARNS,
     TRAIN_BATCH_SIZE,
     LEARNING_RATE,
     option(
-        "--num-train-steps", type=int, metavar="STEPS", show_default="one pass over all shards", help="Steps in all."
+        "--num-train-steps",
+        type=int,
+        metavar="STEPS",
+        show_default="one pass over all shards",
+        help="Total number of steps.",
     ),
-    option("--num-warmup-steps", type=int, metavar="STEPS", show_default="a tenth of all", help="Steps to the peak."),
+    option(
+        "--num-warmup-steps",
+        type=int,
+        metavar="STEPS",
+        show_default="a tenth of all steps",
+        help="Steps of the warm-up.",
+    ),
     option(
         "--optimizer",
         type=click.Choice(get_args(Optimizer)),
         default=TrainConfig.optimizer,
-        help="adamw: Google's. lamb: for large batches.",
+        help="adamw: as in Google's code. lamb: for large batches.",
     ),
-    option("--dynamic-masking", is_flag=True, help="Mask each example anew when it is seen: one copy is enough."),
+    option(
+        "--dynamic-masking",
+        is_flag=True,
+        help="Draw new masks each time an example is read, so that one copy of the documents is enough.",
+    ),
     option(
         "--random-seed",
         default=TrainConfig.random_seed,
+        type=SEED,
         metavar="N",
-        help="Of first weights, dropout and order.",
+        help="Seed for initial weights, dropout and data order.",
     ),
 )
 @under(
@@ -141,9 +160,9 @@ PRECISION = option(
         "--gradient-accumulation-steps",
         default=TrainConfig.gradient_accumulation_steps,
         metavar="N",
-        help="Parts of a batch, worked on one after the other, in so much less memory.",
+        help="Split each batch into N parts, processed one at a time, to save memory; the gradients do not change.",
     ),
-    option("--distributed", is_flag=True, help="jax: train with the same command's processes on other hosts."),
+    option("--distributed", is_flag=True, help="jax: train together with the same command on other hosts."),
 )
 def train(
     dataset: str | None,
@@ -159,7 +178,7 @@ def train(
 ) -> None:
     """Train a BERT on a dataset.
 
-    DATASET is a folder that generate wrote. The same command again goes on from the last checkpoint.
+    DATASET is a folder that generate wrote. Run the same command again to continue from the last checkpoint.
     """
     from deploy.models import choose_backend, train_model
 
@@ -192,8 +211,10 @@ def choose_datasets(
 def parse_phase(phase: str) -> tuple[str, int | None]:
     """`DIR:STEPS` to both. Raises UsageError where it is something else."""
     directory, _, steps = phase.rpartition(":")
-    if not directory or not steps.isascii() or not steps.isdigit() or int(steps) < 1:
-        raise click.UsageError(f"--phase {phase} is given; expected DIR:STEPS, such as shards/seq128:900000")
+    if not directory or not re.fullmatch("[0-9]{1,10}", steps) or not 1 <= int(steps) <= MOST:
+        raise click.UsageError(
+            f"--phase {clip(phase)} is given; expected DIR:STEPS with 1 to {MOST:,} steps, such as shards/seq128:900000"
+        )
     return directory, int(steps)
 
 
@@ -213,16 +234,16 @@ def parse_phase(phase: str) -> tuple[str, int | None]:
 )
 @under(
     RUNS,
-    option("--eval-batch-size", default=64, type=click.IntRange(1), metavar="N", help="Sequences at a time."),
+    option("--eval-batch-size", default=64, type=Whole(1, 1_000_000), metavar="N", help="Sequences in a batch."),
     BACKEND,
 )
-@json_option("the metrics, and what guessing would reach")
+@json_option("the metrics, and those of guessing")
 def evaluate(
     dataset: str, model_dir: str, split: Any, eval_batch_size: int, checkpoint: Any, backend: str, as_json: bool
 ) -> None:
-    """Measure a trained model on held-out documents.
+    """Evaluate a trained model on held-out documents.
 
-    DATASET is a folder that generate wrote with --eval-fraction. The metrics are written to eval_results.txt, too.
+    DATASET is a folder that generate wrote with --eval-fraction. The metrics are also written to eval_results.txt.
     """
     from deploy.models import choose_backend, evaluate_model
 
@@ -245,7 +266,7 @@ def evaluate(
 def export(model_dir: str, output: str, checkpoint: Any, backend: str) -> None:
     """Write a model for Hugging Face transformers and Keras.
 
-    What is written is a folder that transformers loads, with a file that Keras alone loads.
+    The output is a folder that transformers loads. It also has a file that Keras loads without maskmill.
     """
     from deploy.models import choose_backend, export_model
 

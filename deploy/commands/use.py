@@ -4,7 +4,7 @@ from typing import Any, get_args
 
 import click
 
-from deploy.commands.cli_types import Field, Place, wrong_usage
+from deploy.commands.cli_types import Field, Place, Whole, wrong_usage
 from deploy.commands.command import MAKES, PRINTS, READS, RUNS, Command, json_option, option, under
 from deploy.commands.options import CASE, OVERWRITE, TRAINED
 from deploy.commands.train import BACKEND, CHECKPOINT, PRECISION
@@ -27,14 +27,14 @@ TEXTS = (
         type=Field(),
         default="text",
         metavar="FIELD",
-        help="JSONL and Parquet: what holds the text; a.b is b in a.",
+        help="JSONL and Parquet: field of the text; a.b is field b of a.",
     ),
     option(
         "--id-field",
         type=Field(),
         metavar="FIELD",
         show_default="file and line or row",
-        help="JSONL and Parquet: what names a text.",
+        help="JSONL and Parquet: field of the id of a text.",
     ),
 )
 
@@ -63,14 +63,14 @@ def reading_of(input_format: InputFormat, text_field: str, id_field: str | None)
         "inputs",
         multiple=True,
         metavar="INPUT",
-        help="File, folder or pattern of texts with [MASK].",
+        help="File, folder or pattern of files with texts that contain [MASK].",
     ),
     *TEXTS,
 )
 @under(RUNS, BACKEND)
 @under(
     PRINTS,
-    option("--top-k", default=5, type=click.IntRange(1), metavar="N", help="Tokens to show for each [MASK]."),
+    option("--top-k", default=5, type=Whole(1, 100_000), metavar="N", help="Tokens to show for each [MASK]."),
 )
 @json_option("a list with an object for each text")
 def fill_mask(
@@ -86,9 +86,9 @@ def fill_mask(
     cased: bool | None,
     backend: str,
 ) -> None:
-    """Fill each [MASK] in texts with the likeliest tokens.
+    """Predict the most likely tokens for each [MASK] in texts.
 
-    TEXT is such as "The function returns a [MASK].".
+    TEXT contains [MASK], for example "The function returns a [MASK].".
     """
     from deploy.models import choose_backend
     from deploy.using.fill_mask import fill_masks
@@ -118,31 +118,33 @@ def fill_mask(
         "--layers",
         default=EmbedConfig.layers,
         metavar="last|last4|N,N,...",
-        help="last, last4, or numbers such as 0,6,12 (0: the embeddings). Several are put side by side.",
+        help="last, last4, or layer numbers such as 0,6,12 (0: the embeddings). Several layers are concatenated.",
     ),
     option(
         "--pooling",
         type=click.Choice(get_args(Pooling)),
         default=EmbedConfig.pooling,
-        help="Of all tokens of a text, [CLS] and [SEP] too: the mean or the largest values. cls: the vector of [CLS]. "
-        "tokens: one for each token.",
+        help="mean, max: over all tokens of a text, with [CLS] and [SEP]. cls: the vector of [CLS]. tokens: one "
+        "vector for each token.",
     ),
-    option("--dtype", type=click.Choice(get_args(VectorDtype)), default=EmbedConfig.dtype, help="Of the vectors."),
+    option(
+        "--dtype", type=click.Choice(get_args(VectorDtype)), default=EmbedConfig.dtype, help="Data type of the vectors."
+    ),
     option(
         "--max-seq-length",
         type=int,
         metavar="TOKENS",
         show_default="all positions",
-        help="Tokens of a text that are seen at once.",
+        help="Longest input of the model; longer texts are truncated, or split with --stride.",
     ),
     option(
         "--stride",
         type=int,
         metavar="TOKENS",
-        show_default="cut it",
-        help="Take the average over windows of a long text, so many tokens apart.",
+        show_default="truncate",
+        help="Split a long text into windows that begin every N tokens, and average their vectors.",
     ),
-    option("--with-text", is_flag=True, help="Write the texts, too."),
+    option("--with-text", is_flag=True, help="Also write the texts."),
     OVERWRITE,
 )
 @under(
@@ -154,7 +156,7 @@ def fill_mask(
         type=int,
         metavar="TOKENS",
         show_default="2,048 on a CPU, 32,768 elsewhere",
-        help="Tokens at a time, padding too.",
+        help="Tokens in a batch, padding included.",
     ),
 )
 def embed(
@@ -174,8 +176,8 @@ def embed(
 ) -> None:
     """Turn texts into vectors, in Parquet or npy.
 
-    INPUT is a file, a folder or a pattern, as for generate; in plain text every line is a text. Rows stand in the order
-    of the input. Beside vectors.npy, vectors.ids.jsonl holds the ids.
+    INPUT is a file, a folder or a pattern, as for generate; in plain text every line is a text. Rows are in the
+    order of the input. The ids for vectors.npy are written to vectors.ids.jsonl.
     """
     from deploy.models import choose_backend
     from deploy.using.embed import embed_texts

@@ -16,7 +16,7 @@ from pipeline.schema import MANIFEST
 from pipeline.storage import is_remote
 
 if TYPE_CHECKING:
-    from pipeline.estimate import Sample
+    from pipeline.sampling import Sample
     from tokenizer.vocab import Vocab
 
 
@@ -76,11 +76,11 @@ def check_input(name: str, is_dataflow: bool = False) -> Check[list[str]]:
 
 
 def check_sample(files: Sequence[str], request: Request) -> Check["Sample | None"]:
-    """How many documents of the beginnings of some files can be used."""
-    from pipeline.estimate import read_sample
+    """How many documents of a sample of the files can be used."""
+    from pipeline.sampling import read_sample
 
     sample = read_sample(files, request.reading)
-    used, aside = len(sample.documents), sum(sample.set_aside.values())
+    used, aside = sample.read_documents, sum(sample.set_aside.values())
     is_all = sample.share >= 1  # of the input, so that what is said of it is certain
     reasons = "; ".join(f"{number:,} {reason}" for reason, number in sample.set_aside.most_common())
     share = "all of the input" if is_all else f"{sample.share:.1%} of the input"
@@ -168,12 +168,12 @@ def check_room(request: Request, vocab: "Vocab", sample: "Sample") -> Check[None
 
     config = InstanceConfig(cased=request.cased)
     cost = estimate_copy(sample, request.reading, vocab, config)
-    needed = cost.shard_bytes / max(sample.share, 1e-9) * config.dupe_factor
+    needed = cost.shard_bytes * sample.all_content_bytes / max(1, cost.content_bytes) * config.dupe_factor
     folder = os.path.abspath(request.output or os.curdir)
     while not os.path.isdir(folder):
         folder = os.path.dirname(folder)
     free = shutil.disk_usage(folder).free
-    found = f"about {in_bytes(needed)} with generate's defaults, by the sample; {in_bytes(free)} are free"
+    found = f"a dataset with generate's defaults takes about {in_bytes(needed)}; {in_bytes(free)} are free"
     if needed > free:
         yield Finding(
             "room", "warning", found, "write to a larger disk or a bucket, or make fewer copies: --dupe-factor"

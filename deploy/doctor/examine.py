@@ -18,7 +18,7 @@ STYLES = {"ok": "green", "warning": "yellow", "wrong": "bold red"}
 
 
 def examine(request: Request) -> Iterator[Finding]:
-    """All findings. A room is entered whatever was found in the one before it."""
+    """All findings. A failed check does not stop the later ones."""
     yield from check_installation()
     if request.engine.runner in (FLINK, PORTABLE):
         from deploy.doctor.engine import check_engine

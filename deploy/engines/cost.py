@@ -1,12 +1,11 @@
-"""What a run elsewhere will take and cost, by a sample; and on what each figure rests."""
+"""What a run on an engine takes and costs, estimated from a sample, and what each figure is based on."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from deploy.making.generation import Generation
-from pipeline.estimate import Estimate
+from deploy.words import in_bytes
 from pipeline.pools import Pools
 from pipeline.storage import read_json
 from tokenizer.errors import InputError
@@ -14,8 +13,8 @@ from tokenizer.json_file import brief
 
 PRICES = Path(__file__).with_name("prices.json")
 
-READ_SECONDS_PER_MB = 0.006  # of processor time, see benchmarks/README.md
 SHUFFLED = 2  # times that a shuffled byte is billed: written, and read
+MAX_PRICE = 10**12
 DISK_GB = 25  # of a machine, Dataflow's default for batch jobs
 # Of memory for each processor, by what stands in the name of a machine's type.
 MEMORY_GB = {"n1-standard": 3.75, "n1-highmem": 6.5, "n1-highcpu": 0.9, "standard": 4.0, "highmem": 8.0, "highcpu": 1.0}
@@ -43,9 +42,11 @@ class Prices:
         given = read_json(path, "expected numbers as in deploy/engines/prices.json")
         kinds = {field.name: (int, float) if field.type is float else str for field in fields(cls)}
         for name, value in given.items():
-            if name not in kinds or not isinstance(value, kinds[name]) or (not isinstance(value, str) and value < 0):
+            is_price = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= MAX_PRICE
+            if name not in kinds or not (isinstance(value, str) if kinds[name] is str else is_price):
                 raise InputError(
-                    f"prices {path} has {name[:40]} {brief(value)}; expected numbers for some of {', '.join(kinds)}"
+                    f"prices {path} has {name[:40]} {brief(value)}; expected numbers for some of {', '.join(kinds)}, "
+                    f"each from 0 to {MAX_PRICE:,}"
                 )
         return replace(ours, **{"source": path, **given})
 
@@ -66,66 +67,69 @@ def estimate_costs(generation: Generation, prices: Prices | None, machine_type: 
     Args:
         generation: what is to be made.
         prices: of the engine; None where they are not known.
-        machine_type: of the workers, such as "n2-highmem-4".
+        machine_type: of the workers that Dataflow bills, such as "n2-highmem-4"; None on a cluster of the user's own,
+            whose memory and disks are listed only where there are prices for them.
     """
-    sample, costs = generation.sample, generation.costs
+    sample, is_dataflow = generation.sample, machine_type is not None
     content_bytes = sample.all_content_bytes
-    scale = content_bytes / max(1, sample.content_bytes)
-    configs = [target.config for target in generation.targets]
-    made: Sequence[tuple[Estimate, float]] = [(cost, config.copies * scale) for cost, config in zip(costs, configs)]
-    readings = 3 if generation.reading.id_field else 2  # for the ids, to measure, to build
-    reading = readings * READ_SECONDS_PER_MB * content_bytes / 1e6
-    seconds = reading + costs[0].tokenize_seconds * scale + sum(cost.build_seconds * times for cost, times in made)
-    hours = seconds / 3600
+    pools = Pools.plan(generation.config, sample.all_documents, int(content_bytes))
+    work = generation.weigh(sample.all_documents, content_bytes, pools)
+    hours = (work.seconds + generation.readings * work.read_seconds) / 3600
     memory_gb, machine = _memory_of(machine_type)
-    shuffle_gb = costs[0].packed_bytes * scale / 1e9
-    output_gb = sum(cost.shard_bytes * times for cost, times in made) / 1e9
-    pools = len(Pools.plan(generation.config, sample.all_documents, int(content_bytes)))
+    shuffle_bytes, output_bytes = generation.packed_bytes(content_bytes), generation.shard_bytes(content_bytes)
 
     def price(name: str, amount: float) -> float | None:
         return amount * float(getattr(prices, name)) if prices else None
 
-    return [
+    measured = f"measured here on {len(sample.documents):,} documents"
+    started = "; without the start of the workers, 2 to 5 minutes each" if is_dataflow else ""
+    figures = [
         Figure(
-            "worker hours",
+            "processor hours",
             _round(hours),
-            f"processors; measured here on {len(sample.documents):,} documents, {sample.share:.2%} of the input, and a "
-            "worker's taken to be as fast; a worker's start, 2 to 5 minutes, is not in it",
+            f"{measured}, for workers whose processors are as fast as this machine's{started}",
             price("processor_hour", hours),
-        ),
-        Figure(
-            "memory",
-            f"{_round(hours * memory_gb)} GB hours",
-            f"{memory_gb:g} GB for each processor, as {machine} has",
-            price("memory_gb_hour", hours * memory_gb),
-        ),
-        Figure(
-            "disk",
-            f"{_round(hours * DISK_GB)} GB hours",
-            f"{DISK_GB} GB for each processor",
-            price("disk_gb_hour", hours * DISK_GB),
-        ),
+        )
+    ]
+    if is_dataflow or prices:
+        figures += [
+            Figure(
+                "memory",
+                f"{_round(hours * memory_gb)} GB hours",
+                f"{memory_gb:g} GB for each processor{machine}",
+                price("memory_gb_hour", hours * memory_gb),
+            ),
+            Figure(
+                "disk",
+                f"{_round(hours * DISK_GB)} GB hours",
+                f"{DISK_GB} GB for each processor",
+                price("disk_gb_hour", hours * DISK_GB),
+            ),
+        ]
+    billed = "; billed when written and when read, before reductions for volume" if is_dataflow else ""
+    return [
+        *figures,
         Figure(
             "shuffle",
-            f"{_round(shuffle_gb)} GB",
-            "every document once, as token ids; billed when written and when read, before reductions for volume",
-            price("shuffle_gb", SHUFFLED * shuffle_gb),
+            in_bytes(shuffle_bytes),
+            f"every document once, as token ids{billed}",
+            price("shuffle_gb", SHUFFLED * shuffle_bytes / 1e9),
         ),
         Figure(
             "output",
-            f"{_round(output_gb)} GB",
-            "shards of the sample; the cost is that of a month",
-            price("storage_gb_month", output_gb),
+            in_bytes(output_bytes),
+            f"shards of the sample{'; the cost is that of a month' if prices else ''}",
+            price("storage_gb_month", output_bytes / 1e9),
         ),
-        Figure("pools", f"{pools:,}", "that so many workers can build at a time, and no more"),
+        Figure("pools", f"{len(pools):,}", "at most this many workers can build shards at a time"),
     ]
 
 
 def _memory_of(machine_type: str | None) -> tuple[float, str]:
     for kind, memory in MEMORY_GB.items():
         if machine_type and kind in machine_type:
-            return memory, machine_type
-    return DEFAULT_MEMORY_GB, machine_type or "a common machine"
+            return memory, f", as {machine_type} has"
+    return DEFAULT_MEMORY_GB, f", as {machine_type} has" if machine_type else ""
 
 
 def _round(number: float) -> str:

@@ -148,7 +148,7 @@ class DataflowOptions:
     def worker_processors(self) -> int:
         """Of a machine, as far as the name of its type tells it."""
         name = self.worker_machine_type or ""
-        number = re.search(r"custom-(\d+)-\d+", name) or re.search(r"-(\d+)(-lssd)?$", name)
+        number = re.search(r"custom-(\d{1,4})-\d+", name) or re.search(r"-(\d{1,4})(-lssd)?$", name)
         return int(number[1]) if number else 1
 
     def to_beam(self, maskmill: str, setup_file: Path | None = None, min_ram: int | None = None) -> list[str]:

@@ -53,6 +53,7 @@ def run_for_results(runner: Runner, jobs: Sequence[Job]) -> list[tuple["Arrays",
         return [read_result(result) for result in results]
 
 
-def share_out(runner: Runner, job: Job) -> list[Job]:
-    """One job for each worker, over its share of the input."""
-    return [job.with_arguments(share=(number, runner.num_workers)) for number in range(runner.num_workers)]
+def share_out(runner: Runner, job: Job, parts: int) -> list[Job]:
+    """One job for each worker, over its share of the input; no more than the input may have parts."""
+    shares = max(1, min(runner.num_workers, parts))
+    return [job.with_arguments(share=(number, shares)) for number in range(shares)]

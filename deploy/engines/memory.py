@@ -64,6 +64,7 @@ def plan_passes(
     Raises InputError when not even one pool fits.
     """
     pool_bytes = packed_bytes / num_pools
+    num_workers = max(1, min(num_workers, len(pools)))
     starter_bytes = STARTER_BYTES if num_workers > 1 else 0
     fixed = WORKER_BYTES + POOL_FACTOR * pool_bytes
     left_to_worker = (memory_limit - starter_bytes) / num_workers - fixed
@@ -72,7 +73,7 @@ def plan_passes(
         needed = starter_bytes + num_workers * (fixed + PASS_FACTOR * pool_bytes)
         raise InputError(
             f"memory_limit is {memory_limit / 1e6:,.0f} MB; expected {math.ceil(needed / 1e6):,} MB or more, "
-            f"for one of {num_pools} pools of documents with {num_workers} worker(s); "
+            f"for one of {num_pools:,} pools of documents with {num_workers:,} worker(s); "
             "give a larger one, fewer --num-workers or more --shards-per-copy"
         )
     passes = -(-len(pools) // (pools_per_pass * num_workers)) * num_workers

@@ -77,7 +77,7 @@ class PortableRunner:
             if self.where.startswith("job_endpoint"):
                 grpc.channel_ready_future(grpc.insecure_channel(place)).result(SECONDS_TO_ANSWER)
         except ValueError as error:
-            raise InputError(f"{self.where} is no address; expected HOST:PORT") from error
+            raise InputError(f"{self.where} is not an address; expected HOST:PORT") from error
         except (OSError, grpc.FutureTimeoutError) as error:
             why = first_line(error) or "something else listens there"
             raise InputError(f"{self.where} does not answer ({why}); start it, or check host and port") from error
@@ -91,19 +91,17 @@ class PortableRunner:
             with hold_back_stderr() if is_quiet else nullcontext():
                 yield
         except grpc.RpcError as error:
-            raise InputError(
-                f"{self.where} does not answer any longer ({error.code().name}); look at its log"
-            ) from error
+            raise InputError(f"{self.where} no longer answers ({error.code().name}); look at its log") from error
         except RuntimeError as error:
             if sentence := WORKER_ERROR.search(str(error)):
                 raise JobEndedError(sentence[1]) from None
             if "Unable to fetch remote job server jar" in str(error):
                 raise InputError(
-                    f"Beam's job server for Flink is not to be had ({first_line(error)}); say your version of Flink "
+                    f"cannot download Beam's Flink job server ({first_line(error)}); set your Flink version "
                     "with -- --flink_version=1.19, or give the jar with -- --flink_job_server_jar=FILE (docs/flink.md)"
                 ) from error
             said = shorten_error(re.sub(r"^Pipeline \S+ failed in state FAILED: ", "", str(error)))
-            raise JobEndedError(f"the job failed on {self.where}: {said}; its log tells more") from error
+            raise JobEndedError(f"the job failed on {self.where}: {said}; see its log") from error
 
 
 @dataclass(frozen=True)

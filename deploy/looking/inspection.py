@@ -10,11 +10,13 @@ from rich.table import Table
 
 from deploy.show import LABELLED_1, count_table, new_console, new_table
 from deploy.talk import print_json, warn
+from deploy.words import in_bytes
 from pipeline.looking.choosing import ChosenExample, Word, choose_examples, choose_shards
 from pipeline.looking.opening import OpenedDataset, OpenedShard, open_dataset
 from pipeline.looking.readable import ReadableExample, make_readable
 from pipeline.looking.stats import KINDS, DatasetStats
 from pipeline.schema import MANIFEST, DatasetInfo
+from pipeline.shards import LENGTH_BINS
 from tokenizer.errors import InputError
 
 MOST_SHARDS = 12  # rows of the table
@@ -112,7 +114,7 @@ def _config_table(info: DatasetInfo) -> Table:
 def _length_table(info: DatasetInfo) -> Table:
     """The instances of the train split by their length."""
     counts = {int(longest): count for longest, count in info.counts["train_lengths"].items()}
-    bin_size = min(counts) if len(counts) == 1 else -(-info.max_seq_length // 16)
+    bin_size = -(-info.max_seq_length // LENGTH_BINS)
     table = new_table("tokens", "instances", "share", "", title="Lengths (train)", numbers_from=0)
     table.columns[-1].justify, table.columns[-1].no_wrap, table.columns[-1].overflow = "left", True, "crop"
     for longest, count in sorted(counts.items()):
@@ -136,7 +138,7 @@ def _known_table(opened: OpenedDataset) -> Table:
     """What TFRecords tell that have no manifest."""
     names = [stored for ours, stored in opened.stored_names.items() if stored != ours]
     table = new_table("TFRecords", "", title=f"No {MANIFEST}")
-    table.add_row("files", f"{len(opened.shards):,}, {sum(shard.bytes for shard in opened.shards) / 1e6:,.1f} MB")
+    table.add_row("files", f"{len(opened.shards):,}, {in_bytes(sum(shard.bytes for shard in opened.shards))}")
     table.add_row("features", f"TF Model Garden's ({', '.join(names)})" if names else "google-research/bert's")
     table.add_row("max_seq_length", str(opened.max_seq_length))
     table.add_row("max_predictions_per_seq", str(opened.max_predictions_per_seq))

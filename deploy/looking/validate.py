@@ -74,7 +74,7 @@ def _show(console: Console, directory: str, info: DatasetInfo, validation: Valid
         console.print(_proof(info, validation))
     for note in validation.notes:
         console.print(f"Note: {note}", style="yellow")
-    verdict = count(problems.counts.total(), "problem") if problems else "all is as it must be"
+    verdict = count(problems.counts.total(), "problem") if problems else "valid"
     console.print(
         f"{directory}: {verdict}; {count(validation.shards, 'shard')}, {in_bytes(validation.bytes)}, "
         f"{count(validation.examples, 'example')}, {validation.rules} rules, in {seconds:.1f} s",
@@ -100,11 +100,11 @@ def _proof(info: DatasetInfo, validation: Validation) -> Table:
         }
         if masked := counts.get("masked_tokens", 0):
             shares = [f"{counts[f'masked_as_{kind}'] / masked:.2%} {kind}" for kind in ("mask", "same", "random")]
-            table.add_row(f"{split}, masked", f"{', '.join(shares)}: as chance has it")
+            table.add_row(f"{split}, masked", f"{', '.join(shares)}: as expected by chance")
         if instances := counts.get("instances", 0):
             table.add_row(f"{split}, examples", f"{instances:,}")
             if label := LABELLED_1.get(objective):
-                table.add_row(f"{split}, {label}", f"{counts['random_next'] / instances:.2%}: as chance has it")
+                table.add_row(f"{split}, {label}", f"{counts['random_next'] / instances:.2%}: as expected by chance")
     if repeats := validation.repeats:
         table.add_row("repeats", "no example is there twice, but for what chance makes")
         if validation.counts["eval/instances"]:

@@ -12,6 +12,7 @@ from deploy.engines.remote import JobEndedError, RemoteRunner, RunningJob
 from deploy.inputs import show_reading, warn_of_rejected
 from deploy.making.generation import Generation
 from deploy.progress import Done, Work, show_progress
+from deploy.words import duration
 from pipeline.manifest import add_facts, write_about
 from pipeline.outputs import keep_rejected, leave_out_finished, prepare_output, rejected_folder, remove_rejected_folder
 from pipeline.pools import Pools
@@ -63,8 +64,8 @@ def generate_elsewhere(generation: Generation, runner: RemoteRunner, facts: Mapp
         "overwrite": options.overwrite,
     }
     console.print(
-        f"Building about {work.shards} shards, {work.instances:,.0f} instances, from about {work.documents:,} "
-        f"documents: about {work.seconds:,.0f} s of one processor"
+        f"Building about {work.shards:,} shards, {work.instances:,.0f} instances, from about {work.documents:,} "
+        f"documents: about {duration(work.seconds + generation.readings * work.read_seconds)} of processor time"
     )
     job = None
     try:
@@ -111,9 +112,7 @@ def _wait(generation: Generation, job: RunningJob, work: Work) -> None:
 
 def _weigh_worker(generation: Generation, work: Work) -> int:
     """The bytes of memory that a process takes which builds a pool."""
-    cost = generation.costs[0]
-    packed_bytes = cost.packed_bytes * work.megabytes * 1e6 / max(1, cost.content_bytes)
-    return int(WORKER_BYTES + POOL_FACTOR * packed_bytes / work.pools)
+    return int(WORKER_BYTES + POOL_FACTOR * generation.packed_bytes(work.megabytes * 1e6) / work.pools)
 
 
 def _weigh(generation: Generation) -> Work:

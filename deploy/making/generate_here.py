@@ -3,21 +3,23 @@
 import os
 import uuid
 from collections import Counter
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from deploy.engines.jobs import Job, run_for_results, share_out
 from deploy.engines.local import LocalRunner
-from deploy.engines.memory import document_room, machine_memory, plan_passes
+from deploy.engines.memory import document_room
 from deploy.inputs import show_reading, warn_of_rejected
 from deploy.making.generation import Generation
+from deploy.making.local_plan import LocalPlan, memory_limit
 from deploy.progress import Done, Work, show_progress
 from deploy.talk import warn
-from deploy.words import count
+from deploy.words import count, duration, in_bytes
 from pipeline.corpus import check_corpus, count_set_aside, name_inputs
 from pipeline.documents import ReadOptions
 from pipeline.duplicates import find_duplicates
+from pipeline.files import most_parts
 from pipeline.manifest import write_manifest
 from pipeline.outputs import (
     check_output,
@@ -38,7 +40,6 @@ from pipeline.unfinished import RUN_ID, Unfinished
 from tokenizer.errors import InputError
 
 MAX_RETRIES = 3  # of a pass in which a worker process was killed
-SECONDS_TO_START = 3.0
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_BETWEEN_LISTINGS = 5.0  # of a folder in Cloud Storage
 
@@ -50,8 +51,8 @@ def generate_here(generation: Generation, runner: LocalRunner, facts: Mapping[st
     """
     console, targets, options = generation.console, generation.targets, generation.options
     run = uuid.uuid4().hex
-    memory_limit = options.memory_limit or machine_memory() // 2
-    reading = replace(generation.reading, document_room=document_room(memory_limit, runner.num_workers))
+    room = document_room(memory_limit(options), runner.num_workers)
+    reading = replace(generation.reading, document_room=room)
     with runner.scratch() as rejected:
         corpus, duplicates = _measure(generation, runner, reading, rejected)
         identities = [{**generation.identify(target), "documents": corpus["fingerprint"]} for target in targets]
@@ -66,13 +67,8 @@ def generate_here(generation: Generation, runner: LocalRunner, facts: Mapping[st
             warn_of_rejected(keep_rejected(rejected, generation.folder))
             raise
         pools = Pools.plan(generation.config, corpus["documents"], corpus["bytes"])
-        scale = corpus["bytes"] / max(1, generation.costs[0].content_bytes)
-        packed_bytes = int(generation.costs[0].packed_bytes * scale)
-
-        def plan(wanted: Sequence[int]) -> list[list[int]]:
-            return plan_passes(wanted, len(pools), packed_bytes, memory_limit, runner.num_workers)
-
-        plan(range(len(pools)))  # which may fail, before anything is removed
+        plan = LocalPlan.of(generation, runner, len(pools), corpus["bytes"])
+        plan.passes(range(len(pools)))  # which may fail, before anything is removed
         for target, identity in zip(targets, identities):
             prepare_output(target.output, {**identity, RUN_ID: run}, options.overwrite)
             place_rejected(rejected, target.output)
@@ -80,24 +76,22 @@ def generate_here(generation: Generation, runner: LocalRunner, facts: Mapping[st
     if count_set_aside(corpus):
         warn_of_rejected(os.path.join(generation.folder, REJECTED))
     show_reading(corpus)
-    console.print(f"{corpus['documents']:,} documents, {corpus['bytes'] / 1e6:,.1f} MB of text without blanks")
+    console.print(f"{count(corpus['documents'], 'document')}, {in_bytes(corpus['bytes'])} of text without whitespace")
     build = _Build(generation, runner, pools, duplicates, plan, run)
     work = generation.weigh(corpus["documents"], corpus["bytes"], pools, sum(map(len, build.finished())))
     if work.shards_before:
         console.print(f"Going on with an interrupted run: {work.shards_before} of {work.shards} shards are finished")
-    passes = -(-len(plan(build.pools_left())) // runner.num_workers)
-    shard_bytes = sum(
-        cost.shard_bytes * scale * target.config.copies for cost, target in zip(generation.costs, targets)
-    )
+    pools_left = build.pools_left()
+    passes = plan.rounds(pools_left)
     console.print(
-        f"Building {work.shards} shards, about {shard_bytes / 1e6:,.0f} MB, from {corpus['documents']:,} "
-        f"documents in {count(passes, 'pass', 'passes')} with {count(runner.num_workers, 'worker')}: about "
-        f"{work.seconds / runner.num_workers + SECONDS_TO_START:,.0f} s, in {memory_limit / 1e6:,.0f} MB of memory"
+        f"Building {count(work.shards, 'shard')}, about {in_bytes(generation.shard_bytes(corpus['bytes']))}, from "
+        f"{count(corpus['documents'], 'document')} {plan.describe(pools_left)}: about "
+        f"{duration(plan.seconds(work, pools_left, is_measured=True))}"
     )
     with runner.scratch() as scratch:
         build.run(os.path.join(scratch, "tokenized"), work)
     for target in targets:
-        about = {**facts, "num_workers": runner.num_workers, "memory_limit": memory_limit, "passes": passes}
+        about = {**facts, "num_workers": runner.num_workers, "memory_limit": plan.memory_limit, "passes": passes}
         write_manifest(target, generation.vocab, pools, corpus, run, {**about, **generation.seconds_since_start()})
     for target in targets:
         Unfinished(target.output).remove()  # not before all are whole: else a kill in between could not be gone on from
@@ -113,7 +107,7 @@ def _measure(
     job = Job("measure_corpus", {"inputs": generation.inputs, "options": reading, "rejected": rejected})
 
     def measure(duplicates: Container[bytes]) -> tuple[bytes, Counter[str]]:
-        jobs = share_out(runner, job.with_arguments(duplicates=duplicates))
+        jobs = share_out(runner, job.with_arguments(duplicates=duplicates), most_parts(generation.files))
         arrays, counts = zip(*run_for_results(runner, jobs))
         return b"".join(found["keys"].tobytes() for found in arrays), sum(counts, Counter())
 
@@ -132,7 +126,7 @@ class _Build:
     runner: LocalRunner
     pools: Pools
     duplicates: Container[bytes]
-    plan: Callable[[Sequence[int]], list[list[int]]]  # pools -> the pools of each pass
+    plan: LocalPlan
     run_id: str
 
     def finished(self) -> list[set[str]]:
@@ -181,7 +175,7 @@ class _Build:
 
     def _run_passes(self, job: Job) -> None:
         for retries_left in reversed(range(MAX_RETRIES + 1)):
-            passes = self.plan(self.pools_left())
+            passes = self.plan.passes(self.pools_left())
             try:
                 self.runner.run([job.with_arguments(wanted=wanted, finished=self.finished()) for wanted in passes])
                 return

@@ -13,10 +13,14 @@ from deploy.engines.remote import RemoteRunner
 from deploy.progress import Work
 from pipeline.config import InstanceConfig
 from pipeline.documents import MAX_REJECTED, ReadOptions
-from pipeline.estimate import Estimate, Sample, estimate_copy, read_sample
+from pipeline.estimate import Estimate, estimate_copy
 from pipeline.plan import Target
 from pipeline.pools import Pools
+from pipeline.sampling import Sample, read_sample
 from tokenizer.vocab import Vocab
+
+# Processor time to hand tokenised documents on to their pools, which a sample does not show.
+SHUFFLE_SECONDS_PER_MB = 0.02
 
 
 @dataclass(frozen=True)
@@ -70,9 +74,23 @@ class Generation:
         """What one copy of the sample comes to, for each target."""
         return [self.estimate(target.config) for target in self.targets]
 
+    @property
+    def readings(self) -> int:
+        """How often one job elsewhere reads the input: for the ids, to measure it, to build."""
+        return 3 if self.reading.id_field else 2
+
     def estimate(self, config: InstanceConfig) -> Estimate:
         """What one copy of the sample comes to."""
         return estimate_copy(self.sample, self.reading, self.vocab, config)
+
+    def packed_bytes(self, content_bytes: float) -> int:
+        """The bytes of tokenised documents that have so many bytes of content."""
+        return int(self.costs[0].packed_bytes * content_bytes / max(1, self.costs[0].content_bytes))
+
+    def shard_bytes(self, content_bytes: float) -> float:
+        """The bytes of all shards of all targets."""
+        scale = content_bytes / max(1, self.costs[0].content_bytes)
+        return sum(cost.shard_bytes * scale * one.config.copies for cost, one in zip(self.costs, self.targets))
 
     def weigh(self, documents: int, content_bytes: float, pools: Pools, shards_before: int = 0) -> Work:
         """The work of a corpus of so many documents and bytes of content, from one copy of a sample for each target."""
@@ -85,7 +103,9 @@ class Generation:
             shards=sum(pools.train * config.dupe_factor + pools.eval for config in configs),
             shards_before=shards_before,
             instances=sum(cost.instances * scale * config.copies for cost, config in zip(self.costs, configs)),
-            tokenize_seconds=self.costs[0].tokenize_seconds * scale,
+            read_seconds=self.sample.all_read_seconds,
+            tokenize_seconds=self.costs[0].tokenize_seconds * scale
+            + SHUFFLE_SECONDS_PER_MB * self.packed_bytes(content_bytes) / 1e6,
             build_seconds=sum(cost.build_seconds * scale * config.copies for cost, config in zip(self.costs, configs)),
         )
 

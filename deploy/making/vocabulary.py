@@ -15,6 +15,7 @@ from deploy.show import new_talk
 from deploy.talk import print_json, warn
 from pipeline.corpus import check_reading, count_set_aside, name_inputs
 from pipeline.documents import MAX_REJECTED, ReadOptions
+from pipeline.files import most_parts
 from pipeline.storage import claim_files
 from tokenizer.config import VocabConfig
 from tokenizer.counts import MAX_FREQUENT_WORDS, WordCounts
@@ -57,7 +58,7 @@ def train_vocab_file(
     with claim_files([output, tokenizer_json], overwrite) as claim:
         console.print(f"Reading {describe(files)}")
         job = Job("count_words", {"inputs": inputs, "options": reading, "cased": config.cased})
-        counts, documents = _count_corpus(console, runner, job, name_inputs(inputs), max_rejected)
+        counts, documents = _count_corpus(console, runner, job, most_parts(files), name_inputs(inputs), max_rejected)
         with console.status("Learning the vocabulary"):
             vocab = train_vocab(counts, config)
             coverage = measure_coverage(vocab, counts)
@@ -91,14 +92,14 @@ def train_vocab_file(
 
 
 def _count_corpus(
-    console: Console, runner: Runner, job: Job, name: str, max_rejected: float
+    console: Console, runner: Runner, job: Job, parts: int, name: str, max_rejected: float
 ) -> tuple[Mapping[str, int], int]:
     """How often each word occurs in the documents, of too many distinct words the frequent ones; and their number.
 
-    `name` is that of the inputs.
+    The inputs have the name `name` and at most so many `parts`.
     """
     with console.status("Counting words"):
-        words, counts_of_reading = _count(runner, job.with_arguments(frequent=None))
+        words, counts_of_reading = _count(runner, job.with_arguments(frequent=None), parts)
     check_reading(name, counts_of_reading, max_rejected)
     show_reading(counts_of_reading)
     documents = counts_of_reading["documents/read"] - count_set_aside(counts_of_reading)
@@ -106,7 +107,7 @@ def _count_corpus(
         return words.words, documents
     with console.status("Counting the frequent words"):
         frequent = words.sketch.find_frequent(MAX_FREQUENT_WORDS)
-        words, _ = _count(runner, job.with_arguments(frequent=frequent))
+        words, _ = _count(runner, job.with_arguments(frequent=frequent), parts)
     counts = {word: count for word, count in words.words.items() if count >= frequent.floor}
     left_out = 1 - sum(counts.values()) / frequent.occurrences
     warn(
@@ -116,9 +117,9 @@ def _count_corpus(
     return counts, documents
 
 
-def _count(runner: Runner, job: Job) -> tuple[WordCounts, Counter[str]]:
+def _count(runner: Runner, job: Job, parts: int) -> tuple[WordCounts, Counter[str]]:
     """The words of all documents, and the counts of reading."""
-    arrays, counts = zip(*run_for_results(runner, share_out(runner, job)))
+    arrays, counts = zip(*run_for_results(runner, share_out(runner, job, parts)))
     words, *others = map(WordCounts.from_arrays, arrays)
     for other in others:
         words.merge(other)

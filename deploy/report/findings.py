@@ -1,20 +1,18 @@
 """What about a dataset one should know before training on it."""
 
+from collections import Counter
 from collections.abc import Iterator
 
-import numpy as np
-
-from deploy.report.measures import chance_of_share, share
-from deploy.report.sequence_figures import EXPECTED_KINDS, KINDS_IN_WORDS
+from deploy.report.measures import share
 from deploy.report.subject import Subject
+from deploy.show import MOST_UNKNOWN
 from pipeline.looking.stats import KINDS
+from pipeline.validation.shares import check_labels, check_masking, drawn_labels, note_labels
 
 MOST_PADDING = 0.25  # share of all positions
-MOST_UNKNOWN = 0.01  # share of the tokens
 MOST_UNUSED = 0.5  # share of the vocabulary
-RANDOM_NEXT = (0.4, 0.65)  # share of the pairs; BERT's rule gives half, and more where documents are short
 UNEVEN = 2  # times as many examples in the largest shard of a copy as in the smallest
-KINDS_OFF = 0.005  # a share of the masked positions, beyond what chance explains
+BERTS_VOCAB_SIZE = 30_522  # assumed where the vocabulary is not known
 
 
 def list_findings(subject: Subject) -> list[str]:
@@ -31,26 +29,29 @@ def _about_sequences(subject: Subject) -> Iterator[str]:
             f"{padding:.0%} of all positions are padding: documents are short for sequences of {longest} tokens. A "
             "smaller --max-seq-length, or --objective mlm, wastes less."
         )
-    if opened.objective == "nsp":
-        random_next = share(int(stats.labels[1]), stats.examples)
-        low, high = RANDOM_NEXT
-        chance = chance_of_share(random_next, np.array([stats.examples]))[0]
-        if not low - chance <= random_next <= high + chance:
-            yield f"{random_next:.1%} of the pairs are a random next; expected are {low:.0%} to {high:.0%}."
+    shards = [
+        (shard.name if shard.pool is None else shard.pool, Counter(instances=one.examples, random_next=one.labels[1]))
+        for one in subject.shards
+        for shard in [one.shard]
+    ]
+    drawn, _ = drawn_labels(shards, opened.objective)
+    if not drawn:  # no pool has a random next
+        drawn = Counter(instances=stats.examples, random_next=int(stats.labels[1]))
+    if problem := check_labels(drawn, opened.objective):
+        yield f"{problem}."
+    if note := note_labels(drawn, opened.objective):
+        yield note
     sizes = [one.examples for one in subject.shards]
     if max(sizes) > UNEVEN * min(sizes):
         yield f"Shards hold {min(sizes):,} to {max(sizes):,} sequences: workers that share them have uneven work."
 
 
 def _about_masking(subject: Subject) -> Iterator[str]:
-    stats = subject.stats
-    for kind, count, expected in zip(KINDS, stats.kinds.tolist(), EXPECTED_KINDS):
-        chance = chance_of_share(expected, np.array([stats.masked]))[0]
-        if abs(share(count, stats.masked) - expected) > KINDS_OFF + chance:
-            yield (
-                f"At {share(count, stats.masked):.1%} of the masked positions stands {KINDS_IN_WORDS[kind]}; BERT's "
-                f"rule is {expected:.0%}."
-            )
+    stats, vocab = subject.stats, subject.opened.vocab
+    counts = {f"masked_as_{kind}": count for kind, count in zip(KINDS, stats.kinds.tolist())}
+    ordinary = len(vocab.ordinary_ids) if vocab else BERTS_VOCAB_SIZE
+    for problem in check_masking({"masked_tokens": stats.masked, **counts}, ordinary):
+        yield f"{problem}."
 
 
 def _about_text(subject: Subject) -> Iterator[str]:

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.documents import ReadOptions
-from pipeline.estimate import read_sample
 from pipeline.files import list_files
 from pipeline.looking.opening import OpenedDataset
+from pipeline.sampling import read_sample
 from pipeline.schema import MANIFEST, RUN
 from pipeline.sentences import split_sentences
 from pipeline.storage import exists, read_at_most

@@ -75,7 +75,7 @@ def predict_table(
         look_at_rows(table, fields, input_format, found)
         with console.status("Dividing the table"):
             num_parts = sum(1 for _ in list_table_parts(table, PART_BYTES, input_format))
-        runner = runner or LocalRunner.prepare([table], num_workers or 1)
+        runner = runner or LocalRunner.prepare([table], 1 if num_workers is None else num_workers)
         console.print(
             f"Predicting {table} with {model_dir} in {count(num_parts, 'part')}: {count(len(found.labels), 'label')}"
         )
@@ -83,7 +83,7 @@ def predict_table(
             work = PredictPart(model_dir, checkpoint, backend, fields, input_format, folder, found.sha256)
             arguments = {"table": table, "input_format": input_format, "part_bytes": PART_BYTES, "work": work}
             with _watched(console, folder, num_parts):
-                runner.run(share_out(runner, Job("work_on_table", arguments)))
+                runner.run(share_out(runner, Job("work_on_table", arguments), num_parts))
             require_version(table, version)  # each worker has divided it for itself
             parts = [part_name(number) for number in range(num_parts)]
             if missing := set(parts) - set(list_names(folder)):

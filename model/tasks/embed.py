@@ -50,7 +50,7 @@ class Embedder:
         self._unknown = trained.vocab.ids[UNK]
         self._bins = bin_lengths(self.window_length)
         default = BATCH_TOKENS_ON_CPU if is_on_cpu() else BATCH_TOKENS_ELSEWHERE
-        self._batch_tokens = self.config.batch_tokens or default
+        self._batch_tokens = default if self.config.batch_tokens is None else self.config.batch_tokens
 
         def vectors_of(features: Features) -> Tensor:
             states = trained.model.encoder.hidden_states(**features, num_layers=max(numbers))

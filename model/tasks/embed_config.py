@@ -1,5 +1,6 @@
 """What shapes an embedding. Standard library only, so that the command line can read the defaults."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -23,9 +24,7 @@ class EmbedConfig:
     batch_tokens: int | None = None  # padding included; None: 2,048 on a CPU, 32,768 elsewhere
 
     def __post_init__(self) -> None:
-        if self.layers not in (LAST, LAST_4) and not all(
-            part.isascii() and part.isdigit() for part in self.layers.split(",")
-        ):
+        if self.layers not in (LAST, LAST_4) and not re.fullmatch("[0-9]{1,4}(,[0-9]{1,4}){0,999}", self.layers):
             raise InputError(f"layers is {self.layers}; expected last, last4, or numbers such as 0,6,12")
         for name, kinds in (("pooling", Pooling), ("dtype", VectorDtype)):
             if getattr(self, name) not in get_args(kinds):

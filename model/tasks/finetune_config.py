@@ -1,11 +1,12 @@
 """What shapes a fine-tuning. Standard library only, so that the command line can read the defaults."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from model.config import ComputeDtype
+from model.config import MAX_BATCH_SIZE, ComputeDtype, is_learning_rate
 from tokenizer.errors import InputError
 
 FINETUNING = "finetuning.json"  # in a folder of a fine-tuned model, and in no other
@@ -36,10 +37,12 @@ class FinetuneConfig:
     random_seed: int = 12345
 
     def __post_init__(self) -> None:
-        for name in ("train_batch_size", "num_train_epochs", "save_checkpoints_steps", "keep_checkpoints"):
-            self._check(name, getattr(self, name) >= 1, "1 or more")
-        self._check("num_train_steps", self.num_train_steps is None or self.num_train_steps >= 1, "1 or more")
-        self._check("learning_rate", 0 < self.learning_rate < math.inf, "more than 0 (BERT: 5e-5)")
+        for name in ("num_train_epochs", "save_checkpoints_steps", "keep_checkpoints"):
+            self._check(name, 1 <= getattr(self, name) < 1 << 31, "1 to 2^31 - 1")
+        self._check("train_batch_size", 1 <= self.train_batch_size <= MAX_BATCH_SIZE, f"1 to {MAX_BATCH_SIZE:,}")
+        if self.num_train_steps is not None:
+            self._check("num_train_steps", 1 <= self.num_train_steps < 1 << 31, "1 to 2^31 - 1")
+        self._check("learning_rate", is_learning_rate(self.learning_rate), "1e-12 to 100 (BERT: 5e-5)")
         self._check("warmup_proportion", 0 <= self.warmup_proportion < 1, "0 to less than 1 (BERT: 0.1)")
         self._check("max_seq_length", self.max_seq_length >= 8, "8 tokens or more (BERT: 128)")
         self._check("classifier_dropout_prob", 0 <= self.classifier_dropout_prob < 1, "0 to less than 1 (BERT: 0.1)")
@@ -55,7 +58,13 @@ class FinetuneConfig:
         >>> FinetuneConfig(train_batch_size=32, num_train_epochs=3).steps_for(100)
         12
         """
-        return self.num_train_steps or self.num_train_epochs * math.ceil(rows / self.train_batch_size)
+        if self.num_train_steps is not None:
+            return self.num_train_steps
+        steps = self.num_train_epochs * math.ceil(rows / self.train_batch_size)
+        self._check(
+            "num_train_epochs", steps < 1 << 31, f"fewer: {rows:,} rows make {steps:,} steps, more than 2^31 - 1"
+        )
+        return steps
 
     def _check(self, name: str, holds: bool, expected: str) -> None:
         if not holds:
@@ -71,10 +80,8 @@ def parse_class_weights(text: str) -> dict[str, float]:
     weights: dict[str, float] = {}
     for part in text.split(","):
         label, equals, number = part.rpartition("=")
-        try:
-            weight = float(number)
-        except ValueError:
-            equals = ""
+        is_number = re.fullmatch(r"([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", number, re.IGNORECASE)
+        weight = float(number) if is_number else math.nan
         if not equals or not label or label in weights or not 0 <= weight <= MAX_CLASS_WEIGHT:
             raise InputError(
                 f"class_weights is {text!r}; expected none, balanced, or LABEL=NUMBER,... such as a=1,b=3.5, each "

@@ -1,4 +1,4 @@
-"""Fine-tunes a BERT to tell labels apart. The same call again goes on where the last one stopped, to the same weights.
+"""Fine-tunes a BERT classifier. The same call again goes on where the last one stopped, to the same weights.
 
 Source of the recipe: `run_classifier.py` of google-research/bert.
 """
@@ -16,6 +16,7 @@ import numpy as np
 
 from model.checkpoint import digest_of, read_newest, read_sums, restore
 from model.distribution import assign
+from model.memory import require_countable
 from model.metrics_log import MetricsLog
 from model.optimization import AdamWeightDecay, Schedule
 from model.signals import signals_deferred
@@ -76,6 +77,7 @@ def finetune(
             f"max_seq_length is {config.max_seq_length}, {start.path} has {longest} positions; "
             f"give --max-seq-length {longest} or less"
         )
+    require_countable(start.model.config, config.train_batch_size, config.max_seq_length)
     model = BertClassifier(
         start.model.config, len(labels), config.random_seed, config.precision, config.classifier_dropout_prob
     )

@@ -80,7 +80,7 @@ def map_shards(
     Raises:
         InputError: where the function does, and when a process is killed.
     """
-    num_workers = num_workers or choose_workers(shards)
+    num_workers = choose_workers(shards) if num_workers is None else num_workers
     if num_workers == 1:
         yield from (work(given, shard) for shard in shards)
         return

@@ -234,7 +234,7 @@ def _detect(path: str, stream: io.BufferedReader, named: TableFormat) -> TableFo
     head = stream.peek(PEEK_BYTES)[:PEEK_BYTES]
     is_parquet = head.startswith(PARQUET_START)
     if named == "parquet" and not is_parquet:
-        raise InputError(f"{path} is no Parquet file; leave --input-format to us, or give a Parquet file")
+        raise InputError(f"{path} is not a Parquet file; use --input-format auto, or give a Parquet file")
     if is_parquet and named in ("auto", "parquet"):
         return "parquet"
     require_text(path, head)

@@ -19,7 +19,7 @@ from pipeline.validation.problems import NAMED, Problem, Problems
 from pipeline.validation.repeats import EVAL, Repeat, Repeats, find_repeats
 from pipeline.validation.rules import RULES, rules_for
 from pipeline.validation.shards import ShardResult
-from pipeline.validation.shares import check_labels, check_masking, note_random_next
+from pipeline.validation.shares import check_labels, check_masking, drawn_labels, note_labels
 from pipeline.validation.standard import Standard
 
 MOST_HELD_OUT = 0.5  # share of the examples to evaluate on that may have the text of one to train on
@@ -145,16 +145,12 @@ def _check_shares(
         of_pools: dict[int, Counter[str]] = {}
         for shard, counts in of_split:
             of_pools.setdefault(shard.pool, Counter()).update(counts)
-        # A pool of a single document, and its copies, has no other one to take a random next from.
-        lonely = {pool for pool, counts in of_pools.items() if objective == "nsp" and not counts["random_next"]}
-        drawn = Counter[str]()
+        drawn, lonely = drawn_labels(((shard.pool, counts) for shard, counts in of_split), objective)
         for shard, counts in of_split:
             for says in check_masking(counts, ordinary):
                 yield Problem("masking_shares", shard.path, says)
-            if shard.pool not in lonely:
-                drawn.update(counts)
-                if says_of_labels := check_labels(counts, objective):
-                    yield Problem("label_share", shard.path, says_of_labels)
+            if shard.pool not in lonely and (says_of_labels := check_labels(counts, objective)):
+                yield Problem("label_share", shard.path, says_of_labels)
         whole = sum(of_pools.values(), Counter[str]())
         for says in check_masking(whole, ordinary):
             yield Problem("masking_shares", split, says)
@@ -162,8 +158,8 @@ def _check_shares(
             yield Problem("label_share", split, says_of_labels)
         if lonely and whole["instances"]:
             yield from _check_lonely(validation, info, split, len(lonely), len(of_pools), whole)
-        if note := note_random_next(drawn, split, objective):
-            validation.notes.append(note)
+        if note := note_labels(drawn, objective):
+            validation.notes.append(f"{split}: {note}")
 
 
 def _of(counts: Counter[str], split: Split) -> Counter[str]:

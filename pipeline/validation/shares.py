@@ -1,13 +1,16 @@
-"""Are shares what the rules would draw? Without false alarms, whatever the corpus."""
+"""Are shares what the rules would draw? Without false alarms, whatever the corpus.
+
+All commands judge shares by these functions: what `validate` says of a dataset, `report` says too.
+"""
 
 import math
-from collections.abc import Iterator, Mapping
-
-from pipeline.config import Objective
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 
 # An alarm is what happens by chance once in e^30, 10^13: there may be thousands of shards, and many datasets.
 ALARM = 30.0  # nats
-MOST_RANDOM_NEXT = 0.75  # of the pairs: BERT's rule gives half, and more where documents are short
+MOST_RANDOM_NEXT = 0.65  # share of the pairs; BERT's rule makes half, and more where documents have few sentences
+CLEARLY = 5.0  # nats beyond a threshold: 1 in 150 by chance
 MASKING_SHARES = {"mask": 0.8, "same": 0.1, "random": 0.1}
 
 
@@ -49,7 +52,7 @@ def check_masking(counts: Mapping[str, int], ordinary_tokens: int) -> Iterator[s
             )
 
 
-def check_labels(counts: Mapping[str, int], objective: Objective) -> str | None:
+def check_labels(counts: Mapping[str, int], objective: str) -> str | None:
     """What is wrong with the share of the label 1, as a clause; None where nothing is.
 
     With sop each pair is swapped by a draw of its own, with a chance of a half. With nsp each pair is a random next
@@ -72,17 +75,32 @@ def check_labels(counts: Mapping[str, int], objective: Objective) -> str | None:
     return None
 
 
-def note_random_next(counts: Mapping[str, int], split: str, objective: str) -> str | None:
-    """A warning where far more than half of the pairs are random nexts, as a sentence; None where they are not.
+def drawn_labels(
+    shards: Iterable[tuple[Hashable, Mapping[str, int]]], objective: str
+) -> tuple[Counter[str], set[Hashable]]:
+    """The counts of the pools in which a random next can be, and the other pools.
+
+    A pool of a single document, and its copies, has no other one to take a random next from.
 
     Args:
-        counts: instances, and random_next: those whose label is 1, which there are where there can be any.
-        split: whose pairs they are.
+        shards: the pool of each, and its counts: instances, and random_next.
         objective: which pairs there are.
     """
-    if objective != "nsp" or counts["random_next"] <= MOST_RANDOM_NEXT * max(1, counts["instances"]):
+    of_pools: dict[Hashable, Counter[str]] = {}
+    for pool, counts in shards:
+        of_pools.setdefault(pool, Counter()).update(counts)
+    lonely = {pool for pool, counts in of_pools.items() if objective == "nsp" and not counts["random_next"]}
+    return sum((counts for pool, counts in of_pools.items() if pool not in lonely), Counter[str]()), lonely
+
+
+def note_labels(counts: Mapping[str, int], objective: str) -> str | None:
+    """What is worth knowing about the share of the label 1 although the rules made it, as a sentence."""
+    ones, instances = counts["random_next"], counts["instances"]
+    if objective != "nsp" or ones <= MOST_RANDOM_NEXT * instances:
+        return None
+    if surprise(ones, instances, MOST_RANDOM_NEXT) < CLEARLY:
         return None
     return (
-        f"{counts['random_next'] / counts['instances']:.1%} of the {split} pairs are random nexts and half is usual: "
-        "many documents have only one sentence, and the label says little; see --split-sentences and --objective."
+        f"{ones / instances:.1%} of the pairs have a random next: many documents have only one sentence, and the label "
+        "says little; see --split-sentences and --objective."
     )
