@@ -9,14 +9,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from signals import handle_ignored_signals
 from small_text import WORDS
 
 from pipeline import cloud_storage
 from tokenizer.vocab import SPECIAL_TOKENS, Vocab
 
-settings.register_profile("maskmill", deadline=None)  # the machine may be busy
+# The machine may be busy.
+settings.register_profile("maskmill", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("maskmill")
 
 handle_ignored_signals()
