@@ -22,6 +22,11 @@ settings.load_profile("maskmill")
 
 handle_ignored_signals()
 
+# What the terminal or the CI runner says of itself changes what is printed.
+for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES"):
+    os.environ.pop(name, None)
+os.environ["TERM"] = "xterm"
+
 # Compiling takes longer than running, with models as small as those of the tests. So it is done fast, and what one
 # process compiled serves all others; set before any of them imports a backend.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
