@@ -9,17 +9,23 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from signals import handle_ignored_signals
 from small_text import WORDS
 
 from pipeline import cloud_storage
 from tokenizer.vocab import SPECIAL_TOKENS, Vocab
 
-settings.register_profile("maskmill", deadline=None)  # the machine may be busy
+# The machine may be busy.
+settings.register_profile("maskmill", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("maskmill")
 
 handle_ignored_signals()
+
+# What the terminal or the CI runner says of itself changes what is printed.
+for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES"):
+    os.environ.pop(name, None)
+os.environ["TERM"] = "xterm"
 
 # Compiling takes longer than running, with models as small as those of the tests. So it is done fast, and what one
 # process compiled serves all others; set before any of them imports a backend.

@@ -130,14 +130,22 @@ exec {boot} --semi_persist_dir="$own" "$@"
     return script
 
 
+@contextlib.contextmanager
+def silent_port() -> Iterator[int]:
+    """A port that nobody listens to, and that nobody else gets meanwhile."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        yield int(holder.getsockname()[1])
+
+
 def free_port() -> int:
-    """A port that nobody listens to at the moment."""
+    """A port that nobody listens to at the moment, for a server that takes it at once."""
     with socket.socket() as listener:
         listener.bind(("localhost", 0))
         return int(listener.getsockname()[1])
 
 
-def wait_until(is_so: Callable[[], object], what: str, seconds: float = 60, server: "Server | None" = None) -> None:
+def wait_until(is_so: Callable[[], object], what: str, seconds: float = 300, server: "Server | None" = None) -> None:
     """Asks again and again; an AssertionError with the end of the server's log where that ended, or the time is up."""
     deadline = time.monotonic() + seconds
     while not is_so():
@@ -209,7 +217,7 @@ class Servers:
 
     def end(self, processes: "dict[int, str] | list[int]") -> None:
         """Ends processes and waits until they are gone."""
-        for patience, name in ((10, signal.SIGTERM), (10, signal.SIGKILL)):
+        for patience, name in ((10, signal.SIGTERM), (60, signal.SIGKILL)):
             for process in processes:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, name)

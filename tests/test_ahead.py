@@ -9,7 +9,7 @@ import pytest
 from model.ahead import make_ahead
 from tokenizer.errors import InputError
 
-SECONDS = 30  # after which a test fails instead of waiting
+SECONDS = 300  # after which a test fails instead of waiting
 
 
 class Counting:

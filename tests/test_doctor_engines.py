@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pytest
 from click.testing import CliRunner
 from cloud import Handler, serve
-from engines import free_port
+from engines import silent_port
 from examine import Found, examine, states
 
 from deploy.cli import main
@@ -93,15 +93,17 @@ def test_a_cluster_that_takes_a_request_and_says_nothing_is_not_waited_for(monke
 
 def test_without_java_no_job_server_for_flink_is_started(monkeypatch, tmp_path):
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
-    found = examine("--runner", "flink", "--flink-master", f"localhost:{free_port()}", exit_code=1)
+    with silent_port() as port:
+        found = examine("--runner", "flink", "--flink-master", f"localhost:{port}", exit_code=1)
     assert found["java"][0] == "wrong"
     assert found["flink"][0] == "wrong"
     assert "does not answer (Connection refused)" in found["flink"][1]
 
 
 def test_a_job_server_that_does_not_answer_is_wrong(tmp_path, corpus_file):
-    endpoint = f"localhost:{free_port()}"
-    found = examine(corpus_file, "--runner", "portable", "--job-endpoint", endpoint, exit_code=1)
+    with silent_port() as port:
+        endpoint = f"localhost:{port}"
+        found = examine(corpus_file, "--runner", "portable", "--job-endpoint", endpoint, exit_code=1)
     assert found["job server"][:2] == ("wrong", f"{endpoint} does not answer (Connection refused)")
     assert found["shared files"][0] == "warning"
     assert "workers in containers see no folder of their machine" in found["shared files"][1]

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from cloud import serve
 from command import SMALL, assert_refused, maskmill
-from engines import Servers, free_port
+from engines import Servers, free_port, silent_port
 
 from deploy.cli import main
 from deploy.engines import portable
@@ -124,8 +124,9 @@ def test_a_run_that_failed_there_goes_on_and_keeps_what_is_finished(
 
 
 def test_a_job_server_that_is_not_there_is_named(tmp_path, corpus_file, small_vocab_file):
-    remote = ["--runner", "portable", "--job-endpoint", f"localhost:{free_port()}", "--vocab-file", small_vocab_file]
-    result = maskmill("generate", corpus_file, "--output", tmp_path / "out", *remote, *LOOPBACK)
+    with silent_port() as port:
+        remote = ["--runner", "portable", "--job-endpoint", f"localhost:{port}", "--vocab-file", small_vocab_file]
+        result = maskmill("generate", corpus_file, "--output", tmp_path / "out", *remote, *LOOPBACK)
     assert_refused(result, "job_endpoint localhost:", "does not answer", "start it, or check host and port")
     result = maskmill("generate", corpus_file, "--output", tmp_path / "out", *remote[:2], *remote[4:])
     assert_refused(result, "--runner portable needs --job-endpoint HOST:PORT", exit_code=2)
