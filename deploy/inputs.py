@@ -56,9 +56,9 @@ def resolve(path: str) -> str:
 
 
 def show_reading(counts: Counts) -> None:
-    """Says which documents were skipped or repaired."""
-    if skipped := count_set_aside(counts):
-        warn(f"Skipped {count(skipped, 'document')}: {list_counts(counts, SET_ASIDE)}")
+    """Says how many documents were rejected or repaired."""
+    if rejected := count_set_aside(counts):
+        warn(f"Rejected {count(rejected, 'document')}: {list_counts(counts, SET_ASIDE)}")
     if repaired := list_counts(counts, REPAIRED):
         warn(f"Repaired documents: {repaired}")
 

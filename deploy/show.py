@@ -110,7 +110,7 @@ def show_summary(console: Console, output: str, info: DatasetInfo, seconds: floa
     if not info.examples_of("train"):
         warn("No example is left to train on; give more documents or a smaller --eval-fraction.")
     if info.config["eval_fraction"] and not info.examples_of("eval"):
-        warn("No document was set aside for evaluation; give a larger --eval-fraction.")
+        warn("No document was held out for evaluation; give a larger --eval-fraction.")
     for what, documents in info.counts.get("filtered", {}).items():
         console.print(f"Left out as asked: {documents:,} {what}")
     console.print(f"Wrote {output}: {count(len(info.shards), 'shard')}, {size}, in {seconds:.1f} s")

@@ -27,7 +27,7 @@ class InstanceConfig:
     dupe_factor: int = 10
     whole_word_mask: bool = False
     cased: bool = False
-    eval_fraction: float = 0.0  # share of the documents set aside, by content
+    eval_fraction: float = 0.0  # share of the documents held out, by content
     random_seed: int = 12345
     dedup: bool = False  # exact duplicates of a document are dropped
     min_sentence_tokens: int = 1  # shorter sentences are left out
@@ -90,7 +90,7 @@ class InstanceConfig:
 
     @property
     def copies(self) -> float:
-        """Copies made of a document, on average: of one that is set aside for evaluation there is one."""
+        """Copies made of a document, on average: of one that is held out for evaluation there is one."""
         return self.dupe_factor * (1 - self.eval_fraction) + self.eval_fraction
 
     @property

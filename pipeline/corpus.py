@@ -43,7 +43,7 @@ def no_documents(name: str, set_aside: str) -> InputError:
 
 
 def check_reading(name: str, counts: Counts, max_rejected: float) -> None:
-    """Raises InputError when no documents are left, or more than the share `max_rejected` was set aside.
+    """Raises InputError when no documents are left, or more than the share `max_rejected` was rejected.
 
     `name` is that of the inputs.
     """
@@ -84,7 +84,7 @@ def divide_corpus(
         name: of the inputs.
         targets: the datasets.
         identities: what the bytes of each depend on, but for the documents.
-        max_rejected: the share of documents that may be set aside.
+        max_rejected: the share of documents that may be rejected.
         run: an id of this run, by which it tells later that no other has begun in its folders.
         overwrite: whether it replaces datasets, which it does here, and but once: an engine may do a step again.
 

@@ -1,4 +1,4 @@
-"""Documents: what readers give, and the rules by which a text is taken, repaired, or set aside."""
+"""Documents: what readers give, and the rules by which a text is taken, repaired, or rejected."""
 
 import hashlib
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ MAX_DOCUMENT_BYTES = 100_000_000  # of a line, a document or a table's cell: twe
 MAX_CHARACTERS = 16_000_000  # of a document, several times the Bible: what is longer is cut
 CUT_WINDOW = 100_000  # characters in which a place to cut is looked for
 EXCERPT_CHARACTERS = 200
-MAX_REJECTED = 0.01  # share of the documents that may be set aside before a run fails
+MAX_REJECTED = 0.01  # share of the documents that may be rejected before a run fails
 DIGEST_BYTES = 16
 
 BYTE_ORDER_MARK = "\ufeff"
@@ -79,7 +79,7 @@ class RawDocument:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A document that was set aside, and why."""
+    """A document that was rejected, and why."""
 
     place: int  # as a document's
     reason: str

@@ -16,7 +16,7 @@ def key_of(id: str, text: str) -> bytes:
 
 
 def find_duplicates(keys: bytes) -> Container[bytes]:
-    """The keys of all documents, one after the other -> those to set aside.
+    """The keys of all documents, one after the other -> those to reject.
 
     Of the documents with one id those with the smallest digest are kept. Copies of the same content stay: they are
     duplicate documents, which have a rule of their own.

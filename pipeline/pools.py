@@ -45,7 +45,7 @@ def count_pools(documents: int, content_bytes: int) -> int:
 
 @dataclass(frozen=True)
 class Pools:
-    """The pools of a dataset: `train` of them, then those that hold the documents set aside for evaluation."""
+    """The pools of a dataset: `train` of them, then those that hold the documents held out for evaluation."""
 
     train: int
     eval: int

@@ -1,4 +1,4 @@
-"""What was set aside, as files that a person can look into."""
+"""Rejected documents, as files that a person can look into."""
 
 import json
 import os
@@ -20,7 +20,7 @@ def rejected_names(folder: str) -> list[str]:
 
 
 def write_rejected(folder: str, part: FilePart, rejected: Sequence[Rejected]) -> None:
-    """Writes the documents of a part of a file that were set aside: file, place, reason, and how each begins."""
+    """Writes the documents of a part of a file that were rejected: file, place, reason, and how each begins."""
     before = count_lines_before(part)
     rows = ((printable(part.path), before + one.place, one.reason, one.excerpt) for one in rejected)
     lines = [json.dumps(dict(zip(FIELDS, row)), ensure_ascii=False) for row in rows]

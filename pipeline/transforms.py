@@ -53,9 +53,9 @@ class Sentences:
 
 @dataclass
 class ReadDocuments(beam.DoFn):
-    """A part of a file -> lists of its raw documents; counts those read, repaired and set aside, by reason.
+    """A part of a file -> lists of its raw documents; counts those read, repaired and rejected, by reason.
 
-    Those set aside are written to files in the folder `rejected`, if there is one. For `duplicates` see
+    Rejected ones are written to files in the folder `rejected`, if there is one. For `duplicates` see
     `find_duplicates`.
     """
 

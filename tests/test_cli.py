@@ -78,7 +78,7 @@ def test_an_input_without_two_documents_is_refused(tmp_path, small_vocab_file, c
     (tmp_path / "input").write_text(content)
     result = maskmill("generate", tmp_path / "input", "--vocab-file", small_vocab_file, "--output", tmp_path / "out")
     assert_refused(result, sentence)
-    assert not list((tmp_path / "out").glob("*[!l]"))  # what was set aside is listed, nothing else
+    assert not list((tmp_path / "out").glob("*[!l]"))  # rejected documents are listed, nothing else
 
 
 def test_a_vocabulary_without_mask_is_refused(tmp_path, corpus_file):
@@ -141,7 +141,7 @@ def test_set_aside_documents_are_counted_and_listed(tmp_path, small_vocab_file):
     assert result.returncode == 0, result.stderr
     assert "malformed JSON (1)" in result.stderr
     assert "Repaired: 1 NUL characters removed" in result.stderr
-    assert "set aside │ malformed JSON" in maskmill("inspect", tmp_path / "out").stdout
+    assert "rejected │ malformed JSON" in maskmill("inspect", tmp_path / "out").stdout
     counts = DatasetInfo.load(tmp_path / "out").counts
     assert counts["set_aside"] == {"malformed JSON": 1}
     assert counts["repaired"] == {"NUL characters removed": 1}

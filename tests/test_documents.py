@@ -1,4 +1,4 @@
-"""Files are found and read as documents; what cannot be read is set aside or refused by name."""
+"""Files are found and read as documents; what cannot be read is rejected or refused by name."""
 
 import bz2
 import gzip

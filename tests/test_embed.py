@@ -222,7 +222,7 @@ def test_what_was_cut_and_what_was_set_aside_is_said(folder, tmp_path):
     command = ["embed", path, "--model-dir", folder, "--overwrite", "--output", tmp_path / "v.parquet"]
     output = run(*command)
     assert "empty text (1), field 'text' is null (1)" in output
-    assert f"The first that was set aside: {path}:2" in output
+    assert f"The first that was rejected: {path}:2" in output
     assert "1 of 3 texts has more than 30 tokens, and the rest was cut off; --stride 15 averages" in output
     assert pq.read_table(tmp_path / "v.parquet")["id"].to_pylist() == [f"{path}:{line}" for line in (1, 3, 5)]
     output = run(*command, "--stride", 10)

@@ -289,7 +289,7 @@ def test_the_command_trains_shows_and_spreads(folder, tmp_path):
     path = write_csv(tmp_path / "dirty.csv", table)
     command = ["finetune", path, "--model-dir", folder / "model", "--output", tmp_path / "out", *OPTIONS]
     printed = run(*command, "--seeds", 2, "--class-weights", "balanced")
-    assert f"Set aside of {path}: 1 field 'text' is empty" in printed
+    assert f"Rejected of {path}: 1 field 'text' is empty" in printed
     assert "2 labels: neg (" in printed
     assert "epoch 2, held-out rows: loss " in printed
     assert "label \\ taken for" in printed

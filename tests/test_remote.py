@@ -84,7 +84,7 @@ def test_overwriting_there_replaces_a_dataset_when_the_documents_are_good(
     (tmp_path / "dirty.jsonl").write_text('{"text": "the cat sat."}\n{"text": "a dog ran."}\n{broken\n')
     result = maskmill("generate", tmp_path / "dirty.jsonl", *arguments, *remote, *LOOPBACK)
     assert_refused(result, "1 of 3 documents", "1 malformed JSON; expected at most --max-rejected 0.01")
-    assert f"What was set aside is listed in {tmp_path}/out/rejected-*.jsonl" in result.stderr
+    assert f"Rejected documents are listed in {tmp_path}/out/rejected-*.jsonl" in result.stderr
     kept = files_of(tmp_path / "out")
     assert "malformed JSON" in kept.pop("rejected-00000.jsonl").decode()
     assert kept == before

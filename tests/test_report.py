@@ -102,8 +102,8 @@ def test_masking_kinds_are_the_manifests(html, dataset):
 
 
 def test_what_was_set_aside_is_told_by_reason(html):
-    assert "set aside: no field 'text'" in Page(html).text
-    assert "1 of 41 documents were set aside" in html
+    assert "rejected: no field 'text'" in Page(html).text
+    assert "1 of 41 documents were rejected" in html
 
 
 def test_the_characters_behind_unk_come_from_the_documents(html):
@@ -203,7 +203,7 @@ def test_two_datasets_stand_side_by_side(dataset, others, tmp_path):
     assert html.count('<ol class="examples">') == 2
     assert "<td>made by another program</td>" in html
     assert f"<b>{others.name}</b> Without a manifest nobody knows." in html
-    assert '<th scope="col">ours: number</th></tr></thead>' in html  # what was set aside: of the one that tells
+    assert '<th scope="col">ours: number</th></tr></thead>' in html  # what was rejected: of the one that tells
 
 
 def test_a_vocabulary_that_is_given_is_for_the_one_of_two_that_has_none(dataset, others, tmp_path, bert_vocab):
@@ -217,7 +217,7 @@ def test_of_tfrecords_without_a_vocabulary_the_report_says_what_it_cannot_know(o
     run("report", others, "--output", tmp_path / "others.html")
     html = (tmp_path / "others.html").read_text()
     assert tiles_of(html)["[UNK]"] == "?"
-    assert "Without a manifest nobody knows what was set aside." in html
+    assert "Without a manifest nobody knows what was rejected." in html
     assert "Never used" not in html
 
 

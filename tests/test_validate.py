@@ -35,7 +35,7 @@ def test_the_page_names_every_rule_and_no_other():
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, corpus_file, small_vocab_file):
-    """A dataset of the command line, one document of which was set aside; not to be changed."""
+    """A dataset of the command line, one document of which was rejected; not to be changed."""
     folder = tmp_path_factory.mktemp("made")
     documents = [json.dumps({"text": text}) for text in corpus_file.read_text().split("\n\n")]
     (folder / "corpus.jsonl").write_text("\n".join([*documents, "{broken"]))

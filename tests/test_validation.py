@@ -91,7 +91,7 @@ def test_worker_processes_find_the_same(folder):
 
 
 def test_every_flipped_bit_is_found(made, tmp_path):
-    """In every file: shards, vocabulary, manifest, run.json and the list of what was set aside."""
+    """In every file: shards, vocabulary, manifest, run.json and the list of what was rejected."""
     origin = shutil.copytree(made, tmp_path / "origin")
     rejected = json.dumps({"file": "corpus.jsonl", "place": 3, "reason": "malformed JSON", "excerpt": "{broken"})
     (origin / "rejected-00000.jsonl").write_text(rejected)

@@ -102,7 +102,7 @@ def _measure(
 ) -> tuple[Counter[str], Container[bytes]]:
     """Reads the corpus once, cheaply; returns its measures, and the keys of the documents to leave out.
 
-    What is set aside is listed in the folder `rejected`.
+    Rejected documents are listed in the folder `rejected`.
     """
     job = Job("measure_corpus", {"inputs": generation.inputs, "options": reading, "rejected": rejected})
 

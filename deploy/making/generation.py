@@ -32,7 +32,7 @@ class RunOptions:
     memory_limit: int | None = None  # bytes, of all processes together; None: half of the machine's
     overwrite: bool = False
     dry_run: bool = False
-    max_rejected: float = MAX_REJECTED  # share of the documents that may be set aside
+    max_rejected: float = MAX_REJECTED  # share of the documents that may be rejected
     wait: bool = True  # for the end of a job elsewhere
     prices: str | None = None  # a file of prices, for a dry run of such a job
 

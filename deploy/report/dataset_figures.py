@@ -218,20 +218,20 @@ def draw_documents(subjects: Sequence[Subject]) -> Iterator[Figure]:
             return "Without a manifest nobody knows."
         aside = sum(subject.counts.get("set_aside", {}).values())
         read = subject.counts.get("documents", {}).get("read", 0)
-        return f"{aside:,} of {read:,} documents were set aside, {share(aside, read):.2%}."
+        return f"{aside:,} of {read:,} documents were rejected, {share(aside, read):.2%}."
 
     rows = [[reason, *(f"{one[place]:,}" for one in values)] for place, reason in enumerate(reasons)]
     table = Table(["what and why", *(called(subject, subjects, "number") for subject in known)], rows)
-    yield finish(plot, "documents", "Set aside, repaired, left out", subjects, say, table)
+    yield finish(plot, "documents", "Rejected, repaired, left out", subjects, say, table)
 
 
 def list_unused(counts: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
     """What a manifest says of documents that were not used as they were, in words -> how many; none that are 0.
 
     >>> list_unused({"documents": {"read": 9, "empty": 1}, "set_aside": {"empty text": 2}})
-    {'set aside: empty text': 2, 'without a token': 1}
+    {'rejected: empty text': 2, 'without a token': 1}
     """
-    found = {f"set aside: {reason}": count for reason, count in counts.get("set_aside", {}).items()}
+    found = {f"rejected: {reason}": count for reason, count in counts.get("set_aside", {}).items()}
     found |= {f"repaired: {what}": count for what, count in counts.get("repaired", {}).items()}
     found["without a token"] = counts.get("documents", {}).get("empty", 0)
     found["duplicates"] = sum(counts.get(split, {}).get("duplicate_documents", 0) for split in ("train", "eval"))

@@ -67,4 +67,4 @@ def _about_text(subject: Subject) -> Iterator[str]:
         )
     if aside := sum(subject.counts.get("set_aside", {}).values()):
         read = subject.counts.get("documents", {}).get("read", 0)
-        yield f"{aside:,} of {read:,} documents were set aside; rejected-*.jsonl beside the shards lists them."
+        yield f"{aside:,} of {read:,} documents were rejected; rejected-*.jsonl beside the shards lists them."

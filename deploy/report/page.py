@@ -167,9 +167,7 @@ def list_sections(subjects: Sequence[Subject]) -> list[Section]:
 
 def _say_unused(subject: Subject) -> str:
     return (
-        "Every document was used as it was."
-        if subject.counts
-        else "Without a manifest nobody knows what was set aside."
+        "Every document was used as it was." if subject.counts else "Without a manifest nobody knows what was rejected."
     )
 
 

@@ -26,7 +26,7 @@ def embed_texts(
     with_text: bool,
     overwrite: bool,
 ) -> None:
-    """Writes a vector for every text of the inputs, and says what was cut or set aside."""
+    """Writes a vector for every text of the inputs, and says what was cut or rejected."""
     from model.tasks.embed import Embedder
 
     console = new_talk()

@@ -62,7 +62,7 @@ class Tables:
     def read(
         self, random_seed: int, stratified: bool = True
     ) -> tuple[LabelledTexts, LabelledTexts, dict[str, list[Rejected]]]:
-        """The rows to train on, those held out, and by file those set aside."""
+        """The rows to train on, those held out, and by file those rejected."""
         found, rejected = self._read(self.table)
         if self.eval_file is None:
             return *split_off(found, self.eval_fraction, random_seed, stratified), {self.table: rejected}
@@ -100,7 +100,7 @@ def finetune_model(
     for number, (path, rows) in enumerate(rejected.items()):
         if rows:
             write_rejected(output, FilePart(path, number=number), rows)
-            warn(f"What was set aside of {path} is listed in {output}")
+            warn(f"Rejected rows of {path} are listed in {output}")
     if 1 < seeds == len(outcomes):
         _write_seeds(output, {seed: outcome.metrics for seed, outcome in outcomes.items()}, shows=not as_json)
         new_talk().print(f"Wrote {os.path.join(output, SEEDS)}; each seed's model is in a folder beside it")
@@ -171,10 +171,10 @@ def _describe_outcome(seed: int, outcome: "Outcome") -> dict[str, Any]:
 
 
 def warn_of_rejected(rejected: Mapping[str, Sequence[Rejected]]) -> None:
-    """Says of each file how many of its rows were set aside, and why."""
+    """Says of each file how many of its rows were rejected, and why."""
     for path, rows in rejected.items():
         if rows:
-            warn(f"Set aside of {path}: {list_reasons(count_reasons(rows))}")
+            warn(f"Rejected of {path}: {list_reasons(count_reasons(rows))}")
 
 
 def _describe_labels(train: LabelledTexts, labels: Sequence[str]) -> str:

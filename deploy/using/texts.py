@@ -70,10 +70,10 @@ class TextReader:
             yield some
 
     def show_dirt(self) -> None:
-        """Says how many texts were set aside or repaired, and why; and where the first is that was set aside."""
+        """Says how many texts were rejected or repaired, and why; and where the first is that was rejected."""
         show_reading(self.counts)
         if self.without_id:
             some = count(self.without_id, "text")
             warn(f"{some} without {self.options.id_field}, the --id-field: named by file and line instead")
         if self.first_rejected:
-            warn(f"The first that was set aside: {self.first_rejected}")
+            warn(f"The first that was rejected: {self.first_rejected}")

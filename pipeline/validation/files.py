@@ -80,7 +80,7 @@ def check_names(directory: str, info: DatasetInfo, names: Sequence[str]) -> Iter
 
 
 def check_run(directory: str, names: Sequence[str]) -> Iterator[Problem]:
-    """What is wrong with the files about the run, which are no part of the dataset: run.json, what was set aside."""
+    """What is wrong with the files about the run, which are no part of the dataset: run.json, what was rejected."""
     if RUN not in names:
         return
     content = read_at_most(os.path.join(directory, RUN), MAX_BYTES)
