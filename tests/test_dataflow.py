@@ -8,6 +8,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import apache_beam as beam
@@ -71,7 +72,7 @@ def measure(inputs: list[str]) -> dag.Build:
 def generate(inputs: list[str], vocab: Any) -> dag.Build:
     target = Target(InstanceConfig(max_seq_length=32, max_predictions_per_seq=5), "gs://the-bucket/out")
     return lambda pipeline: dag.generate_dataset(
-        pipeline, inputs, ReadOptions(), vocab, [target], [{}], [()], 0.01, "gs://the-bucket/out", "run 1"
+        pipeline, inputs, ReadOptions(), vocab, [target], [{}], [()], 0.01, "gs://the-bucket/out", "run 1", {}
     )
 
 
@@ -417,10 +418,14 @@ def test_generate_submits_waits_and_tells_what_was_made(google, command, monkeyp
         if method == "GET" and found.get("currentState") == "JOB_STATE_DONE" and not written:
             written.append(1)
             maskmill("generate", "gs://the-bucket/corpus.txt", *GENERATE)
+            about = json.loads(google.bucket.blob("out/run.json").download_as_bytes())
+            about["identity"]["run"] = "run 1"
+            google.bucket.blob("out/run.json").upload_from_string(json.dumps(about))
         return status, found
 
     written: list[int] = []
     monkeypatch.setattr(google.service, "answer", write_when_done)
+    monkeypatch.setattr(generate_elsewhere, "uuid", SimpleNamespace(uuid4=lambda: SimpleNamespace(hex="run 1")))
     output = run(*command)
     (job_id,) = re.findall(r"Submitted Dataflow job (\S+): https://console.cloud.google.com/dataflow/jobs/", output)
     assert re.findall(r"s: the job is (\w+)", output)[:2] == ["PENDING", "RUNNING"]

@@ -186,7 +186,7 @@ def test_inputs_that_hold_nothing_are_wrong_each_by_itself(tmp_path, corpus_file
         ),
         (b'{"text": "x"}\n{"text": "y"}\n{broken', "2 of 3 documents can be used", "fails where more than 1%"),
         (b"one line\nof one document\n", "1 of 1 document can be used", "give two documents or more"),
-        (b"%PDF-1.7 and so on", "is no text (it begins like a binary file)", "convert it"),
+        (b"%PDF-1.7 and so on", "is no text but a PDF, by its content", "convert it"),
         (b"\x1f\x8b\x08\x00\x00\x00", "is cut off or damaged near byte 6 of 6", "copy or download it again"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import os
 import random
 import subprocess
@@ -431,5 +432,6 @@ def test_a_vocabulary_that_is_not_the_datasets_is_refused(small_vocab, tmp_path)
     with pytest.raises(InputError, match=r"vocab\.txt has sha256 .* dataset_info\.json says .*; restore"):
         MaskingRules.load(info, tmp_path)
     (tmp_path / VOCAB).write_text("cat\n")
+    info = dataclasses.replace(info, vocab_sha256=hashlib.sha256(b"cat\n").hexdigest())
     with pytest.raises(InputError, match=r"has no \[PAD\]"):
         MaskingRules.load(info, tmp_path)

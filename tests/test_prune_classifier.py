@@ -49,7 +49,7 @@ def test_the_figures_are_those_of_both_models_on_the_rows_held_out(work):
     folder, (_, held_out), outcome, pruning = work
     assert {name: pruning["before"][name] for name in METRICS} == pytest.approx(outcome.metrics)
     pruned = open_finetuned(folder / "pruned")
-    encoded = held_out.encode(pruned.vocab, pruned.cased, 16)
+    encoded = held_out.encode(pruned.vocab, pruned.rules, 16)
     measured, _ = measure_texts(eval_step(pruned.model), encoded, held_out.label_ids(pruned.labels), 2, 16)
     assert {name: pruning["after"][name] for name in METRICS} == pytest.approx(measured)
     assert (pruning["after"]["heads"], pruning["after"]["units"]) == (1, 16)

@@ -80,7 +80,7 @@ def test_it_begins_with_the_weights_that_were_kept(work):
     folder, pruning = work
     whole, pruned = (open_trained(folder / name) for name in ("model", "pruned"))
     assert pruned.step == 0
-    assert (pruned.vocab.tokens, pruned.cased) == (whole.vocab.tokens, whole.cased)
+    assert (pruned.vocab.tokens, pruned.rules) == (whole.vocab.tokens, whole.rules)
     units = pruning["kept"][0]["units"]
     name = "bert/layer_0/output/kernel"
     kept = np.asarray(whole.model.named_weights[name])[units]

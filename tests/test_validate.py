@@ -102,7 +102,7 @@ def test_damage_to_the_list_of_what_was_set_aside_is_found(folder):
 def test_what_is_no_dataset_is_refused(tmp_path):
     assert_refused(maskmill("validate", tmp_path), "is no dataset: it has no dataset_info.json")
     (tmp_path / "dataset_info.json").write_text("{")
-    assert "cannot be read" in refuse("validate", tmp_path)
+    assert "is not JSON" in refuse("validate", tmp_path)
     assert "Missing argument 'DATASET...'" in refuse("validate", exit_code=2)
 
 

@@ -29,18 +29,6 @@ class Place(click.Path):
         return super().convert(value, param, ctx)
 
 
-class Field(click.ParamType):  # type: ignore[type-arg]
-    """The name of a column or field."""
-
-    name = "field"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Refuses an empty name, as of a variable that is not set."""
-        if not value:
-            self.fail("it is empty; expected the name of a column or field.", param, ctx)
-        return str(value)
-
-
 MAX_SHOWN = 60  # characters of a value that is refused
 MOST = (1 << 31) - 1  # of a number whose option says nothing else
 MOST_WORKERS = 1_000  # processes on this machine

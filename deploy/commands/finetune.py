@@ -4,7 +4,7 @@ from typing import Any, get_args
 
 import click
 
-from deploy.commands.cli_types import MOST_WORKERS, SEED, Field, Place, Whole, wrong_usage
+from deploy.commands.cli_types import MOST_WORKERS, SEED, Place, Whole, wrong_usage
 from deploy.commands.command import LEARNS, MAKES, READS, RUNS, Command, json_option, option, under
 from deploy.commands.engine_options import DATAFLOW, Engine, engine_options
 from deploy.commands.options import CASE, OVERWRITE, REJECTED, TRAINED
@@ -37,13 +37,10 @@ TABLE_FORMAT = option(
     TRAINED,
     CHECKPOINT,
     CASE,
-    option(
-        "--text-field", type=Field(), default="text", metavar="FIELD", help="Column of the text; a.b is field b of a."
-    ),
-    option("--text-pair-field", type=Field(), metavar="FIELD", help="Column of the second text of a pair."),
+    option("--text-field", default="text", metavar="FIELD", help="Column of the text; a.b is field b of a."),
+    option("--text-pair-field", metavar="FIELD", help="Column of the second text of a pair."),
     option(
         "--label-field",
-        type=Field(),
         default="label",
         metavar="FIELD",
         help="Column of the label: text or a whole number.",
@@ -192,12 +189,9 @@ def finetune(
         default="best",
         help="newest, or best: that of the best epoch.",
     ),
-    option(
-        "--text-field", type=Field(), metavar="FIELD", show_default="that of the training", help="Column of the text."
-    ),
+    option("--text-field", metavar="FIELD", show_default="that of the training", help="Column of the text."),
     option(
         "--text-pair-field",
-        type=Field(),
         metavar="FIELD",
         show_default="that of the training",
         help="Column of the second text.",

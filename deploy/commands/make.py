@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import click
 
-from deploy.commands.cli_types import Bytes, Field, Place, Whole, wrong_usage
+from deploy.commands.cli_types import Bytes, Place, Whole, wrong_usage
 from deploy.commands.command import MAKES, READS, RUNS, Command, json_option, option, under
 from deploy.commands.engine_options import DATAFLOW, Engine, engine_options
 from deploy.commands.options import CASED, DOCUMENTS, NUM_WORKERS, OVERWRITE, REJECTED
@@ -127,7 +127,6 @@ def vocab(
     *DOCUMENTS,
     option(
         "--id-field",
-        type=Field(),
         metavar="FIELD",
         help="JSONL and Parquet: field of the id of a document. Of documents with the same id, one is kept.",
     ),

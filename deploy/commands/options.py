@@ -4,7 +4,7 @@ from typing import get_args
 
 import click
 
-from deploy.commands.cli_types import MOST_WORKERS, Bytes, Field, Place, Whole
+from deploy.commands.cli_types import MOST_WORKERS, Bytes, Place, Whole
 from deploy.commands.command import option
 from pipeline.documents import MAX_DOCUMENT_BYTES, MAX_REJECTED, InputFormat
 
@@ -18,7 +18,6 @@ DOCUMENTS = (
     ),
     option(
         "--text-field",
-        type=Field(),
         default="text",
         metavar="FIELD",
         help="JSONL and Parquet: field of the text; a.b is field b of a.",

@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import click
 
-from deploy.commands.cli_types import SEED, Field, Place, Whole, wrong_usage
+from deploy.commands.cli_types import SEED, Place, Whole, wrong_usage
 from deploy.commands.command import LEARNS, MAKES, READS, RUNS, Command, json_option, option, under
 from deploy.commands.options import CASE, TRAINED
 from deploy.commands.train import BACKEND, PRECISION, SAVE_CHECKPOINTS_STEPS, TRAIN_BATCH_SIZE
@@ -43,17 +43,14 @@ OF_TRAINING = "that of the training"
         "--split", type=click.Choice(["eval", "train"]), show_default="eval", help="DATASET: examples to evaluate on."
     ),
     CASE,
-    option("--text-field", type=Field(), metavar="FIELD", show_default=OF_TRAINING, help="TABLE: column of the text."),
+    option("--text-field", metavar="FIELD", show_default=OF_TRAINING, help="TABLE: column of the text."),
     option(
         "--text-pair-field",
-        type=Field(),
         metavar="FIELD",
         show_default=OF_TRAINING,
         help="TABLE: column of the second text.",
     ),
-    option(
-        "--label-field", type=Field(), metavar="FIELD", show_default=OF_TRAINING, help="TABLE: column of the label."
-    ),
+    option("--label-field", metavar="FIELD", show_default=OF_TRAINING, help="TABLE: column of the label."),
     option(
         "--input-format",
         type=click.Choice(get_args(TableFormat)),

@@ -4,7 +4,7 @@ from typing import Any, get_args
 
 import click
 
-from deploy.commands.cli_types import Field, Place, Whole, wrong_usage
+from deploy.commands.cli_types import Place, Whole, wrong_usage
 from deploy.commands.command import MAKES, PRINTS, READS, RUNS, Command, json_option, option, under
 from deploy.commands.options import CASE, OVERWRITE, TRAINED
 from deploy.commands.train import BACKEND, CHECKPOINT, PRECISION
@@ -24,14 +24,12 @@ TEXTS = (
     ),
     option(
         "--text-field",
-        type=Field(),
         default="text",
         metavar="FIELD",
         help="JSONL and Parquet: field of the text; a.b is field b of a.",
     ),
     option(
         "--id-field",
-        type=Field(),
         metavar="FIELD",
         show_default="file and line or row",
         help="JSONL and Parquet: field of the id of a text.",
