@@ -197,13 +197,16 @@ def load_model(
     """
     folder = Path(model_dir)
     config = BertConfig.from_dict(read_training(folder)["bert_config"])
+    no_checkpoint = InputError(f"{folder} has no checkpoint yet; run 'maskmill train' until it has written one")
+    if checkpoint == "newest" and not list_checkpoints(folder):
+        raise no_checkpoint  # before the model is made, whatever size its configuration asks for
     require_weights(folder, config.num_weights)
     model = BertPretrainer(config, compute_dtype=compute_dtype)
     if checkpoint == "best":
         return model, restore_best(folder, model.named_weights)
     step = restore_newest(folder, model.named_weights)
     if step is None:
-        raise InputError(f"{folder} has no checkpoint yet; run 'maskmill train' until it has written one")
+        raise no_checkpoint
     return model, step
 
 

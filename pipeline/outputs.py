@@ -25,15 +25,14 @@ from tokenizer.errors import InputError
 from tokenizer.json_file import parse_json
 
 REJECTED_FOLDER = ".rejected"
+# The names of the files that a run writes.
+OURS = re.compile(rf"{SHARD_NAME.pattern}|{REJECTED_NAME.pattern}|{'|'.join(map(re.escape, (MANIFEST, RUN, VOCAB)))}")
 HEAD_BYTES = 1 << 20  # of a file, which tell whether it is ours
 # What a file holds if maskmill wrote it; others have files of these names, too.
 MARKS: Mapping[str, tuple[bytes, ...]] = {
     MANIFEST: (b'"config"', b'"vocab_sha256"'),
     RUN: (b'"inputs"', b'"vocab_file"'),
 }
-
-
-OURS = re.compile(rf"{SHARD_NAME.pattern}|{REJECTED_NAME.pattern}|{'|'.join(map(re.escape, (MANIFEST, RUN, VOCAB)))}")
 
 
 def check_output(output: str, identity: Mapping[str, Any], overwrite: bool) -> None:
