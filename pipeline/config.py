@@ -7,7 +7,7 @@ from typing import Literal, get_args
 from tokenizer.errors import InputError
 
 Compression = Literal["none", "gzip"]
-MAX_SHARDS = 1_000_000
+MAX_SHARDS = 10_000_000  # 10 TB of text, ten copies, make about a million
 
 Objective = Literal["nsp", "sop", "mlm"]  # of BERT, of ALBERT, of RoBERTa
 
@@ -70,7 +70,7 @@ class InstanceConfig:
         if self.exclude_unk_above is not None:
             check("exclude_unk_above", 0 <= self.exclude_unk_above < 1, "a share from 0 to less than 1, such as 0.1")
         if self.shards_per_copy is not None:
-            check("shards_per_copy", 1 <= self.shards_per_copy <= 100_000, "1 to 100000")
+            check("shards_per_copy", 1 <= self.shards_per_copy <= 1_000_000, "1 to 1000000")
             check(
                 "shards_per_copy",
                 self.shards_per_copy * self.dupe_factor <= MAX_SHARDS,

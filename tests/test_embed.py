@@ -230,7 +230,7 @@ def test_what_was_cut_and_what_was_set_aside_is_said(folder, tmp_path):
     assert "3 windows the largest values were taken" in run(*command, "--stride", 10, "--pooling", "max")
     assert "and the rest was cut off\n" in run(*command, "--pooling", "tokens")
     path.write_text(json.dumps({"text": "cat\0"}))
-    assert "Repaired: 1 NUL characters removed" in run(*command)
+    assert "Repaired documents: NUL characters removed (1)" in run(*command)
     path.write_text(json.dumps({"text": "cat 猫 猫 猫"}))
     output = run(*command, "--id-field", "name")
     assert "75% of the tokens are [UNK]: the vocabulary does not fit this text" in output
@@ -256,7 +256,7 @@ def test_wrong_usage_and_wrong_files_are_one_sentence_and_leave_nothing(folder, 
     model = ["--model-dir", folder, "--output", tmp_path / "v.npy"]
     assert "empty.txt holds no documents; expected" in refuse("embed", tmp_path / "empty.txt", *model)
     (tmp_path / "null.jsonl").write_text('{"text": null}\n{"text": ""}\n')
-    assert "no documents that can be read (1 field 'text' is null; 1 empty" in refuse(
+    assert "no documents that can be read (field 'text' is null (1), empty" in refuse(
         "embed", tmp_path / "null.jsonl", *model
     )
     assert "and would be read as text" in refuse("embed", tmp_path, *model)

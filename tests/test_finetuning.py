@@ -323,7 +323,7 @@ def test_what_cannot_be_learned_from_is_one_sentence(folder, tmp_path):
     assert "--eval-file and --eval-fraction are both given" in refuse("finetune", table, *to, *both, exit_code=2)
     for field in ("--text-field", "--text-pair-field", "--label-field"):
         assert f"Invalid value for '{field}': it is empty" in refuse("finetune", table, *to, field, "", exit_code=2)
-    assert "learning_rate is 0.0; expected more than 0" in refuse(
+    assert "learning_rate is 0.0; expected 1e-12 to 100" in refuse(
         "finetune", table, *to, "--learning-rate", 0, exit_code=2
     )
     seeds = ["--seeds", 2, "--random-seed", 2**63 - 1]

@@ -198,7 +198,7 @@ def test_what_is_no_table_or_no_lines_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"a\.json is one JSON array; expected an object in each line"):
         read(tmp_path / "a.json")
     (tmp_path / "a.txt").write_text("text")
-    with pytest.raises(InputError, match=r"a\.txt is no Parquet file"):
+    with pytest.raises(InputError, match=r"a\.txt is not a Parquet file"):
         read(tmp_path / "a.txt", input_format="parquet")
     (tmp_path / "cut.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(InputError, match=r"cut\.parquet is cut off or damaged"):

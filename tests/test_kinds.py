@@ -140,7 +140,7 @@ def test_json_that_is_not_one_object_a_line_is_refused(tmp_path, name, content):
 
 def test_a_parquet_name_without_parquet_in_it_is_refused(tmp_path):
     (tmp_path / "a.parquet").write_text("Text.\n")
-    with pytest.raises(InputError, match=r"a\.parquet is no Parquet file, though its name says so"):
+    with pytest.raises(InputError, match=r"a\.parquet is not a Parquet file, though its name says so"):
         read(tmp_path / "a.parquet")
 
 

@@ -419,7 +419,7 @@ def test_a_folder_without_permission_is_told(folder):
     [
         ([], 2, "expected a DATASET, or --phase DIR:STEPS once or more"),
         (["SHARDS", "--phase", "SHARDS:3"], 2, "expected a DATASET, or --phase DIR:STEPS once or more"),
-        (["--phase", "SHARDS"], 2, "expected DIR:STEPS, such as shards/seq128:900000"),
+        (["--phase", "SHARDS"], 2, "expected DIR:STEPS with 1 to 2,147,483,647 steps"),
         (["--phase", "SHARDS:3", "--num-train-steps", 3], 2, "which says the steps of each phase"),
         (["nowhere"], 1, "nowhere is no dataset"),
         (["SHARDS", "--bert-config", "huge"], 1, "bert_config huge is neither one of tiny, mini, small, medium, base"),
@@ -436,13 +436,13 @@ def test_what_cannot_be_trained_is_refused_and_nothing_is_made(folder, tmp_path,
 
 def test_wrong_values_are_wrong_usage(folder, tmp_path):
     arguments = ["--model-dir", tmp_path / "model", "--learning-rate", "-1"]
-    assert "learning_rate is -1.0; expected more than 0" in refuse("train", folder / "shards", *arguments, exit_code=2)
+    assert "learning_rate is -1.0; expected 1e-12 to 100" in refuse("train", folder / "shards", *arguments, exit_code=2)
 
 
 @pytest.mark.parametrize("option", ["--model-dir", "--bert-config", "--init-checkpoint"])
 def test_an_option_that_an_unset_variable_left_empty_is_wrong_usage(folder, tmp_path, option):
     arguments = ["--model-dir", tmp_path / "model", option, ""]
-    assert f"'{option}': it is empty; expected a path" in refuse("train", folder / "shards", *arguments, exit_code=2)
+    assert f"'{option}': it is empty; expected " in refuse("train", folder / "shards", *arguments, exit_code=2)
 
 
 @pytest.mark.parametrize(

@@ -221,7 +221,7 @@ def test_parts_of_a_dynamically_masked_batch_train_as_the_whole(trained):
 @pytest.mark.parametrize(
     ("arguments", "sentence", "exit_code"),
     [
-        (["--phase", "SEQ24:0"], "seq24:0 is given; expected DIR:STEPS, such as shards/seq128:900000", 2),
+        (["--phase", "SEQ24:0"], "seq24:0 is given; expected DIR:STEPS with 1 to 2,147,483,647 steps", 2),
         (["--phase", "SEQ24"], "seq24 is given; expected DIR:STEPS", 2),
         (["--phase", "SEQ24:"], "seq24: is given; expected DIR:STEPS", 2),
         (["--phase", ":5"], ":5 is given; expected DIR:STEPS", 2),
@@ -234,8 +234,8 @@ def test_parts_of_a_dynamically_masked_batch_train_as_the_whole(trained):
         (["--phase", "SEQ24:5", "--num-warmup-steps", 6], "num_warmup_steps is 6; expected at most num_train_steps", 1),
         (["SEQ24", "--optimizer", "sgd"], "'sgd' is not one of 'adamw', 'lamb'", 2),
         (["SEQ24", "--precision", "float16"], "'float16' is not one of 'float32', 'bfloat16'", 2),
-        (["SEQ24", "--gradient-accumulation-steps", 0], "gradient_accumulation_steps is 0; expected 1 or more", 2),
-        (["SEQ24", "--eval-every", 0], "eval_every is 0; expected 1 or more steps", 2),
+        (["SEQ24", "--gradient-accumulation-steps", 0], "gradient_accumulation_steps is 0; expected 1 to 2^31 - 1", 2),
+        (["SEQ24", "--eval-every", 0], "eval_every is 0; expected 1 to 2^31 - 1 steps", 2),
         (
             ["SEQ24", "--gradient-accumulation-steps", 3],
             "train_batch_size is 32; expected a multiple of 3, for 1 device and gradient_accumulation_steps 3",

@@ -126,7 +126,7 @@ def test_what_is_no_such_table_is_one_sentence(tmp_path):
     with pytest.raises(InputError, match=r"does not tell its format by its name; say it with --input-format csv"):
         read(path.rename(tmp_path / "table.dat"))
     assert read(tmp_path / "table.dat", named="csv") == EXPECTED
-    with pytest.raises(InputError, match=r"is no Parquet file"):
+    with pytest.raises(InputError, match=r"is not a Parquet file"):
         read(tmp_path / "table.dat", named="parquet")
     pq.write_table(pa.table({"text": ["a"], "label": [1.5]}), tmp_path / "a.parquet")
     with pytest.raises(InputError, match=r"column label is double; expected text, or whole numbers"):

@@ -34,7 +34,7 @@ def test_create_asks_for_the_tpu_and_waits_until_it_is_there(cloud):
         + ["--zone=us-west4-a", "--quiet"]
     ]
     assert re.findall(r"\d\d:\d\d bert (\w+)", output) == ["WAITING_FOR_RESOURCES", "PROVISIONING", "ACTIVE"]
-    assert "costs until you run: maskmill tpu delete bert --project my-project --zone us-west4-a" in output
+    assert "You are billed until you run: maskmill tpu delete bert --project my-project --zone us-west4-a" in output
 
 
 def test_create_may_leave_the_request_to_its_queue(cloud):
@@ -157,7 +157,7 @@ def test_delete_asks_first(cloud):
 def test_delete_deletes_what_was_named_and_nothing_else(cloud):
     cloud.add_request("bert", "ACTIVE")
     cloud.add_request("bert-2", "ACTIVE")
-    assert "costs no longer" in run("tpu", "delete", "bert", *WHERE, "--yes")
+    assert "You are no longer billed for it." in run("tpu", "delete", "bert", *WHERE, "--yes")
     assert [call[2:5] for call in cloud.calls()] == [["queued-resources", "delete", "bert"]]
     assert run("tpu", "status", "bert", *WHERE) == "bert is not there\n"
     assert run("tpu", "status", "bert-2", *WHERE).startswith("bert-2 ACTIVE")
@@ -206,7 +206,10 @@ def test_ctrl_c_says_what_goes_on_without_us(cloud, monkeypatch):
     monkeypatch.setattr("deploy.tpu_run.time.sleep", interrupt)
     result = CliRunner().invoke(main, ["tpu", "create", "bert", *MADE])
     assert result.exit_code == 130
-    assert "The request keeps its place in the queue, and then costs; to end that: maskmill tpu delete" in result.output
+    assert (
+        "The request stays in the queue, and you are billed once the TPU is ready; to cancel it: maskmill tpu delete"
+        in result.output
+    )
     assert "Traceback" not in result.output
 
 

@@ -31,7 +31,7 @@ def test_watch_goes_on_from_the_last_checkpoint_after_a_preemption(cloud):
     assert [training["from"] for training in cloud.trainings()] == [0, 0, 100, 100]
     assert len({json.dumps(training["arguments"]) for training in cloud.trainings()}) == 1
     assert "bert SUSPENDED: delete" in output
-    assert "The training is done. The TPU costs until you run: maskmill tpu delete bert" in output
+    assert "The training is done. You are billed for the TPU until you run: maskmill tpu delete bert" in output
     assert len(cloud.hosts("bert")) == 2
 
 
@@ -270,7 +270,10 @@ def test_gcloud_missing_is_one_sentence(monkeypatch, tmp_path):
             "shards is on this machine",
         ),
         (["train", "bert", *WHERE, "--", "--model-dir", "gs://b/m"], "expected a DATASET, or --phase"),
-        (["train", "bert", *WHERE, *TRAINING, "--learning-rate", "nan"], "learning_rate is nan; expected more than 0"),
+        (
+            ["train", "bert", *WHERE, *TRAINING, "--learning-rate", "nan"],
+            "'--learning-rate': nan is given; expected a finite number",
+        ),
         (["train", "bert", *WHERE, "--", "gs://b/s"], "Missing option '--model-dir'"),
         (["train", "bert", *WHERE, *TRAINING, "--train-batchsize", "8"], "No such option '--train-batchsize'"),
         (["train", "bert", *WHERE, *TRAINING, "--backend", "tensorflow"], "--backend tensorflow runs on no TPU"),
