@@ -19,6 +19,7 @@ from tokenizer.errors import InputError
 
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")  # the name of a file or folder that is not finished
 LONG_NAME_BYTES = 200  # a longer name leaves no room for what a temporary name adds to it; a file system takes 255
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK)
 
 
@@ -302,8 +303,10 @@ def create_folder(path: Path) -> Iterator[Path]:
                 raise _was_written(folder)
             for name in sorted(os.listdir(unfinished), key=lambda name: _changed_at(os.path.join(unfinished, name))):
                 _link(os.path.join(unfinished, name), os.path.join(folder, name))
-        except BaseException:
+        except BaseException as error:
             _remove_unfinished(folder)
+            if isinstance(error, OSError) and error.errno in NO_ROOM:  # what fills it may not say which file it was
+                raise InputError(f"{folder} cannot be written ({error.strerror}); {_way_out(folder)}") from error
             raise
         shutil.rmtree(unfinished, ignore_errors=True)
 

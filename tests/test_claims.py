@@ -1,5 +1,6 @@
 """One writer at a time: what a command writes replaces nothing that it was not to replace, and a kill loses nothing."""
 
+import errno
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -114,6 +115,11 @@ def fill(folder: Path) -> None:
         (unfinished / "config.json").write_text("config")
 
 
+def fill_up(folder: Path) -> None:
+    with create_folder(folder):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # without a name, as zipfile does
+
+
 def test_a_folder_is_filled_when_all_is_whole(tmp_path, monkeypatch):
     (tmp_path / ".bert.unfinished").mkdir()
     (tmp_path / ".bert.unfinished" / "mine").write_text("mine")
@@ -138,6 +144,8 @@ def test_a_folder_is_filled_when_all_is_whole(tmp_path, monkeypatch):
 
     with pytest.raises(KeyError):
         fail()
+    with pytest.raises(InputError, match=r"full cannot be written \(No space left on device\); make room"):
+        fill_up(tmp_path / "full")
     assert names_in(tmp_path) == [".bert.unfinished", "bert", "here", "link", "target"]
     assert names_in(tmp_path / ".bert.unfinished") == ["mine"]
 
