@@ -5,7 +5,6 @@ folder that it makes and locks. The system releases the lock with the process; t
 nobody has locked.
 """
 
-import atexit
 import fcntl
 import os
 import re
@@ -14,12 +13,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from multiprocessing.util import Finalize
 
 from deploy.talk import warn
 
 PREFIX = "maskmill-"
 MARK = ".locked-by-its-process"  # by which a folder is known as ours
 UNSENT = ".unsent"  # a file in a folder below ours: what is in that folder is kept for the user
+AFTER_MULTIPROCESSING = -200  # it removes its own folder, which is in ours, with -100
 _NAME = re.compile(rf"{PREFIX}\w+", re.ASCII)
 
 
@@ -66,7 +67,7 @@ def _folder_of_process(base: str) -> str:
             _remove(folder)
             raise
         if os.path.exists(mark):
-            atexit.register(_remove, folder)
+            Finalize(None, _remove, (folder,), exitpriority=AFTER_MULTIPROCESSING)
             return folder
 
 
