@@ -175,4 +175,4 @@ def test_a_worker_that_cannot_be_started_is_one_sentence(tmp_path, corpus_file, 
     wrong = ["--environment_type=PROCESS", '--environment_config={"command": "/no/such/boot"}']
     runner = ["--runner", "flink", "--job-endpoint", cluster.job_endpoint, "--output", tmp_path / "out"]
     result = maskmill("generate", corpus_file, "--vocab-file", small_vocab_file, *runner, "--", *wrong)
-    assert_refused(result, "the job failed on job_endpoint localhost:", "No such file or directory; its log tells more")
+    assert_refused(result, "the job failed on job_endpoint localhost:", "No such file or directory; see its log")
