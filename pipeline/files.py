@@ -119,13 +119,6 @@ def _cut_file(path: str, part_bytes: int) -> Iterator[tuple[int, int | None]]:
         yield from ((start, start + part_bytes) for start in range(0, size, part_bytes))
 
 
-def count_rows(path: str) -> int:
-    """The rows of a Parquet file; 0 where it is none."""
-    with open_file(path) as file:
-        is_parquet = file.read(HEAD_BYTES).startswith(PARQUET_START)
-        return int(pq.ParquetFile(file).metadata.num_rows) if is_parquet else 0
-
-
 def _count_row_groups(path: str) -> int:
     try:
         with open_file(path) as file:
