@@ -10,7 +10,8 @@ from tokenizer.errors import InputError
 from tokenizer.json_file import MAX_BYTES, brief, parse_object
 
 ComputeDtype = Literal["float32", "bfloat16"]
-Optimizer = Literal["adamw", "lamb"]
+Optimizer = Literal["google", "adamw", "lamb"]
+FirstWeights = Literal["neighbours", "bert"]
 Importance = Literal["taylor", "magnitude", "random"]
 
 # Layers and width of the models Google published; heads = width / 64, intermediate = 4 * width.
@@ -218,7 +219,10 @@ class TrainConfig:
     num_train_steps: int | None = None  # None: one pass over all shards, every copy once
     num_warmup_steps: int | None = None  # None: a tenth of num_train_steps
     weight_decay_rate: float = 0.01
-    optimizer: Optimizer = "adamw"
+    optimizer: Optimizer = "google"  # Adam without bias correction; adamw corrects it
+    adam_beta2: float = 0.999
+    clip_norm: float = 1.0  # the largest norm of all gradients together
+    first_weights: FirstWeights = "bert"
     precision: ComputeDtype = "float32"  # of activations and matrix products; weights are float32
     gradient_accumulation_steps: int = 1  # parts in which a batch is worked on, one after the other
     dynamic_masking: bool = False
@@ -235,7 +239,10 @@ class TrainConfig:
         ):  # fmt: skip
             _check(self, name, 1 <= getattr(self, name) < 1 << 31, "1 to 2^31 - 1")
         _check(self, "train_batch_size", self.train_batch_size <= MAX_BATCH_SIZE, f"at most {MAX_BATCH_SIZE:,}")
-        _check(self, "optimizer", self.optimizer in get_args(Optimizer), "adamw or lamb")
+        _check(self, "optimizer", self.optimizer in get_args(Optimizer), "google, adamw or lamb")
+        _check(self, "first_weights", self.first_weights in get_args(FirstWeights), "neighbours or bert")
+        _check(self, "adam_beta2", 0 < self.adam_beta2 < 1, "more than 0 and less than 1 (BERT: 0.999)")
+        _check(self, "clip_norm", 1e-6 <= self.clip_norm <= 1e6, "1e-6 to 1e6 (BERT: 1)")
         _check(self, "precision", self.precision in get_args(ComputeDtype), "float32 or bfloat16")
         if self.eval_every is not None:
             _check(self, "eval_every", 1 <= self.eval_every < 1 << 31, "1 to 2^31 - 1 steps")

@@ -153,7 +153,16 @@ def read_training(model_dir: Path) -> dict[str, Any]:
     for phase in training["phases"]:
         require_types(phase, _PHASE, path, way_out)
     require_config(training, path, way_out)
-    return training
+    return {**training, "train_config": _as_today(training["train_config"])}
+
+
+def _as_today(train_config: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a training, with those that an older maskmill did not write, which had but one way."""
+    if "first_weights" in train_config:
+        return train_config
+    googles = {name: getattr(TrainConfig, name) for name in ("adam_beta2", "clip_norm", "first_weights")}
+    optimizer = train_config.get("optimizer", "adamw")
+    return {**train_config, **googles, "optimizer": "google" if optimizer == "adamw" else optimizer}
 
 
 def require_config(training: dict[str, Any], path: Path, way_out: str) -> None:

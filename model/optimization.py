@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
+from model.config import TrainConfig
 from model.randomness import Tensor
 
-BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-6
-CLIP_NORM = 1.0
+BETA_1, EPSILON = 0.9, 1e-6
 
 
 @dataclass(frozen=True)
@@ -37,28 +37,46 @@ def clip_by_global_norm(gradients: list[Tensor], clip_norm: float) -> list[Tenso
     return [gradient * (clip_norm / ops.maximum(norm, clip_norm)) for gradient in gradients]
 
 
+@dataclass(frozen=True)
+class AdamSettings:
+    """How weights are updated. The defaults are those of Google's `AdamWeightDecayOptimizer`."""
+
+    weight_decay_rate: float = 0.01
+    beta_2: float = 0.999
+    clip_norm: float = 1.0  # the largest norm of all gradients together
+    layer_adaptation: bool = False  # LAMB: each weight matrix moves by the learning rate times its own norm
+    bias_correction: bool = False  # of both means, as in Kingma and Ba 2015
+
+
+def settings_of(config: TrainConfig) -> AdamSettings:
+    """The settings that a training asks for."""
+    return AdamSettings(
+        weight_decay_rate=config.weight_decay_rate,
+        beta_2=config.adam_beta2,
+        clip_norm=config.clip_norm,
+        layer_adaptation=config.optimizer == "lamb",
+        bias_correction=config.optimizer == "adamw",
+    )
+
+
 class AdamWeightDecay:
-    """Adam without bias correction; the weight decay is not part of the gradient, and spares LayerNorm and biases.
+    """Adam with decoupled weight decay, which spares LayerNorm and biases.
+
+    Google's optimizer does not correct the bias of the means, so its first updates are up to three times as long as
+    those of Adam; the warm-up keeps them short. With `bias_correction` they are Adam's.
 
     With `layer_adaptation` it is LAMB, for large batches: each weight matrix moves by the learning rate times its own
     norm, however long its update is; LayerNorm and biases move as with Adam. Source: You et al. 2019, and the settings
-    of ALBERT's code. Neither corrects the bias of the first steps, where the warm-up keeps them short.
+    of ALBERT's code.
 
     `weights` maps names to variables; `variables` are the optimizer's own, by name: `global_step` (int32, steps done)
     and for each weight the means `<name>/adam_m` and `<name>/adam_v`, named as in Google's checkpoints.
     """
 
-    def __init__(
-        self,
-        weights: dict[str, keras.Variable],
-        schedule: Schedule,
-        weight_decay_rate: float = 0.01,
-        layer_adaptation: bool = False,
-    ):
+    def __init__(self, weights: dict[str, keras.Variable], schedule: Schedule, settings: AdamSettings = AdamSettings()):
         self.weights = weights
         self.schedule = schedule
-        self.weight_decay_rate = weight_decay_rate
-        self.layer_adaptation = layer_adaptation
+        self.settings = settings
         self.global_step = keras.Variable(0, dtype="int32", trainable=False, name="global_step")
         self.m = {name: _zeros_like(weight, "adam_m") for name, weight in weights.items()}
         self.v = {name: _zeros_like(weight, "adam_v") for name, weight in weights.items()}
@@ -77,19 +95,27 @@ class AdamWeightDecay:
         # trains at 1 / num_warmup_steps of the peak, the last at 0.
         step = self.global_step + 1
         learning_rate = self.schedule.at(step)
-        for name, gradient in zip(self.weights, clip_by_global_norm(gradients, CLIP_NORM)):
+        settings = self.settings
+        m_scale, v_scale = _bias_corrections(step, settings.beta_2) if settings.bias_correction else (1.0, 1.0)
+        for name, gradient in zip(self.weights, clip_by_global_norm(gradients, settings.clip_norm)):
             weight = self.weights[name]
             m = BETA_1 * self.m[name] + (1.0 - BETA_1) * gradient
-            v = BETA_2 * self.v[name] + (1.0 - BETA_2) * ops.square(gradient)
-            update = m / (ops.sqrt(v) + EPSILON)
+            v = settings.beta_2 * self.v[name] + (1.0 - settings.beta_2) * ops.square(gradient)
+            update = m * m_scale / (ops.sqrt(v * v_scale) + EPSILON)
             if not re.search("layer_norm|bias", name):
-                update += self.weight_decay_rate * weight
-                if self.layer_adaptation:
+                update += settings.weight_decay_rate * weight
+                if settings.layer_adaptation:
                     update *= _trust_ratio(weight, update)
             self.m[name].assign(m)
             self.v[name].assign(v)
             weight.assign(weight - learning_rate * update)
         self.global_step.assign(step)
+
+
+def _bias_corrections(step: Tensor, beta_2: float) -> tuple[Tensor, Tensor]:
+    """What makes means that began at 0 those of the gradients so far, at a step counted from 1."""
+    step = ops.cast(step, "float32")
+    return 1.0 / (1.0 - BETA_1**step), 1.0 / (1.0 - beta_2**step)
 
 
 def _trust_ratio(weight: Tensor, update: Tensor) -> Tensor:

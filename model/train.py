@@ -34,7 +34,7 @@ from model.init_checkpoint import initialize
 from model.memory import want_of_memory
 from model.metrics_log import MetricsLog, draw_training, read_metrics
 from model.model_dir import describe_training, open_model_dir
-from model.optimization import AdamWeightDecay
+from model.optimization import AdamWeightDecay, settings_of
 from model.phases import Phase, Plan
 from model.profiling import Profiler
 from model.progress import Meter, NotFiniteError, TrainProgress
@@ -104,9 +104,7 @@ def train(
 
     with want_of_memory(f"a BERT of {bert_config.num_weights:,} weights, with optimizer", "a smaller --bert-config"):
         model = BertPretrainer(bert_config, config.random_seed, config.precision)
-        optimizer = AdamWeightDecay(
-            model.named_weights, schedule, config.weight_decay_rate, layer_adaptation=config.optimizer == "lamb"
-        )
+        optimizer = AdamWeightDecay(model.named_weights, schedule, settings_of(config))
     with ExitStack() as stack:
         with devices.together():
             if start and not list_checkpoints(folder):  # before the folder is made: it may be refused

@@ -14,7 +14,7 @@ from model.metrics_log import read_metrics
 from model.train import Start, train
 from pipeline.schema import MANIFEST, DatasetInfo
 from tokenizer.errors import InputError
-from tokenizer.json_file import NOT_SEALED
+from tokenizer.json_file import NOT_SEALED, SEAL, VERSION
 
 
 def test_a_half_written_file_is_never_read_and_is_removed(steps, datasets, tmp_path):
@@ -73,7 +73,7 @@ def test_the_best_checkpoint_outlives_the_others_that_its_user_removed(steps, da
 @pytest.mark.parametrize(
     ("setting", "before", "value"),
     [
-        ("optimizer", "adamw", "lamb"),
+        ("optimizer", "google", "lamb"),
         ("precision", "float32", "bfloat16"),
         ("dynamic_masking", False, True),
         ("random_seed", 12345, 1),
@@ -85,6 +85,19 @@ def test_what_changes_the_weights_is_kept_and_may_not_change(steps, datasets, tm
     assert json.loads((tmp_path / "training.json").read_text())["train_config"][setting] == before
     with pytest.raises(InputError, match=f"holds a training with {setting} {before}, this one has {value}; "):
         learn(datasets, tmp_path, **{setting: value})
+
+
+def test_a_training_of_an_older_maskmill_goes_on(steps, datasets, tmp_path):
+    steps.in_step = at(1, preempt)
+    learn(datasets, tmp_path)
+    training = json.loads((tmp_path / "training.json").read_text())
+    for name in ("first_weights", "adam_beta2", "clip_norm"):
+        del training["train_config"][name]
+    training["train_config"]["optimizer"] = "adamw"  # so it was called, though it never corrected the bias
+    del training[SEAL], training[VERSION]
+    (tmp_path / "training.json").write_text(json.dumps(training))
+    steps.in_step = lambda step: None
+    assert learn(datasets, tmp_path) == LAST
 
 
 def test_what_changes_no_weight_may_change(steps, datasets, tmp_path):

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from model.optimization import AdamWeightDecay, Schedule, clip_by_global_norm
+from model.optimization import AdamSettings, AdamWeightDecay, Schedule, clip_by_global_norm
 
 
 def test_the_learning_rate_warms_up_then_decays_from_step_0_on():
@@ -30,9 +30,26 @@ def test_gradients_within_the_norm_are_left_as_they_are():
 def test_weight_decay_spares_layer_norms_and_biases():
     names = ("bert/layer_0/query/kernel", "bert/layer_0/query/bias", "bert/embeddings/layer_norm/gamma")
     weights = {name: keras.Variable([1.0], name="weight") for name in names}
-    optimizer = AdamWeightDecay(weights, Schedule(0.1, num_train_steps=10, num_warmup_steps=0), weight_decay_rate=0.5)
+    optimizer = AdamWeightDecay(
+        weights, Schedule(0.1, num_train_steps=10, num_warmup_steps=0), AdamSettings(weight_decay_rate=0.5)
+    )
     optimizer.apply([np.zeros(1, np.float32)] * 3)
     assert [float(weight.value[0]) for weight in weights.values()] == pytest.approx([1 - 0.09 * 0.5, 1, 1])
+
+
+def test_with_bias_correction_it_is_adamw():
+    rng = np.random.default_rng(0)
+    weight, gradients = rng.normal(0, 0.1, (3, 2)).astype("float32"), rng.normal(0, 1, (4, 3, 2)).astype("float32")
+    variables = [keras.Variable(weight, name="weight") for _ in range(2)]
+    schedule = Schedule(0.1, num_train_steps=1000, num_warmup_steps=0)
+    ours = AdamWeightDecay({"kernel": variables[0]}, schedule, AdamSettings(clip_norm=1e6, bias_correction=True))
+    keras_s = keras.optimizers.AdamW(0.1, weight_decay=0.01, epsilon=1e-6)
+    for step, gradient in enumerate(gradients, start=1):
+        ours.apply([gradient])
+        keras_s.learning_rate = float(schedule.at(step))
+        keras_s.apply([gradient], [variables[1]])
+    # Keras adds epsilon before it corrects the second mean; beside gradients of 1 that is next to nothing.
+    np.testing.assert_allclose(variables[0], variables[1], atol=2e-4)
 
 
 def lamb_step(weight, gradient, learning_rate):
@@ -47,7 +64,7 @@ def test_lamb_moves_a_matrix_by_the_learning_rate_times_its_norm_and_a_bias_as_a
     names = {"dense/kernel": kernel, "dense/bias": bias, "other/kernel": np.zeros(2, np.float32)}
     weights = {name: keras.Variable(value, name="weight") for name, value in names.items()}
     schedule = Schedule(0.1, num_train_steps=10, num_warmup_steps=0)
-    optimizer = AdamWeightDecay(weights, schedule, weight_decay_rate=0.01, layer_adaptation=True)
+    optimizer = AdamWeightDecay(weights, schedule, AdamSettings(layer_adaptation=True))
     optimizer.apply([gradient, bias_gradient, np.ones(2, np.float32) * 0.1])
     expected = lamb_step(kernel, gradient, 0.09)
     np.testing.assert_allclose(weights["dense/kernel"], expected, rtol=1e-5)

@@ -232,7 +232,7 @@ def test_parts_of_a_dynamically_masked_batch_train_as_the_whole(trained):
         ([], "expected a DATASET, or --phase DIR:STEPS once or more", 2),
         (["--phase", "SEQ24:5", "--phase", "nowhere:5"], "nowhere is no dataset", 1),
         (["--phase", "SEQ24:5", "--num-warmup-steps", 6], "num_warmup_steps is 6; expected at most num_train_steps", 1),
-        (["SEQ24", "--optimizer", "sgd"], "'sgd' is not one of 'adamw', 'lamb'", 2),
+        (["SEQ24", "--optimizer", "sgd"], "'sgd' is not one of 'google', 'adamw', 'lamb'", 2),
         (["SEQ24", "--precision", "float16"], "'float16' is not one of 'float32', 'bfloat16'", 2),
         (["SEQ24", "--gradient-accumulation-steps", 0], "gradient_accumulation_steps is 0; expected 1 to 2^31 - 1", 2),
         (["SEQ24", "--eval-every", 0], "eval_every is 0; expected 1 to 2^31 - 1 steps", 2),

@@ -137,7 +137,7 @@ PRECISION = option(
         "--optimizer",
         type=click.Choice(get_args(Optimizer)),
         default=TrainConfig.optimizer,
-        help="adamw: as in Google's code. lamb: for large batches.",
+        help="google: Adam as in Google's code, without bias correction. adamw: with it. lamb: for large batches.",
     ),
     option(
         "--dynamic-masking",

@@ -18,7 +18,7 @@ from model.checkpoint import digest_of, read_newest, read_sums, restore
 from model.distribution import assign
 from model.memory import require_countable
 from model.metrics_log import MetricsLog
-from model.optimization import AdamWeightDecay, Schedule
+from model.optimization import AdamSettings, AdamWeightDecay, Schedule
 from model.signals import signals_deferred
 from model.tasks.classifier import BertClassifier
 from model.tasks.finetune_config import FinetuneConfig
@@ -161,7 +161,7 @@ def begin_with(model: BertClassifier, start: TrainedBert) -> str:
 def optimizer_of(model: BertClassifier, config: FinetuneConfig, num_train_steps: int) -> AdamWeightDecay:
     """The optimizer of a training, before its first step."""
     schedule = Schedule(config.learning_rate, num_train_steps, int(num_train_steps * config.warmup_proportion))
-    return AdamWeightDecay(model.named_weights, schedule, config.weight_decay_rate)
+    return AdamWeightDecay(model.named_weights, schedule, AdamSettings(config.weight_decay_rate))
 
 
 def require_labels(found: FinetunedBert, train: LabelledTexts, held_out: LabelledTexts) -> None:
