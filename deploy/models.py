@@ -1,13 +1,12 @@
 """`train`, `evaluate` and `export`: the model on the terminal."""
 
-import math
 import os
 import time
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import RenderableType
@@ -21,6 +20,7 @@ from deploy.progress import PlainLines
 from deploy.show import new_console, new_talk
 from deploy.talk import print_json, warn
 from model.config import BERT_CONFIG, BertConfig, TrainConfig
+from model.recipes import GOOGLE, RECIPES, Recipe, settle
 from model.signals import signals_end_at_once
 from pipeline.processes import hold_back_stderr
 from pipeline.schema import VOCAB, DatasetInfo, Split
@@ -46,38 +46,58 @@ def choose_backend(backend: str, distributed: bool = False) -> None:
         join_processes()
 
 
-def train_model(
-    datasets: list[tuple[str, int | None]],
-    model_dir: str,
-    bert_config: str | None,
-    train_config: TrainConfig,
-    init_checkpoint: str | None = None,
-    resize_embeddings: bool = False,
-    profile: bool = False,
-) -> None:
+@dataclass(frozen=True)
+class TrainRequest:
+    """What `maskmill train` is asked for."""
+
+    datasets: list[tuple[str, int | None]]  # folders, and the steps to take on each
+    model_dir: str
+    bert_config: str | None
+    recipe: Recipe
+    settings: Mapping[str, Any]  # the options of the recipe and of TrainConfig that were given
+    init_checkpoint: str | None = None
+    resize_embeddings: bool = False
+
+
+def train_model(request: TrainRequest, profile: bool = False) -> None:
     """Trains with a bar, or with a line now and then where there is no terminal; then draws the curve of the loss."""
     from model.dataset import require_examples
     from model.distribution import is_first_process, leaving_alone
+    from model.model_dir import holds_older_training
     from model.profiling import PROFILE
     from model.train import Hooks, Start, train
 
     console = new_talk(quiet=not is_first_process())
+    datasets, model_dir, init_checkpoint = request.datasets, request.model_dir, request.init_checkpoint
+    recipe = GOOGLE if request.bert_config in RECIPES and holds_older_training(model_dir) else request.recipe
+    train_config, changes = settle(request.settings, recipe)
     infos = [DatasetInfo.load(directory) for directory, _ in datasets]
     batch_size = train_config.train_batch_size
     for info, (directory, _) in zip(infos, datasets):
         require_examples(info, directory, "train", batch_size)
-    num_train_steps = sum(phase_steps(info, steps, batch_size) for info, (_, steps) in zip(infos, datasets))
     longest = max(infos, key=lambda info: info.max_seq_length)
-    config = choose_config(longest, model_dir, bert_config, init_checkpoint)
-    name = bert_config or init_checkpoint or "base"
+    config = replace(choose_config(longest, model_dir, request.bert_config, init_checkpoint), **changes)
+    name = request.bert_config or init_checkpoint or "base"
     console.print(f"Training BERT {name} ({config.num_hidden_layers} layers of {config.hidden_size})")
+    if recipe in RECIPES.values() and (chosen := recipe.describe(request.settings)):
+        console.print(f"{name} sets {chosen}; --recipe google sets Google's values")
     for info, (directory, steps) in zip(infos, datasets):
-        console.print(describe_phase(info, directory, steps, batch_size))
+        console.print(describe_phase(info, directory, steps, batch_size, train_config.max_time is None))
     if is_first_process() and (warning := describe_want_of_memory(config, train_config, longest)):
         warn(warning)
     started, lines = time.monotonic(), PlainLines(console)
     with TrainingBar(console=console, transient=True, disable=not console.is_interactive) as bar:
         task = bar.add_task("compiling")
+
+        num_train_steps = 0
+
+        def begin(steps: int) -> None:
+            nonlocal num_train_steps
+            num_train_steps = steps
+            if train_config.max_time is not None:
+                passes = steps * batch_size / infos[0].examples_of("train")
+                time_limit = timedelta(seconds=round(train_config.max_time))
+                console.print(f"{steps:,} steps fit into {time_limit}: {passes:.3g} passes")
 
         def report(now: "TrainProgress") -> None:
             bar.numbers = describe_progress(now, is_short=console.width < WIDE)
@@ -88,10 +108,10 @@ def train_model(
             values = ", ".join(f"{name} {value:,.4f}" for name, value in metrics.items())
             console.print(f"step {step:,}, held-out documents: {values}{' (the best so far)' if is_best else ''}")
 
-        start = Start(init_checkpoint, resize_embeddings) if init_checkpoint else None
+        start = Start(init_checkpoint, request.resize_embeddings) if init_checkpoint else None
         try:
             with leaving_alone(), mirror(model_dir, sends=is_first_process(), trains=True) as folder:
-                hooks = Hooks(report, tell_evaluation, folder.send_if_possible)
+                hooks = Hooks(begin, report, tell_evaluation, folder.send_if_possible)
                 step = train(datasets, folder.local, config, train_config, hooks, start, profile)
                 curve = draw_curve(folder.local)
         except KeyboardInterrupt:
@@ -114,19 +134,17 @@ def train_model(
     console.print(f"Wrote {model_dir}: {step:,} steps, in {seconds:.0f} s; the curve is in training.png")
 
 
-def phase_steps(info: DatasetInfo, steps: int | None, train_batch_size: int) -> int:
-    """The steps of a phase; unless given, one pass."""
-    return math.ceil(info.examples_of("train") / train_batch_size) if steps is None else steps
-
-
-def describe_phase(info: DatasetInfo, directory: str, steps: int | None, train_batch_size: int) -> str:
-    """What a phase trains on, and what becomes of the examples that do not fill a batch."""
+def describe_phase(
+    info: DatasetInfo, directory: str, steps: int | None, train_batch_size: int, tells_passes: bool = True
+) -> str:
+    """What a phase trains on, and how the examples that do not fill a batch are used."""
     examples = info.examples_of("train")
     whole, rest = divmod(examples, train_batch_size)
-    batches = f"{whole + bool(rest):,} batches of {train_batch_size:,}"
+    batches = whole + bool(rest)
     filled = f", the last filled up with {train_batch_size - rest:,} of the next pass" if rest else ""
-    passes = phase_steps(info, steps, train_batch_size) * train_batch_size / examples
-    return f"{directory}: {examples:,} examples of {info.max_seq_length} tokens, {batches}{filled}; {passes:.3g} passes"
+    passes = f"; {(steps or batches) * train_batch_size / examples:.3g} passes" if tells_passes else ""
+    said = f"{examples:,} examples of {info.max_seq_length} tokens, {batches:,} batches of {train_batch_size:,}"
+    return f"{directory}: {said}{filled}{passes}"
 
 
 def choose_config(

@@ -218,6 +218,7 @@ class TrainConfig:
     learning_rate: float = 1e-4  # the peak, at the end of the warm-up
     num_train_steps: int | None = None  # None: one pass over all shards, every copy once
     num_warmup_steps: int | None = None  # None: a tenth of num_train_steps
+    max_time: float | None = None  # seconds; as many steps as fit in them, in place of num_train_steps
     weight_decay_rate: float = 0.01
     optimizer: Optimizer = "google"  # Adam without bias correction; adamw corrects it
     adam_beta2: float = 0.999
@@ -251,6 +252,8 @@ class TrainConfig:
         _check(self, "random_seed", 0 <= self.random_seed < 1 << 63, "0 to 2^63 - 1")
         if self.num_train_steps is not None:
             _check(self, "num_train_steps", 1 <= self.num_train_steps < 1 << 31, "1 to 2^31 - 1 steps")
+        if self.max_time is not None:
+            _check(self, "max_time", 1 <= self.max_time <= 1e9, "1 second or more, and less than 32 years")
         if self.num_warmup_steps is not None:
             _check(self, "num_warmup_steps", 0 <= self.num_warmup_steps < 1 << 31, "0 to 2^31 - 1 steps")
             if self.num_train_steps is not None:

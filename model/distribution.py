@@ -104,6 +104,10 @@ class Devices:
                         "command, and datasets and model_dir that all of them see, in Cloud Storage or on a shared disk"
                     )
 
+    def least(self, number: int) -> int:
+        """The least of what the processes give."""
+        return number if self.num_hosts == 1 else min(self._gather(number))
+
     def any_stops(self, step: int, stops: bool) -> bool:
         """Whether any process stops after a step, so that all do. They ask one another every few steps."""
         if self.num_hosts == 1:

@@ -13,11 +13,11 @@ from typing import Any, Literal
 import keras
 
 from model.bert import BertPretrainer
-from model.checkpoint import BEST, list_checkpoints, require_weights, restore_best, restore_newest
+from model.checkpoint import BEST, list_checkpoints, require_weights, restore_best, restore_newest, step_of
 from model.config import BERT_CONFIG, BertConfig, ComputeDtype, TrainConfig
 from model.phases import Plan
 from pipeline.schema import VOCAB
-from pipeline.storage import read_at_most, read_bytes, write_text
+from pipeline.storage import AnyPath, exists, list_names, read_at_most, read_bytes, write_text
 from tokenizer.errors import InputError
 from tokenizer.json_file import MAX_BYTES, parse_sealed, require_types, seal_versioned
 from tokenizer.vocab import Vocab
@@ -74,6 +74,15 @@ def describe_training(
         "cased": info.config["cased"],
         "init_checkpoint": init_checkpoint,
     }
+
+
+def holds_older_training(model_dir: AnyPath) -> bool:
+    """Whether a folder holds a training that was begun before presets had recipes, and that can go on."""
+    path = os.path.join(model_dir, TRAINING)
+    if not any(step_of(name) is not None for name in list_names(model_dir)) or not exists(path):
+        return False
+    training = parse_sealed(read_at_most(path, MAX_BYTES), path, "restore it, or train into a new folder")
+    return "first_weights" not in training.get("train_config", {})
 
 
 @contextmanager

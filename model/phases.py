@@ -3,13 +3,14 @@
 import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from model.config import BertConfig, TrainConfig
 from model.dataset import require_examples
-from model.dynamic_masking import MaskingRules
+from model.dynamic_masking import MaskingRules, remask
 from model.flops import train_flops
 from model.optimization import Schedule
+from model.step import Remask
 from pipeline.schema import DatasetInfo
 from tokenizer.errors import InputError
 
@@ -23,6 +24,12 @@ class Phase:
     first_step: int  # steps done before it
     last_step: int  # steps done after it
     rules: MaskingRules | None = None  # of --dynamic-masking, where that is wanted
+
+    @property
+    def remask(self) -> Remask | None:
+        """What masks a batch of this phase anew; None without --dynamic-masking."""
+        rules = self.rules
+        return (lambda features, key: remask(features, key, rules)) if rules else None
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,11 @@ class Plan:
     def num_train_steps(self) -> int:
         """The steps of the whole training."""
         return self.phases[-1].last_step
+
+    def with_steps(self, num_train_steps: int) -> "Plan":
+        """The same of one phase, with so many steps."""
+        (phase,) = self.phases
+        return Plan((replace(phase, last_step=num_train_steps),))
 
     def schedule(self, config: TrainConfig) -> Schedule:
         """The learning rate over all phases; unless given, a tenth of the steps warm up."""

@@ -27,26 +27,27 @@ from model.checkpoint_formats import read_init_checkpoint
 from model.config import BertConfig, TrainConfig
 from model.dataset import name_examples, train_batches
 from model.distribution import Devices, find_devices
-from model.dynamic_masking import remask
 from model.evaluate import EVAL_BATCH_SIZE, evaluate_split
+from model.first_weights import begin_with_neighbours
 from model.flops import measure_peak
 from model.init_checkpoint import initialize
 from model.memory import want_of_memory
 from model.metrics_log import MetricsLog, draw_training, read_metrics
-from model.model_dir import describe_training, open_model_dir
+from model.model_dir import TRAINING, describe_training, open_model_dir, read_training
 from model.optimization import AdamWeightDecay, settings_of
 from model.phases import Phase, Plan
 from model.profiling import Profiler
 from model.progress import Meter, NotFiniteError, TrainProgress
 from model.signals import Signals, signals_deferred
+from model.speed import steps_that_fit
 from model.step import Batch, Losses, TrainStep, eval_step, train_step
-from pipeline.storage import absolute, write_text
+from pipeline.storage import AnyPath, absolute, write_text
 from tokenizer.errors import InputError
 from tokenizer.vocab import parse_tokens
 
 BAD_BATCH = "bad_batch.json"
 
-Datasets = str | os.PathLike[str] | Sequence[tuple[str | os.PathLike[str], int | None]]
+Datasets = AnyPath | Sequence[tuple[AnyPath, int | None]]
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ logger = logging.getLogger(__name__)
 class Hooks:
     """Who wants to hear of a training while it goes on."""
 
+    begins: Callable[[int], None] = lambda num_train_steps: None  # once the number of steps is known
     report: Callable[[TrainProgress], None] = lambda progress: None  # about once a second
     evaluated: Callable[[int, dict[str, float], bool], None] = lambda step, metrics, is_best: None
     saved: Callable[[], None] = lambda: None  # after each checkpoint
@@ -88,22 +90,31 @@ def train(
     """
     if isinstance(datasets, str | os.PathLike):
         datasets = [(datasets, train_config.num_train_steps)]
-    devices = find_devices()
+    devices, folder, hooks = find_devices(), Path(model_dir), hooks or Hooks()
     with devices.together():
         parts = train_config.gradient_accumulation_steps
         devices.check_batch("train_batch_size", train_config.train_batch_size, parts)
+        _require_possible(datasets, train_config, start)
         plan = Plan.load(datasets, bert_config, train_config)
+        steps = _steps_before(folder, train_config)
+    if train_config.max_time is not None:
+        with _want_of_memory(plan.phases[0], train_config):
+            steps = steps or steps_that_fit(plan.phases[0], bert_config, train_config, devices)
+        plan = plan.with_steps(steps)
+    with devices.together():
         schedule = plan.schedule(train_config)
         steps, warmup = schedule.num_train_steps, schedule.num_warmup_steps
         config = replace(train_config, num_train_steps=steps, num_warmup_steps=warmup)
-        folder = Path(model_dir)
         first = plan.phases[0]
         vocab_text = first.info.read_vocab(first.directory).decode()
         description = describe_training(plan, bert_config, config, absolute(start.init_checkpoint) if start else None)
     devices.require_same(description)
+    hooks.begins(steps)
 
     with want_of_memory(f"a BERT of {bert_config.num_weights:,} weights, with optimizer", "a smaller --bert-config"):
         model = BertPretrainer(bert_config, config.random_seed, config.precision)
+        if config.first_weights == "neighbours":
+            begin_with_neighbours(model)
         optimizer = AdamWeightDecay(model.named_weights, schedule, settings_of(config))
     with ExitStack() as stack:
         with devices.together():
@@ -123,10 +134,8 @@ def train(
         with signals_deferred() as signals, closing(MetricsLog(folder, step, devices.writes)) as log:
             peak = measure_peak(config.precision) * devices.count
             sums = read_sums(folder, step) if step else None
-            meter = Meter(config, schedule, step, log, (hooks or Hooks()).report, peak, sums)
-            training = _Training(
-                folder, config, plan, model, optimizer, devices, meter, log, hooks or Hooks(), signals, step > 0
-            )
+            meter = Meter(config, schedule, step, log, hooks.report, peak, sums)
+            training = _Training(folder, config, plan, model, optimizer, devices, meter, log, hooks, signals, step > 0)
             training.catch_up()
             for phase in plan.left_at(step):
                 if training.stops:
@@ -139,6 +148,35 @@ def train(
         if training.stops and signals.got == signal.SIGINT:
             raise KeyboardInterrupt
         return meter.step
+
+
+def _require_possible(datasets: Sequence[tuple[AnyPath, int | None]], config: TrainConfig, start: Start | None) -> None:
+    """Raises InputError where a training is asked for two things of which it can do one."""
+    if config.first_weights == "neighbours" and start:
+        raise InputError(
+            f"first_weights is neighbours, and init_checkpoint is {start.init_checkpoint}; give one of them"
+        )
+    if config.max_time is not None and [steps for _, steps in datasets] != [None]:
+        raise InputError(
+            f"max_time is {config.max_time}, and the number of steps is given as well; give one, for one dataset"
+        )
+
+
+def _steps_before(folder: Path, config: TrainConfig) -> int | None:
+    """The steps that fitted into `max_time` when the training in a folder began; None where there is no such one."""
+    if config.max_time is None or not list_checkpoints(folder) or not (folder / TRAINING).exists():
+        return None
+    before: int | None = read_training(folder)["train_config"].get("num_train_steps")
+    return before
+
+
+def _want_of_memory(phase: Phase, config: TrainConfig) -> AbstractContextManager[None]:
+    """Within it, a want of memory comes as a sentence that tells the way out."""
+    return want_of_memory(
+        f"a step on {config.train_batch_size:,} sequences of {phase.info.max_seq_length} tokens",
+        f"--gradient-accumulation-steps {2 * config.gradient_accumulation_steps}, which changes no gradient, or a "
+        "smaller --train-batch-size",
+    )
 
 
 @dataclass
@@ -172,13 +210,12 @@ class _Training:
     def run(self, phase: Phase, profiler: Profiler) -> None:
         """Takes the steps of a phase that are left, or those until a signal."""
         config = self.config
-        rules = phase.rules
         run_step = train_step(
             self.model,
             self.optimizer,
             config.random_seed,
             config.gradient_accumulation_steps,
-            (lambda features, key: remask(features, key, rules)) if rules else None,
+            phase.remask,
         )
         self.meter.begin(phase, self.plan.flops_after(phase.last_step, self.model.config, config), self.model.config)
         batches = train_batches(
@@ -192,22 +229,13 @@ class _Training:
         )
         with closing(batches):
             while self.meter.step < phase.last_step and not self.stops:
-                with self._memory(phase):
+                with _want_of_memory(phase, config):
                     profiler.step_begins()
                     losses = run_step(self.devices.place(next(batches)))
                     profiler.step_done(losses["loss"])
                     self._add(losses, phase)
                 self._after_step(run_step, phase)
         run_step.sync()  # the next phase begins with what this one came to
-
-    def _memory(self, phase: Phase) -> AbstractContextManager[None]:
-        """Within it, a want of memory comes as a sentence that tells the way out."""
-        config = self.config
-        return want_of_memory(
-            f"a step on {config.train_batch_size:,} sequences of {phase.info.max_seq_length} tokens",
-            f"--gradient-accumulation-steps {2 * config.gradient_accumulation_steps}, which changes no gradient, or a "
-            "smaller --train-batch-size",
-        )
 
     def _add(self, losses: Losses | None, phase: Phase) -> None:
         """Tells the meter of a step, or has it read what it was told; tells of a batch whose loss is not finite."""

@@ -2,15 +2,13 @@
 
 import re
 import shlex
-from dataclasses import fields
 from pathlib import Path
 
 import click
 
 from deploy.cli import main
 from deploy.commands.tpu import check_training
-from deploy.commands.train import choose_datasets
-from model.config import TrainConfig
+from deploy.commands.train import check_options
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -109,8 +107,9 @@ def check_maskmill(arguments: list[str]) -> None:
     context = command.make_context(command.name, arguments, parent=context)
     given = context.params
     if command is main.commands["train"]:
-        choose_datasets(given["dataset"], given["phases"], given["num_train_steps"])
-        TrainConfig(**{field.name: given[field.name] for field in fields(TrainConfig) if field.name in given})
+        check_options(
+            *(given[name] for name in ("dataset", "phases", "bert_config", "init_checkpoint", "recipe")), given
+        )
     if training := given.get("arguments"):
         with context:
             check_training(list(training))

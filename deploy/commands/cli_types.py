@@ -129,6 +129,28 @@ class Bytes(click.ParamType):  # type: ignore[type-arg]
         return int(size)
 
 
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+TIME = re.compile(r"(?=[0-9.])(([0-9]+\.?[0-9]*|\.[0-9]+)[smhd])+", re.IGNORECASE)
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]
+    """A time such as 90s, 30m, 1h30m or 2d, in seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """A text to seconds."""
+        if isinstance(value, float):
+            return value
+        seconds = 0.0
+        if TIME.fullmatch(value):
+            for number, unit in re.findall(r"([0-9.]+)([smhd])", value, re.IGNORECASE):
+                seconds += float(number) * SECONDS[unit.lower()]
+        if not 1 <= seconds <= MOST:
+            self.fail(f"{clip(value)} is given; expected a time such as 90s, 30m, 1h30m or 2d.", param, ctx)
+        return seconds
+
+
 @contextmanager
 def wrong_usage() -> Iterator[None]:
     """Turns the InputError of an option's value into wrong usage, exit code 2."""

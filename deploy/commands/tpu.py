@@ -14,7 +14,7 @@ from deploy.commands.cli_types import Whole, wrong_usage
 from deploy.commands.command import PRINTS, RUNS, Group, json_option, option, under
 from deploy.talk import is_given, print_json, say
 from deploy.visible import visible
-from model.config import PRESETS, TrainConfig
+from model.config import PRESETS
 from pipeline.storage import is_remote
 from tokenizer.errors import InputError
 
@@ -171,7 +171,7 @@ EVERY = option(
 
 def check_training(arguments: Sequence[str]) -> None:
     """Raises click.UsageError for what `maskmill train` would refuse, and for what no host of a TPU sees."""
-    from deploy.commands.train import choose_datasets
+    from deploy.commands.train import check_options
 
     root = click.get_current_context().find_root().command
     assert isinstance(root, click.Group)
@@ -179,8 +179,7 @@ def check_training(arguments: Sequence[str]) -> None:
     given = context.get_parameter_source("backend") is click.core.ParameterSource.COMMANDLINE
     if given and context.params["backend"] != "jax":
         raise click.UsageError(f"--backend {context.params['backend']} runs on no TPU; leave it out, there it is jax")
-    with wrong_usage():
-        TrainConfig(**{name: context.params[name] for name in TrainConfig.__dataclass_fields__.keys() & context.params})
+    datasets = check_options(context.params)
     for word in arguments:
         value = word.partition("=")[2] if word.startswith("--") else word
         if ("/" in value or "." in value) and os.path.isfile(value):
@@ -188,7 +187,6 @@ def check_training(arguments: Sequence[str]) -> None:
                 f"{value} is a file of this machine, where no TPU sees it; "
                 f"run: gcloud storage cp {shlex.quote(value)} gs://BUCKET/, and name that"
             )
-    datasets = choose_datasets(*(context.params[name] for name in ("dataset", "phases", "num_train_steps")))
     places = [
         *(directory for directory, _ in datasets),
         *(context.params[name] for name in ("model_dir", "init_checkpoint")),

@@ -1,16 +1,20 @@
 """`train`, `evaluate` and `export` on the command line, and the options of all commands that have a model."""
 
 import re
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any, get_args
 
 import click
 
-from deploy.commands.cli_types import MOST, SEED, Place, Whole, clip, wrong_usage
+from deploy.commands.cli_types import MOST, SEED, Duration, Place, Whole, clip, wrong_usage
 from deploy.commands.command import LEARNS, MAKES, READS, RUNS, Command, json_option, option, under
 from deploy.talk import warn
-from model.config import ComputeDtype, Optimizer, TrainConfig
+from model.config import ComputeDtype, FirstWeights, Optimizer, TrainConfig
+from model.recipes import Recipe, RecipeName, choose_recipe, settle
 from pipeline.schema import DatasetInfo
+
+OF_PRESET = "set by --bert-config, see --recipe"
 
 
 def default_backend() -> str:
@@ -117,14 +121,54 @@ PRECISION = option(
 )
 @under(
     LEARNS,
-    TRAIN_BATCH_SIZE,
-    LEARNING_RATE,
+    option(
+        "--recipe",
+        type=click.Choice(get_args(RecipeName)),
+        default="preset",
+        help="preset: tiny, mini, small and medium set the options below for a small corpus. google: Google's values.",
+    ),
+    option("--train-batch-size", type=int, metavar="N", show_default=OF_PRESET, help="Sequences per step."),
+    option(
+        "--learning-rate",
+        type=float,
+        metavar="RATE",
+        show_default=OF_PRESET,
+        help="Peak learning rate, reached after the warm-up.",
+    ),
+    option(
+        "--first-weights",
+        type=click.Choice(get_args(FirstWeights)),
+        show_default=OF_PRESET,
+        help="neighbours: the first layer looks at adjacent tokens from the start. bert: as in Google's code.",
+    ),
+    option(
+        "--dropout",
+        type=click.FloatRange(0, 0.999),
+        metavar="RATE",
+        show_default=OF_PRESET,
+        help="Dropout of hidden states and attention.",
+    ),
+    option(
+        "--initializer-range",
+        type=click.FloatRange(1e-9, 10),
+        metavar="STDDEV",
+        show_default=OF_PRESET,
+        help="Standard deviation of the initial weights.",
+    ),
+    option("--adam-beta2", type=float, metavar="BETA", show_default=OF_PRESET, help="Adam's beta2."),
+    option("--clip-norm", type=float, metavar="NORM", show_default=OF_PRESET, help="Largest norm of the gradients."),
     option(
         "--num-train-steps",
         type=int,
         metavar="STEPS",
         show_default="one pass over all shards",
         help="Total number of steps.",
+    ),
+    option(
+        "--max-time",
+        type=Duration(),
+        metavar="TIME",
+        help="Train as many steps as fit in a time such as 30m or 8h, instead of --num-train-steps.",
     ),
     option(
         "--num-warmup-steps",
@@ -165,8 +209,6 @@ PRECISION = option(
     option("--distributed", is_flag=True, help="jax: train together with the same command on other hosts."),
 )
 def train(
-    dataset: str | None,
-    phases: tuple[str, ...],
     model_dir: str,
     bert_config: str | None,
     init_checkpoint: str | None,
@@ -174,25 +216,53 @@ def train(
     profile: bool,
     backend: str,
     distributed: bool,
-    **config: Any,
+    recipe: RecipeName,
+    **others: Any,
 ) -> None:
     """Train a BERT on a dataset.
 
     DATASET is a folder that generate wrote. Run the same command again to continue from the last checkpoint.
     """
-    from deploy.models import choose_backend, train_model
+    from deploy.models import TrainRequest, choose_backend, train_model
 
-    datasets = choose_datasets(dataset, phases, config["num_train_steps"])
     if distributed and backend != "jax":
         raise click.UsageError("--distributed is given with --backend tensorflow; expected --backend jax")
     if resize_embeddings and not init_checkpoint:
         raise click.UsageError("--resize-embeddings is given without --init-checkpoint, whose embeddings it resizes")
-    with wrong_usage():
-        train_config = TrainConfig(**config)
+    datasets = check_options(click.get_current_context().params)
     for directory, _ in datasets:
         DatasetInfo.load(directory, sealed=True)  # before the seconds that Keras takes
     choose_backend(backend, distributed)
-    train_model(datasets, model_dir, bert_config, train_config, init_checkpoint, resize_embeddings, profile)
+    chosen = choose_recipe(bert_config, recipe, init_checkpoint is not None)
+    train_model(
+        TrainRequest(datasets, model_dir, bert_config, chosen, given(others), init_checkpoint, resize_embeddings),
+        profile,
+    )
+
+
+def given(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a training that have a value, out of all parameters of the command."""
+    names = TrainConfig.__dataclass_fields__.keys() | Recipe.__dataclass_fields__.keys()
+    return {name: value for name, value in settings.items() if name in names and value is not None}
+
+
+def check_options(params: Mapping[str, Any]) -> list[tuple[str, int | None]]:
+    """The parameters of the command -> the folders to train on, each with its steps.
+
+    Raises UsageError for options that do not go together.
+    """
+    phases, init_checkpoint = params["phases"], params["init_checkpoint"]
+    datasets = choose_datasets(params["dataset"], phases, params["num_train_steps"])
+    if params["max_time"] is not None and (phases or params["num_train_steps"] is not None):
+        other = "--phase DIR:STEPS" if phases else "--num-train-steps"
+        raise click.UsageError(f"--max-time is given beside {other}, and both say how many steps to take; give one")
+    if params["first_weights"] == "neighbours" and init_checkpoint:
+        raise click.UsageError(
+            "--first-weights neighbours is given beside --init-checkpoint, which has the first weights; give one"
+        )
+    with wrong_usage():
+        settle(given(params), choose_recipe(params["bert_config"], params["recipe"], init_checkpoint is not None))
+    return datasets
 
 
 def choose_datasets(

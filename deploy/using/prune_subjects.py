@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from deploy.mirror import mirror
-from deploy.models import train_model
+from deploy.models import TrainRequest, train_model
 from deploy.talk import warn
 from deploy.using.finetune import Tables, run_finetuning, warn_of_rejected
 from deploy.using.predict import choose_fields
 from model.config import BERT_CONFIG, PruneConfig, TrainConfig
+from model.recipes import OF_FILE
 from model.tasks.finetune_config import FinetuneConfig
 from pipeline.documents import MAX_REJECTED
 from pipeline.schema import Split
@@ -93,13 +94,15 @@ class Pretrained:
         from model.evaluate import measure
 
         assert self.recovery_steps
-        train_model(
+        request = TrainRequest(
             [(self.dataset, self.recovery_steps)],
             output,
             os.path.join(output, BERT_CONFIG),
-            self.train_config,
-            init_checkpoint=pruning["model_dir"],
+            OF_FILE,
+            vars(self.train_config),
+            pruning["model_dir"],
         )
+        train_model(request)
         with mirror(output, sends=False) as folder:
             results = measure(self.dataset, folder.local, self.split)
         return results if results["global_step"] == self.recovery_steps else None
