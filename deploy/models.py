@@ -19,6 +19,8 @@ from deploy.mirror import mirror
 from deploy.progress import PlainLines
 from deploy.show import new_console, new_talk
 from deploy.talk import print_json, warn
+from deploy.training_time import A_DAY, A_MINUTE, SECONDS_TO_MEASURE, describe_time
+from deploy.words import duration
 from model.config import BERT_CONFIG, BertConfig, TrainConfig
 from model.recipes import GOOGLE, RECIPES, Recipe, settle
 from model.signals import signals_end_at_once
@@ -89,20 +91,27 @@ def train_model(request: TrainRequest, profile: bool = False) -> None:
     with TrainingBar(console=console, transient=True, disable=not console.is_interactive) as bar:
         task = bar.add_task("compiling")
 
-        num_train_steps = 0
+        num_train_steps, measured_since = 0, 0.0
 
         def begin(steps: int) -> None:
             nonlocal num_train_steps
             num_train_steps = steps
             if train_config.max_time is not None:
                 passes = steps * batch_size / infos[0].examples_of("train")
-                time_limit = timedelta(seconds=round(train_config.max_time))
-                console.print(f"{steps:,} steps fit into {time_limit}: {passes:.3g} passes")
+                console.print(f"{steps:,} steps fit into {duration(train_config.max_time)}: {passes:.3g} passes")
 
         def report(now: "TrainProgress") -> None:
             bar.numbers = describe_progress(now, is_short=console.width < WIDE)
             bar.update(task, total=now.num_train_steps, completed=now.step, description=describe_steps(now))
             lines.print(f"{describe_steps(now)}: {describe_progress(now)}")
+            nonlocal measured_since
+            if not now.sequences_per_second:  # the first step, which compiled
+                measured_since = time.monotonic()
+            elif measured_since and time.monotonic() - measured_since >= SECONDS_TO_MEASURE:
+                measured_since = 0.0
+                tell = warn if now.seconds_left >= A_DAY else console.print
+                if now.seconds_left >= A_MINUTE and is_first_process():
+                    tell(describe_time(now, config, longest))
 
         def tell_evaluation(step: int, metrics: dict[str, float], is_best: bool) -> None:
             values = ", ".join(f"{name} {value:,.4f}" for name, value in metrics.items())
@@ -111,7 +120,7 @@ def train_model(request: TrainRequest, profile: bool = False) -> None:
         start = Start(init_checkpoint, request.resize_embeddings) if init_checkpoint else None
         try:
             with leaving_alone(), mirror(model_dir, sends=is_first_process(), trains=True) as folder:
-                hooks = Hooks(begin, report, tell_evaluation, folder.send_if_possible)
+                hooks = Hooks(report, tell_evaluation, folder.send_if_possible, begin)
                 step = train(datasets, folder.local, config, train_config, hooks, start, profile)
                 curve = draw_curve(folder.local)
         except KeyboardInterrupt:

@@ -9,6 +9,7 @@ Everything is trained from there; nothing is frozen. Related work: Trockman and 
 import math
 from dataclasses import dataclass
 
+import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -73,7 +74,7 @@ def begin_with_neighbours(model: BertPretrainer, start: NeighbourStart = Neighbo
         table = _copied(weights[embeddings + name])
         table[:, :count] = 0
         assign(weights[embeddings + name], table)
-    positions = np.zeros_like(weights[embeddings + "position_embeddings"])
+    positions = np.zeros(weights[embeddings + "position_embeddings"].shape, np.float32)
     # As large as the sum of a word's and a segment's row is on average in the other dimensions.
     scale = 2 * _TRUNCATED * config.initializer_range
     positions[:, :count] = scale * _sinusoids(len(positions), count)
@@ -90,8 +91,9 @@ def begin_with_neighbours(model: BertPretrainer, start: NeighbourStart = Neighbo
     assign(weights["bert/layer_0/key/kernel"], key)
 
 
-def _copied(variable: object) -> NDArray[np.float32]:
-    return np.array(variable, np.float32)
+def _copied(variable: keras.Variable) -> NDArray[np.float32]:
+    values: NDArray[np.float32] = np.asarray(variable).copy()
+    return values
 
 
 def _frequencies(count: int) -> NDArray[np.float64]:

@@ -36,6 +36,7 @@ from model.metrics_log import MetricsLog, draw_training, read_metrics
 from model.model_dir import TRAINING, describe_training, open_model_dir, read_training
 from model.optimization import AdamWeightDecay, settings_of
 from model.phases import Phase, Plan
+from model.plateau import PlateauWatch
 from model.profiling import Profiler
 from model.progress import Meter, NotFiniteError, TrainProgress
 from model.signals import Signals, signals_deferred
@@ -56,10 +57,10 @@ logger = logging.getLogger(__name__)
 class Hooks:
     """Who wants to hear of a training while it goes on."""
 
-    begins: Callable[[int], None] = lambda num_train_steps: None  # once the number of steps is known
     report: Callable[[TrainProgress], None] = lambda progress: None  # about once a second
     evaluated: Callable[[int, dict[str, float], bool], None] = lambda step, metrics, is_best: None
     saved: Callable[[], None] = lambda: None  # after each checkpoint
+    begins: Callable[[int], None] = lambda num_train_steps: None  # once the number of steps is known
 
 
 @dataclass(frozen=True)
@@ -134,8 +135,17 @@ def train(
         with signals_deferred() as signals, closing(MetricsLog(folder, step, devices.writes)) as log:
             peak = measure_peak(config.precision) * devices.count
             sums = read_sums(folder, step) if step else None
-            meter = Meter(config, schedule, step, log, hooks.report, peak, sums)
-            training = _Training(folder, config, plan, model, optimizer, devices, meter, log, hooks, signals, step > 0)
+            watch = PlateauWatch(config, bert_config.vocab_size, has_first_weights=start is None)
+
+            def report(now: TrainProgress) -> None:
+                if warning := watch.look(now):
+                    logger.warning(warning)
+                hooks.report(now)
+
+            meter = Meter(config, schedule, step, log, report, peak, sums)
+            training = _Training(
+                folder, config, plan, model, optimizer, devices, meter, watch, log, hooks, signals, step > 0
+            )
             training.catch_up()
             for phase in plan.left_at(step):
                 if training.stops:
@@ -190,6 +200,7 @@ class _Training:
     optimizer: AdamWeightDecay
     devices: Devices
     meter: Meter
+    watch: PlateauWatch
     log: MetricsLog
     hooks: Hooks
     signals: Signals
@@ -231,7 +242,9 @@ class _Training:
             while self.meter.step < phase.last_step and not self.stops:
                 with _want_of_memory(phase, config):
                     profiler.step_begins()
-                    losses = run_step(self.devices.place(next(batches)))
+                    batch = next(batches)
+                    self.watch.count(batch)
+                    losses = run_step(self.devices.place(batch))
                     profiler.step_done(losses["loss"])
                     self._add(losses, phase)
                 self._after_step(run_step, phase)

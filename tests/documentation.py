@@ -107,9 +107,7 @@ def check_maskmill(arguments: list[str]) -> None:
     context = command.make_context(command.name, arguments, parent=context)
     given = context.params
     if command is main.commands["train"]:
-        check_options(
-            *(given[name] for name in ("dataset", "phases", "bert_config", "init_checkpoint", "recipe")), given
-        )
+        check_options(given)
     if training := given.get("arguments"):
         with context:
             check_training(list(training))

@@ -42,7 +42,7 @@ MAY_DIFFER = {
     "--id-field": {"help", "default"},
     "--max-seq-length": {"help", "default", "type"},  # of what is made, or of what is read
     "--checkpoint": {"help", "default"},  # predict takes the best
-    "--train-batch-size": {"help"},
+    "--train-batch-size": {"help", "default"},
     "--text-pair-field": {"help", "default"},
     "--output": {"help", "default", "required", "type"},  # files and folders
     "--vocab-file": {"default", "required"},
