@@ -20,6 +20,7 @@ from tokenizer.errors import InputError
 
 # The standard deviation of a normal distribution that is cut off at two standard deviations, as Keras and Google draw.
 _TRUNCATED = 0.87962566
+_LEAST = 8  # dimensions: with fewer, far positions look like near ones
 
 
 @dataclass(frozen=True)
@@ -30,16 +31,16 @@ class NeighbourStart:
     """
 
     offsets: tuple[int, ...] = (-1, 1, -2, 2)  # of the heads in turn, in tokens
-    share: float = 0.25  # of the hidden dimensions, for the position; no more than a head is wide
-    attention: float = 0.95  # of a head, that its token gets
+    share: float = 0.125  # of the hidden dimensions, for the position; 8 or more, no more than a head is wide
+    attention: float = 0.9  # of a head, that its token gets
 
     def num_dimensions(self, config: BertConfig) -> int:
         """How many of the hidden dimensions hold the position: an even number, as they are pairs of sine and cosine.
 
         >>> NeighbourStart().num_dimensions(BertConfig(100, hidden_size=128, num_attention_heads=2))
-        32
+        16
         """
-        return 2 * int(min(config.head_size, config.hidden_size * self.share) // 2)
+        return 2 * int(min(config.head_size, max(_LEAST, config.hidden_size * self.share)) // 2)
 
     def gain(self, config: BertConfig) -> float:
         """What query and key are multiplied with, such that a head gives its token the share `attention`.
@@ -66,7 +67,7 @@ def begin_with_neighbours(model: BertPretrainer, start: NeighbourStart = Neighbo
     if count < 2:
         raise InputError(
             f"first_weights is neighbours, and a head has {config.head_size} of {config.hidden_size} dimensions; "
-            "expected 2 or more, and a hidden_size of 8 or more: give bert, or fewer num_attention_heads"
+            "expected 2 or more: give bert, or fewer num_attention_heads"
         )
     weights = model.named_weights
     embeddings = "bert/embeddings/"

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 from argparse import Namespace
@@ -277,3 +278,15 @@ def test_every_script_has_a_test_here():
     tests = Path(__file__).read_text()
     scripts = [path.stem for path in BENCHMARKS.glob("*.py") if path.stem != "needs"]
     assert [name for name in scripts if f'script("{name}"' not in tests] == []
+
+
+def test_first_weights(script, start, tmp_path):
+    write_both_splits(tmp_path / "shards", [[16]], [[8]])
+    module, picture = script("bench_first_weights"), tmp_path / "picture.png"
+    printed = start(
+        module, tmp_path / "shards", "--num-train-steps", 2, "--seeds", "1,2", "--variants", "google,bert,neighbours",
+        "--set", "train_batch_size=4", "precision=float32", "--picture", picture,
+    )  # fmt: skip
+    for name in ("google", "bert", "neighbours"):
+        assert re.search(rf"\| {name} \| {NUMBER} ± {NUMBER} \| {NUMBER} ± {NUMBER} \|", printed)
+    assert picture.read_bytes().startswith(b"\x89PNG")

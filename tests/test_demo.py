@@ -17,7 +17,7 @@ def short_demo(monkeypatch):
     """Eighty documents, a small vocabulary, three steps."""
     monkeypatch.setattr(demo, "collect_documents", lambda: islice(python_docs.collect_documents(), 80))
     monkeypatch.setattr(demo, "VOCAB", "--vocab-size 600")
-    monkeypatch.setattr(demo, "TRAIN", "--train-batch-size 8 --num-train-steps 3")
+    monkeypatch.setattr(demo, "TRAIN", "--bert-config tiny --train-batch-size 8 --num-train-steps 3")
 
 
 def test_the_demo_goes_from_text_to_an_exported_model(tmp_path: Path, short_demo):
