@@ -108,7 +108,7 @@ def draw(runs: dict[str, Run], path: Path) -> None:
     *maps, curves = figure.subplots(1, 3, width_ratios=[1, 1, 1.6])
     for axes, name in zip(maps, ("bert", "neighbours")):
         axes.imshow(runs[name].attention[:24, :24], cmap="Blues", vmin=0, vmax=1)
-        axes.set(title=f"{name}: attention at step 0", xlabel="looks at", ylabel="token")
+        axes.set(title=f"attention, {name}", xlabel="looks at", ylabel="token")
     for name, run in runs.items():
         curves.plot(*zip(*run.curve), label=name)
     curves.set(title="masked_lm_accuracy", xlabel="step")

@@ -32,7 +32,7 @@ class NeighbourStart:
 
     offsets: tuple[int, ...] = (-1, 1, -2, 2)  # of the heads in turn, in tokens
     share: float = 0.125  # of the hidden dimensions, for the position; 8 or more, no more than a head is wide
-    attention: float = 0.9  # of a head, that its token gets
+    attention: float = 0.9  # of a head, that its token gets but for what the other dimensions add
 
     def num_dimensions(self, config: BertConfig) -> int:
         """How many of the hidden dimensions hold the position: an even number, as they are pairs of sine and cosine.

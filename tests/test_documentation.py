@@ -23,6 +23,7 @@ from small_dataset import write_both_splits
 from deploy.cli import main
 from model.config import PRESETS, BertConfig
 from model.model_dir import load_model
+from model.recipes import GOOGLE, RECIPES
 
 PAGE = read_page("training.md")
 COMMANDS = maskmill_commands()
@@ -110,6 +111,13 @@ def test_the_table_of_sizes_is_true(name):
     sizes = [config.num_hidden_layers, config.hidden_size, config.num_attention_heads]
     weights, memory = f"{config.num_weights / 1e6:,.1f} million", f"{config.num_weights * 16 / 1e9:.2g} GB"
     assert f"| `{name}` | {' | '.join(map(str, sizes))} | {weights} | {memory} |" in PAGE
+
+
+def test_the_table_of_recipes_is_true():
+    for name in vars(GOOGLE):
+        values = [getattr(recipe, name) for recipe in (*RECIPES.values(), GOOGLE)]
+        cells = " | ".join(f"`{value}`" if isinstance(value, str) else f"{value:g}" for value in values)
+        assert f"| `--{name.replace('_', '-')}` | {cells} |" in PAGE
 
 
 def test_its_python_runs(tmp_path, monkeypatch, capsys):
