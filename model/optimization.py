@@ -62,8 +62,8 @@ def settings_of(config: TrainConfig) -> AdamSettings:
 class AdamWeightDecay:
     """Adam with decoupled weight decay, which spares LayerNorm and biases.
 
-    Google's optimizer does not correct the bias of the means, so its first updates are up to three times as long as
-    those of Adam; the warm-up keeps them short. With `bias_correction` they are Adam's.
+    Google's optimizer does not correct the bias of the means. So its updates are longer than those of Adam: 3.2 times
+    at the first step, 6.6 times at step 12, twice at step 288. With `bias_correction` they are Adam's.
 
     With `layer_adaptation` it is LAMB, for large batches: each weight matrix moves by the learning rate times its own
     norm, however long its update is; LayerNorm and biases move as with Adam. Source: You et al. 2019, and the settings

@@ -36,6 +36,7 @@ MAY_DIFFER = {
     "--cased": {"help", "default"},  # of what is made, or of the text that a model of others gets
     "--eval-fraction": {"help", "default", "type"},  # of documents, or of rows
     "--learning-rate": {"default"},
+    "--optimizer": {"help", "default", "type"},  # lamb is for the large batches of train
     **{name: {"help", "default"} for name in ("--split", "--label-field", "--eval-file", "--max-rejected")},
     "--input-format": {"help", "default", "type"},  # of documents, of texts, of tables
     "--text-field": {"help", "default"},

@@ -17,9 +17,11 @@ from small_classifier import CONFIG, TOKENS, rows, write_csv, write_model
 import model.tasks.finetune_config
 import model.tasks.metrics
 import model.tasks.predicting
+from deploy.using.finetune import default_optimizer
 from model.bert import BertPretrainer
 from model.checkpoint import read_checkpoint
 from model.checkpoint_formats import read_init_checkpoint
+from model.optimization import AdamSettings
 from model.step import eval_step
 from model.tasks import finetuning, finetuning_loop
 from model.tasks.classifier import BertClassifier
@@ -40,6 +42,7 @@ FIELDS = Fields(label_field="label")
 SMALL = FinetuneConfig(
     train_batch_size=16, learning_rate=5e-3, num_train_epochs=2, max_seq_length=24, save_checkpoints_steps=4
 )
+SIX_EPOCHS = replace(SMALL, num_train_epochs=6)
 OPTIONS = [
     "--train-batch-size", 16, "--learning-rate", 5e-3, "--num-train-epochs", 2, "--max-seq-length", 24,
     "--save-checkpoints-steps", 4, "--eval-fraction", 0.25,
@@ -66,8 +69,7 @@ def trained(folder, parts):
     """A fine-tuning in one go, and what it came to."""
     told = []
     hooks = finetuning_loop.Hooks(evaluated=lambda *arguments: told.append(arguments))
-    config = replace(SMALL, num_train_epochs=6)
-    outcome = finetuning.finetune(open_trained(folder / "model"), *parts, folder / "output", config, hooks)
+    outcome = finetuning.finetune(open_trained(folder / "model"), *parts, folder / "output", SIX_EPOCHS, hooks)
     return folder / "output", outcome, told
 
 
@@ -198,7 +200,7 @@ class KilledError(Exception):
     """In place of the end of the process."""
 
 
-def finetune_with_end(folder, parts, output, monkeypatch, at=None, step=0):
+def finetune_with_end(folder, parts, output, monkeypatch, at=None, step=0, config=SIX_EPOCHS):
     """Fine-tunes, and ends where a process might be killed: in a step, or when something is saved."""
     real = {name: getattr(finetuning_loop, name) for name in ("train_step", "save_checkpoint", "save_best")}
 
@@ -232,7 +234,7 @@ def finetune_with_end(folder, parts, output, monkeypatch, at=None, step=0):
         patch.setattr(finetuning_loop, "train_step", train_step)
         for name in ("save_checkpoint", "save_best"):
             patch.setattr(finetuning_loop, name, saved(name))
-        return finetuning.finetune(open_trained(folder / "model"), *parts, output, replace(SMALL, num_train_epochs=6))
+        return finetuning.finetune(open_trained(folder / "model"), *parts, output, config)
 
 
 def test_a_fine_tuning_that_ended_anywhere_comes_to_the_same_bytes(folder, parts, trained, tmp_path, monkeypatch):
@@ -274,6 +276,41 @@ def test_a_fine_tuning_that_began_without_strata_goes_on_with_its_rows(folder, t
         finetuning.finetune(
             open_trained(folder / "model"), *parts, tmp_path / "new", replace(SMALL, num_train_epochs=6)
         )
+
+
+def without_optimizer(path):
+    """Makes a finetuning.json what a maskmill wrote that had one optimizer."""
+    finetuning_json = json.loads(path.read_text())
+    del finetuning_json["config"]["optimizer"], finetuning_json["format_version"], finetuning_json["sha256"]
+    path.write_text(json.dumps(finetuning_json))
+
+
+def test_a_fine_tuning_that_an_older_maskmill_began_goes_on_with_googles_optimizer(folder, tmp_path, monkeypatch):
+    found, _ = read_labelled(str(folder / "table.csv"), FIELDS)
+    parts = split_off(found, 0.25, SMALL.random_seed)
+    old, google = tmp_path / "out" / "seed-12345", replace(SMALL, optimizer="google")
+    with pytest.raises(KilledError):
+        finetune_with_end(folder, parts, old, monkeypatch, "save_best", 6, google)
+    without_optimizer(old / "finetuning.json")
+    assert open_finetuned(old).config == google
+    assert default_optimizer(str(tmp_path / "out"), 12345) == "google"  # for other seeds, too
+    command = ["finetune", folder / "table.csv", "--model-dir", folder / "model", *OPTIONS, "--output", old]
+    refused = refuse(*command, "--optimizer", "adamw")
+    assert "seed-12345 holds a training with optimizer google, this one has adamw; repeat that one to resume" in refused
+    run(*command)
+    run(*command)  # which finds finetuning.json as it is written today
+    finetuning.finetune(open_trained(folder / "model"), *parts, tmp_path / "whole", google)
+    assert state(old) == state(tmp_path / "whole")
+
+
+def test_the_bias_is_corrected_unless_told_otherwise():
+    net = BertClassifier(CONFIG, 2)
+    for config, corrected in ((SMALL, True), (replace(SMALL, optimizer="google"), False)):
+        expected = AdamSettings(config.weight_decay_rate, bias_correction=corrected)
+        assert finetuning.optimizer_of(net, config, 10).settings == expected
+    assert default_optimizer("new", 1) == FinetuneConfig().optimizer == "adamw"
+    with pytest.raises(InputError, match=r"optimizer is 'lamb'; expected adamw or google"):
+        FinetuneConfig(optimizer="lamb")
 
 
 def test_labels_that_are_not_measured_are_named(folder, tmp_path):

@@ -52,6 +52,23 @@ def test_with_bias_correction_it_is_adamw():
     np.testing.assert_allclose(variables[0], variables[1], atol=2e-4)
 
 
+def test_without_bias_correction_the_first_hundreds_of_updates_are_two_to_six_times_as_long():
+    schedule = Schedule(1e-3, num_train_steps=10_000, num_warmup_steps=0)
+    moved = {}
+    for bias_correction in (False, True):
+        weight, steps = keras.Variable([0.0], name="weight"), []
+        settings = AdamSettings(weight_decay_rate=0, bias_correction=bias_correction)
+        optimizer = AdamWeightDecay({"kernel": weight}, schedule, settings)
+        for _ in range(288):
+            before = float(weight.value[0])
+            optimizer.apply([np.array([0.5], np.float32)])
+            steps.append(float(weight.value[0]) - before)
+        moved[bias_correction] = np.array(steps)
+    ratios = moved[False] / moved[True]
+    assert ratios[[0, 11, 287]] == pytest.approx([3.16, 6.57, 2.0], abs=0.01)
+    assert ratios.argmax() == 11
+
+
 def lamb_step(weight, gradient, learning_rate):
     """One step of LAMB from nothing, in numpy, for a gradient that needs no clipping."""
     update = 0.1 * gradient / (np.sqrt(0.001 * gradient**2) + 1e-6) + 0.01 * weight

@@ -92,6 +92,24 @@ def test_a_recovery_that_ended_goes_on_to_the_same_bytes_and_the_best_of_it_is_k
         go_on(tmp_path / "once", *parts, replace(RECOVERY, learning_rate=0.1))
 
 
+def test_a_recovery_that_an_older_maskmill_began_goes_on_with_googles_optimizer(work, tmp_path):
+    folder, parts, _, _ = work
+    for name in ("classifier", "pruned"):
+        shutil.copytree(folder / name, tmp_path / name)
+        path = tmp_path / name / FINETUNING
+        finetuning = read_finetuning(path.parent)
+        del finetuning["config"]["optimizer"]
+        path.write_text(seal_versioned(finetuning))
+    table, classifier = str(folder / "table.csv"), str(tmp_path / "classifier")
+    subject = open_finetuned_subject(table, classifier, "best", 6, {"precision": "float32"})
+    assert subject.config.optimizer == "google"
+    request = replace(RECOVERY, optimizer=subject.config.optimizer)
+    with pytest.raises(InputError, match=r"holds a training with optimizer google, this one has adamw"):
+        go_on(tmp_path / "pruned", *parts, RECOVERY)
+    go_on(tmp_path / "pruned", *parts, request)
+    assert open_finetuned(tmp_path / "pruned").config == request
+
+
 def test_the_command_prunes_and_predict_finetune_and_prune_take_what_it_wrote(work, tmp_path):
     folder, _, outcome, _ = work
     table, out = folder / "table.csv", tmp_path / "out"

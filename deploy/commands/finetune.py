@@ -1,5 +1,6 @@
 """`finetune` and `predict` on the command line: classifiers of texts and of pairs."""
 
+from dataclasses import replace
 from typing import Any, get_args
 
 import click
@@ -9,7 +10,7 @@ from deploy.commands.command import LEARNS, MAKES, READS, RUNS, Command, json_op
 from deploy.commands.engine_options import DATAFLOW, Engine, engine_options
 from deploy.commands.options import CASE, OVERWRITE, REJECTED, TRAINED
 from deploy.commands.train import BACKEND, CHECKPOINT, KEEP_CHECKPOINTS, PRECISION, SAVE_CHECKPOINTS_STEPS
-from model.tasks.finetune_config import MAX_SEED, FinetuneConfig
+from model.tasks.finetune_config import MAX_SEED, FinetuneConfig, FinetuneOptimizer
 from pipeline.storage import absolute, is_remote
 from pipeline.tables.fields import Fields, TableFormat
 
@@ -111,6 +112,12 @@ TABLE_FORMAT = option(
         help="Weight decay of all weights except biases and LayerNorm.",
     ),
     option(
+        "--optimizer",
+        type=click.Choice(get_args(FinetuneOptimizer)),
+        show_default=f"{FinetuneConfig.optimizer}, or that of a run that goes on",
+        help="adamw: Adam with bias correction. google: without it, as in Google's code.",
+    ),
+    option(
         "--class-weights",
         default=FinetuneConfig.class_weights,
         metavar="none|balanced|LABEL=NUMBER,...",
@@ -142,15 +149,16 @@ def finetune(
     cased: bool | None,
     backend: str,
     as_json: bool,
+    optimizer: FinetuneOptimizer | None,
     **config: Any,
 ) -> None:
     """Fine-tune a BERT classifier.
 
     TABLE is CSV, TSV, JSON lines or Parquet, with a text, or two, and a label in each row. Defaults are those of
-    Google's run_classifier.py. Run the same command again to continue from the last checkpoint.
+    Google's run_classifier.py, but for the optimizer. Run the same command again to continue from the last checkpoint.
     """
     from deploy.models import choose_backend
-    from deploy.using.finetune import Tables, finetune_model
+    from deploy.using.finetune import Tables, default_optimizer, finetune_model
     from deploy.using.source import ModelSource
 
     if eval_file and eval_fraction is not None:
@@ -167,6 +175,9 @@ def finetune(
     if eval_fraction is None:
         eval_fraction = EVAL_FRACTION
     tables = Tables(table, fields, input_format, eval_file, eval_fraction, max_rejected)
+    finetune_config = replace(
+        finetune_config, optimizer=optimizer or default_optimizer(output, finetune_config.random_seed)
+    )
     choose_backend(backend)
     finetune_model(tables, ModelSource(model_dir, checkpoint, cased), output, finetune_config, seeds, as_json)
 

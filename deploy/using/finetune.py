@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -20,7 +20,7 @@ from deploy.show import new_console, new_table, new_talk, warn_of_unknown
 from deploy.talk import print_json, warn
 from deploy.using.source import ModelSource
 from deploy.words import count
-from model.tasks.finetune_config import FINETUNING, FinetuneConfig
+from model.tasks.finetune_config import FINETUNING, FinetuneConfig, FinetuneOptimizer, as_today
 from pipeline.documents import Rejected, clip
 from pipeline.files import FilePart
 from pipeline.rejected import write_rejected
@@ -110,12 +110,29 @@ def finetune_model(
 
 def is_stratified(output: str, random_seed: int) -> bool:
     """Whether held-out rows are stratified by label: always, but in a folder of a fine-tuning that began without."""
+    begun = _read_begun(output, random_seed)
+    return begun is None or begun["held_out"].get("stratified") is True
+
+
+def default_optimizer(output: str, random_seed: int) -> FinetuneOptimizer:
+    """The optimizer where none is given: that of the fine-tuning that a folder holds, google where it names none."""
+    begun = _read_begun(output, random_seed)
+    optimizer: Any = None if begun is None else as_today(begun["config"])["optimizer"]
+    return optimizer if optimizer in get_args(FinetuneOptimizer) else FinetuneConfig.optimizer
+
+
+def _read_begun(output: str, random_seed: int) -> dict[str, dict[str, Any]] | None:
+    """`held_out` and `config` of the fine-tuning that a folder holds, of several seeds of the first; None without one.
+
+    None also where the file is damaged, as is said when the folder is opened.
+    """
     for folder in (output, os.path.join(output, f"seed-{random_seed}")):
         path = os.path.join(folder, FINETUNING)
         if exists(path):
-            with suppress(ValueError, TypeError, KeyError):  # of a damaged file, as is said when the folder is opened
-                return parse_json(read_bytes(path))["held_out"].get("stratified") is True
-    return True
+            with suppress(ValueError, TypeError, KeyError):
+                finetuning = parse_json(read_bytes(path))
+                return {name: dict(finetuning[name]) for name in ("held_out", "config")}
+    return None
 
 
 def show_task(

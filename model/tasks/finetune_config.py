@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import Any, Literal, get_args
 
 from model.config import MAX_BATCH_SIZE, ComputeDtype, is_learning_rate
 from tokenizer.errors import InputError
@@ -14,10 +14,16 @@ NO_WEIGHTS, BALANCED = "none", "balanced"
 MAX_CLASS_WEIGHT = 1_000_000  # sums of the loss are float32
 MAX_SEED = (1 << 63) - 1
 
+# As `model.config.Optimizer` has them: Adam, and Adam without bias correction.
+FinetuneOptimizer = Literal["adamw", "google"]
+
 
 @dataclass(frozen=True)
 class FinetuneConfig:
-    """How a classifier is trained: names and defaults of Google's `run_classifier.py`.
+    """How a classifier is trained: names and defaults of Google's `run_classifier.py`, but for the optimizer.
+
+    Without bias correction the first 290 updates are two to six times as long, and a short fine-tuning may end at the
+    most frequent label (Zhang et al. 2021, arXiv 2006.05987; Mosbach et al. 2021, arXiv 2006.04884).
 
     Raises InputError where a value makes no sense.
     """
@@ -30,6 +36,7 @@ class FinetuneConfig:
     max_seq_length: int = 128
     classifier_dropout_prob: float = 0.1  # of the pooled output
     weight_decay_rate: float = 0.01
+    optimizer: FinetuneOptimizer = "adamw"  # google: without bias correction
     class_weights: str = NO_WEIGHTS  # or "balanced", or "neg=1,pos=3.5"
     precision: ComputeDtype = "float32"  # of activations and matrix products; weights are float32
     save_checkpoints_steps: int = 1000
@@ -47,6 +54,7 @@ class FinetuneConfig:
         self._check("max_seq_length", self.max_seq_length >= 8, "8 tokens or more (BERT: 128)")
         self._check("classifier_dropout_prob", 0 <= self.classifier_dropout_prob < 1, "0 to less than 1 (BERT: 0.1)")
         self._check("weight_decay_rate", 0 <= self.weight_decay_rate < 1, "0 to less than 1 (BERT: 0.01)")
+        self._check("optimizer", self.optimizer in get_args(FinetuneOptimizer), "adamw or google")
         self._check("precision", self.precision in get_args(ComputeDtype), "float32 or bfloat16")
         self._check("random_seed", 0 <= self.random_seed <= MAX_SEED, "0 to 2^63 - 1")
         if self.class_weights not in (NO_WEIGHTS, BALANCED):
@@ -69,6 +77,11 @@ class FinetuneConfig:
     def _check(self, name: str, holds: bool, expected: str) -> None:
         if not holds:
             raise InputError(f"{name} is {getattr(self, name)!r}; expected {expected}")
+
+
+def as_today(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings in a `finetuning.json`, with the optimizer that an older maskmill had and did not write."""
+    return {"optimizer": "google", **config}
 
 
 def parse_class_weights(text: str) -> dict[str, float]:

@@ -16,7 +16,7 @@ from model.checkpoint import BEST, digest_of, require_weights, restore_best, res
 from model.config import BERT_CONFIG, BertConfig, ComputeDtype
 from model.model_dir import WhichCheckpoint, open_folder, read_vocab_of, require_config, require_same_model
 from model.tasks.classifier import BertClassifier
-from model.tasks.finetune_config import FINETUNING, FinetuneConfig
+from model.tasks.finetune_config import FINETUNING, FinetuneConfig, as_today
 from pipeline.schema import VOCAB
 from pipeline.storage import read_at_most, write_text
 from pipeline.tables.fields import Fields
@@ -131,6 +131,7 @@ def read_finetuning(folder: Path) -> dict[str, Any]:
     finetuning = parse_sealed(read_at_most(path, MAX_BYTES), path, way_out)
     require_types(finetuning, _KINDS, path, way_out)
     require_config(finetuning, path, way_out)
+    finetuning["config"] = as_today(finetuning["config"])
     make(FinetuneConfig, finetuning["config"], path, way_out)
     make(HeldOut, finetuning["held_out"], path, way_out)
     make(Fields, finetuning["fields"], path, way_out)

@@ -161,7 +161,8 @@ def begin_with(model: BertClassifier, start: TrainedBert) -> str:
 def optimizer_of(model: BertClassifier, config: FinetuneConfig, num_train_steps: int) -> AdamWeightDecay:
     """The optimizer of a training, before its first step."""
     schedule = Schedule(config.learning_rate, num_train_steps, int(num_train_steps * config.warmup_proportion))
-    return AdamWeightDecay(model.named_weights, schedule, AdamSettings(config.weight_decay_rate))
+    settings = AdamSettings(config.weight_decay_rate, bias_correction=config.optimizer == "adamw")
+    return AdamWeightDecay(model.named_weights, schedule, settings)
 
 
 def require_labels(found: FinetunedBert, train: LabelledTexts, held_out: LabelledTexts) -> None:
