@@ -313,6 +313,23 @@ def test_the_bias_is_corrected_unless_told_otherwise():
         FinetuneConfig(optimizer="lamb")
 
 
+def test_a_classifier_that_takes_all_rows_for_one_label_is_said_to_with_what_helps(folder, tmp_path):
+    table = [{"id": str(i), "text": f"the film {'so ' * i}", "label": ("neg", "pos", "neg")[i % 3]} for i in range(60)]
+    path = write_csv(tmp_path / "table.csv", table)
+    command = ["finetune", path, "--model-dir", folder / "model", *OPTIONS, "--eval-file", path]
+    command = [one for one in command if one not in ("--eval-fraction", 0.25)]
+    helps = "what helps: a lower --learning-rate than 0.005, more --num-train-epochs, or another --random-seed"
+    said = run(*command, "--output", tmp_path / "out", "--seeds", 2, "--json", "--quiet")
+    warning, _, printed = said.partition("\n")
+    assert warning.startswith("2 of 2 seeds (12345, 12346) take (nearly) all held-out rows for 'neg', so nothing was")
+    assert warning.endswith(helps)
+    assert [one["one_label"] for one in json.loads(printed)] == ["neg", "neg"]
+    assert json.loads((tmp_path / "out" / "seeds.json").read_text())["one_label"] == ["neg", "neg"]
+    said = run(*command, "--output", tmp_path / "out" / "seed-12345")
+    assert "The classifier takes (nearly) all held-out rows for 'neg', so nothing was learned" in said
+    assert helps in said
+
+
 def test_labels_that_are_not_measured_are_named(folder, tmp_path):
     table = [*rows(60), {"id": "60", "text": "the great film", "label": "very good"}]
     path = write_csv(tmp_path / "table.csv", table)

@@ -102,8 +102,9 @@ def finetune_model(
             write_rejected(output, FilePart(path, number=number), rows)
             warn(f"Rejected rows of {path} are listed in {output}")
     if 1 < seeds == len(outcomes):
-        _write_seeds(output, {seed: outcome.metrics for seed, outcome in outcomes.items()}, shows=not as_json)
+        _write_seeds(output, outcomes, shows=not as_json)
         new_talk().print(f"Wrote {os.path.join(output, SEEDS)}; each seed's model is in a folder beside it")
+    _warn_of_one_label(outcomes, config.learning_rate)
     if as_json:
         print_json([_describe_outcome(seed, outcome) for seed, outcome in outcomes.items()])
 
@@ -182,9 +183,27 @@ def _describe_outcome(seed: int, outcome: "Outcome") -> dict[str, Any]:
         "random_seed": seed,
         "steps": outcome.step,
         "metrics": outcome.metrics,
+        "one_label": outcome.one_label,
         "labels": outcome.labels,
         "confusion": outcome.confusion.tolist(),
     }
+
+
+def _warn_of_one_label(outcomes: Mapping[int, "Outcome"], learning_rate: float) -> None:
+    """Says which seeds ended with a classifier that tells nothing apart, and what helps."""
+    fallen = {seed: outcome.one_label for seed, outcome in outcomes.items() if outcome.one_label is not None}
+    if not fallen:
+        return
+    labels = ", ".join(repr(clip(label)) for label in sorted(set(fallen.values())))
+    if len(outcomes) == 1:
+        what = f"The classifier takes (nearly) all held-out rows for {labels}"
+    else:
+        seeds = ", ".join(map(str, fallen))
+        what = f"{len(fallen)} of {len(outcomes)} seeds ({seeds}) take (nearly) all held-out rows for {labels}"
+    warn(
+        f"{what}, so nothing was learned that tells the labels apart; what helps: a lower --learning-rate than "
+        f"{learning_rate:g}, more --num-train-epochs, or another --random-seed"
+    )
 
 
 def warn_of_rejected(rejected: Mapping[str, Sequence[Rejected]]) -> None:
@@ -266,15 +285,17 @@ def confusion_table(confusion: "Confusion", labels: Sequence[str]) -> Any:
     return table
 
 
-def _write_seeds(output: str, metrics: Mapping[int, Mapping[str, float]], shows: bool) -> None:
+def _write_seeds(output: str, outcomes: Mapping[int, "Outcome"], shows: bool) -> None:
     """Writes mean, spread and single values of several seeds to `seeds.json`, and `shows` them as a table."""
-    names = list(next(iter(metrics.values())))
-    table = new_table(f"{len(metrics)} seeds", "mean", "standard deviation", "lowest", "highest", numbers_from=1)
+    names = list(next(iter(outcomes.values())).metrics)
+    table = new_table(f"{len(outcomes)} seeds", "mean", "standard deviation", "lowest", "highest", numbers_from=1)
     summary = {}
     for name in names:
-        values = [of_seed[name] for of_seed in metrics.values()]
+        values = [outcome.metrics[name] for outcome in outcomes.values()]
         summary[name] = {"mean": fmean(values), "standard_deviation": stdev(values), "values": values}
         table.add_row(name, *(f"{value:.4f}" for value in (fmean(values), stdev(values), min(values), max(values))))
     if shows:
         new_console(lasting=True).print(table)
-    write_text(os.path.join(output, SEEDS), json.dumps({"seeds": list(metrics), "metrics": summary}, indent=1) + "\n")
+    one_label = [outcome.one_label for outcome in outcomes.values()]
+    found = {"seeds": list(outcomes), "metrics": summary, "one_label": one_label}
+    write_text(os.path.join(output, SEEDS), json.dumps(found, indent=1) + "\n")

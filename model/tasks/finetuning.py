@@ -24,7 +24,7 @@ from model.tasks.classifier import BertClassifier
 from model.tasks.finetune_config import FinetuneConfig
 from model.tasks.finetuned import FinetunedBert, open_finetuned, open_finetuned_dir, read_finetuning
 from model.tasks.finetuning_loop import Finetuning, Hooks
-from model.tasks.metrics import Confusion
+from model.tasks.metrics import Confusion, find_one_label
 from model.tasks.rows import LabelledRows
 from model.trained import TrainedBert
 from pipeline.storage import absolute
@@ -50,6 +50,12 @@ class Outcome:
     def is_done(self) -> bool:
         """Whether all steps were taken."""
         return self.confusion is not None
+
+    @property
+    def one_label(self) -> str | None:
+        """The label that the best epoch takes (nearly) all held-out rows for, if so: it tells nothing apart."""
+        place = None if self.confusion is None else find_one_label(self.confusion)
+        return None if place is None else self.labels[place]
 
 
 def finetune(

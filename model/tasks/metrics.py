@@ -70,6 +70,25 @@ def matthews_correlation(confusion: Confusion) -> float:
     return float((right * total - have @ taken) / scale) if scale > 0 else 0.0
 
 
+def find_one_label(confusion: Confusion) -> int | None:
+    """The label that (nearly) all rows are taken for, where a twentieth or less of the other rows are not; else None.
+
+    >>> find_one_label(np.array([[60, 0], [40, 0]]))
+    0
+    >>> find_one_label(np.array([[60, 0], [30, 10]])) is None
+    True
+
+    None also where all rows have that label: then nothing is wrong.
+
+    >>> find_one_label(np.array([[60, 0], [0, 0]])) is None
+    True
+    """
+    have, taken = confusion.sum(axis=1), confusion.sum(axis=0)
+    label = int(taken.argmax())
+    others, told_apart = have.sum() - have[label], taken.sum() - taken[label]
+    return label if others and told_apart <= others / 20 else None
+
+
 def metrics_of_confusion(confusion: Confusion) -> dict[str, float]:
     """All three by name."""
     return {
