@@ -13,6 +13,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from small_classifier import write_model as write_classifier_model
@@ -190,20 +191,82 @@ def test_bench_embed_compares_the_vectors_of_its_sides(script, start, monkeypatc
     assert printed.splitlines()[-2].endswith("| 0e+00 |")
 
 
-@pytest.mark.parametrize("trained_by", ["maskmill", "others"])
-def test_bench_finetune_compares_its_methods_whoever_trained_the_model(script, start, corpus, tmp_path, trained_by):
-    model_dir = write_classifier_model(tmp_path / "model")
-    if trained_by == "others":
-        from model.interop import export
+FINETUNE = ["--train-rows", 32, "--eval-rows", 16, "--epochs", 1, "--max-seq-length", 16]
 
-        model_dir = export(model_dir, tmp_path / "bert") or tmp_path / "bert"
-    options = ["--train-rows", 32, "--eval-rows", 16, "--seeds", 1, "--epochs", 1, "--max-seq-length", 16]
-    if trained_by == "others":
-        options += ["--task", "book", "--method", "pre-trained"]
-    printed = start(script("bench_finetune"), "--model-dir", model_dir, "--corpus", corpus, *options)
-    steps = {"maskmill": "3", "others": "an unknown number of"}[trained_by]
-    assert f"{model_dir}: {steps} steps of pre-training" in printed
-    assert rows_of(printed) == (["book"] * 4 + ["pair"] * 4 if trained_by == "maskmill" else ["book"] * 2)
+
+@pytest.fixture(scope="module")
+def classifier_model(tmp_path_factory) -> Path:
+    return write_classifier_model(tmp_path_factory.mktemp("start") / "small")
+
+
+def test_bench_finetune_compares_its_methods_and_goes_on_with_its_log(
+    script, start, corpus, classifier_model, tmp_path, monkeypatch
+):
+    module, log = script("bench_finetune"), tmp_path / "runs.jsonl"
+    options = ["--model-dir", classifier_model, "--corpus", corpus, *FINETUNE, "--seeds", 1, "--log", log]
+    printed = start(module, *options)
+    assert f"{classifier_model}: 3 steps of pre-training" in printed
+    assert rows_of(printed) == ["book"] * 4 + ["pair"] * 4 + ["order"] * 4
+    assert "| order | 32, 16 | pre-trained, small | adamw | 0.0003 | " in printed
+    lines = log.read_text().splitlines()
+    log.write_text("\n".join(lines[:-1]) + "\n")
+    started = []
+    monkeypatch.setattr(module, "run", lambda *given, real=module.run: started.append(given) or real(*given))
+    start(module, *options)
+    assert [(side.method, task.name) for side, task, _, _ in started] == [("pre-trained", "order")]
+    assert [json.loads(line)["run"] for line in log.read_text().splitlines()] == [
+        json.loads(line)["run"] for line in lines
+    ]
+
+
+def test_bench_finetune_compares_optimizers_and_transformers_on_a_hugging_face_folder(
+    script, start, corpus, classifier_model, tmp_path, monkeypatch
+):
+    from model.interop import export
+
+    export(classifier_model, tmp_path / "bert")
+    module = script("bench_finetune")
+    monkeypatch.setattr("needs.TORCH_PYTHON", Path(sys.executable))
+
+    def run(command, **options):
+        """In the place of finetune_torch.py: the label 0 for all rows after one epoch, 1 after another."""
+        assert [Path(one).name for one in command[1:3]] == ["finetune_torch.py", "bert"]
+        with np.load(command[3]) as rows:
+            assert rows["train_input_ids"].shape == (32, 16)
+            assert rows["train_labels"].shape == (32,)
+            assert not (rows["eval_input_ids"] * (1 - rows["eval_input_mask"])).any()
+        assert json.loads(command[4])["random_seed"] == 1
+        return subprocess.CompletedProcess(command, 0, json.dumps([[0] * 16, [1] * 16]))
+
+    monkeypatch.setattr(module, "subprocess", Namespace(run=run, PIPE=subprocess.PIPE))
+    compared = ["--method", "pre-trained", "transformers", "--optimizer", "adamw", "google", "--task", "pair"]
+    printed = start(module, "--model-dir", tmp_path / "bert", "--corpus", corpus, *FINETUNE, "--seeds", 1, *compared)
+    assert f"{tmp_path / 'bert'}: an unknown number of steps of pre-training" in printed
+    ours, googles, torchs = printed.splitlines()[-3:]
+    assert "| pre-trained, bert | adamw | 0.0003 | " in ours
+    assert "| pre-trained, bert | google | 0.0003 | " in googles
+    assert "| transformers, bert | torch's AdamW | 0.0003 | " in torchs
+    assert "| 1 of 1 | " in torchs
+    monkeypatch.setattr("needs.TORCH_PYTHON", tmp_path / "python")
+    with pytest.raises(SystemExit, match=rf"{tmp_path / 'python'} is missing; 'make test-hf' installs it"):
+        start(module, "--model-dir", tmp_path / "bert", "--corpus", corpus, "--method", "transformers")
+
+
+def test_no_bag_of_words_tells_which_of_two_sentences_is_in_the_right_order(script, corpus):
+    module = script("finetune_tasks")
+    task = module.make_task("order", module.read_chapters(corpus), 200, 50)
+    assert set(task.train.labels) == {"first", "second"}
+    text = gzip.decompress((corpus / "books.jsonl.gz").read_bytes()).decode()
+    for a, b, label in zip(task.train.texts, task.train.text_pairs, task.train.labels):
+        right, wrong = (a, b) if label == "first" else (b, a)
+        assert right in text
+        assert wrong not in text
+        assert sorted(right.split()) == sorted(wrong.split())
+    rng = np.random.default_rng(0)
+    swapped = module.swap_neighbours("It was a bright cold day in April, too.", rng)
+    assert swapped.startswith("It ")
+    assert swapped.endswith(" in April, too.") or swapped.endswith(" April, too.")
+    assert module.swap_neighbours("Only a few words.", rng) is None
 
 
 def test_bench_prune_compares_what_chooses_and_trains_the_last_model_on(script, start, tmp_path):
@@ -276,7 +339,8 @@ def test_a_corpus_that_is_missing_is_named_in_one_sentence(script, start, monkey
 
 def test_every_script_has_a_test_here():
     tests = Path(__file__).read_text()
-    scripts = [path.stem for path in BENCHMARKS.glob("*.py") if path.stem != "needs"]
+    # finetune_torch.py runs on PyTorch alone: tests/hf has its test.
+    scripts = [path.stem for path in BENCHMARKS.glob("*.py") if path.stem not in ("needs", "finetune_torch")]
     assert [name for name in scripts if f'script("{name}"' not in tests] == []
 
 

@@ -1,12 +1,17 @@
 """The sides of the benchmarks that run on PyTorch, each once on the smallest model; the others are in `make test`."""
 
+import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
-from test_transformers import HF_PYTHON
+from test_transformers import HF_PYTHON, SMALL, torch_side, write_inputs
+
+from model.tasks.finetune_config import FinetuneConfig
 
 pytestmark = [
     pytest.mark.hf,
@@ -29,3 +34,21 @@ def test_a_benchmark_measures_pytorch_beside_us(script, options, row):
     printed = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert printed.returncode == 0, printed.stderr[-4000:]
     assert row in printed.stdout
+
+
+def test_finetune_torch_learns_and_tells_the_labels_after_each_epoch(tmp_path):
+    write_inputs(tmp_path / "inputs.npz", SMALL["vocab_size"])
+    torch_side("make", tmp_path / "hf", json.dumps(SMALL), tmp_path / "inputs.npz", tmp_path / "torch.npz")
+    labels = np.arange(64, dtype=np.int32) % 2
+    mask = (np.arange(8) < 4 + np.arange(64)[:, None] % 5).astype(np.int32)
+    ids = np.random.default_rng(0).integers(5, 900, (64, 8)).astype(np.int32)
+    ids[:, 1] = 990 + labels
+    rows = {"input_ids": ids * mask, "input_mask": mask, "segment_ids": np.zeros_like(ids)}
+    rows = {f"{part}_{name}": values for part in ("train", "eval") for name, values in rows.items()}
+    np.savez(tmp_path / "rows.npz", train_labels=labels, **rows)
+    config = asdict(FinetuneConfig(num_train_epochs=12, learning_rate=1e-3, precision="bfloat16"))
+    command = [HF_PYTHON, BENCHMARKS / "finetune_torch.py", tmp_path / "hf", tmp_path / "rows.npz", json.dumps(config)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    epochs = json.loads(printed.splitlines()[-1])
+    assert len(epochs) == 12
+    assert np.mean(np.array(epochs[-1]) == labels) > 0.9
