@@ -65,13 +65,15 @@ def train_model(request: TrainRequest, profile: bool = False) -> None:
     """Trains with a bar, or with a line now and then where there is no terminal; then draws the curve of the loss."""
     from model.dataset import require_examples
     from model.distribution import is_first_process, leaving_alone
-    from model.model_dir import holds_older_training
+    from model.model_dir import recorded_recipe
     from model.profiling import PROFILE
     from model.train import Hooks, Start, train
 
     console = new_talk(quiet=not is_first_process())
     datasets, model_dir, init_checkpoint = request.datasets, request.model_dir, request.init_checkpoint
-    recipe = GOOGLE if request.bert_config in RECIPES and holds_older_training(model_dir) else request.recipe
+    recipe = request.recipe
+    if recipe in RECIPES.values():  # of the preset of today; a training that was begun goes on as it began
+        recipe = recorded_recipe(model_dir) or recipe
     train_config, changes = settle(request.settings, recipe)
     infos = [DatasetInfo.load(directory) for directory, _ in datasets]
     batch_size = train_config.train_batch_size
@@ -81,7 +83,7 @@ def train_model(request: TrainRequest, profile: bool = False) -> None:
     config = replace(choose_config(longest, model_dir, request.bert_config, init_checkpoint), **changes)
     name = request.bert_config or init_checkpoint or "base"
     console.print(f"Training BERT {name} ({config.num_hidden_layers} layers of {config.hidden_size})")
-    if recipe in RECIPES.values() and (chosen := recipe.describe(request.settings)):
+    if recipe != GOOGLE and request.recipe in RECIPES.values() and (chosen := recipe.describe(request.settings)):
         console.print(f"{name} sets {chosen}; --recipe google sets Google's values")
     for info, (directory, steps) in zip(infos, datasets):
         console.print(describe_phase(info, directory, steps, batch_size, train_config.max_time is None))

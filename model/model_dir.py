@@ -16,6 +16,7 @@ from model.bert import BertPretrainer
 from model.checkpoint import BEST, list_checkpoints, require_weights, restore_best, restore_newest, step_of
 from model.config import BERT_CONFIG, BertConfig, ComputeDtype, TrainConfig
 from model.phases import Plan
+from model.recipes import Recipe
 from pipeline.schema import VOCAB
 from pipeline.storage import AnyPath, exists, list_names, read_at_most, read_bytes, write_text
 from tokenizer.errors import InputError
@@ -34,6 +35,8 @@ _KINDS: dict[str, Any] = {
 _PHASE: dict[str, Any] = {
     "dataset_sha256": str, "num_train_steps": int, "max_seq_length": int, "max_predictions_per_seq": int,
 }  # fmt: skip
+
+_WAY_OUT = "restore it, or train into a new folder"
 
 # What a process leaves that is killed while it writes a file: `pipeline.storage.create_file` names it so.
 _UNFINISHED = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
@@ -76,13 +79,18 @@ def describe_training(
     }
 
 
-def holds_older_training(model_dir: AnyPath) -> bool:
-    """Whether a folder holds a training that was begun before presets had recipes, and that can go on."""
+def recorded_recipe(model_dir: AnyPath) -> Recipe | None:
+    """The recipe of the training that a folder holds, where that can go on: it goes on as it began."""
     path = os.path.join(model_dir, TRAINING)
     if not any(step_of(name) is not None for name in list_names(model_dir)) or not exists(path):
-        return False
-    training = parse_sealed(read_at_most(path, MAX_BYTES), path, "restore it, or train into a new folder")
-    return "first_weights" not in training.get("train_config", {})
+        return None
+    training = parse_sealed(read_at_most(path, MAX_BYTES), path, _WAY_OUT)
+    require_types(training, _KINDS, path, _WAY_OUT)
+    require_config(training, path, _WAY_OUT)
+    bert_config = BertConfig.from_dict(training["bert_config"])
+    values = {**_as_today(training["train_config"])}
+    values |= {"dropout": bert_config.hidden_dropout_prob, "initializer_range": bert_config.initializer_range}
+    return Recipe(**{name: values[name] for name in Recipe.__dataclass_fields__ if name in values})
 
 
 @contextmanager
@@ -156,12 +164,11 @@ def read_training(model_dir: Path) -> dict[str, Any]:
     path = model_dir / TRAINING
     if not path.is_file():
         raise InputError(f"{model_dir} holds no model: it has no {TRAINING}; train one with 'maskmill train'")
-    way_out = "restore it, or train into a new folder"
-    training = parse_sealed(read_at_most(path, MAX_BYTES), path, way_out)
-    require_types(training, _KINDS, path, way_out)
+    training = parse_sealed(read_at_most(path, MAX_BYTES), path, _WAY_OUT)
+    require_types(training, _KINDS, path, _WAY_OUT)
     for phase in training["phases"]:
-        require_types(phase, _PHASE, path, way_out)
-    require_config(training, path, way_out)
+        require_types(phase, _PHASE, path, _WAY_OUT)
+    require_config(training, path, _WAY_OUT)
     return {**training, "train_config": _as_today(training["train_config"])}
 
 
@@ -174,7 +181,7 @@ def _as_today(train_config: dict[str, Any]) -> dict[str, Any]:
     return {**train_config, **googles, "optimizer": "google" if optimizer == "adamw" else optimizer}
 
 
-def require_config(training: dict[str, Any], path: Path, way_out: str) -> None:
+def require_config(training: dict[str, Any], path: AnyPath, way_out: str) -> None:
     """Raises InputError where the bert_config of a description is none."""
     try:
         BertConfig.from_dict(training["bert_config"])

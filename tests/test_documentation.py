@@ -96,7 +96,7 @@ def test_every_file_of_the_tests_and_the_code_that_a_page_names_exists(page):
 
 def test_every_option_that_the_page_names_is_one_of_ours():
     ours = {option for command in main.commands.values() for parameter in command.params for option in parameter.opts}
-    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", PAGE)) <= ours | {"--logdir"}
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", PAGE)) <= ours | {"--logdir"}
 
 
 def test_every_option_of_train_is_explained():

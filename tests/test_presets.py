@@ -1,14 +1,19 @@
 """What a training uses where an option is not given, by the size of the model."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 from command import refuse, run
+from fake_steps import at, learn, preempt
+from fake_steps import datasets as datasets  # a fixture
+from fake_steps import steps as steps  # a fixture
 
 from model.config import PRESETS, BertConfig, TrainConfig
+from model.model_dir import recorded_recipe
 from model.recipes import GOOGLE, OF_FILE, RECIPES, choose_recipe, settle
 from tokenizer.errors import InputError
+from tokenizer.json_file import SEAL, VERSION
 
 pytest.importorskip("tensorflow", reason="needs the [train] extra")
 
@@ -68,6 +73,24 @@ def test_a_preset_says_what_it_sets_and_it_is_recorded(tmp_path, corpus_file, sm
     assert {name: training["train_config"][name] for name in recipe} == recipe
     assert training["bert_config"]["initializer_range"] == initializer_range
     assert training["bert_config"]["hidden_dropout_prob"] == dropout
+    assert recorded_recipe(tmp_path / "model") == replace(RECIPES["tiny"], learning_rate=2e-3, train_batch_size=8)
+
+
+def test_a_preset_that_an_older_maskmill_trained_goes_on_as_it_began_again_and_again(steps, datasets, tmp_path):
+    steps.in_step = at(2, preempt)
+    learn(datasets, tmp_path, learning_rate=TrainConfig.learning_rate, train_batch_size=32)
+    path = tmp_path / "training.json"
+    for _ in range(2):
+        training = json.loads(path.read_text())
+        for name in ("first_weights", "adam_beta2", "clip_norm", "max_time"):
+            training["train_config"].pop(name, None)
+        training["train_config"]["optimizer"] = "adamw"  # so it was called, though it never corrected the bias
+        del training[SEAL], training[VERSION]
+        path.write_text(json.dumps(training))
+        assert recorded_recipe(tmp_path) == GOOGLE
+        steps.in_step = at(3, preempt)
+        learn(datasets, tmp_path, learning_rate=TrainConfig.learning_rate, train_batch_size=32)
+        assert recorded_recipe(tmp_path) == GOOGLE
 
 
 @pytest.mark.parametrize(
