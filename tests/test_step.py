@@ -11,9 +11,9 @@ from small_dataset import MAX_SEQ_LENGTH, VOCAB_SIZE, write_dataset
 
 from model.bert import BertPretrainer
 from model.config import BertConfig
-from model.dataset import train_batches
+from model.dataset import NO_PAIR, train_batches
 from model.dynamic_masking import MaskingRules, remask
-from model.optimization import AdamWeightDecay, Schedule
+from model.optimization import AdamSettings, AdamWeightDecay, Schedule
 from model.step import compiled, train_step
 from model.tasks.batches import BatchFunction
 
@@ -80,6 +80,20 @@ def test_the_compiled_step_has_static_shapes_and_no_word_with_the_host(batches, 
         step(features)
     times_compiled = step.run._cache_size() if ON_JAX else step.run.experimental_get_tracing_count()
     assert times_compiled == 1
+
+
+def test_lamb_leaves_the_weights_alone_that_a_dataset_without_pairs_does_not_train(batches):
+    (first, *_), _ = batches
+    features = {**first, "next_sentence_labels": np.full_like(first["next_sentence_labels"], NO_PAIR)}
+    model = BertPretrainer(CONFIG)
+    before = {name: np.asarray(weight).copy() for name, weight in model.named_weights.items()}
+    optimizer = AdamWeightDecay(model.named_weights, Schedule(1e-3, 10, 0), AdamSettings(layer_adaptation=True))
+    step = train_step(model, optimizer)
+    for _ in range(2):
+        step(features)
+    unchanged = {name for name, weight in model.named_weights.items() if np.array_equal(before[name], np.asarray(weight))}
+    of_pairs = {f"{name}/{part}" for name in ("bert/pooler", "next_sentence") for part in ("kernel", "bias")}
+    assert unchanged == of_pairs
 
 
 def test_a_word_with_the_host_and_an_unknown_shape_would_be_seen():
