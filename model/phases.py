@@ -9,6 +9,7 @@ from model.config import BertConfig, TrainConfig
 from model.dataset import require_examples
 from model.dynamic_masking import MaskingRules, remask
 from model.flops import train_flops
+from model.memory import require_countable
 from model.optimization import Schedule
 from model.step import Remask
 from pipeline.schema import DatasetInfo
@@ -58,6 +59,7 @@ class Plan:
         for directory, steps in datasets:
             info = DatasetInfo.load(directory, sealed=True)
             check_fits(info, directory, bert)
+            require_countable(bert, info.max_seq_length)
             require_examples(info, directory, "train", config.train_batch_size)
             if steps is None:
                 steps = math.ceil(info.examples_of("train") / config.train_batch_size)
