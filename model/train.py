@@ -42,7 +42,7 @@ from model.profiling import Profiler
 from model.progress import Meter, NotFiniteError, TrainProgress
 from model.signals import Signals, signals_deferred
 from model.speed import steps_that_fit
-from model.step import Batch, Losses, TrainStep, eval_step, train_step
+from model.step import Batch, Losses, eval_step, train_step
 from pipeline.storage import AnyPath, absolute, write_text
 from tokenizer.errors import InputError
 from tokenizer.vocab import parse_tokens
@@ -251,8 +251,7 @@ class _Training:
                     losses = run_step(self.devices.place(batch))
                     profiler.step_done(losses["loss"])
                     self._add(losses)
-                self._after_step(run_step, phase)
-        run_step.sync()  # the next phase begins with what this one came to
+                self._after_step(phase)
 
     def _add(self, losses: Losses | None) -> None:
         """Tells the meter of a step, or has it read what it was told; tells of a batch whose loss is not finite."""
@@ -273,7 +272,7 @@ class _Training:
             write_text(self.folder / BAD_BATCH, json.dumps({"step": error.step, "examples": names}, indent=1) + "\n")
         return InputError(f"{error}; the examples of that batch are in {self.folder / BAD_BATCH}")
 
-    def _after_step(self, run_step: TrainStep, phase: Phase) -> None:
+    def _after_step(self, phase: Phase) -> None:
         """Saves and evaluates, when it is time."""
         step, config = self.meter.step, self.config
         self.stops = self.devices.any_stops(step, self.signals.got is not None)
@@ -285,7 +284,6 @@ class _Training:
             return
         self._add(None)  # stops at a loss that is not finite, before what it did to the weights is kept
         began = time.monotonic()
-        run_step.sync()
         self._require_finite()
         if saves:
             self._save(phase)

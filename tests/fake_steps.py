@@ -60,7 +60,6 @@ class FakeSteps:
             self.in_step(number)
             return dict.fromkeys(("loss", *SUMS), self.losses.get(number, features["input_ids"].mean()))
 
-        step.sync = lambda: None
         return step
 
     def evaluate_split(self, run_eval, info, *rest):

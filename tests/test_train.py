@@ -157,7 +157,7 @@ def test_a_dataset_that_does_not_fit_the_model_is_refused(dataset_dir, tmp_path)
 def test_sequences_with_more_attention_scores_than_dropout_counts_are_refused():
     base = BertConfig.preset("base", vocab_size=100)
     require_countable(base, 13_377)
-    with pytest.raises(InputError, match="of 13,378 tokens are too long for 12 attention heads; expected 13,377 tokens"):
+    with pytest.raises(InputError, match="of 13,378 tokens are too long for 12 attention heads; expected 13,377"):
         require_countable(base, 13_378)
 
 
