@@ -81,7 +81,6 @@ def train(dataset: Path, preset: str, settings: dict[str, Any], start: Neighbour
             if step % max(1, steps // POINTS) == 0:
                 curve.append((step, float(metrics_of(sums)["masked_lm_accuracy"])))
                 sums = dict.fromkeys(SUMS, 0.0)
-    run_step.sync()
     run_eval, sums = eval_step(model), dict.fromkeys(SUMS, 0.0)
     with closing(eval_batches(info, dataset, 64, "eval")) as batches:
         for batch in batches:

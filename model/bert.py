@@ -15,6 +15,7 @@ from model.config import BertConfig, ComputeDtype
 from model.fused import add_norm, attention_probs, bias_gelu, bias_tanh, embed, merge_heads, split_heads
 from model.heads import SUMS, MaskedLMHead, NextSentenceHead, metrics_of, weights_of
 from model.layers import Dense, LayerNorm, Part, gather, initializer, multiply
+from model.products import product
 from model.randomness import Key, Tensor, fold_in
 
 
@@ -248,10 +249,10 @@ class TransformerLayer(Part):
         else:
             (q,) = self.project(gather(x, positions), self.query)
             k, v = self.project(x, self.key, self.value)
-        scores = ops.matmul(q, ops.transpose(k, (0, 1, 3, 2)))  # [batch, heads, n, seq]
+        scores = product(q, ops.transpose(k, (0, 1, 3, 2)))  # [batch, heads, n, seq]
         size = q.shape[-1]
         probs = attention_probs(scores, size=size, input_mask=input_mask, key=key, rate=self.attention_rate)
-        return merge_heads(ops.matmul(probs, v)), probs
+        return merge_heads(product(probs, v)), probs
 
     def project(self, x: Tensor, *projections: Dense) -> list[Tensor]:
         """Several projections of [batch, seq, hidden] in one product -> [batch, heads, seq, size] each."""

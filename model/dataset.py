@@ -38,27 +38,25 @@ def train_batches(
     start_step: int = 0,
     host: int = 0,
     num_hosts: int = 1,
-    examples_seen: int = 0,
 ) -> Generator[Features, None, None]:
     """Batches of the train split for ever, from those of step `start_step` on.
 
     An epoch holds every example once, copy by copy; the shards of a copy are in random order, and the records are
     shuffled in windows. A batch may reach into the next epoch, so none is smaller and no example is left out.
 
-    Step 0 begins `examples_seen` examples after the beginning of the first epoch. Of every batch, a host gets its rows:
-    host h of H those from h * batch_size / H on, batch_size / H of them. So all hosts together get what one would. Each
-    reads and checks every record, which takes 2 to 4 microseconds of one core, and decodes its own.
+    Of every batch, a host gets its rows: host h of H those from h * batch_size / H on, batch_size / H of them. So all
+    hosts together get what one would. Each reads and checks every record, which takes 2 to 4 microseconds of one core,
+    and decodes its own.
 
     Raises InputError when the split is empty, the batch cannot be divided among the hosts, or a record is damaged.
     """
     require_examples(info, directory, "train")
     rows = _rows_of(batch_size, host, num_hosts)
-    start = examples_seen + start_step * batch_size
 
     def name_of(place: int) -> str:
         return _name_place(info, directory, random_seed, place)
 
-    examples = _shuffled_examples(info, directory, random_seed, start)
+    examples = _shuffled_examples(info, directory, random_seed, start_step * batch_size)
     yield from make_ahead(_batches(examples, info, batch_size, rows, name_of), BATCHES_AHEAD)
 
 

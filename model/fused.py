@@ -15,6 +15,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from model.products import product
 from model.randomness import Key, Tensor, random_bits
 
 _GELU_1 = 2 * math.sqrt(2 / math.pi)
@@ -134,7 +135,7 @@ def embed(
     [batch, seq].
     """
     # A product with one-hot rows: the gradient of a gather would add up thousands of rows one by one.
-    segments = ops.matmul(ops.one_hot(segment_ids, token_types.shape[0]), token_types)
+    segments = product(ops.one_hot(segment_ids, token_types.shape[0]), token_types)
     x = words + segments + positions[: words.shape[1]]
     return ops.cast(dropout(_normalized(x, gamma, beta), key, rate), dtype)
 

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from model.config import BertConfig
+from model.products import product
 from model.randomness import Tensor
 
 
@@ -51,7 +52,7 @@ def multiply(x: Tensor, kernel: Any, transposed: bool = False) -> Tensor:
     if transposed:  # after the cast: so TensorFlow takes both for one product
         kernel = ops.transpose(kernel)
     # As a matrix: of three axes TensorFlow makes a product for each sequence, and adds up their gradients.
-    rows = ops.matmul(ops.reshape(x, (-1, x.shape[-1])), kernel)
+    rows = product(ops.reshape(x, (-1, x.shape[-1])), kernel)
     return ops.reshape(rows, (*x.shape[:-1], kernel.shape[-1]))
 
 

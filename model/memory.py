@@ -1,5 +1,6 @@
 """How much memory a training step takes, and what to say when there is too little."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -29,13 +30,13 @@ def step_bytes(bert: BertConfig, config: TrainConfig, max_seq_length: int, max_p
     return state_bytes(bert) + sequences * _BYTES[config.precision] * (layers + scores)
 
 
-def require_countable(bert: BertConfig, sequences: int, max_seq_length: int) -> None:
-    """Raises InputError when a tensor of so many sequences has more places than an int32 counts, as dropout needs."""
-    largest = max(bert.hidden_size, max(bert.heads) * max_seq_length)
-    if sequences * max_seq_length * largest >= 1 << 31:
+def require_countable(bert: BertConfig, max_seq_length: int) -> None:
+    """Raises InputError when one sequence has more attention scores in a layer than dropout counts, 2^31 - 1."""
+    heads = max(bert.heads)
+    if heads * max_seq_length**2 >= 1 << 31:
         raise InputError(
-            f"{sequences:,} sequences of {max_seq_length:,} tokens are too many for one step; expected fewer than "
-            f"{-(-(1 << 31) // (max_seq_length * largest)):,}: give a smaller --train-batch-size"
+            f"sequences of {max_seq_length:,} tokens are too long for {heads} attention heads; expected "
+            f"{math.isqrt(((1 << 31) - 1) // heads):,} tokens or fewer: give shorter sequences"
         )
 
 

@@ -34,6 +34,7 @@ _KINDS: dict[str, Any] = {
 }  # fmt: skip
 _PHASE: dict[str, Any] = {
     "dataset_sha256": str, "num_train_steps": int, "max_seq_length": int, "max_predictions_per_seq": int,
+    "first_batch": int,
 }  # fmt: skip
 
 _WAY_OUT = "restore it, or train into a new folder"
@@ -70,6 +71,7 @@ def describe_training(
                 "num_train_steps": phase.last_step - phase.first_step,
                 "max_seq_length": phase.info.max_seq_length,
                 "max_predictions_per_seq": phase.info.max_predictions_per_seq,
+                "first_batch": phase.first_batch,
             }
             for phase in plan.phases
         ],
@@ -166,10 +168,12 @@ def read_training(model_dir: Path) -> dict[str, Any]:
         raise InputError(f"{model_dir} holds no model: it has no {TRAINING}; train one with 'maskmill train'")
     training = parse_sealed(read_at_most(path, MAX_BYTES), path, _WAY_OUT)
     require_types(training, _KINDS, path, _WAY_OUT)
-    for phase in training["phases"]:
+    # An older maskmill began every phase with the first batch of its dataset.
+    phases = [{"first_batch": 0, **phase} for phase in training["phases"]]
+    for phase in phases:
         require_types(phase, _PHASE, path, _WAY_OUT)
     require_config(training, path, _WAY_OUT)
-    return {**training, "train_config": _as_today(training["train_config"])}
+    return {**training, "phases": phases, "train_config": _as_today(training["train_config"])}
 
 
 def _as_today(train_config: dict[str, Any]) -> dict[str, Any]:

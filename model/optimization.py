@@ -67,7 +67,9 @@ class AdamWeightDecay:
 
     With `layer_adaptation` it is LAMB, for large batches: each weight matrix moves by the learning rate times its own
     norm, however long its update is; LayerNorm and biases move as with Adam. Source: You et al. 2019, and the settings
-    of ALBERT's code.
+    of ALBERT's code. A step without a gradient for a matrix, as for the pooler of a dataset without pairs, leaves it as
+    it is: an update by weight decay alone would be made as long as any other, and shrink the matrix to nothing. Without
+    `layer_adaptation` such a matrix decays, as in Google's code, by learning_rate * weight_decay_rate of itself.
 
     `weights` maps names to variables; `variables` are the optimizer's own, by name: `global_step` (int32, steps done)
     and for each weight the means `<name>/adam_m` and `<name>/adam_v`, named as in Google's checkpoints.
@@ -105,7 +107,7 @@ class AdamWeightDecay:
             if not re.search("layer_norm|bias", name):
                 update += settings.weight_decay_rate * weight
                 if settings.layer_adaptation:
-                    update *= _trust_ratio(weight, update)
+                    update *= _trust_ratio(weight, update, gradient)
             self.m[name].assign(m)
             self.v[name].assign(v)
             weight.assign(weight - learning_rate * update)
@@ -118,10 +120,11 @@ def _bias_corrections(step: Tensor, beta_2: float) -> tuple[Tensor, Tensor]:
     return 1.0 / (1.0 - BETA_1**step), 1.0 / (1.0 - beta_2**step)
 
 
-def _trust_ratio(weight: Tensor, update: Tensor) -> Tensor:
-    """What makes an update as long as its weight; 1 where either is nothing."""
+def _trust_ratio(weight: Tensor, update: Tensor, gradient: Tensor) -> Tensor:
+    """What makes an update as long as its weight: 1 where either norm is 0, and 0 where the whole gradient is 0."""
     weight_norm, update_norm = (ops.sqrt(ops.sum(ops.square(x))) for x in (weight, update))
-    return ops.where((weight_norm > 0) & (update_norm > 0), weight_norm / ops.maximum(update_norm, 1e-30), 1.0)
+    ratio = ops.where((weight_norm > 0) & (update_norm > 0), weight_norm / ops.maximum(update_norm, 1e-30), 1.0)
+    return ops.where(ops.any(gradient != 0), ratio, 0.0)
 
 
 def _zeros_like(weight: keras.Variable, name: str) -> keras.Variable:

@@ -9,6 +9,7 @@ from model.config import BertConfig, TrainConfig
 from model.dataset import require_examples
 from model.dynamic_masking import MaskingRules, remask
 from model.flops import train_flops
+from model.memory import require_countable
 from model.optimization import Schedule
 from model.step import Remask
 from pipeline.schema import DatasetInfo
@@ -24,6 +25,11 @@ class Phase:
     first_step: int  # steps done before it
     last_step: int  # steps done after it
     rules: MaskingRules | None = None  # of --dynamic-masking, where that is wanted
+    first_batch: int = 0  # of the dataset: as many were taken in earlier phases on it
+
+    def batch_at(self, step: int) -> int:
+        """The number of the batch that is trained on after `step` steps of the training, counted over the dataset."""
+        return self.first_batch + step - self.first_step
 
     @property
     def remask(self) -> Remask | None:
@@ -34,7 +40,10 @@ class Phase:
 
 @dataclass(frozen=True)
 class Plan:
-    """The phases of a training."""
+    """The phases of a training.
+
+    A phase on the dataset of an earlier one, told by the checksum of its manifest, goes on with the examples after it.
+    """
 
     phases: tuple[Phase, ...]
 
@@ -50,12 +59,15 @@ class Plan:
         for directory, steps in datasets:
             info = DatasetInfo.load(directory, sealed=True)
             check_fits(info, directory, bert)
+            require_countable(bert, info.max_seq_length)
             require_examples(info, directory, "train", config.train_batch_size)
             if steps is None:
                 steps = math.ceil(info.examples_of("train") / config.train_batch_size)
             first_step = phases[-1].last_step if phases else 0
             rules = MaskingRules.load(info, directory) if config.dynamic_masking else None
-            phases.append(Phase(os.fspath(directory), info, first_step, first_step + steps, rules))
+            same = (phase for phase in phases if phase.info.origin.sha256 == info.origin.sha256)
+            first_batch = sum(phase.last_step - phase.first_step for phase in same)
+            phases.append(Phase(os.fspath(directory), info, first_step, first_step + steps, rules, first_batch))
             _require_alike(phases, phases[-1])
             if config.eval_every is not None:
                 require_examples(info, directory, "eval")
@@ -72,6 +84,10 @@ class Plan:
         """The same of one phase, with so many steps."""
         (phase,) = self.phases
         return Plan((replace(phase, last_step=num_train_steps),))
+
+    def from_first_batches(self) -> "Plan":
+        """The same, where every phase begins with the first batch of its dataset."""
+        return Plan(tuple(replace(phase, first_batch=0) for phase in self.phases))
 
     def schedule(self, config: TrainConfig) -> Schedule:
         """The learning rate over all phases; unless given, a tenth of the steps warm up."""

@@ -4,6 +4,7 @@ A key names the use (seed, step, layer); the bits are a hash of the key and of t
 state to keep, any part can be made alone, and XLA makes them where they are used: a dropout reads no memory for them.
 """
 
+import math
 from typing import Any
 
 from keras import ops
@@ -24,15 +25,31 @@ def fold_in(key: Key, number: Tensor | int) -> Key:
 
 
 def random_bits(key: Key, shape: tuple[int, ...], first_place: Tensor | int = 0) -> Tensor:
-    """Random uint32 of a shape with fewer than 2^31 places; each depends on the key and its place alone.
+    """Random uint32 of a shape; each depends on the key and its place alone.
 
     Places are counted row by row, from `first_place` (modulo 2^32) on: a part of a tensor has the bits of the whole.
+    Where there are more than 2^32 they are counted in blocks, see `places_of`.
     """
-    size = 1
-    for length in shape:
-        size *= length
-    places = ops.reshape(ops.cast(ops.arange(size, dtype="int32"), "uint32"), shape)
-    return _mix(ops.bitwise_xor(_mix(places + (key[0] + ops.cast(first_place, "uint32"))), key[1]))
+    places, block = places_of(shape)
+    bits = _mix(places + (key[0] + ops.cast(first_place, "uint32")))
+    return _mix(ops.bitwise_xor(bits, key[1] if block is None else ops.bitwise_xor(key[1], _mix(block))))
+
+
+def places_of(shape: tuple[int, ...], block_size: int = 1 << 32) -> tuple[Tensor, Tensor | None]:
+    """The number of each place in its block, and the number of the block: uint32, which broadcast to the shape.
+
+    A block has as many whole rows (all that is at one index of the first axis) as fit into `block_size` places. Places
+    are counted row by row within each; the second is None where one block holds all. A row has fewer than 2^31 places.
+    """
+    rows, row_size = shape[0], math.prod(shape[1:])
+    numbers, rows_of_block = ops.arange(rows, dtype="int32"), block_size // max(row_size, 1)
+    of_row = (rows, *(1 for _ in shape[1:]))
+    block = None
+    if rows > rows_of_block:
+        block = ops.reshape(ops.cast(numbers // rows_of_block, "uint32"), of_row)
+        numbers = numbers % rows_of_block
+    before = ops.reshape(ops.cast(numbers, "uint32") * _constant(row_size), of_row)  # places of the rows before
+    return before + ops.reshape(ops.cast(ops.arange(row_size, dtype="int32"), "uint32"), (1, *shape[1:])), block
 
 
 def random_below(bits: Tensor, n: int) -> Tensor:

@@ -12,6 +12,7 @@ from model.randomness import Key, Tensor, fold_in, key_of
 Batch = dict[str, Tensor]  # features by name
 Losses = dict[str, Tensor]  # as of `BertPretrainer`: scalars by name, still on the device
 Remask = Callable[[Batch, Key], Batch]
+TrainStep = Callable[[Batch], Losses]  # takes one step on a batch -> the losses before it
 
 DROPOUT, MASKING = range(2)  # what a step's random numbers are for
 
@@ -35,16 +36,6 @@ class Model(Protocol):
         """Sums to metrics, among them the `loss` that is trained on."""
 
 
-class TrainStep(Protocol):
-    """Trains on one batch after the other."""
-
-    def __call__(self, features: Batch) -> Losses:
-        """Takes one step -> the losses before it."""
-
-    def sync(self) -> None:
-        """Brings the variables of model and optimizer up to date; until then they may lag behind."""
-
-
 def train_step(
     model: Model,
     optimizer: AdamWeightDecay,
@@ -52,7 +43,9 @@ def train_step(
     accumulation_steps: int = 1,
     remask: Remask | None = None,
 ) -> TrainStep:
-    """The compiled training step on the backend in use.
+    """The compiled training step on the backend in use. After each call the variables have their new values.
+
+    On JAX the new values are written over the old: an array that was a variable's value before the call is deleted.
 
     With accumulation_steps n a batch is worked on in n parts, one after the other: with a n-th of the memory, the same
     gradients. Dropout and `remask` are functions of `random_seed` and of the optimizer's `global_step`.
@@ -182,9 +175,6 @@ class _TensorFlowTrainStep:
         losses: Losses = self.run(features)
         return losses
 
-    def sync(self) -> None:
-        pass
-
 
 class _JaxTrainStep:
     def __init__(self, step: _Step):
@@ -226,22 +216,23 @@ class _JaxTrainStep:
                 state = [[scope.get_current_value(v) for v in variables] for variables in self.variables]
             return state, {**step.model.metrics_of(sums), **sums}
 
-        state = self._copied([[v.value for v in variables] for variables in self.variables])
+        for variable in (*weights, *slots):
+            # A copy, as nothing else may share the memory that a step writes to; one by one, so that it takes little.
+            # And with its sharding, as the step gives it, or it would be compiled again.
+            variable.assign(jax.device_put(ops.copy(variable.value), variable.value.sharding))
         # On several devices the new state is a copy on each, as the old one is; XLA might choose to divide it.
-        shardings = jax.tree.map(lambda value: value.sharding, state)
+        shardings = jax.tree.map(lambda value: value.sharding, self.state)
         self.run = jax.jit(run, donate_argnums=0, out_shardings=(shardings, None))
-        self.state = jax.device_put(state, shardings)  # as the step gives it, or it would be compiled again
+
+    @property
+    def state(self) -> list[list[Tensor]]:
+        """The values of weights and slots, which the variables alone hold: 12 bytes a weight."""
+        return [[variable.value for variable in variables] for variables in self.variables]
 
     def __call__(self, features: Batch) -> Losses:
         losses: Losses
-        self.state, losses = self.run(self.state, features)
-        return losses
-
-    def sync(self) -> None:
-        for variables, values in zip(self.variables, self._copied(self.state)):
+        state, losses = self.run(self.state, features)
+        for variables, values in zip(self.variables, state):
             for variable, value in zip(variables, values):
-                variable.assign(value)
-
-    def _copied(self, state: Any) -> Any:
-        # A step writes the new state over the old one, so the variables may not share its memory.
-        return [[ops.copy(value) for value in values] for values in state]
+                variable.assign(value)  # no copy
+        return losses

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from model.bert import BertPretrainer
 from model.checkpoint import (
@@ -41,7 +42,7 @@ from model.profiling import Profiler
 from model.progress import Meter, NotFiniteError, TrainProgress
 from model.signals import Signals, signals_deferred
 from model.speed import steps_that_fit
-from model.step import Batch, Losses, TrainStep, eval_step, train_step
+from model.step import Batch, Losses, eval_step, train_step
 from pipeline.storage import AnyPath, absolute, write_text
 from tokenizer.errors import InputError
 from tokenizer.vocab import parse_tokens
@@ -97,9 +98,13 @@ def train(
         devices.check_batch("train_batch_size", train_config.train_batch_size, parts)
         _require_possible(datasets, train_config, start)
         plan = Plan.load(datasets, bert_config, train_config)
-        steps = _steps_before(folder, train_config)
+        before = _training_before(folder)
+        if before and not any(phase["first_batch"] for phase in before["phases"]):
+            plan = plan.from_first_batches()  # as an older maskmill began it
     if train_config.max_time is not None:
         with _want_of_memory(plan.phases[0], train_config):
+            # Those that fitted when it began: a schedule does not change on the way.
+            steps = before["train_config"].get("num_train_steps") if before else None
             steps = steps or steps_that_fit(plan.phases[0], bert_config, train_config, devices)
         plan = plan.with_steps(steps)
     with devices.together():
@@ -172,12 +177,11 @@ def _require_possible(datasets: Sequence[tuple[AnyPath, int | None]], config: Tr
         )
 
 
-def _steps_before(folder: Path, config: TrainConfig) -> int | None:
-    """The steps that fitted into `max_time` when the training in a folder began; None where there is no such one."""
-    if config.max_time is None or not list_checkpoints(folder) or not (folder / TRAINING).exists():
+def _training_before(folder: Path) -> dict[str, Any] | None:
+    """The description of the training that a folder holds, and that can go on; None where there is no such one."""
+    if not list_checkpoints(folder) or not (folder / TRAINING).exists():
         return None
-    before: int | None = read_training(folder)["train_config"].get("num_train_steps")
-    return before
+    return read_training(folder)
 
 
 def _want_of_memory(phase: Phase, config: TrainConfig) -> AbstractContextManager[None]:
@@ -234,7 +238,7 @@ class _Training:
             phase.directory,
             config.train_batch_size,
             config.random_seed,
-            self.meter.step - phase.first_step,
+            phase.batch_at(self.meter.step),
             self.devices.host,
             self.devices.num_hosts,
         )
@@ -246,11 +250,10 @@ class _Training:
                     self.watch.count(batch)
                     losses = run_step(self.devices.place(batch))
                     profiler.step_done(losses["loss"])
-                    self._add(losses, phase)
-                self._after_step(run_step, phase)
-        run_step.sync()  # the next phase begins with what this one came to
+                    self._add(losses)
+                self._after_step(phase)
 
-    def _add(self, losses: Losses | None, phase: Phase) -> None:
+    def _add(self, losses: Losses | None) -> None:
         """Tells the meter of a step, or has it read what it was told; tells of a batch whose loss is not finite."""
         try:
             if losses is None:
@@ -258,19 +261,18 @@ class _Training:
             else:
                 self.meter.add(losses)
         except NotFiniteError as error:
-            raise self._with_bad_batch(error, phase) from error
+            raise self._with_bad_batch(error) from error
 
-    def _with_bad_batch(self, error: NotFiniteError, phase: Phase) -> InputError:
+    def _with_bad_batch(self, error: NotFiniteError) -> InputError:
         """Writes which examples were in the batch of a step that went wrong -> the error that says where."""
-        step_in_phase = error.step - 1 - phase.first_step
-        names = name_examples(
-            phase.info, phase.directory, self.config.train_batch_size, self.config.random_seed, step_in_phase
-        )
+        phase, config = self.plan.phase_of(error.step), self.config  # perhaps the one before: losses are read later
+        batch = phase.batch_at(error.step - 1)
+        names = name_examples(phase.info, phase.directory, config.train_batch_size, config.random_seed, batch)
         if self.devices.writes:
             write_text(self.folder / BAD_BATCH, json.dumps({"step": error.step, "examples": names}, indent=1) + "\n")
         return InputError(f"{error}; the examples of that batch are in {self.folder / BAD_BATCH}")
 
-    def _after_step(self, run_step: TrainStep, phase: Phase) -> None:
+    def _after_step(self, phase: Phase) -> None:
         """Saves and evaluates, when it is time."""
         step, config = self.meter.step, self.config
         self.stops = self.devices.any_stops(step, self.signals.got is not None)
@@ -280,10 +282,9 @@ class _Training:
         saves = saves or (evaluates and not self.has_checkpoint)
         if not (evaluates or saves):
             return
-        self._add(None, phase)  # stops at a loss that is not finite, before what it did to the weights is kept
+        self._add(None)  # stops at a loss that is not finite, before what it did to the weights is kept
         began = time.monotonic()
-        run_step.sync()
-        self._require_finite(phase)
+        self._require_finite()
         if saves:
             self._save(phase)
         if evaluates and not self.stops:
@@ -292,10 +293,10 @@ class _Training:
                 self._save(phase)
         self.meter.leave_out(time.monotonic() - began)
 
-    def _require_finite(self, phase: Phase) -> None:
+    def _require_finite(self) -> None:
         """Stops at weights that the last update broke: none such is ever saved."""
         if name := find_not_finite(state_of(self.model, self.optimizer)):
-            raise self._with_bad_batch(self.meter.describe_weight_not_finite(name), phase)
+            raise self._with_bad_batch(self.meter.describe_weight_not_finite(name))
 
     def _evaluates_at(self, step: int) -> bool:
         every = self.config.eval_every

@@ -37,13 +37,14 @@ def datasets(tmp_path_factory):
 
 
 class FakeSteps:
-    """What is called in each step and in each evaluation, the batches that came, and losses of evaluations to give."""
+    """What is called in each step and in each evaluation, the batches that came, and the losses to give."""
 
     def __init__(self):
         self.batches = []
         self.in_step = lambda step: None
         self.in_evaluation = lambda step: None
         self.eval_losses = {}
+        self.losses = {}  # of steps, where they are not means of ids
         self.evaluated = []
         self.global_step = None
 
@@ -55,10 +56,10 @@ class FakeSteps:
             optimizer.global_step.assign(optimizer.global_step + 1)
             for weight in optimizer.weights.values():
                 weight.assign(weight + 1)
-            self.in_step(int(optimizer.global_step))
-            return dict.fromkeys(("loss", *SUMS), features["input_ids"].mean())
+            number = int(optimizer.global_step)
+            self.in_step(number)
+            return dict.fromkeys(("loss", *SUMS), self.losses.get(number, features["input_ids"].mean()))
 
-        step.sync = lambda: None
         return step
 
     def evaluate_split(self, run_eval, info, *rest):

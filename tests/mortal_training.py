@@ -89,19 +89,16 @@ def _train(arguments: list[str], run: Run) -> None:
     def train_step(net, optimizer, *rest):
         step = real["train_step"](net, optimizer, *rest)
 
-        class Step:
-            sync = staticmethod(step.sync)
+        def mortal_step(features):
+            nonlocal current
+            current = current + 1 if current else int(optimizer.global_step.value) + 1
+            if run.at == "in step" and run.step == current:
+                threading.Timer(run.seconds, come).start()
+            losses = step(features)
+            float(losses["loss"])
+            return losses
 
-            def __call__(self, features):
-                nonlocal current
-                current = current + 1 if current else int(optimizer.global_step.value) + 1
-                if run.at == "in step" and run.step == current:
-                    threading.Timer(run.seconds, come).start()
-                losses = step(features)
-                float(losses["loss"])
-                return losses
-
-        return Step()
+        return mortal_step
 
     def write_half(path, data):
         if run.at == "writing" and path.name == f"checkpoint-{run.step}.safetensors":

@@ -66,14 +66,6 @@ def test_batches_from_any_later_step_are_those_of_the_whole_run(tmp_path):
 
 
 @pytest.mark.usefixtures("small_window")
-def test_steps_count_from_the_examples_that_were_seen_before(tmp_path):
-    info = write_dataset(tmp_path, SIZES)
-    order = [number for batch in GOLDEN_ORDER for number in batch]
-    batches = train_batches(info, tmp_path, 5, 1, start_step=2, examples_seen=7)
-    assert numbers(batches, 4) == [order[start : start + 5] for start in range(17, 37, 5)]
-
-
-@pytest.mark.usefixtures("small_window")
 def test_shards_before_the_step_are_not_opened(tmp_path, monkeypatch):
     info = write_dataset(tmp_path, [[8] * 10])
     opened = []

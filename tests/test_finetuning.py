@@ -213,15 +213,12 @@ def finetune_with_end(folder, parts, output, monkeypatch, at=None, step=0, confi
         first = int(np.asarray(optimizer.global_step.value))
         taken = []
 
-        class Step:
-            sync = staticmethod(run_step.sync)
+        def mortal_step(features):
+            taken.append(1)
+            end_at("step", first + len(taken))
+            return run_step(features)
 
-            def __call__(self, features):
-                taken.append(1)
-                end_at("step", first + len(taken))
-                return run_step(features)
-
-        return Step()
+        return mortal_step
 
     def saved(name):
         def save(folder, *arguments):
@@ -467,16 +464,13 @@ def test_weights_that_an_update_broke_are_not_saved_whatever_the_loss(folder, pa
     def breaking_step(model, optimizer, random_seed):
         step = real(model, optimizer, random_seed)
 
-        class Step:
-            sync = staticmethod(step.sync)
+        def break_one(features):
+            losses = step(features)
+            if int(optimizer.global_step.value) == 4:
+                model.classifier.bias.assign(np.full(2, np.nan, np.float32))
+            return losses
 
-            def __call__(self, features):
-                losses = step(features)
-                if int(optimizer.global_step.value) == 4:
-                    model.classifier.bias.assign(np.full(2, np.nan, np.float32))
-                return losses
-
-        return Step()
+        return break_one
 
     monkeypatch.setattr(finetuning_loop, "train_step", breaking_step)
     with pytest.raises(InputError, match=r"^classifier/bias is not finite after step 4; likely causes"):

@@ -93,6 +93,26 @@ def test_lamb_moves_a_matrix_by_the_learning_rate_times_its_norm_and_a_bias_as_a
     assert np.asarray(weights["other/kernel"])[0] == pytest.approx(-0.09 * 0.01 / (np.sqrt(1e-5) + 1e-6), rel=1e-4)
 
 
+@pytest.mark.parametrize("steps_before", [0, 3])
+def test_lamb_leaves_a_matrix_alone_in_a_step_without_a_gradient_and_adam_decays_it(steps_before):
+    start, gradient = np.array([3.0, 4.0], np.float32), np.array([0.3, -0.4], np.float32)
+    after = {}
+    for lamb in (True, False):
+        weight = keras.Variable(start, name="weight")
+        schedule = Schedule(0.1, num_train_steps=1000, num_warmup_steps=0)
+        optimizer = AdamWeightDecay({"bert/pooler/kernel": weight}, schedule, AdamSettings(layer_adaptation=lamb))
+        for _ in range(steps_before):
+            optimizer.apply([gradient])
+        before = np.asarray(weight).copy()
+        optimizer.apply([np.zeros(2, np.float32)])
+        after[lamb] = before, np.asarray(weight).copy()
+    np.testing.assert_array_equal(*after[True])
+    before, decayed = after[False]
+    if not steps_before:
+        np.testing.assert_allclose(decayed, before * (1 - 0.1 * (1 - 1 / 1000) * 0.01), rtol=1e-6)
+    assert (decayed != before).all()
+
+
 def test_state_has_googles_names():
     weights = {"bert/pooler/kernel": keras.Variable([1.0], name="weight")}
     optimizer = AdamWeightDecay(weights, Schedule(0.1, num_train_steps=10, num_warmup_steps=0))

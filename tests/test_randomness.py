@@ -3,11 +3,12 @@
 tests/test_dynamic_masking.py runs this file on JAX, too.
 """
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from model.randomness import fold_in, key_of, random_below, random_bits
+from model.randomness import fold_in, key_of, places_of, random_below, random_bits
 
 EDGES = [0, 1, 2, 0xFFFF, 0x10000, 0x10001, 0x7FFFFFFF, 0x80000000, 0xFFFEFFFF, 0xFFFF0000, 0xFFFFFFFE, 0xFFFFFFFF]
 
@@ -25,8 +26,8 @@ def oracle_key(random_seed: int, *numbers: int) -> tuple[int, int]:
     return first, second
 
 
-def oracle_bits(key: tuple[int, int], place: int) -> int:
-    return mix(mix((place + key[0]) % 2**32) ^ key[1])
+def oracle_bits(key: tuple[int, int], place: int, block: int = 0) -> int:
+    return mix(mix((place + key[0]) % 2**32) ^ key[1] ^ mix(block))
 
 
 def key_for(random_seed: int, *numbers: int):
@@ -67,6 +68,45 @@ def test_a_part_has_the_bits_of_the_whole(first_row):
         first_places.append(first_place)
     for given in first_places:
         assert bits_for(key_for(1, 2), 2, 7, first_place=given).ravel().tolist() == expected
+
+
+@pytest.mark.parametrize("block_size", [20, 24, 39, 40, 59, 60, 61, 2**32])
+def test_places_are_counted_row_by_row_in_blocks_of_whole_rows(block_size):
+    places, block = places_of((3, 4, 5), block_size)
+    rows = block_size // 20  # in a block
+    numbers = np.arange(60).reshape(3, 4, 5)
+    np.testing.assert_array_equal(np.broadcast_to(places, (3, 4, 5)), numbers % (rows * 20))
+    if block_size >= 60:
+        assert block is None
+    else:
+        np.testing.assert_array_equal(np.broadcast_to(block, (3, 4, 5)), numbers // (rows * 20))
+
+
+@pytest.mark.parametrize("rows", [683, 3000])  # 2^31 places are in the last of 683, 2^32 in row 1365
+def test_tensors_of_2_to_the_31_places_and_more_have_bits_of_their_own(rows):
+    """Compiled, so that only the bits that are looked at are computed."""
+    row_size, here, shape = 12 * 512 * 512, np.s_[682::683, 11, 511, 508:], (rows, 12, 512, 512)
+
+    def bits_here(key):
+        return random_bits(key, shape)[here]
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        run = jax.jit(bits_here)
+    else:
+        import tensorflow as tf
+
+        run = tf.function(bits_here, jit_compile=True, autograph=False)
+    rows_of_block = 2**32 // row_size
+    expected = [
+        [
+            oracle_bits(oracle_key(1, 2), (row % rows_of_block + 1) * row_size - 4 + column, row // rows_of_block)
+            for column in range(4)
+        ]
+        for row in range(682, rows, 683)
+    ]
+    assert ops.convert_to_numpy(run(key_for(1, 2))).tolist() == expected
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 10, 30_522, 65_535, 65_536, 65_537, 250_002, 2**31 - 1, 2**31])

@@ -1,3 +1,4 @@
+import gc
 import logging
 import os
 import re
@@ -11,10 +12,10 @@ from small_dataset import MAX_SEQ_LENGTH, VOCAB_SIZE, write_dataset
 
 from model.bert import BertPretrainer
 from model.config import BertConfig
-from model.dataset import train_batches
+from model.dataset import NO_PAIR, train_batches
 from model.dynamic_masking import MaskingRules, remask
-from model.optimization import AdamWeightDecay, Schedule
-from model.step import compiled, train_step
+from model.optimization import AdamSettings, AdamWeightDecay, Schedule
+from model.step import compiled, eval_step, train_step
 from model.tasks.batches import BatchFunction
 
 ON_JAX = keras.backend.backend() == "jax"
@@ -64,13 +65,21 @@ def is_unused(operation):
     return "redundant_placeholder" in operation.name
 
 
-@pytest.mark.parametrize(("accumulation_steps", "masks_anew"), [(1, False), (2, True)])
-def test_the_compiled_step_has_static_shapes_and_no_word_with_the_host(batches, accumulation_steps, masks_anew):
-    (first, *others), rules = batches
+def make_step(rules, accumulation_steps, masks_anew):
+    """A model, its optimizer, and the step that trains it."""
     model = BertPretrainer(CONFIG)
     optimizer = AdamWeightDecay(model.named_weights, Schedule(1e-3, 10, 2))
     masks = (lambda features, key: remask(features, key, rules)) if masks_anew else None
-    step = train_step(model, optimizer, accumulation_steps=accumulation_steps, remask=masks)
+    return model, optimizer, train_step(model, optimizer, accumulation_steps=accumulation_steps, remask=masks)
+
+
+kinds_of_steps = pytest.mark.parametrize(("accumulation_steps", "masks_anew"), [(1, False), (2, True)])
+
+
+@kinds_of_steps
+def test_the_compiled_step_has_static_shapes_and_no_word_with_the_host(batches, accumulation_steps, masks_anew):
+    (first, *others), rules = batches
+    _, _, step = make_step(rules, accumulation_steps, masks_anew)
     arguments = (step.state, first) if ON_JAX else (first,)
     names, shapes = operations_and_shapes(step.run, *arguments)
     assert not [name for name in names if TALKS_TO_THE_HOST.search(name)]
@@ -80,6 +89,59 @@ def test_the_compiled_step_has_static_shapes_and_no_word_with_the_host(batches, 
         step(features)
     times_compiled = step.run._cache_size() if ON_JAX else step.run.experimental_get_tracing_count()
     assert times_compiled == 1
+
+
+def live_bytes():
+    """The memory of all of JAX's arrays; that which two of them share counts once."""
+    import jax
+
+    gc.collect()
+    return sum({array.unsafe_buffer_pointer(): array.nbytes for array in jax.live_arrays()}.values())
+
+
+@pytest.mark.skipif(not ON_JAX, reason="TensorFlow has no other values than those of the variables")
+@kinds_of_steps
+def test_a_training_on_jax_keeps_12_bytes_a_weight_and_writes_each_state_over_the_one_before(
+    batches, accumulation_steps, masks_anew
+):
+    (first, *others), rules = batches
+    before = live_bytes()
+    model, optimizer, step = make_step(rules, accumulation_steps, masks_anew)
+    weights_and_means = 12 * CONFIG.num_weights
+
+    def assert_nothing_more():
+        assert weights_and_means <= live_bytes() - before < 1.05 * weights_and_means
+
+    assert_nothing_more()
+    memory = step.run.lower(step.state, first).compile().memory_analysis()
+    assert memory.alias_size_in_bytes >= weights_and_means
+    for features in (first, *others):
+        step(features)
+    assert_nothing_more()
+    evaluation = float(eval_step(model)(first)["loss"])
+    state = [np.asarray(variable).copy() for variable in (*model.named_weights.values(), *optimizer.variables.values())]
+    assert_nothing_more()
+    assert np.isfinite([evaluation, *(values.sum() for values in state)]).all()
+    old = model.encoder.pooler.kernel.value
+    step(first)
+    assert old.is_deleted()
+    assert_nothing_more()
+
+
+@pytest.mark.skipif(ON_JAX, reason="takes long to compile, and is the same")
+def test_lamb_leaves_the_weights_alone_that_a_dataset_without_pairs_does_not_train(batches):
+    (first, *_), _ = batches
+    features = {**first, "next_sentence_labels": np.full_like(first["next_sentence_labels"], NO_PAIR)}
+    model = BertPretrainer(CONFIG)
+    before = {name: np.asarray(weight).copy() for name, weight in model.named_weights.items()}
+    optimizer = AdamWeightDecay(model.named_weights, Schedule(1e-3, 10, 0), AdamSettings(layer_adaptation=True))
+    step = train_step(model, optimizer)
+    for _ in range(2):
+        step(features)
+    after = {name: np.asarray(weight) for name, weight in model.named_weights.items()}
+    unchanged = {name for name in before if np.array_equal(before[name], after[name])}
+    of_pairs = {f"{name}/{part}" for name in ("bert/pooler", "next_sentence") for part in ("kernel", "bias")}
+    assert unchanged == of_pairs
 
 
 def test_a_word_with_the_host_and_an_unknown_shape_would_be_seen():

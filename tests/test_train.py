@@ -14,6 +14,7 @@ from model.checkpoint import read_checkpoint
 from model.config import BertConfig, TrainConfig
 from model.dataset import eval_batches, train_batches
 from model.evaluate import evaluate, most_frequent_token_accuracy
+from model.memory import require_countable
 from model.metrics_log import read_metrics
 from model.model_dir import load_model
 from model.optimization import Schedule
@@ -151,6 +152,13 @@ def test_a_dataset_that_does_not_fit_the_model_is_refused(dataset_dir, tmp_path)
         with pytest.raises(InputError, match=sentence):
             train(dataset_dir, tmp_path / "model", dataclasses.replace(BERT_CONFIG, **change), TRAIN_CONFIG)
     assert not (tmp_path / "model").exists()
+
+
+def test_sequences_with_more_attention_scores_than_dropout_counts_are_refused():
+    base = BertConfig.preset("base", vocab_size=100)
+    require_countable(base, 13_377)
+    with pytest.raises(InputError, match="of 13,378 tokens are too long for 12 attention heads; expected 13,377"):
+        require_countable(base, 13_378)
 
 
 def test_a_damaged_shard_is_refused(tmp_path):

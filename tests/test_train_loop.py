@@ -4,6 +4,7 @@ import itertools
 import json
 import logging
 import resource
+import shutil
 from contextlib import closing
 
 import numpy as np
@@ -17,8 +18,11 @@ from model.dataset import train_batches
 from model.metrics_log import read_metrics
 from model.optimization import Schedule
 from model.train import BAD_BATCH
+from pipeline.decoding import ExampleDecoder
 from pipeline.schema import DatasetInfo
+from pipeline.tfrecord import read_records
 from tokenizer.errors import InputError
+from tokenizer.json_file import parse_sealed, seal_versioned
 
 
 def without_speeds(rows):
@@ -85,6 +89,64 @@ def test_sigterm_ends_an_evaluation_and_the_next_run_makes_up_for_it(steps, data
     assert steps.evaluated == [(3, 16), (6, 24), (9, 24), (LAST, 24)]
     assert learn(datasets, tmp_path, **settings) == LAST
     assert len(steps.evaluated) == 4
+
+
+@pytest.fixture
+def returning(datasets):
+    """Phases of 5, 3 and 4 steps, of which the last is on the dataset of the first, in a copy of its folder."""
+    (short, _), (long, _) = datasets
+    copy = short.parent / "copy_of_short"
+    shutil.copytree(short, copy, dirs_exist_ok=True)
+    return [(short, 5), (long, 3), (copy, 4)]
+
+
+def first_ids(dataset, *steps):
+    """The token ids of some batches of a dataset, told by their numbers."""
+    directory, _ = dataset
+    with closing(train_batches(DatasetInfo.load(directory), directory, 8, CONFIG.random_seed)) as some:
+        batches = list(itertools.islice(some, max(steps) + 1))
+    return [batches[step]["input_ids"].tolist() for step in steps]
+
+
+@pytest.mark.parametrize("stopped_at", [None, 3, 5, 7, 8, 10])
+def test_a_phase_on_a_dataset_of_an_earlier_one_goes_on_where_that_stopped(steps, returning, tmp_path, stopped_at):
+    steps.in_step = at(stopped_at, preempt)
+    assert learn(returning, tmp_path) == (stopped_at or LAST)
+    assert learn(returning, tmp_path) == LAST
+    short, long, _ = returning
+    expected = first_ids(short, *range(5)) + first_ids(long, *range(3)) + first_ids(short, *range(5, 9))
+    assert [batch["input_ids"].tolist() for batch in steps.batches] == expected
+
+
+def test_a_training_of_an_older_maskmill_goes_on_with_the_first_examples_of_each_phase(steps, returning, tmp_path):
+    steps.in_step = at(7, preempt)
+    learn(returning, tmp_path)
+    path = tmp_path / "training.json"
+    training = parse_sealed(path.read_bytes(), path, "")
+    assert [phase.pop("first_batch") for phase in training["phases"]] == [0, 0, 5]
+    path.write_text(seal_versioned(training))
+    steps.batches.clear()
+    steps.in_step = at(10, preempt)
+    assert learn(returning, tmp_path) == 10
+    assert learn(returning, tmp_path) == LAST
+    short, long, _ = returning
+    expected = first_ids(long, 2) + first_ids(short, *range(4))
+    assert [batch["input_ids"].tolist() for batch in steps.batches] == expected
+
+
+@pytest.mark.parametrize(("bad_step", "place"), [(3, 2), (8, 2), (10, 6)])  # 8: read in the next phase
+def test_the_bad_batch_of_a_returning_phase_is_named(steps, returning, tmp_path, bad_step, place):
+    steps.losses[bad_step] = float("nan")
+    with pytest.raises(InputError, match=f"the loss of step {bad_step} is nan"):
+        learn(returning, tmp_path, save_summary_steps=100)
+    dataset = returning[1 if bad_step == 8 else 0 if bad_step == 3 else 2]
+    found = []
+    for name in json.loads((tmp_path / BAD_BATCH).read_text())["examples"]:
+        path, number = name.split(", record ")
+        assert path.startswith(f"{dataset[0]}/")
+        found.append(list(read_records(path))[int(number) - 1])
+    decoded = ExampleDecoder(DatasetInfo.load(dataset[0]).features).decode(found)
+    assert [decoded["input_ids"].tolist()] == first_ids(dataset, place)
 
 
 def test_an_evaluation_at_the_border_is_of_the_phase_before_it(steps, datasets, tmp_path):

@@ -83,7 +83,7 @@ def finetune(
             f"max_seq_length is {config.max_seq_length}, {start.path} has {longest} positions; "
             f"give --max-seq-length {longest} or less"
         )
-    require_countable(start.model.config, config.train_batch_size, config.max_seq_length)
+    require_countable(start.model.config, config.max_seq_length)
     model = BertClassifier(
         start.model.config, len(labels), config.random_seed, config.precision, config.classifier_dropout_prob
     )

@@ -96,7 +96,6 @@ class Finetuning:
             is_epoch_done = self._is_epoch_done()
             if is_epoch_done or self.stops or self.step % self.config.save_checkpoints_steps == 0:
                 self._read()  # stops at a loss that is not finite, before what it did to the weights is kept
-                run_step.sync()
                 self._save()
             if is_epoch_done and not self.stops:
                 self._evaluate()
