@@ -45,7 +45,7 @@ def main() -> None:
             print(f"| {heads} | {ffn} | {pruning['before']['loss']:.3f} | {losses} |", flush=True)
         config = load_model(output)[0].config
         train(arguments.dataset, output, config, recovery, start=Start(arguments.model_dir))
-        recovered = {**pruning["after"], **measure(arguments.dataset, output)}
+        recovered = {**pruning["after"], **measure(arguments.dataset, output).metrics}
     columns = pruning["before"], pruning["after"], recovered
     print(f"\n| | whole | pruned by taylor | after {arguments.recovery_steps:,} steps |\n|---|---|---|---|")
     print(f"| heads and units in each layer | | {config.heads}, {config.units} | |")

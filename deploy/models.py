@@ -1,4 +1,4 @@
-"""`train`, `evaluate` and `export`: the model on the terminal."""
+"""`train` and `export`: the model on the terminal."""
 
 import os
 import time
@@ -11,21 +11,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.console import RenderableType
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-from rich.table import Table
 from rich.text import Text
 
 from deploy.engines.memory import machine_memory
 from deploy.mirror import mirror
 from deploy.progress import PlainLines
-from deploy.show import new_console, new_talk
-from deploy.talk import print_json, warn
+from deploy.show import new_talk
+from deploy.talk import warn
 from deploy.training_time import A_DAY, A_MINUTE, SECONDS_TO_MEASURE, describe_time
 from deploy.words import duration
 from model.config import BERT_CONFIG, BertConfig, TrainConfig
 from model.recipes import GOOGLE, RECIPES, Recipe, settle
 from model.signals import signals_end_at_once
 from pipeline.processes import hold_back_stderr
-from pipeline.schema import VOCAB, DatasetInfo, Split
+from pipeline.schema import VOCAB, DatasetInfo
 from pipeline.storage import create_folder, list_names, require_empty, write_text
 from tokenizer.huggingface import to_tokenizer_json
 from tokenizer.vocab import Vocab
@@ -248,48 +247,6 @@ def draw_curve(model_dir: Path) -> str | None:
         return None
     steps, losses = (np.array([row[name] for row in rows]) for name in ("step", "loss"))
     return str(plot_to_string(xs=steps, ys=losses, title="loss by step", lines=True, width=72, height=12))
-
-
-def evaluate_model(
-    dataset: str,
-    model_dir: str,
-    split: Split,
-    eval_batch_size: int,
-    checkpoint: "WhichCheckpoint",
-    as_json: bool = False,
-) -> None:
-    """Prints Google's metrics of the model on a split, beside what guessing would reach."""
-    from model.evaluate import EVAL_RESULTS, measure, most_frequent_token_accuracy, write_results
-
-    info = DatasetInfo.load(dataset)
-    with mirror(model_dir) as folder:
-        with info.unchanged(dataset):
-            results = measure(dataset, folder.local, split, eval_batch_size, checkpoint)
-            most_frequent = most_frequent_token_accuracy(dataset, split)
-        random_next = info.counts.get(split, {}).get("random_next", 0) / info.examples_of(split)
-        guesses = {
-            "masked_lm_accuracy": (most_frequent, "always the most frequent token"),
-            "next_sentence_accuracy": (max(random_next, 1 - random_next), "always the more frequent label"),
-        }
-        if as_json:  # printed before it is written, for the folder may be read-only
-            values = {
-                "dataset": dataset,
-                "model_dir": model_dir,
-                "split": split,
-                "examples": info.examples_of(split),
-                "metrics": results,
-                "guesses": {name: guess for name, (guess, _) in guesses.items() if name in results},
-            }
-            print_json(values)
-        else:
-            table = Table(f"{split}, {info.examples_of(split):,} examples", "model", "guess", "")
-            for name, value in sorted(results.items()):
-                guess, how = guesses.get(name, (None, ""))
-                shown = f"{value:,}" if name == "global_step" else f"{value:.4f}"
-                table.add_row(name, shown, f"{guess:.4f}" if guess else "", how)
-            new_console(lasting=True).print(table)
-        write_results(folder.local, results)
-    new_talk().print(f"Wrote {os.path.join(model_dir, EVAL_RESULTS)}")
 
 
 def export_model(model_dir: str, output: str, checkpoint: "WhichCheckpoint") -> None:

@@ -13,7 +13,7 @@ from keras import ops
 
 from model.config import BertConfig, ComputeDtype
 from model.fused import add_norm, attention_probs, bias_gelu, bias_tanh, embed, merge_heads, split_heads
-from model.heads import SUMS, MaskedLMHead, NextSentenceHead, metrics_of, weights_of
+from model.heads import IS_RIGHT, SUMS, MaskedLMHead, NextSentenceHead, metrics_of, weights_of
 from model.layers import Dense, LayerNorm, Part, gather, initializer, multiply
 from model.products import product
 from model.randomness import Key, Tensor, fold_in
@@ -63,16 +63,23 @@ class BertPretrainer(keras.Model):
         """Features named and shaped as in the records, int32 and float32 -> float32 scalars by name.
 
         `loss`, `masked_lm_loss`, `next_sentence_loss`, `masked_lm_accuracy`, `next_sentence_accuracy`: means over the
-        batch; and the six `heads.SUMS` they are made of. Dropout needs a key, see `model/randomness.py`; without one
-        nothing is dropped.
+        batch; and the six `heads.SUMS` they are made of. Also `masked_lm_is_right`, float32 [batch, predictions]: 1
+        where the masked token is predicted. Dropout needs a key, see `model/randomness.py`; without one nothing is
+        dropped.
         """
-        sums = self.sums(features, dropout_key, gates)
-        return {**metrics_of(sums), **sums}
+        sums, is_right = self._predict(features, dropout_key, gates)
+        return {**metrics_of(sums), **sums, IS_RIGHT: is_right}
 
     def sums(
         self, features: dict[str, Tensor], dropout_key: Key | None = None, gates: Gates | None = None
     ) -> dict[str, Tensor]:
         """The `heads.SUMS` of a batch, given what `call` is given."""
+        return self._predict(features, dropout_key, gates)[0]
+
+    def _predict(
+        self, features: dict[str, Tensor], dropout_key: Key | None, gates: Gates | None
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """The sums of a batch, and which of its masked tokens are predicted."""
         hidden_states, pooled_output = self.encoder(
             features["input_ids"],
             features["input_mask"],
@@ -81,16 +88,18 @@ class BertPretrainer(keras.Model):
             dropout_key=dropout_key,
             gates=gates,
         )
-        return {
-            **self.masked_lm.sums(
-                hidden_states,
-                self.encoder.embeddings.word_embeddings,
-                features["masked_lm_ids"],
-                features["masked_lm_weights"],
-            ),
+        masked_lm, is_right = self.masked_lm.sums(
+            hidden_states,
+            self.encoder.embeddings.word_embeddings,
+            features["masked_lm_ids"],
+            features["masked_lm_weights"],
+        )
+        sums = {
+            **masked_lm,
             **self.next_sentence.sums(pooled_output, features["next_sentence_labels"], features["input_mask"]),
             **weights_of(features),
         }
+        return sums, is_right
 
     def masked_lm_logits(self, hidden_states: Tensor) -> Tensor:
         """Of the encoder's [batch, n, hidden] -> the scores of every token at each position, [batch, n, vocab]."""

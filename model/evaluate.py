@@ -2,24 +2,44 @@
 
 import math
 import os
-from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
+
+from keras import ops
 
 from model.dataset import eval_batches, require_examples
 from model.distribution import ONE_DEVICE, Devices
-from model.heads import SUMS, metrics_of
+from model.heads import IS_RIGHT, SUMS, metrics_of
 from model.memory import want_of_memory
 from model.model_dir import WhichCheckpoint, load_model, read_training
 from model.phases import check_fits
+from model.plateau import MARGIN
 from model.step import Batch, Losses, eval_step
-from pipeline.schema import DatasetInfo, Split
+from model.token_counts import Band, TokenCounts
+from pipeline.schema import VOCAB, DatasetInfo, Split
 from pipeline.storage import write_text
 from tokenizer.errors import InputError
+from tokenizer.vocab import Vocab
 
 EVAL_RESULTS = "eval_results.txt"
 EVAL_BATCH_SIZE = 64  # on each device
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation of a checkpoint found in a split."""
+
+    metrics: dict[str, float]  # those of `evaluate_split`, `global_step`, and `bits_per_character` where there are any
+    masked_tokens: int
+    guess: float  # the masked_lm_accuracy of always predicting the token that is masked most often
+    bands: list[Band]  # the masked_lm_accuracy of rare and of frequent tokens
+
+    @property
+    def results(self) -> dict[str, float]:
+        """All that was measured of the model by name: the content of `eval_results.txt`."""
+        return {**self.metrics, **{band.name: band.masked_lm_accuracy for band in self.bands}}
 
 
 def evaluate(
@@ -29,11 +49,11 @@ def evaluate(
     eval_batch_size: int = EVAL_BATCH_SIZE,
     checkpoint: WhichCheckpoint = "newest",
 ) -> dict[str, float]:
-    """Evaluates a checkpoint -> Google's metrics and `perplexity` by name, also in `eval_results.txt` in `model_dir`.
+    """Evaluates a checkpoint -> the `results` of `measure` by name, also in `eval_results.txt` in `model_dir`.
 
     Raises InputError as `measure` does, or when that file cannot be written.
     """
-    results = measure(dataset_dir, model_dir, split, eval_batch_size, checkpoint)
+    results = measure(dataset_dir, model_dir, split, eval_batch_size, checkpoint).results
     write_results(model_dir, results)
     return results
 
@@ -44,8 +64,8 @@ def measure(
     split: Split = "eval",
     eval_batch_size: int = EVAL_BATCH_SIZE,
     checkpoint: WhichCheckpoint = "newest",
-) -> dict[str, float]:
-    """As `evaluate`, but writes nothing.
+) -> Evaluation:
+    """Evaluates a checkpoint on every example of a split, and writes nothing.
 
     Raises InputError when the split is empty, or the dataset was made with another vocabulary or longer sequences than
     the model takes.
@@ -67,9 +87,21 @@ def measure(
     model, global_step = load_model(model_dir, checkpoint, training["train_config"].get("precision", "float32"))
     check_fits(info, dataset_dir, model.config)
     info.check_files(dataset_dir, split)
+    tokens = TokenCounts(Vocab.parse(info.read_vocab(dataset_dir), os.path.join(dataset_dir, VOCAB)))
+    run_step = eval_step(model)
+
+    def run_and_count(batch: Batch) -> Losses:
+        losses = run_step(batch)
+        tokens.add(batch, ops.convert_to_numpy(losses[IS_RIGHT]))
+        return losses
+
     with want_of_memory(f"a batch of {eval_batch_size:,} sequences", "a smaller --eval-batch-size"):
-        metrics = evaluate_split(eval_step(model), info, dataset_dir, split, eval_batch_size)
-    return {**metrics, "global_step": global_step}
+        metrics = evaluate_split(run_and_count, info, dataset_dir, split, eval_batch_size)
+    if characters := tokens.characters:
+        bits = metrics["masked_lm_loss"] * tokens.masked_tokens / math.log(2)
+        metrics["bits_per_character"] = bits / characters
+    metrics["global_step"] = global_step
+    return Evaluation(metrics, tokens.masked_tokens, tokens.guess, list(tokens.bands()))
 
 
 def write_results(model_dir: str | os.PathLike[str], results: dict[str, float]) -> None:
@@ -102,13 +134,16 @@ def evaluate_split(
     return {name: value for name, value in metrics.items() if has_pairs or not name.startswith("next_sentence")}
 
 
-def most_frequent_token_accuracy(dataset_dir: str | os.PathLike[str], split: Split = "eval") -> float:
-    """The masked_lm_accuracy of always predicting the token that is masked most often in the split itself.
+def rests_at_guess(accuracy: float, guess: float, predictions: int) -> bool:
+    """Whether an accuracy over so many predictions is not clearly above that of a guess.
 
-    Nothing that predicts one token everywhere does better.
+    It is clearly above when the gap is more than chance explains (two standard errors), and more than is reached with
+    hardly any context (MARGIN). With very few predictions, or a guess that is nearly always right, no accuracy would
+    be: False.
+
+    >>> rests_at_guess(0.0681, 0.0680, 20_000), rests_at_guess(0.12, 0.0680, 20_000), rests_at_guess(0.5, 0.5, 4)
+    (True, False, False)
     """
-    info = DatasetInfo.load(dataset_dir)
-    counts: Counter[int] = Counter()
-    for batch in eval_batches(info, dataset_dir, 1024, split):
-        counts.update(batch["masked_lm_ids"][batch["masked_lm_weights"] > 0].tolist())
-    return max(counts.values()) / counts.total()
+    standard_error = math.sqrt(guess * (1 - guess) / max(1, predictions))
+    clearly_above = guess + 2 * standard_error + MARGIN
+    return accuracy <= clearly_above < 1

@@ -141,10 +141,11 @@ def embed(
 
 
 @fused
-def prediction_sums(logits: Tensor, bias: Tensor, *, labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy and right predictions, each summed and weighted: float32 scalars.
+def prediction_sums(logits: Tensor, bias: Tensor, *, labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Cross-entropy and right predictions, each summed and weighted: float32 scalars. And is_right, float32 [...].
 
-    Of logits [..., classes] and their bias, labels int32 [...] and weights float32 [...].
+    Of logits [..., classes] and their bias, labels int32 [...] and weights float32 [...]. `is_right` is 1 where the
+    label has the highest score, and 0 elsewhere.
     """
     z = _float32(logits) + bias
     top = ops.stop_gradient(ops.max(z, axis=-1, keepdims=True))
@@ -153,8 +154,8 @@ def prediction_sums(logits: Tensor, bias: Tensor, *, labels: Tensor, weights: Te
     of_label = ops.sum(ops.where(classes == labels[..., None], z, 0.0), axis=-1)
     # The first of the highest is the prediction, as argmax has it, which XLA makes slow on a CPU.
     best = ops.min(ops.where(z == top, classes, z.shape[-1]), axis=-1)
-    is_right = ops.cast(best == labels, "float32")
-    return ops.sum(weights * (log_sum - of_label)), ops.stop_gradient(ops.sum(weights * is_right))
+    is_right = ops.stop_gradient(ops.cast(best == labels, "float32"))
+    return ops.sum(weights * (log_sum - of_label)), ops.sum(weights * is_right), is_right
 
 
 def dropout(x: Tensor, key: Key | None, rate: float) -> Tensor:

@@ -17,6 +17,7 @@ SUMS = (
     "masked_lm_loss_sum", "masked_lm_right", "masked_lm_weight",
     "next_sentence_loss_sum", "next_sentence_right", "next_sentence_weight",
 )  # fmt: skip
+IS_RIGHT = "masked_lm_is_right"  # what an evaluation of a batch gives beside its sums: float32 [batch, predictions]
 
 
 class MaskedLMHead(Part):
@@ -41,14 +42,17 @@ class MaskedLMHead(Part):
 
     def sums(
         self, x: Tensor, word_embeddings: Tensor, masked_lm_ids: Tensor, masked_lm_weights: Tensor
-    ) -> dict[str, Tensor]:
-        """Loss and right predictions of the masked tokens of a batch, each summed.
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Loss and right predictions of the masked tokens of a batch, each summed; and which predictions are right.
 
-        Of [batch, predictions, hidden], [vocab, hidden], and int32 and float32 [batch, predictions].
+        Of [batch, predictions, hidden], [vocab, hidden], and int32 and float32 [batch, predictions]; the last of the
+        results is float32 [batch, predictions].
         """
         scores = self.scores(x, word_embeddings)
-        loss, right = prediction_sums(scores, self.output_bias, labels=masked_lm_ids, weights=masked_lm_weights)
-        return {"masked_lm_loss_sum": loss, "masked_lm_right": right}
+        loss, right, is_right = prediction_sums(
+            scores, self.output_bias, labels=masked_lm_ids, weights=masked_lm_weights
+        )
+        return {"masked_lm_loss_sum": loss, "masked_lm_right": right}, is_right
 
 
 class NextSentenceHead(Dense):
@@ -68,7 +72,8 @@ class NextSentenceHead(Dense):
         """
         weights = _pair_weights(next_sentence_labels, input_mask)
         labels = next_sentence_labels[:, 0]
-        loss, right = prediction_sums(multiply(pooled_output, self.kernel), self.bias, labels=labels, weights=weights)
+        logits = multiply(pooled_output, self.kernel)
+        loss, right, _ = prediction_sums(logits, self.bias, labels=labels, weights=weights)
         return {"next_sentence_loss_sum": loss, "next_sentence_right": right}
 
 

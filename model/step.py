@@ -10,7 +10,7 @@ from model.optimization import AdamWeightDecay
 from model.randomness import Key, Tensor, fold_in, key_of
 
 Batch = dict[str, Tensor]  # features by name
-Losses = dict[str, Tensor]  # as of `BertPretrainer`: scalars by name, still on the device
+Losses = dict[str, Tensor]  # as of `BertPretrainer`: by name, still on the device
 Remask = Callable[[Batch, Key], Batch]
 TrainStep = Callable[[Batch], Losses]  # takes one step on a batch -> the losses before it
 

@@ -2,18 +2,19 @@ import dataclasses
 import json
 import math
 import signal
+from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from keras import ops
-from small_dataset import VOCAB_SIZE, write_both_splits, write_dataset
+from small_dataset import VOCAB_SIZE, VOCAB_TEXT, write_both_splits, write_dataset
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from model.checkpoint import read_checkpoint
 from model.config import BertConfig, TrainConfig
 from model.dataset import eval_batches, train_batches
-from model.evaluate import evaluate, most_frequent_token_accuracy
+from model.evaluate import evaluate, measure, rests_at_guess
 from model.memory import require_countable
 from model.metrics_log import read_metrics
 from model.model_dir import load_model
@@ -280,7 +281,9 @@ def test_an_evaluation_on_the_way_is_what_evaluate_says_of_that_checkpoint(evalu
     model_dir, told = evaluated
     assert [step for step, _, _ in told] == [3, 6, 9, 10]
     for step, metrics, _ in reversed(told):
-        assert evaluate(both_dir, model_dir) == {**metrics, "global_step": step}
+        measured = measure(both_dir, model_dir).metrics
+        assert {name: measured[name] for name in metrics} == metrics
+        assert measured["global_step"] == step
         (model_dir / f"checkpoint-{step}.safetensors").rename(model_dir / f"{step}")
     for step, _, _ in told:
         (model_dir / f"{step}").rename(model_dir / f"checkpoint-{step}.safetensors")
@@ -342,25 +345,37 @@ def log_softmax(logits):
 def test_evaluation_equals_metrics_recomputed_in_numpy(trained, eval_dir):
     results = evaluate(eval_dir, trained[0], eval_batch_size=5)
     model, step = load_model(trained[0])
-    masked, pairs = [], []
+    masked, pairs, tokens, of_token = [], [], Counter(), defaultdict(list)
     for batch in eval_batches(DatasetInfo.load(eval_dir), eval_dir, 1, "eval"):
         sequence, pooled = model.encoder(batch["input_ids"], batch["input_mask"], batch["segment_ids"])
         logits = ops.convert_to_numpy(model.masked_lm_logits(sequence))[0, batch["masked_lm_positions"][0]]
         for row, label, weight in zip(log_softmax(logits), batch["masked_lm_ids"][0], batch["masked_lm_weights"][0]):
             if weight:
                 masked.append((-row[label], row.argmax() == label))
+                of_token[label].append(row.argmax() == label)
         (row,), label = (
             log_softmax(ops.convert_to_numpy(model.next_sentence(pooled))),
             batch["next_sentence_labels"][0, 0],
         )
         pairs.append((-row[label], row.argmax() == label))
+        tokens.update(batch["input_ids"][0, batch["input_mask"][0] > 0][1:-1].tolist())  # nothing is shown as [MASK]
+    texts = VOCAB_TEXT.split("\n")
+    characters = sum(len(texts[label]) * len(rights) for label, rights in of_token.items())
+    is_frequent = {label: tokens[label] / tokens.total() >= 0.01 for label in of_token}
+    rare, frequent = (
+        np.mean([right for label, rights in of_token.items() if is_frequent[label] == which for right in rights])
+        for which in (False, True)
+    )
     masked_lm_loss, masked_lm_accuracy = np.mean(masked, axis=0)
     next_sentence_loss, next_sentence_accuracy = np.mean(pairs, axis=0)
     assert results == pytest.approx(
         {
             "global_step": step,
+            "bits_per_character": sum(loss for loss, _ in masked) / math.log(2) / characters,
             "loss": masked_lm_loss + next_sentence_loss,
             "masked_lm_accuracy": masked_lm_accuracy,
+            "masked_lm_accuracy_1000_to_10000_per_million": rare,
+            "masked_lm_accuracy_10000_or_more_per_million": frequent,
             "masked_lm_loss": masked_lm_loss,
             "next_sentence_accuracy": next_sentence_accuracy,
             "next_sentence_loss": next_sentence_loss,
@@ -374,7 +389,7 @@ def test_eval_results_are_written_as_google_writes_them(trained, eval_dir):
     results = evaluate(eval_dir, trained[0])
     lines = (trained[0] / "eval_results.txt").read_text().splitlines()
     assert lines == [f"{name} = {results[name]}" for name in sorted(results)]
-    assert lines[0] == f"global_step = {STEPS}"
+    assert f"global_step = {STEPS}" in lines
 
 
 def test_evaluation_refuses_what_it_cannot_evaluate(trained, dataset_dir, eval_dir, tmp_path):
@@ -388,11 +403,22 @@ def test_evaluation_refuses_what_it_cannot_evaluate(trained, dataset_dir, eval_d
         evaluate(tmp_path, trained[0])
 
 
-def test_the_most_frequent_token_is_a_baseline(eval_dir):
+def test_the_most_frequent_token_is_a_baseline(trained, eval_dir):
     labels = []
     for batch in eval_batches(DatasetInfo.load(eval_dir), eval_dir, 1, "eval"):
         labels += batch["masked_lm_ids"][batch["masked_lm_weights"] > 0].tolist()
-    assert most_frequent_token_accuracy(eval_dir) == max(map(labels.count, labels)) / len(labels)
+    measured = measure(eval_dir, trained[0])
+    assert measured.masked_tokens == len(labels)
+    assert measured.guess == max(map(labels.count, labels)) / len(labels)
+
+
+def test_an_accuracy_rests_at_the_guess_until_it_is_clearly_above_it():
+    assert rests_at_guess(0.0681, 0.0680, 18_000)  # the README's example of 56 steps
+    assert rests_at_guess(0.02, 0.068, 18_000)
+    assert not rests_at_guess(0.11, 0.068, 18_000)
+    assert rests_at_guess(0.11, 0.068, 400)  # two standard errors are 0.025 there
+    assert not rests_at_guess(0.5, 0.5, 4)  # where nothing can be said
+    assert not rests_at_guess(1.0, 1.0, 18_000)
 
 
 def test_a_model_without_a_checkpoint_is_refused(trained, tmp_path):

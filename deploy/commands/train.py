@@ -307,7 +307,7 @@ def parse_phase(phase: str) -> tuple[str, int | None]:
     option("--eval-batch-size", default=64, type=Whole(1, 1_000_000), metavar="N", help="Sequences in a batch."),
     BACKEND,
 )
-@json_option("the metrics, and those of guessing")
+@json_option("the metrics, those of guessing, and warnings")
 def evaluate(
     dataset: str, model_dir: str, split: Any, eval_batch_size: int, checkpoint: Any, backend: str, as_json: bool
 ) -> None:
@@ -315,7 +315,8 @@ def evaluate(
 
     DATASET is a folder that generate wrote with --eval-fraction. The metrics are also written to eval_results.txt.
     """
-    from deploy.models import choose_backend, evaluate_model
+    from deploy.evaluation import evaluate_model
+    from deploy.models import choose_backend
 
     DatasetInfo.load(dataset, sealed=True)  # before the seconds that Keras takes
     choose_backend(backend)

@@ -104,8 +104,8 @@ class Pretrained:
         )
         train_model(request)
         with mirror(output, sends=False) as folder:
-            results = measure(self.dataset, folder.local, self.split)
-        return results if results["global_step"] == self.recovery_steps else None
+            metrics = measure(self.dataset, folder.local, self.split).metrics
+        return metrics if metrics["global_step"] == self.recovery_steps else None
 
 
 @dataclass(frozen=True)
