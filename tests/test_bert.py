@@ -10,6 +10,7 @@ import pytest
 
 from model.bert import BertPretrainer
 from model.config import BertConfig
+from model.heads import IS_RIGHT
 from model.interop import google_name
 from model.optimization import AdamWeightDecay, Schedule
 from model.randomness import key_of
@@ -138,7 +139,9 @@ def test_padding_changes_no_output(golden, model):
 def test_rows_of_zeros_change_no_loss(golden, model):
     features = batch(golden, 0)
     padded = {name: np.pad(array, ((0, 3), (0, 0))) for name, array in features.items()}
-    losses, padded_losses = model(features), model(padded)
+    losses, padded_losses = dict(model(features)), dict(model(padded))
+    is_right, padded_is_right = (np.asarray(each.pop(IS_RIGHT)) for each in (losses, padded_losses))
+    np.testing.assert_array_equal(padded_is_right[: len(is_right)], is_right)
     for name, loss in losses.items():
         assert float(padded_losses[name]) == pytest.approx(float(loss), abs=1e-6)
 

@@ -102,9 +102,7 @@ def test_dropout_keeps_the_share_and_the_mean():
 
 
 def test_the_first_of_equal_scores_is_the_prediction():
-    logits = np.array([[1, 3, 3, 0]], np.float32)
-    rights = [
-        float(fused.prediction_sums(logits, np.zeros(4, np.float32), labels=np.array([label]), weights=np.ones(1))[1])
-        for label in range(4)
-    ]
-    assert rights == [0, 1, 0, 0]
+    logits, bias = np.array([[1, 3, 3, 0]] * 4, np.float32), np.zeros(4, np.float32)
+    _, right, is_right = fused.prediction_sums(logits, bias, labels=np.arange(4), weights=np.ones(4))
+    assert np.asarray(is_right).tolist() == [0, 1, 0, 0]
+    assert float(right) == 1

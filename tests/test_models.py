@@ -65,13 +65,16 @@ def test_another_training_in_the_same_folder_is_refused(folder):
     assert "learning_rate" in refuse("train", folder / "shards", *arguments, "--learning-rate", 0.5)
 
 
-def test_evaluation_prints_and_writes_googles_metrics_beside_guesses(folder):
+def test_evaluation_prints_and_writes_metrics_beside_guesses_and_says_what_is_not_learned(folder):
     output = run("evaluate", folder / "shards", "--model-dir", folder / "model")
     assert "always the most frequent token" in output
+    assert "│ 10,000 or more                 │" in output
+    assert "the model has learned little more than how frequent tokens are. Train longer" in output
     results = (folder / "model" / "eval_results.txt").read_text().splitlines()
     assert [line.split(" = ")[0] for line in results] == [
-        "global_step", "loss", "masked_lm_accuracy", "masked_lm_loss", "next_sentence_accuracy", "next_sentence_loss",
-        "perplexity",
+        "bits_per_character", "global_step", "loss", "masked_lm_accuracy",
+        "masked_lm_accuracy_10000_or_more_per_million", "masked_lm_loss", "next_sentence_accuracy",
+        "next_sentence_loss", "perplexity",
     ]  # fmt: skip
 
 
@@ -92,6 +95,10 @@ def test_json_is_alone_on_stdout_and_quiet_leaves_the_result(folder):
     values = json.loads(result.stdout)
     assert values["metrics"]["masked_lm_accuracy"] >= 0
     assert set(values["guesses"]) == {"masked_lm_accuracy", "next_sentence_accuracy"}
+    (band,) = values["frequency_bands"]  # of so few different tokens all are frequent
+    assert (band["per_million_from"], band["per_million_below"]) == (10_000, None)
+    assert band["masked_lm_accuracy"] == pytest.approx(values["metrics"]["masked_lm_accuracy"])
+    assert [warning["metric"] for warning in values["warnings"]] == [*values["guesses"]]
     assert "Wrote" in result.stderr
     quiet = CliRunner().invoke(main, [*evaluate, "--quiet"])
     assert "masked_lm_accuracy" in quiet.stdout
@@ -402,9 +409,10 @@ for command in json.loads(sys.argv[1]):
     assert {"training.png", "metrics.jsonl", "eval_results.txt", "events.out"} <= names
     assert (tmp_path / "huggingface" / "model.safetensors").exists()
     *_, row = map(json.loads, (tmp_path / "model" / "metrics.jsonl").read_text().splitlines())
-    for line in (tmp_path / "model" / "eval_results.txt").read_text().splitlines():
-        name, _, value = line.partition(" = ")
-        assert row["step" if name == "global_step" else f"eval_{name}"] == float(value)  # to the last digit
+    results = dict(line.split(" = ") for line in (tmp_path / "model" / "eval_results.txt").read_text().splitlines())
+    assert row.pop("step") == int(results["global_step"])
+    for name, value in row.items():
+        assert value == float(results[name.removeprefix("eval_")])  # to the last digit
 
 
 def test_a_folder_without_permission_is_told(folder):
