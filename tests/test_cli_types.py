@@ -139,3 +139,10 @@ def test_a_misspelt_option_of_beam_is_refused_with_the_right_one_and_others_pass
     assert find_unknown_options(["--flink_version=1.19", "--object_reuse", "--experiments=a"]) == {
         "--object_reuse": None
     }
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_help_shows_no_range_that_is_none(path):
+    result = CliRunner().invoke(main, [*path.split(), "--help"])
+    assert result.exit_code == 0
+    assert "<=None" not in result.output

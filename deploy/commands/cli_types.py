@@ -86,6 +86,9 @@ class Number(click.FloatRange):
         above = self.min is None or number > self.min or (number == self.min and not self.min_open)
         return above and (self.max is None or number < self.max or (number == self.max and not self.max_open))
 
+    def _describe_range(self) -> str:
+        return "" if self.min is None and self.max is None else super()._describe_range()
+
     def _range_in_words(self) -> str:
         parts = []
         if self.min is not None:

@@ -14,7 +14,7 @@ from model.config import ComputeDtype, FirstWeights, Optimizer, TrainConfig
 from model.recipes import Recipe, RecipeName, choose_recipe, settle
 from pipeline.schema import DatasetInfo
 
-OF_PRESET = "set by --bert-config, see --recipe"
+OF_PRESET = "the recipe's"
 
 
 def default_backend() -> str:
@@ -125,7 +125,7 @@ PRECISION = option(
         "--recipe",
         type=click.Choice(get_args(RecipeName)),
         default="preset",
-        help="preset: tiny, mini, small and medium set the options below for a small corpus. google: Google's values.",
+        help="preset: that of --bert-config; tiny to medium have values for small corpora. google: Google's values.",
     ),
     option("--train-batch-size", type=int, metavar="N", show_default=OF_PRESET, help="Sequences per step."),
     option(
