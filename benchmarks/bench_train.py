@@ -210,10 +210,10 @@ def take_back(variant: str, put: Callable[[Any, str, Any], None]) -> None:
 
         def sums(self, x, word_embeddings, masked_lm_ids, masked_lm_weights):
             logits = layers.gather(self.scores(x, word_embeddings), make_batch()["masked_lm_positions"])
-            loss, right = heads.prediction_sums(
+            loss, right, is_right = heads.prediction_sums(
                 logits, self.output_bias, labels=masked_lm_ids, weights=masked_lm_weights
             )
-            return {"masked_lm_loss_sum": loss, "masked_lm_right": right}
+            return {"masked_lm_loss_sum": loss, "masked_lm_right": right}, is_right
 
         put(bert.BertEncoder, "call", at_all)
         put(heads.MaskedLMHead, "sums", sums)

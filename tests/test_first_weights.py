@@ -55,7 +55,8 @@ def test_each_head_of_the_first_layer_looks_at_its_neighbour(name):
         for head, of_head in enumerate(probs):
             offset = START.offsets[head % len(START.offsets)]
             looked_at = np.diagonal(of_head, offset)
-            assert looked_at.mean() > 0.7, (head, offset)
+            # With few dimensions some of the far positions look like near ones.
+            assert looked_at.mean() > (0.7 if length == 32 else 0.35), (head, offset)
 
 
 def test_without_it_attention_is_nearly_even():
@@ -67,7 +68,7 @@ def test_nothing_else_is_changed():
     with_bert, with_neighbours = BertPretrainer(config), BertPretrainer(config)
     begin_with_neighbours(with_neighbours)
     count = START.num_dimensions(config)
-    assert count == 32
+    assert count == 16
     changed = {
         "bert/embeddings/word_embeddings", "bert/embeddings/token_type_embeddings",
         "bert/embeddings/position_embeddings", "bert/layer_0/query/kernel", "bert/layer_0/key/kernel",
@@ -79,8 +80,10 @@ def test_nothing_else_is_changed():
         elif name.endswith(("word_embeddings", "token_type_embeddings")):
             np.testing.assert_array_equal(after[:, count:], before[:, count:])
             assert not after[:, :count].any()
-        elif name.endswith("kernel"):  # heads are as wide as the dimensions of the position
+        elif name.endswith("kernel"):
             np.testing.assert_array_equal(after[count:], before[count:])
+            of_heads = [kernel[:count].reshape(count, 4, 32)[:, :, count:] for kernel in (after, before)]
+            np.testing.assert_array_equal(*of_heads)
         else:
             assert not after[:, count:].any()
 
