@@ -8,6 +8,7 @@ from fake_steps import BERT_CONFIG, CONFIG, at, preempt
 from fake_steps import datasets as datasets  # a fixture
 from fake_steps import steps as steps  # a fixture
 
+import model.speed as speed_module
 import model.train
 from deploy.training_time import describe_time, time_of_presets
 from model.config import PRESETS, BertConfig
@@ -49,7 +50,8 @@ def test_a_time_and_a_number_of_steps_are_refused(datasets, tmp_path):
     assert not (tmp_path / "model").exists()
 
 
-def test_real_steps_are_measured_and_leave_nothing_behind(datasets):
+def test_real_steps_are_measured(datasets, monkeypatch):
+    monkeypatch.setattr(speed_module, "_LEAST_SECONDS", 0.2)
     plan = Plan.load([(datasets[0][0], None)], BERT_CONFIG, IN_A_MINUTE)
     phase = plan.phases[0]
     speed = measure_speed(phase, BERT_CONFIG, replace(IN_A_MINUTE, max_time=3.0), ONE_DEVICE)
