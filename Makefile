@@ -13,7 +13,7 @@ test: lint types browser  ## what CI runs
 	$(VENV)/bin/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 browser: $(VENV)/test  ## Chromium for the tests of reports, by apt-get where this is root's and there is none
-	$(VENV)/bin/python tests/browser.py
+	$(VENV)/bin/python tests/helpers/browser.py
 
 test-flink: $(VENV)/test  ## a Flink cluster of three processes, and Prism, made and ended here; downloads 400 MB at first
 	$(VENV)/bin/pytest -m flink tests/flink
@@ -28,20 +28,22 @@ lint: $(VENV)/test
 	$(VENV)/bin/ruff check $(CODE)
 	$(VENV)/bin/ruff format --check $(CODE)
 
-types: $(VENV)/test
+types: $(VENV)/test  ## mypy finds the packages by links that have their names
+	mkdir -p .types/maskmill
+	for folder in tokenizer pipeline model deploy; do ln -sfn ../../$$folder .types/maskmill/$$folder; done
 	$(VENV)/bin/mypy
 
 bench: $(VENV)/test  ## speed and memory, see benchmarks/README.md
 	$(VENV)/bin/python benchmarks/bench_generate.py
 
 fuzz: $(VENV)/test  ## damaged files of every format, many more than the tests try
-	MASKMILL_FUZZ_CASES=20000 $(VENV)/bin/pytest tests/test_fuzz.py tests/test_hostile_json.py
+	MASKMILL_FUZZ_CASES=20000 $(VENV)/bin/pytest tests/pipeline/reading/test_fuzz.py tests/tokenizer/test_hostile_json.py
 
 test-images: $(VENV)/test  ## builds the images and runs them; as root, after: apt-get install buildah debootstrap
 	$(VENV)/bin/python tests/images/build_and_run.py
 
 clean:
-	rm -rf $(VENV) $(HF_VENV) build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(HF_VENV) build dist demo *.egg-info .pytest_cache .mypy_cache .types .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/train: setup.py pyproject.toml

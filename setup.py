@@ -1,6 +1,8 @@
-"""Packaging. Also what Beam ships to remote workers (--setup_file), so the packages are named by hand."""
+"""Packaging. The folders of the checkout install as `maskmill.tokenizer`, `maskmill.pipeline` and so on."""
 
-from setuptools import setup
+from setuptools import find_packages, setup
+
+FOLDERS = ("tokenizer", "pipeline", "model", "deploy")
 
 CORE = [  # all that a worker needs: no TensorFlow
     "apache-beam[gcp]>=2.77,<3",
@@ -51,29 +53,17 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11",
-    package_data={
-        "tokenizer": ["unicode_14.txt"],
-        "deploy.engines": ["prices.json"],
-        "deploy.report": ["style.css", "template.html.j2"],
-    },
+    package_dir={f"maskmill.{name}": name for name in FOLDERS},
     packages=[
-        "tokenizer",
-        "pipeline",
-        "pipeline.looking",
-        "pipeline.tables",
-        "pipeline.validation",
-        "model",
-        "model.pruning",
-        "model.tasks",
-        "deploy",
-        "deploy.commands",
-        "deploy.doctor",
-        "deploy.engines",
-        "deploy.looking",
-        "deploy.making",
-        "deploy.report",
-        "deploy.using",
+        f"maskmill.{name}"
+        for name in find_packages(include=[f"{folder}*" for folder in FOLDERS])
+        if name != "deploy.flex_template"  # runs in a checkout
     ],
+    package_data={
+        "maskmill.tokenizer": ["unicode_14.txt"],
+        "maskmill.deploy.data": ["prices.json"],
+        "maskmill.deploy.report": ["style.css", "template.html.j2"],
+    },
     install_requires=CORE,
     extras_require={
         "report": REPORT,
@@ -83,5 +73,5 @@ setup(
         "tpu": [*KERAS, "jax[tpu]>=0.6"],
         "test": TEST,
     },
-    entry_points={"console_scripts": ["maskmill = deploy.cli:main"]},
+    entry_points={"console_scripts": ["maskmill = maskmill.deploy.cli:main"]},
 )

@@ -3,7 +3,7 @@
     python benchmarks/bench_compare.py [--seeds 20] [--setting seq128]
 
 Makes datasets of ../shared/corpus/books_sentences.txt.gz in memory, five copies each, by seeds of ours and by the
-oracle of google-research/bert (tests/google_reference.py, which reproduces Google's own statistics in
+oracle of google-research/bert (tests/helpers/google_reference.py, which reproduces Google's own statistics in
 books_stats.json), and compares all pairs. Prints the share of pairs below a p-value, which should be that p-value; the
 design effects; the deviation between seeds that copies predict, beside the one that is found, and Google's. Exits 1
 when more than 2 % of the pairs of seeds are called different, Google's output is not called agreeing but for the
@@ -22,11 +22,11 @@ import numpy as np
 from compare_with_google import config_of, make_oracle, make_ours, tokenize
 from needs import SHARED, require
 
-from pipeline.config import InstanceConfig
-from pipeline.looking.agreement import estimate_spread
-from pipeline.looking.likeness import Portrait, Row, compare_portraits
-from pipeline.looking.stats import DatasetStats
-from tokenizer.vocab import MASK, Vocab
+from maskmill.pipeline.analysis.agreement import estimate_spread
+from maskmill.pipeline.analysis.likeness import Portrait, Row, compare_portraits
+from maskmill.pipeline.analysis.stats import DatasetStats
+from maskmill.pipeline.dataset.config import InstanceConfig
+from maskmill.tokenizer.vocab import MASK, Vocab
 
 HALF = 0.5  # the share of random nexts that is to be found, and is about 0.54
 COPIES = 5

@@ -43,15 +43,15 @@ def main() -> None:
 def measure(corpus: Path, backend: str) -> None:
     from keras import ops
 
-    from model.dynamic_masking import MaskingRules, remask
-    from model.randomness import fold_in, key_of
-    from pipeline import schema
-    from pipeline.config import InstanceConfig
-    from pipeline.masking import Masker
-    from pipeline.schema import DatasetInfo
-    from pipeline.segments import assemble
-    from tokenizer.fast import FastTokenizer
-    from tokenizer.vocab import Vocab
+    from maskmill.model.bert.randomness import fold_in, key_of
+    from maskmill.model.pretraining.dynamic_masking import MaskingRules, remask
+    from maskmill.pipeline.dataset import schema
+    from maskmill.pipeline.dataset.config import InstanceConfig
+    from maskmill.pipeline.dataset.schema import DatasetInfo
+    from maskmill.pipeline.instances.masking import Masker
+    from maskmill.pipeline.instances.segments import assemble
+    from maskmill.tokenizer.fast import FastTokenizer
+    from maskmill.tokenizer.vocab import Vocab
 
     vocab = Vocab.load(corpus / VOCAB)
     with gzip.open(corpus / ENGLISH, "rt", encoding="utf-8") as text:

@@ -82,7 +82,7 @@ def compare(folder: Path, size: str, sides: list[tuple], rounds: int, num_texts:
 
 
 def collect_texts(number: int) -> list[str]:
-    from deploy.python_docs import collect_documents
+    from maskmill.deploy.demo.python_docs import collect_documents
 
     lines = [line.strip() for one in islice(collect_documents(), 2000) for line in one.text.split("\n") if line.strip()]
     return random.Random(0).sample(lines, min(number, len(lines)))
@@ -92,9 +92,9 @@ def write_model(folder: Path, size: str) -> None:
     """A folder of Hugging Face's with random weights."""
     from safetensors.numpy import save_file
 
-    from model.bert import BertPretrainer
-    from model.config import BertConfig
-    from model.interop import hugging_face_weights
+    from maskmill.model.bert.config import BertConfig
+    from maskmill.model.bert.encoder import BertPretrainer
+    from maskmill.model.formats.interop import hugging_face_weights
 
     config = BertConfig.preset(size, len(VOCAB_FILE.read_text().splitlines()))
     values = {**asdict(config), "model_type": "bert", "hidden_act": "gelu_new", "architectures": ["BertForPreTraining"]}
@@ -131,9 +131,9 @@ def measure(side: str, precision: str, way: str, folder: str, batch_tokens: int 
 
 
 def our_embed(folder: str, precision: str, batch_tokens: int | None):
-    from model.tasks.embed import Embedder
-    from model.tasks.embed_config import EmbedConfig
-    from model.trained import open_trained
+    from maskmill.model.tasks.embed import Embedder
+    from maskmill.model.tasks.embed_config import EmbedConfig
+    from maskmill.model.tasks.trained import open_trained
 
     embedder = Embedder(open_trained(folder, compute_dtype=precision), EmbedConfig(batch_tokens=batch_tokens))
     return lambda texts: np.stack([embedding.vector for embedding in embedder.embed(texts)])

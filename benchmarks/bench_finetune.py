@@ -43,15 +43,15 @@ from scipy.optimize import minimize
 from scipy.sparse import csr_matrix, diags, hstack
 from scipy.special import log_softmax
 
-from model.bert import BertPretrainer
-from model.metrics_log import read_metrics
-from model.tasks.finetune_config import FinetuneConfig
-from model.tasks.finetuning import finetune
-from model.tasks.metrics import Confusion, accuracy, count_confusion, find_one_label, macro_f1
-from model.trained import TrainedBert, open_trained
-from pipeline.seeding import hash_fraction
-from pipeline.tables.labelled import LabelledTexts
-from tokenizer.basic import split_words
+from maskmill.model.bert.encoder import BertPretrainer
+from maskmill.model.tasks.finetune_config import FinetuneConfig
+from maskmill.model.tasks.finetuning import finetune
+from maskmill.model.tasks.metrics import Confusion, accuracy, count_confusion, find_one_label, macro_f1
+from maskmill.model.tasks.trained import TrainedBert, open_trained
+from maskmill.model.training.metrics_log import read_metrics
+from maskmill.pipeline.instances.seeding import hash_fraction
+from maskmill.pipeline.tables.labelled import LabelledTexts
+from maskmill.tokenizer.basic import split_words
 
 STRENGTHS = (1e-6, 1e-5, 1e-4, 1e-3)  # of regularisation
 METHODS = BAG, RANDOM, PRETRAINED, TRANSFORMERS = ("bag-of-words", "random", "pre-trained", "transformers")

@@ -22,15 +22,15 @@ import numpy as np
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from model.bert import BertPretrainer
-from model.config import BertConfig
-from model.dataset import eval_batches, train_batches
-from model.first_weights import NeighbourStart, begin_with_neighbours
-from model.heads import SUMS, metrics_of
-from model.optimization import AdamWeightDecay, Schedule, settings_of
-from model.recipes import GOOGLE, RECIPES, settle
-from model.step import eval_step, train_step
-from pipeline.schema import DatasetInfo
+from maskmill.model.bert.config import BertConfig
+from maskmill.model.bert.encoder import BertPretrainer
+from maskmill.model.bert.first_weights import NeighbourStart, begin_with_neighbours
+from maskmill.model.bert.heads import SUMS, metrics_of
+from maskmill.model.pretraining.dataset import eval_batches, train_batches
+from maskmill.model.pretraining.recipes import GOOGLE, RECIPES, settle
+from maskmill.model.training.optimization import AdamWeightDecay, Schedule, settings_of
+from maskmill.model.training.step import eval_step, train_step
+from maskmill.pipeline.dataset.schema import DatasetInfo
 
 # What a variant gives besides the recipe: options of a training, and how the neighbour start is made.
 VARIANTS: dict[str, tuple[dict[str, Any], NeighbourStart]] = {

@@ -15,17 +15,17 @@ from needs import CORPUS, ENGLISH, ROOT, VOCAB, require
 from rich.console import Console
 from rich.table import Table
 
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "flink")]
+sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 
-from bench_generate import run_process  # noqa: E402
-from cluster import FlinkCluster  # noqa: E402
-from engines import Servers  # noqa: E402
+from bench_generate import run_process
+from engines import Servers
+from flink_cluster import FlinkCluster
 
-from pipeline.documents import RawDocument, ReadOptions  # noqa: E402
-from pipeline.files import FilePart  # noqa: E402
-from pipeline.reading import read_documents  # noqa: E402
+from maskmill.pipeline.reading.documents import RawDocument, ReadOptions
+from maskmill.pipeline.reading.files import FilePart
+from maskmill.pipeline.reading.parts import read_documents
 
-MASKMILL = [sys.executable, "-c", "from deploy.cli import main; main(prog_name='maskmill')"]
+MASKMILL = [sys.executable, "-c", "from maskmill.deploy.cli import main; main(prog_name='maskmill')"]
 
 
 def main() -> None:

@@ -30,27 +30,27 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 import google_reference
 
-from pipeline.config import InstanceConfig
-from pipeline.documents import RawDocument, ReadOptions, content_of, digest_of
-from pipeline.examples import ExampleEncoder
-from pipeline.files import FilePart
-from pipeline.masking import Masker
-from pipeline.pairs import pair_documents, truncate_pairs
-from pipeline.pools import pack_documents, unpack_pool
-from pipeline.reading import read_documents
-from pipeline.schema import features
-from pipeline.segments import assemble
-from pipeline.sentences import split_sentences
-from pipeline.tfrecord import write_records
-from tokenizer.fast import FastTokenizer, id_dtype
-from tokenizer.vocab import Vocab
-from tokenizer.wordpiece import FullTokenizer
+from maskmill.pipeline.dataset.config import InstanceConfig
+from maskmill.pipeline.dataset.schema import features
+from maskmill.pipeline.instances.masking import Masker
+from maskmill.pipeline.instances.pairs import pair_documents, truncate_pairs
+from maskmill.pipeline.instances.pools import pack_documents, unpack_pool
+from maskmill.pipeline.instances.segments import assemble
+from maskmill.pipeline.reading.documents import RawDocument, ReadOptions, content_of, digest_of
+from maskmill.pipeline.reading.files import FilePart
+from maskmill.pipeline.reading.parts import read_documents
+from maskmill.pipeline.reading.sentences import split_sentences
+from maskmill.pipeline.records.examples import ExampleEncoder
+from maskmill.pipeline.records.tfrecord import write_records
+from maskmill.tokenizer.fast import FastTokenizer, id_dtype
+from maskmill.tokenizer.vocab import Vocab
+from maskmill.tokenizer.wordpiece import FullTokenizer
 
 CONFIG = InstanceConfig(dupe_factor=5)
 ORACLE_DOCUMENTS = 40
 EMPTY_RUN = """
-import apache_beam, deploy.making.generation, pipeline.dag
-pipeline.dag.submit(lambda p: p | apache_beam.Create([1]), ["--runner=FnApiRunner"]).wait_until_finish()
+import apache_beam, maskmill.deploy.data.generation, maskmill.pipeline.jobs.dag
+maskmill.pipeline.jobs.dag.submit(lambda p: p | apache_beam.Create([1]), ["--runner=FnApiRunner"]).wait_until_finish()
 """
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from model.config import PruneConfig, TrainConfig
-from model.evaluate import measure
-from model.model_dir import load_model
-from model.pruning.pretrained import prune
-from model.train import Start, train
+from maskmill.model.bert.config import PruneConfig, TrainConfig
+from maskmill.model.formats.model_dir import load_model
+from maskmill.model.pretraining.evaluate import measure
+from maskmill.model.pretraining.train import Start, train
+from maskmill.model.pruning.pretrained import prune
 
 SHARES = ((0.25, 0.0), (0.5, 0.0), (0.0, 0.25), (0.0, 0.5), (0.5, 0.5))
 

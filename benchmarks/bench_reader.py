@@ -22,12 +22,12 @@ from pathlib import Path
 import numpy as np
 from needs import CORPUS, ENGLISH, VOCAB, require
 
-from deploy.cli import main as maskmill
-from model.dataset import eval_batches
-from pipeline.decoding import ExampleDecoder
-from pipeline.examples import decode_example
-from pipeline.schema import DatasetInfo
-from pipeline.tfrecord import read_records
+from maskmill.deploy.cli import main as maskmill
+from maskmill.model.pretraining.dataset import eval_batches
+from maskmill.pipeline.dataset.schema import DatasetInfo
+from maskmill.pipeline.records.decoding import ExampleDecoder
+from maskmill.pipeline.records.examples import decode_example
+from maskmill.pipeline.records.tfrecord import read_records
 
 ROUNDS = 5
 BATCH = 1024  # examples, of ours and of tf.data

@@ -28,10 +28,10 @@ from typing import Any
 import tokenizers
 from needs import CHINESE, CORPUS, ENGLISH, VOCAB, require
 
-from tokenizer.fast import FastTokenizer
-from tokenizer.huggingface import to_tokenizer_json
-from tokenizer.vocab import Vocab
-from tokenizer.wordpiece import FullTokenizer
+from maskmill.tokenizer.fast import FastTokenizer
+from maskmill.tokenizer.huggingface import to_tokenizer_json
+from maskmill.tokenizer.vocab import Vocab
+from maskmill.tokenizer.wordpiece import FullTokenizer
 
 BATCH_LINES = 1000  # given to `tokenizers` at a time
 MULTILINGUAL_BYTES = 8_000_000

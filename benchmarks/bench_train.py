@@ -57,8 +57,8 @@ def main() -> None:
     if arguments.child:
         print(json.dumps(measure(*json.loads(arguments.child))))
         return
-    from model.config import BertConfig
-    from model.flops import train_flops
+    from maskmill.model.bert.config import BertConfig
+    from maskmill.model.training.flops import train_flops
 
     sides = [("tensorflow", "bfloat16", 0.1, name) for name in VARIANTS] if arguments.variants else SIDES
     if arguments.only:
@@ -102,7 +102,7 @@ def run_child(side: str, precision: str, dropout: float, variant: str, size: str
 
 def measure(side: str, precision: str, dropout: float, variant: str, size: str) -> dict:
     if side == "peak":
-        from model.flops import measure_peak
+        from maskmill.model.training.flops import measure_peak
 
         return {"flops": max(measure_peak(precision) for _ in range(3))}
     step = torch_step(size, dropout) if side == "torch" else our_step(size, precision, dropout, variant)
@@ -146,10 +146,10 @@ def our_step(size: str, precision: str, dropout: float, variant: str, put=setatt
     from dataclasses import replace
 
     take_back(variant, put)
-    from model.bert import BertPretrainer
-    from model.config import BertConfig
-    from model.optimization import AdamWeightDecay, Schedule
-    from model.step import train_step
+    from maskmill.model.bert.config import BertConfig
+    from maskmill.model.bert.encoder import BertPretrainer
+    from maskmill.model.training.optimization import AdamWeightDecay, Schedule
+    from maskmill.model.training.step import train_step
 
     layers, hidden = SIZES[size]
     config = BertConfig.preset(size, VOCAB_SIZE)
@@ -168,12 +168,13 @@ def take_back(variant: str, put: Callable[[Any, str, Any], None]) -> None:
     import keras
     from keras import ops
 
-    from model import bert, fused, heads, layers
+    from maskmill.model.bert import encoder as bert
+    from maskmill.model.bert import fused, heads, layers
 
     if variant == "not fused":
         for module in (fused, bert, heads):
             for name, function in list(vars(module).items()):
-                if hasattr(function, "__wrapped__") and function.__module__ == "model.fused":
+                if hasattr(function, "__wrapped__") and function.__module__ == "maskmill.model.bert.fused":
                     put(module, name, function.__wrapped__)
     elif variant == "all XLA":
         import tensorflow as tf

@@ -20,16 +20,16 @@ from pathlib import Path
 import needs
 from needs import CORPUS, ENGLISH
 
-from deploy.cli import main as maskmill
-from deploy.inputs import load_vocab
-from pipeline.decoding import ExampleDecoder
-from pipeline.schema import VOCAB, DatasetInfo
-from pipeline.tfrecord import read_records
-from pipeline.validation.dataset import validate_dataset
-from pipeline.validation.files import read_config
-from pipeline.validation.shards import BATCH_RECORDS, validate_shard
-from pipeline.validation.standard import Standard
-from pipeline.validation.workers import shard_reader
+from maskmill.deploy.cli import main as maskmill
+from maskmill.deploy.terminal.inputs import load_vocab
+from maskmill.pipeline.dataset.schema import VOCAB, DatasetInfo
+from maskmill.pipeline.records.decoding import ExampleDecoder
+from maskmill.pipeline.records.tfrecord import read_records
+from maskmill.pipeline.validation.dataset import validate_dataset
+from maskmill.pipeline.validation.files import read_config
+from maskmill.pipeline.validation.shards import BATCH_RECORDS, validate_shard
+from maskmill.pipeline.validation.standard import Standard
+from maskmill.pipeline.validation.workers import shard_reader
 
 ROUNDS = 9
 DATASETS = {

@@ -8,9 +8,10 @@ Google's come from two to four seeds and may be far off, so `t`, the two-sample 
 stands beside. A histogram is compared by total variation: where Google's mean would stand is its distance from our
 mean, where ours would stand is how far a single seed of ours is from the mean of the others.
 
---oracle settles a borderline row: it puts tests/google_reference.py in the place of Google's few seeds, the same rules
-without our repairs, run now on as many seeds as ours. (With the documents in the order of their file and random_seed 1,
-2, ... it reproduces books_stats.json exactly.) All needs 2 GB of memory and 4 s of CPU a seed, 25 s for the oracle.
+--oracle settles a borderline row: it puts tests/helpers/google_reference.py in the place of Google's few seeds, the
+same rules without our repairs, run now on as many seeds as ours. (With the documents in the order of their file and
+random_seed 1, 2, ... it reproduces books_stats.json exactly.) All needs 2 GB of memory and 4 s of CPU a seed, 25 s for
+the oracle.
 """
 
 import argparse
@@ -29,19 +30,19 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 import google_reference
 
-from pipeline.config import InstanceConfig
-from pipeline.documents import RawDocument, ReadOptions, content_of, digest_of
-from pipeline.examples import ExampleEncoder
-from pipeline.files import FilePart
-from pipeline.masking import Masker
-from pipeline.pairs import pair_documents, truncate_pairs
-from pipeline.pools import Pool, pack_document, unpack_pool
-from pipeline.reading import read_documents
-from pipeline.schema import features
-from pipeline.segments import assemble
-from pipeline.sentences import split_sentences
-from tokenizer.fast import FastTokenizer, id_dtype
-from tokenizer.vocab import CLS, MASK, SEP, UNK, Vocab
+from maskmill.pipeline.dataset.config import InstanceConfig
+from maskmill.pipeline.dataset.schema import features
+from maskmill.pipeline.instances.masking import Masker
+from maskmill.pipeline.instances.pairs import pair_documents, truncate_pairs
+from maskmill.pipeline.instances.pools import Pool, pack_document, unpack_pool
+from maskmill.pipeline.instances.segments import assemble
+from maskmill.pipeline.reading.documents import RawDocument, ReadOptions, content_of, digest_of
+from maskmill.pipeline.reading.files import FilePart
+from maskmill.pipeline.reading.parts import read_documents
+from maskmill.pipeline.reading.sentences import split_sentences
+from maskmill.pipeline.records.examples import ExampleEncoder
+from maskmill.tokenizer.fast import FastTokenizer, id_dtype
+from maskmill.tokenizer.vocab import CLS, MASK, SEP, UNK, Vocab
 
 # Google's statistics are rounded, and some vary so little that it shows. Five decimals, but for these:
 DECIMALS = {"bytes_per_record": 1, "random_uniform_chi2_19df": 1, "mean_len": 3, "pred_per_seq": 4, "unk_frac": 6}

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from needs import CHAPTERS
 
-from pipeline.documents import RawDocument, ReadOptions, content_of, digest_of
-from pipeline.seeding import hash_fraction, rng_for
-from pipeline.sentences import split_sentences
-from pipeline.tables.fields import Fields
-from pipeline.tables.labelled import LabelledTexts
+from maskmill.pipeline.instances.seeding import hash_fraction, rng_for
+from maskmill.pipeline.reading.documents import RawDocument, ReadOptions, content_of, digest_of
+from maskmill.pipeline.reading.sentences import split_sentences
+from maskmill.pipeline.tables.fields import Fields
+from maskmill.pipeline.tables.labelled import LabelledTexts
 
 EVAL_FRACTION, RANDOM_SEED = 0.05, 12345  # of `generate`, when the shards were made
 SHORTEST = 200  # characters of a paragraph: shorter ones are mostly dialogue

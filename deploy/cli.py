@@ -7,18 +7,18 @@ from typing import Any
 
 import click
 
-from deploy.commands.check import demo, doctor
-from deploy.commands.command import STOPPED, Group, signals_as_ctrl_c, stopped
-from deploy.commands.finetune import finetune, predict
-from deploy.commands.look import compare, inspect, report, validate
-from deploy.commands.make import generate, vocab
-from deploy.commands.prune import prune
-from deploy.commands.tpu import tpu_commands
-from deploy.commands.train import evaluate, export, train
-from deploy.commands.use import embed, fill_mask
-from deploy.streams import find_lost_output, safe_streams
-from deploy.visible import visible, visible_in_line
-from tokenizer.errors import InputError
+from maskmill.deploy.data.commands import generate, vocab
+from maskmill.deploy.datasets.commands import compare, inspect, report, validate
+from maskmill.deploy.doctor.commands import demo, doctor
+from maskmill.deploy.tasks.commands import embed, fill_mask
+from maskmill.deploy.tasks.finetune_command import finetune, predict
+from maskmill.deploy.terminal.command import STOPPED, Group, signals_as_ctrl_c, stopped
+from maskmill.deploy.terminal.streams import find_lost_output, safe_streams
+from maskmill.deploy.terminal.visible import visible, visible_in_line
+from maskmill.deploy.tpu.commands import tpu_commands
+from maskmill.deploy.training.commands import evaluate, export, train
+from maskmill.deploy.training.prune_command import prune
+from maskmill.tokenizer.errors import InputError
 
 MOST_SAID = 3000  # characters of an error, which may quote a value of any length
 # By module: what pip is to install.
@@ -83,7 +83,7 @@ def find_sentence(error: Exception) -> str | None:
         module = error.name.split(".")[0]
         if extras := MODULES_OF_EXTRAS.get(module):
             return f"this command needs {module}, not installed here; in maskmill's folder run: pip install {extras}"
-    from model.memory import is_want_of_memory
+    from maskmill.model.training.memory import is_want_of_memory
 
     if is_want_of_memory(error):
         return "there is not enough memory for it here; give a smaller model or batch, or free some memory"

@@ -13,7 +13,7 @@ from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext
 from multiprocessing.util import get_temp_dir
 
-from tokenizer.errors import InputError
+from maskmill.tokenizer.errors import InputError
 
 LONGEST_FOLDER = 75  # bytes: the path of a socket has 107 at the most, and Python's names in it have 32
 # What starting a process raises where the one that it is forked from was killed meanwhile.
@@ -33,7 +33,6 @@ def fork_server(preload: Sequence[str] = ()) -> ForkServerContext:
         before, tempfile.tempdir = tempfile.tempdir, "/tmp"
         get_temp_dir()  # where sockets will be, whatever TMPDIR is
         tempfile.tempdir = before
-    os.environ["PYTHONSAFEPATH"] = "1"  # else they would take the user's own model.py in this folder for ours
     # Of a process of Python's own that was killed; it is started anew.
     warnings.filterwarnings("ignore", "resource_tracker: process died unexpectedly")
     context = multiprocessing.get_context("forkserver")

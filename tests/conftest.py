@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from places import GOLDEN
 from signals import handle_ignored_signals
 from small_text import WORDS
 
-from pipeline import cloud_storage
-from tokenizer.vocab import SPECIAL_TOKENS, Vocab
+from maskmill.pipeline.storage import cloud_storage
+from maskmill.tokenizer.vocab import SPECIAL_TOKENS, Vocab
 
 # The machine may be busy.
 settings.register_profile("maskmill", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -35,7 +36,6 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # else that of pytest's first
     compiled = TemporaryDirectory(prefix="maskmill-tests-")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled.name
 
-GOLDEN = Path(__file__).parent / "golden"
 
 # Take minutes, the longest first. Whole files are given to pytest's processes in this order: one that begins last would
 # be waited for by all others.

@@ -3,8 +3,8 @@
 import unicodedata
 from itertools import groupby
 
-from tokenizer.chars import is_cjk, is_dropped, is_mark, is_punctuation, is_unassigned, is_whitespace
-from tokenizer.rules import TextRules, as_rules, find_tokens
+from maskmill.tokenizer.chars import is_cjk, is_dropped, is_mark, is_punctuation, is_unassigned, is_whitespace
+from maskmill.tokenizer.rules import TextRules, as_rules, find_tokens
 
 
 def split_words(text: str, cased: bool | TextRules = False) -> list[str]:

@@ -3,7 +3,7 @@
 import os
 import re
 
-from tokenizer.vocab import Vocab
+from maskmill.tokenizer.vocab import Vocab
 
 # As google-research/bert names its models, `validate_case_matches_checkpoint` in its tokenization.py; many do alike.
 _UNCASED = re.compile(r"(^|[^a-z])uncased([^a-z]|$)|^(chinese|multilingual)_")

@@ -2,7 +2,8 @@
 
 The reference takes its classes from Python's Unicode tables, which grow with every version. Ours stand in
 `unicode_14.txt`, made by the Python 3.11 that also made the golden files; a character that Unicode 14 does not know
-is one that nothing is done to. To write the file anew: `python3.11 -m tokenizer.chars > tokenizer/unicode_14.txt`.
+is one that nothing is done to. To write the file anew:
+`python3.11 -m maskmill.tokenizer.chars > tokenizer/unicode_14.txt`.
 """
 
 import unicodedata

@@ -4,8 +4,8 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from tokenizer.errors import InputError
-from tokenizer.vocab import SPECIAL_TOKENS
+from maskmill.tokenizer.errors import InputError
+from maskmill.tokenizer.vocab import SPECIAL_TOKENS
 
 
 @dataclass(frozen=True)
@@ -23,16 +23,21 @@ class VocabConfig:
     def __post_init__(self) -> None:
         for token in self.special_tokens:
             if not re.fullmatch(r"\[[^\[\]\s]+\]", token):
-                raise InputError(f"special_tokens has {token!r}; expected a name in brackets such as [ENTITY]")
+                raise InputError(f"special_tokens has {token!r}", expected="a name in brackets such as [ENTITY]")
         fixed = len(SPECIAL_TOKENS) + len(self.special_tokens)
         if not 0 <= self.reserve < self.vocab_size - fixed:
             raise InputError(
-                f"reserve is {self.reserve}; expected 0 or more, and fewer than {self.vocab_size - fixed}, which is "
-                f"vocab_size less {fixed} special tokens"
+                f"reserve is {self.reserve}",
+                expected=(
+                    f"0 or more, and fewer than {self.vocab_size - fixed}, which is vocab_size less {fixed} "
+                    "special tokens"
+                ),
             )
         repeated = [token for token, count in Counter(self.all_special_tokens).items() if count > 1]
         if repeated:
-            raise InputError(f"special_tokens has {repeated[0]}, which the vocabulary has already; leave it out")
+            raise InputError(
+                f"special_tokens has {repeated[0]}, which the vocabulary has already", way_out="leave it out"
+            )
 
     @property
     def all_special_tokens(self) -> list[str]:

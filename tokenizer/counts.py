@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenizer.fast import WordSplitter, split_at_spaces
+from maskmill.tokenizer.fast import WordSplitter, split_at_spaces
 
 MAX_WORDS = 2_000_000  # distinct words that are counted one by one, about 300 MB of them
 MAX_FREQUENT_WORDS = 500_000  # when there are more, about so many are counted, the most frequent ones

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tokenizer.ragged import Ragged
-from tokenizer.train import count_characters
-from tokenizer.trie import PieceTrie
-from tokenizer.vocab import UNK, Vocab
+from maskmill.tokenizer.ragged import Ragged
+from maskmill.tokenizer.train import count_characters
+from maskmill.tokenizer.trie import PieceTrie
+from maskmill.tokenizer.vocab import UNK, Vocab
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenizer.basic import split_off_added, split_words
-from tokenizer.ragged import Ragged
-from tokenizer.rules import TextRules, as_rules
-from tokenizer.trie import PieceTrie
-from tokenizer.vocab import Vocab
+from maskmill.tokenizer.basic import split_off_added, split_words
+from maskmill.tokenizer.ragged import Ragged
+from maskmill.tokenizer.rules import TextRules, as_rules
+from maskmill.tokenizer.trie import PieceTrie
+from maskmill.tokenizer.vocab import Vocab
 
 BLOCK_CHARACTERS = 1 << 21  # tokenised at a time: bounds the memory
 SPACE = ord(" ")

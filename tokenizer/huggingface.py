@@ -2,8 +2,8 @@
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-from tokenizer.rules import MAX_WORD_LENGTH
-from tokenizer.vocab import CLS, SEP, UNK, Vocab
+from maskmill.tokenizer.rules import MAX_WORD_LENGTH
+from maskmill.tokenizer.vocab import CLS, SEP, UNK, Vocab
 
 
 def to_tokenizer_json(vocab: Vocab, cased: bool) -> str:

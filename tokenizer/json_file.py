@@ -12,7 +12,7 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from tokenizer.errors import InputError, first_line
+from maskmill.tokenizer.errors import InputError, first_line
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -62,18 +62,22 @@ def parse_object(content: bytes, path: object, way_out: str, max_bytes: int = MA
         max_bytes: the most bytes that the file may have.
     """
     if len(content) > max_bytes:
-        raise InputError(f"{path} has more than {max_bytes >> 20:,} MiB, too large for a file of this kind; {way_out}")
+        raise InputError(
+            f"has more than {max_bytes >> 20:,} MiB, too large for a file of this kind", way_out=f"{way_out}", path=path
+        )
     try:
         value = parse_json(content)
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
-        raise InputError(f"{path} is damaged (a string in it is half a surrogate pair); {way_out}") from error
+        raise InputError(
+            "is damaged (a string in it is half a surrogate pair)", way_out=f"{way_out}", path=path
+        ) from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not JSON ({first_line(error)}); {way_out}") from error
+        raise InputError(f"is not JSON ({first_line(error)})", way_out=f"{way_out}", path=path) from error
     except ValueError as error:
-        raise InputError(f"{path} is damaged ({first_line(error)}); {way_out}") from error
+        raise InputError(f"is damaged ({first_line(error)})", way_out=f"{way_out}", path=path) from error
     if not isinstance(value, dict):
-        raise InputError(f"{path} holds no JSON object; {way_out}")
+        raise InputError("holds no JSON object", way_out=f"{way_out}", path=path)
     return value
 
 
@@ -99,16 +103,16 @@ def make(kind: type[Made], values: object, path: object, way_out: str) -> Made:
             return kind(**given)
         except InputError as error:
             wrong = " ".join(str(error).split())[:MAX_QUOTED]
-    raise InputError(f"{path} is damaged ({wrong}); {way_out}")
+    raise InputError(f"is damaged ({wrong})", way_out=f"{way_out}", path=path)
 
 
 def require_types(values: Mapping[str, Any], types: Mapping[str, Any], path: object, way_out: str) -> None:
     """Raises InputError naming the first member that is missing or of another type; others may be there."""
     for name, kind in types.items():
         if name not in values:
-            raise InputError(f"{path} is damaged (it has no {name}); {way_out}")
+            raise InputError(f"is damaged (it has no {name})", way_out=f"{way_out}", path=path)
         if not check_of(kind)(values[name]):
-            raise InputError(f"{path} is damaged ({name} is {brief(values[name])}); {way_out}")
+            raise InputError(f"is damaged ({name} is {brief(values[name])})", way_out=f"{way_out}", path=path)
 
 
 def brief(value: object) -> str:
@@ -184,11 +188,12 @@ def parse_sealed(content: bytes, path: object, way_out: str) -> dict[str, Any]:
     if VERSION not in values and SEAL not in values:
         return values
     if not is_sealed(content):
-        raise InputError(f"{path} is damaged (it fails its own checksum); {way_out}")
+        raise InputError("is damaged (it fails its own checksum)", way_out=f"{way_out}", path=path)
     if (version := values.pop(VERSION, None)) != FORMAT_VERSION:
         raise InputError(
-            f"{path} has {VERSION} {brief(version)}, this maskmill reads {FORMAT_VERSION}; "
-            "use the maskmill that wrote it"
+            f"has {VERSION} {brief(version)}, this maskmill reads {FORMAT_VERSION}",
+            way_out="use the maskmill that wrote it",
+            path=path,
         )
     del values[SEAL]
     return values

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tokenizer.errors import InputError, first_line
-from tokenizer.json_file import parse_object
-from tokenizer.rules import AddedToken, TextRules
-from tokenizer.vocab import CLS, SEP, SPECIAL_TOKENS, UNK
+from maskmill.tokenizer.errors import InputError, first_line
+from maskmill.tokenizer.json_file import parse_object
+from maskmill.tokenizer.rules import AddedToken, TextRules
+from maskmill.tokenizer.vocab import CLS, SEP, SPECIAL_TOKENS, UNK
 
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
 ADDED_TOKENS, SPECIAL_TOKENS_MAP = "added_tokens.json", "special_tokens_map.json"
@@ -61,7 +61,8 @@ class TokenizerSettings:
             if token.id not in (None, id):
                 raise InputError(
                     f"the added token {token.content!r} beside {where} has id {token.id}, expected {id} after a "
-                    f"vocabulary of {len(tokens):,} tokens; copy all files of the tokenizer again"
+                    f"vocabulary of {len(tokens):,} tokens",
+                    way_out="copy all files of the tokenizer again",
                 )
             if token.content not in SPECIAL_TOKENS:
                 added.append(AddedToken(token.content, id, token.normalized, token.single_word))
@@ -125,7 +126,7 @@ def _choose(
         allowed = (True, False, None) if default is None else (True, False)
         if chosen[name] not in allowed or type(chosen[name]) is int:
             where = path.with_name(TOKENIZER) if as_the_file_says else path
-            raise InputError(f"{where} has {name} {chosen[name]!r}, expected true or false; copy it again")
+            raise InputError(f"{where} has {name} {chosen[name]!r}, expected true or false", way_out="copy it again")
         if as_the_file_says or says:
             continue
         if normalizer and in_file != default:
@@ -146,7 +147,7 @@ def _read_tokenizer(content: Mapping[str, Any], path: Path) -> tuple[dict[str, A
     """The BertNormalizer of a tokenizer.json, and how long a word may be. Raises InputError where it is not BERT's."""
     model = content.get("model")
     if not isinstance(model, dict):
-        raise InputError(f"{path} is damaged (it has no model with a vocab); copy it again")
+        raise InputError("is damaged (it has no model with a vocab)", way_out="copy it again", path=path)
     _require(model, path, "type", (None, "WordPiece"), "WordPiece")
     _require(model, path, "unk_token", (None, UNK), UNK)
     _require(model, path, "continuing_subword_prefix", (None, "##"), "##")
@@ -204,10 +205,12 @@ def _tokens_of(content: Mapping[str, Any], path: Path) -> tuple[str, ...]:
     """The tokens of the vocabulary in the order of their ids."""
     ids = content["model"].get("vocab")
     if not isinstance(ids, dict) or not all(type(id) is int for id in ids.values()):
-        raise InputError(f"{path} is damaged (it has no model with a vocab); copy it again")
+        raise InputError("is damaged (it has no model with a vocab)", way_out="copy it again", path=path)
     tokens = sorted(ids, key=ids.__getitem__)
     if not tokens or [ids[token] for token in tokens] != list(range(len(tokens))):
-        raise InputError(f"{path} holds no WordPiece vocabulary whose ids are 0 to its end; put a vocab.txt beside it")
+        raise InputError(
+            "holds no WordPiece vocabulary whose ids are 0 to its end", way_out="put a vocab.txt beside it", path=path
+        )
     return tuple(tokens)
 
 
@@ -232,11 +235,15 @@ def _added_tokens(
                     found.setdefault(given["content"], _added_of(given, None))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
-            f"{folder} has an added token without a content or an id ({first_line(error)}); copy its files again"
+            f"has an added token without a content or an id ({first_line(error)})",
+            way_out="copy its files again",
+            path=folder,
         ) from error
     for token in found:
         if not isinstance(token, str) or not token.strip() or "\n" in token:
-            raise InputError(f"{folder} has an added token {token!r}, expected a word; use a tokenizer without it")
+            raise InputError(
+                f"has an added token {token!r}, expected a word", way_out="use a tokenizer without it", path=folder
+            )
     return sorted(found.values(), key=lambda token: (token.id is None, token.id))
 
 
@@ -268,7 +275,7 @@ def _require(
 
 def _refusal(path: Path, name: str, value: Any, expected: str) -> InputError:
     shown = json.dumps(value, ensure_ascii=False)
-    return InputError(f"{path} has {name} {shown[:80]}, expected {expected}: {_WAY_OUT}")
+    return InputError(f"has {name} {shown[:80]}, expected {expected}: {_WAY_OUT}", path=path)
 
 
 def _read_object(path: Path) -> dict[str, Any]:
@@ -277,6 +284,6 @@ def _read_object(path: Path) -> dict[str, Any]:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise InputError(
-            f"{path} cannot be read ({error.strerror}); change its permissions, or copy it again"
+            f"cannot be read ({error.strerror})", way_out="change its permissions, or copy it again", path=path
         ) from error
     return parse_object(content, path, "copy it again", MAX_BYTES)

@@ -6,10 +6,10 @@ from collections.abc import Collection, Container, Iterator, Mapping
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from tokenizer.config import VocabConfig
-from tokenizer.errors import InputError
-from tokenizer.rules import MAX_WORD_LENGTH
-from tokenizer.vocab import Vocab
+from maskmill.tokenizer.config import VocabConfig
+from maskmill.tokenizer.errors import InputError
+from maskmill.tokenizer.rules import MAX_WORD_LENGTH
+from maskmill.tokenizer.vocab import Vocab
 
 PRIVATE_USE = range(0xF0000, 0xFFFFE)  # stands for the characters inside a word while merges are learned
 MAX_OCCURRENCES = 50_000_000  # of words that the trainer is given; it reads each, half a second a million
@@ -31,7 +31,7 @@ def train_vocab(counts: Mapping[str, int], config: VocabConfig) -> Vocab:
     Raises InputError when there are no words, or the vocabulary is too small for the alphabet.
     """
     if not counts:
-        raise InputError("INPUT holds no words to train a vocabulary on; give text files")
+        raise InputError("INPUT holds no words to train a vocabulary on", way_out="give text files")
     counts = {word: count for word, count in counts.items() if len(word) <= MAX_WORD_LENGTH}  # longer ones are [UNK]
     alphabet = _frequent_characters(counts, config.max_characters)
     inner = {char: chr(PRIVATE_USE[index]) for index, char in enumerate(alphabet)}
@@ -46,8 +46,12 @@ def train_vocab(counts: Mapping[str, int], config: VocabConfig) -> Vocab:
     smallest = len(special_tokens) + len(characters)
     if config.vocab_size < smallest:
         raise InputError(
-            f"vocab_size is {config.vocab_size}; expected {smallest} or more: {len(special_tokens)} special tokens and "
-            f"{len(characters)} characters, alone and with ##; or give a smaller --limit-alphabet"
+            f"vocab_size is {config.vocab_size}",
+            expected=(
+                f"{smallest} or more: {len(special_tokens)} special tokens and {len(characters)} characters, "
+                "alone and with ##"
+            ),
+            way_out="or give a smaller --limit-alphabet",
         )
     share = math.ceil(sum(words.values()) / MAX_OCCURRENCES)
     bpe = Tokenizer(models.BPE())

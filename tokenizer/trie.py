@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenizer.ragged import Ragged
-from tokenizer.rules import MAX_WORD_LENGTH
-from tokenizer.vocab import UNK, Vocab
+from maskmill.tokenizer.ragged import Ragged
+from maskmill.tokenizer.rules import MAX_WORD_LENGTH
+from maskmill.tokenizer.vocab import UNK, Vocab
 
 Numbers = NDArray[np.int64]
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from tokenizer.errors import InputError
-from tokenizer.json_file import parse_json
+from maskmill.tokenizer.errors import InputError
+from maskmill.tokenizer.json_file import parse_json
 
 PAD, UNK, CLS, SEP, MASK = SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -27,16 +27,16 @@ class Vocab:
         self.name = name
         for token in SPECIAL_TOKENS:
             if token not in self.ids:
-                raise InputError(f"{name} has no {token}; train a vocabulary with 'maskmill vocab'")
+                raise InputError(f"{name} has no {token}", way_out="train a vocabulary with 'maskmill vocab'")
         if not self.ordinary_ids:
-            raise InputError(f"{name} has special tokens only; train a vocabulary with 'maskmill vocab'")
+            raise InputError(f"{name} has special tokens only", way_out="train a vocabulary with 'maskmill vocab'")
         if "" in self.ids:
-            raise InputError(f"{name}, line {self.ids[''] + 1}: blank; every line holds one token")
+            raise InputError(f"{name}, line {self.ids[''] + 1}: blank", way_out="every line holds one token")
         for id, token in enumerate(self.tokens):
             if self.ids[token] != id and token.strip():  # a blank one comes from no text, whichever its id is
                 raise InputError(
-                    f"{name}, line {self.ids[token] + 1}: {token!r} stands in line {id + 1} already; "
-                    "a token has one id, remove one of them"
+                    f"{name}, line {self.ids[token] + 1}: {token!r} stands in line {id + 1} already",
+                    way_out="a token has one id, remove one of them",
                 )
 
     def __reduce__(self) -> tuple[type["Vocab"], tuple[list[str], str]]:
@@ -55,7 +55,9 @@ class Vocab:
             way_out = "train a vocabulary with 'maskmill vocab', or give the path of one"
             if isinstance(error, PermissionError):
                 way_out = "change its permissions"
-            raise InputError(f"vocab_file {os.fspath(path)} cannot be read ({error.strerror}); {way_out}") from error
+            raise InputError(
+                f"vocab_file {os.fspath(path)} cannot be read ({error.strerror})", way_out=f"{way_out}"
+            ) from error
         return cls.parse(content, os.fspath(path))
 
     @classmethod
@@ -66,7 +68,9 @@ class Vocab:
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             kind = "a SentencePiece model" if b"\xe2\x96\x81" in error.object else "not UTF-8 text"
-            raise InputError(f"{name} is {kind} (byte {error.start}); give a vocab.txt, one token a line") from error
+            raise InputError(
+                f"{name} is {kind} (byte {error.start})", way_out="give a vocab.txt, one token a line"
+            ) from error
         _check_form(text, name)
         return cls(parse_tokens(text), name)
 
@@ -138,12 +142,12 @@ def parse_tokens(text: str) -> list[str]:
 def _check_form(text: str, name: str) -> None:
     """Raises InputError for the vocabularies of other programs, which hold more than a token a line."""
     if text.lstrip().startswith(("{", "[")) and _is_json(text):
-        raise InputError(f"{name} is JSON; give the vocab.txt that belongs to it, one token a line")
+        raise InputError(f"{name} is JSON", way_out="give the vocab.txt that belongs to it, one token a line")
     for number, line in enumerate(text.split("\n"), 1):
         if "\t" in line.strip():
             raise InputError(
-                f"{name}, line {number}: {line[:40]!r} has a tab, as in a SentencePiece vocabulary; "
-                "give a vocab.txt of WordPiece, one token a line and nothing else"
+                f"{name}, line {number}: {line[:40]!r} has a tab, as in a SentencePiece vocabulary",
+                way_out="give a vocab.txt of WordPiece, one token a line and nothing else",
             )
 
 

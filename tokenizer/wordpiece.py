@@ -1,8 +1,8 @@
 """WordPiece: words to vocabulary pieces. Readable, and the rule that faster code must equal."""
 
-from tokenizer.basic import split_off_added, split_words
-from tokenizer.rules import MAX_WORD_LENGTH, TextRules, as_rules
-from tokenizer.vocab import UNK, Vocab
+from maskmill.tokenizer.basic import split_off_added, split_words
+from maskmill.tokenizer.rules import MAX_WORD_LENGTH, TextRules, as_rules
+from maskmill.tokenizer.vocab import UNK, Vocab
 
 
 def split_pieces(word: str, vocab: Vocab, max_word_length: int = MAX_WORD_LENGTH) -> list[str]:

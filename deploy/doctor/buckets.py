@@ -4,11 +4,11 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from deploy.doctor.findings import SECONDS, Check, Finding
-from deploy.doctor.request import Request
-from deploy.engines.dataflow_options import REGION
-from pipeline.storage import check_writable, is_remote
-from tokenizer.errors import first_line
+from maskmill.deploy.doctor.findings import SECONDS, Check, Finding
+from maskmill.deploy.doctor.request import Request
+from maskmill.deploy.engines.dataflow_options import REGION
+from maskmill.pipeline.storage.storage import check_writable, is_remote
+from maskmill.tokenizer.errors import first_line
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials

@@ -5,19 +5,19 @@ import shutil
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from deploy.commands.engine_options import DATAFLOW
-from deploy.doctor.buckets import bucket_of
-from deploy.doctor.findings import Check, Finding, attempt
-from deploy.doctor.request import Request
-from deploy.words import count, in_bytes
-from pipeline.config import InstanceConfig
-from pipeline.documents import MAX_REJECTED
-from pipeline.schema import MANIFEST
-from pipeline.storage import is_remote
+from maskmill.deploy.doctor.buckets import bucket_of
+from maskmill.deploy.doctor.findings import Check, Finding, attempt
+from maskmill.deploy.doctor.request import Request
+from maskmill.deploy.engines.engine_options import DATAFLOW
+from maskmill.deploy.terminal.words import count, in_bytes
+from maskmill.pipeline.dataset.config import InstanceConfig
+from maskmill.pipeline.dataset.schema import MANIFEST
+from maskmill.pipeline.reading.documents import MAX_REJECTED
+from maskmill.pipeline.storage.storage import is_remote
 
 if TYPE_CHECKING:
-    from pipeline.sampling import Sample
-    from tokenizer.vocab import Vocab
+    from maskmill.pipeline.reading.sampling import Sample
+    from maskmill.tokenizer.vocab import Vocab
 
 
 def check_data(request: Request, buckets: set[str]) -> Check[None]:
@@ -49,8 +49,8 @@ def _is_within_reach(place: str, buckets: set[str]) -> bool:
 
 def check_input(name: str, is_dataflow: bool = False) -> Check[list[str]]:
     """The files that an INPUT names, with their number and size."""
-    from pipeline.files import list_files
-    from pipeline.storage import size_of
+    from maskmill.pipeline.reading.files import list_files
+    from maskmill.pipeline.storage.storage import size_of
 
     check = f"input {name}"
     files = list_files([name])
@@ -77,7 +77,7 @@ def check_input(name: str, is_dataflow: bool = False) -> Check[list[str]]:
 
 def check_sample(files: Sequence[str], request: Request) -> Check["Sample | None"]:
     """How many documents of a sample of the files can be used."""
-    from pipeline.sampling import read_sample
+    from maskmill.pipeline.reading.sampling import read_sample
 
     sample = read_sample(files, request.reading)
     used, aside = sample.read_documents, sum(sample.set_aside.values())
@@ -102,7 +102,7 @@ def check_sample(files: Sequence[str], request: Request) -> Check["Sample | None
 
 def check_vocabulary(path: str, cased: bool) -> Check["Vocab"]:
     """Whether a vocabulary loads, and fits `--cased`."""
-    from deploy.inputs import find_wrong_case, load_vocab
+    from maskmill.deploy.terminal.inputs import find_wrong_case, load_vocab
 
     vocab = load_vocab(path)
     if wrong := find_wrong_case(path, vocab, cased):
@@ -115,9 +115,9 @@ def check_vocabulary(path: str, cased: bool) -> Check["Vocab"]:
 
 def check_unknown(vocab: "Vocab", sample: "Sample", cased: bool) -> Check[None]:
     """The share of the sample's tokens that the vocabulary does not have."""
-    from deploy.show import MOST_UNKNOWN
-    from tokenizer.fast import FastTokenizer
-    from tokenizer.vocab import UNK
+    from maskmill.deploy.terminal.show import MOST_UNKNOWN
+    from maskmill.tokenizer.fast import FastTokenizer
+    from maskmill.tokenizer.vocab import UNK
 
     lines = (line for document in sample.documents for line in document.text.split("\n"))
     ids, _ = FastTokenizer(vocab, cased).encode(lines)
@@ -133,7 +133,7 @@ def check_unknown(vocab: "Vocab", sample: "Sample", cased: bool) -> Check[None]:
 
 def check_place(inputs: Sequence[str], files: Sequence[str], place: str) -> Check[None]:
     """Says only where a file or folder would be read as a document."""
-    from deploy.inputs import check_apart
+    from maskmill.deploy.terminal.inputs import check_apart
 
     yield from ()
     check_apart(inputs, files, place)
@@ -141,9 +141,9 @@ def check_place(inputs: Sequence[str], files: Sequence[str], place: str) -> Chec
 
 def check_output_folder(output: str, is_dataflow: bool = False) -> Check[bool]:
     """Whether the output can be written, and what is there already; returns the former."""
-    from pipeline.outputs import dataset_names
-    from pipeline.storage import check_writable
-    from pipeline.unfinished import Unfinished
+    from maskmill.pipeline.dataset.outputs import dataset_names
+    from maskmill.pipeline.dataset.unfinished import Unfinished
+    from maskmill.pipeline.storage.storage import check_writable
 
     if is_dataflow and not is_remote(output):
         found = f"{output} is on this machine, which the workers of Dataflow do not see"
@@ -164,7 +164,7 @@ def check_output_folder(output: str, is_dataflow: bool = False) -> Check[bool]:
 
 def check_room(request: Request, vocab: "Vocab", sample: "Sample") -> Check[None]:
     """Whether the disk has room for a dataset made with generate's defaults."""
-    from pipeline.estimate import estimate_copy
+    from maskmill.pipeline.jobs.estimate import estimate_copy
 
     config = InstanceConfig(cased=request.cased)
     cost = estimate_copy(sample, request.reading, vocab, config)

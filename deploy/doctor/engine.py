@@ -7,12 +7,12 @@ from importlib.metadata import distribution
 from typing import Any
 from urllib.parse import urlsplit
 
-from deploy.doctor.findings import SECONDS, Check, Finding, attempt
-from deploy.doctor.installation import check_java, check_sources, check_worker_python
-from deploy.doctor.request import Request
-from deploy.words import count
-from pipeline.storage import is_remote
-from tokenizer.errors import first_line
+from maskmill.deploy.doctor.findings import SECONDS, Check, Finding, attempt
+from maskmill.deploy.doctor.installation import check_java, check_sources, check_worker_python
+from maskmill.deploy.doctor.request import Request
+from maskmill.deploy.terminal.words import count
+from maskmill.pipeline.storage.storage import is_remote
+from maskmill.tokenizer.errors import first_line
 
 BY_ITSELF = ("[local]", "[auto]")  # Flink masters that Beam starts
 

@@ -6,13 +6,13 @@ from dataclasses import asdict
 
 import click
 
-from deploy.commands.engine_options import FLINK, PORTABLE
-from deploy.doctor.findings import Finding, attempt
-from deploy.doctor.installation import check_installation
-from deploy.doctor.request import Request
-from deploy.talk import print_json
-from deploy.visible import visible
-from deploy.words import count
+from maskmill.deploy.doctor.findings import Finding, attempt
+from maskmill.deploy.doctor.installation import check_installation
+from maskmill.deploy.doctor.request import Request
+from maskmill.deploy.engines.engine_options import FLINK, PORTABLE
+from maskmill.deploy.terminal.talk import print_json
+from maskmill.deploy.terminal.visible import visible
+from maskmill.deploy.terminal.words import count
 
 STYLES = {"ok": "green", "warning": "yellow", "wrong": "bold red"}
 
@@ -21,14 +21,14 @@ def examine(request: Request) -> Iterator[Finding]:
     """All findings. A failed check does not stop the later ones."""
     yield from check_installation()
     if request.engine.runner in (FLINK, PORTABLE):
-        from deploy.doctor.engine import check_engine
+        from maskmill.deploy.doctor.engine import check_engine
 
         yield from attempt("engine", check_engine(request))
-    from deploy.doctor.google import check_google
+    from maskmill.deploy.doctor.google import check_google
 
     buckets = yield from attempt("google", check_google(request))
     if request.inputs or request.vocab_file or request.output:
-        from deploy.doctor.data import check_data
+        from maskmill.deploy.doctor.data import check_data
 
         yield from attempt("data", check_data(request, buckets or set()))
 
@@ -51,7 +51,7 @@ def _show_table(findings: Sequence[Finding]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from deploy.show import new_console
+    from maskmill.deploy.terminal.show import new_console
 
     table = Table("check", "state", "found", "remedy")
     for column in table.columns:

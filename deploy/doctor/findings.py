@@ -4,7 +4,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, TypeVar
 
-from tokenizer.errors import InputError, first_line
+from maskmill.tokenizer.errors import InputError, first_line
 
 State = Literal["ok", "warning", "wrong"]
 T = TypeVar("T")

@@ -6,14 +6,14 @@ import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from deploy.commands.engine_options import DATAFLOW
-from deploy.doctor.buckets import bucket_of, check_bucket, check_folder, list_buckets
-from deploy.doctor.findings import SECONDS, Check, Finding, attempt
-from deploy.doctor.installation import check_sources, check_worker_python
-from deploy.doctor.request import Request
-from deploy.engines.dataflow_options import DataflowOptions
-from pipeline.storage import is_remote
-from tokenizer.errors import first_line
+from maskmill.deploy.doctor.buckets import bucket_of, check_bucket, check_folder, list_buckets
+from maskmill.deploy.doctor.findings import SECONDS, Check, Finding, attempt
+from maskmill.deploy.doctor.installation import check_sources, check_worker_python
+from maskmill.deploy.doctor.request import Request
+from maskmill.deploy.engines.dataflow_options import DataflowOptions
+from maskmill.deploy.engines.engine_options import DATAFLOW
+from maskmill.pipeline.storage.storage import is_remote
+from maskmill.tokenizer.errors import first_line
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials

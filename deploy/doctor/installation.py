@@ -8,9 +8,9 @@ import subprocess
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from deploy.doctor.findings import SECONDS, Check, Finding, State, attempt
-from deploy.engines.memory import STARTER_BYTES, WORKER_BYTES, machine_memory
-from deploy.words import in_bytes
+from maskmill.deploy.doctor.findings import SECONDS, Check, Finding, State, attempt
+from maskmill.deploy.engines.memory import STARTER_BYTES, WORKER_BYTES, machine_memory
+from maskmill.deploy.terminal.words import in_bytes
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -130,7 +130,7 @@ def check_java() -> Check[None]:
 
 def check_sources() -> Check[None]:
     """Whether the package of ours that travels to the workers can be built here."""
-    from deploy.engines.source_package import HOME, find_setup_file
+    from maskmill.deploy.engines.source_package import HOME, find_setup_file
 
     with find_setup_file():
         version = metadata.version("setuptools")

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from deploy.commands.engine_options import Engine
-from pipeline.documents import ReadOptions
+from maskmill.deploy.engines.engine_options import Engine
+from maskmill.pipeline.reading.documents import ReadOptions
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
-from deploy.engines.dataflow_options import DataflowOptions
-from deploy.engines.jobs import Job
-from deploy.engines.remote import WORKER_ERROR, JobEndedError, beams_refusals, run_jobs, shorten_error
-from deploy.engines.source_package import find_setup_file
-from pipeline.processes import hold_back_stderr
-from pipeline.storage import remove_folder
-from tokenizer.errors import InputError, first_line
+from maskmill.deploy.engines.dataflow_options import DataflowOptions
+from maskmill.deploy.engines.jobs import Job
+from maskmill.deploy.engines.remote import WORKER_ERROR, JobEndedError, beams_refusals, run_jobs, shorten_error
+from maskmill.deploy.engines.source_package import find_setup_file
+from maskmill.pipeline.processes import hold_back_stderr
+from maskmill.pipeline.storage.storage import remove_folder
+from maskmill.tokenizer.errors import InputError, first_line
 
 SECONDS_BETWEEN_LOOKS = 10.0
 PATIENCE = 60.0  # seconds: messages of a failed job, and the state of a new one, come late
@@ -163,13 +163,16 @@ def check_access(options: DataflowOptions) -> None:
             client.get_bucket(bucket)
         except NotFound as error:
             raise InputError(
-                f"bucket gs://{bucket} of {location} is not there; make it with: gcloud storage buckets create "
-                f"gs://{bucket} --location {options.region} --project {options.project}"
+                f"bucket gs://{bucket} of {location} is not there",
+                way_out=(
+                    f"make it with: gcloud storage buckets create gs://{bucket} --location {options.region} "
+                    f"--project {options.project}"
+                ),
             ) from error
         except (GoogleAPIError, GoogleAuthError, RequestException) as error:
             raise InputError(
-                f"bucket gs://{bucket} cannot be used ({first_line(error)}); you need roles/storage.objectUser and "
-                "roles/storage.bucketViewer on it"
+                f"bucket gs://{bucket} cannot be used ({first_line(error)})",
+                way_out="you need roles/storage.objectUser and roles/storage.bucketViewer on it",
             ) from error
 
 
@@ -194,18 +197,19 @@ def submission(options: DataflowOptions) -> Iterator[None]:
     except GoogleAPIError as error:
         raise InputError(
             f"Dataflow does not take the job {options.job_name} in project {options.project}, {options.region} "
-            f"({first_line(error)}); see docs/dataflow.md"
+            f"({first_line(error)})",
+            way_out="see docs/dataflow.md",
         ) from error
     except OSError as error:
         if "Could not upload" not in str(error):
             raise
-        raise InputError(f"{first_line(error)}; see docs/dataflow.md") from error
+        raise InputError(f"{first_line(error)}", way_out="see docs/dataflow.md") from error
     except Exception as error:
         if type(error).__name__ != "DataflowJobAlreadyExistsError":
             raise
         raise InputError(
-            f"job_name {options.job_name} is that of a job which is running in {options.region}; wait for its end, or "
-            "leave --job-name out to have one made"
+            f"job_name {options.job_name} is that of a job which is running in {options.region}",
+            way_out="wait for its end, or leave --job-name out to have one made",
         ) from error
 
 
@@ -248,7 +252,7 @@ def wait_for_end(
         if state in ENDS:
             raise JobEndedError(f"Dataflow job {job.job_id} {ENDS[state]} ({job.console})")
         if state == "UNKNOWN" and time.monotonic() - since > patience:
-            raise InputError(f"Dataflow does not tell the state of job {job.job_id}; look at {job.console}")
+            raise InputError(f"Dataflow does not tell the state of job {job.job_id}", way_out=f"look at {job.console}")
         time.sleep(seconds_between_looks)
 
 

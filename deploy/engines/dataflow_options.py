@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
-from tokenizer.errors import InputError
+from maskmill.tokenizer.errors import InputError
 
 JOB_NAME = r"[a-z]([-a-z0-9]{0,1022}[a-z0-9])?"
 LABEL_KEY = r"[a-z][-_a-z0-9]{0,62}"
@@ -63,7 +63,7 @@ class DataflowOptions:
     def __post_init__(self) -> None:
         _check("project", self.project, PROJECT, "a project's id, such as my-project-1", "see 'gcloud projects list'")
         if re.fullmatch(f"{REGION}-[a-z]", self.region):
-            raise InputError(f"region {self.region} is a zone; expected its region, {self.region[:-2]}")
+            raise InputError(f"region {self.region} is a zone", expected=f"its region, {self.region[:-2]}")
         _check("region", self.region, REGION, "one such as us-central1", "see 'gcloud compute regions list'")
         self._check_location("temp_location", self.temp_location)
         if self.staging_location is not None:
@@ -87,27 +87,34 @@ class DataflowOptions:
         )
         if not location.startswith("gs://") or not is_bucket or re.search(r"[\r\n]|//", folder):
             raise InputError(
-                f"{name} {location!r} is no folder of Cloud Storage; expected gs://BUCKET/FOLDER; make a bucket with: "
-                f"gcloud storage buckets create gs://BUCKET --location {self.region}"
+                f"{name} {location!r} is no folder of Cloud Storage",
+                expected="gs://BUCKET/FOLDER",
+                way_out=f"make a bucket with: gcloud storage buckets create gs://BUCKET --location {self.region}",
             )
 
     def _check_labels(self) -> None:
         if len(self.labels) >= MAX_LABELS:
-            raise InputError(f"{len(self.labels)} labels are given; a job has {MAX_LABELS - 1} beside our own at most")
+            raise InputError(
+                f"{len(self.labels)} labels are given", way_out=f"a job has {MAX_LABELS - 1} beside our own at most"
+            )
         for key, value in self.labels.items():
             if not re.fullmatch(LABEL_KEY, key) or not re.fullmatch(LABEL_VALUE, value):
                 raise InputError(
-                    f"label {key}={value} is not valid; expected small letters, digits, _ and -, at most 63 of them "
-                    "on each side, a letter first in the key"
+                    f"label {key}={value} is not valid",
+                    expected=(
+                        "small letters, digits, _ and -, at most 63 of them on each side, a letter first in the key"
+                    ),
                 )
             if key == "maskmill":
-                raise InputError(f"label {key}={value} is set by maskmill itself, to its version; give another key")
+                raise InputError(
+                    f"label {key}={value} is set by maskmill itself, to its version", way_out="give another key"
+                )
 
     def _check_workers(self) -> None:
         for name in ("max_num_workers", "disk_size_gb"):
             number = getattr(self, name)
             if number is not None and number < 1:
-                raise InputError(f"{name} {number} is too small; expected 1 or more")
+                raise InputError(f"{name} {number} is too small", expected="1 or more")
         if self.worker_machine_type is not None:
             _check(
                 "worker_machine_type",
@@ -120,7 +127,7 @@ class DataflowOptions:
             shape = f"regions/{self.region}/subnetworks/NAME"
             found = re.fullmatch(SUBNETWORK, self.subnetwork)
             if not found or found["region"] != self.region:
-                raise InputError(f"subnetwork {self.subnetwork} is not one of the job's region; expected {shape}")
+                raise InputError(f"subnetwork {self.subnetwork} is not one of the job's region", expected=f"{shape}")
         if self.service_account_email is not None:
             _check(
                 "service_account_email",
@@ -142,7 +149,9 @@ class DataflowOptions:
         for option in self.beam_options:
             name = option.removeprefix("--").partition("=")[0]
             if name in OURS:
-                raise InputError(f"{option} stands among Beam's own options; give it as maskmill's {OURS[name]}")
+                raise InputError(
+                    f"{option} stands among Beam's own options", way_out=f"give it as maskmill's {OURS[name]}"
+                )
 
     @property
     def worker_processors(self) -> int:
@@ -185,7 +194,7 @@ class DataflowOptions:
 
 def _check(name: str, value: str, pattern: str, expected: str, way_out: str) -> None:
     if not re.fullmatch(pattern, value):
-        raise InputError(f"{name} {value!r} is not valid; expected {expected}; {way_out}")
+        raise InputError(f"{name} {value!r} is not valid", expected=f"{expected}", way_out=f"{way_out}")
 
 
 def _as_folder(location: str) -> str:

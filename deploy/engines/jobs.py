@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
-    from pipeline.results import Arrays
+    from maskmill.pipeline.jobs.results import Arrays
 
 
 @dataclass(frozen=True)
 class Job:
-    """A DAG of `pipeline.dag` and its arguments. By name, because only who runs it imports Beam, which takes long."""
+    """A DAG of `pipeline/jobs/dag.py` and its arguments. By name: only who runs it imports Beam, which takes long."""
 
     dag: Literal["measure_corpus", "count_words", "generate_shards", "generate_dataset", "work_on_table"]
     arguments: Mapping[str, Any]
@@ -24,7 +24,7 @@ class Job:
 
     def submit(self, beam_options: Sequence[str]) -> Any:
         """Starts it with Beam's own options, and returns Beam's `PipelineResult`."""
-        from pipeline import dag
+        from maskmill.pipeline.jobs import dag
 
         return dag.submit(lambda pipeline: getattr(dag, self.dag)(pipeline, **self.arguments), beam_options)
 
@@ -45,7 +45,7 @@ class Runner(Protocol):
 
 def run_for_results(runner: Runner, jobs: Sequence[Job]) -> list[tuple["Arrays", Counter[str]]]:
     """Runs jobs that write arrays and counts to their argument `result`, and returns those."""
-    from pipeline.results import read_result
+    from maskmill.pipeline.jobs.results import read_result
 
     with runner.scratch() as folder:
         results = [os.path.join(folder, str(number)) for number in range(len(jobs))]

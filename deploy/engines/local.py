@@ -18,11 +18,11 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import cast
 
-from deploy.engines.jobs import Job
-from deploy.engines.memory import give_back_memory
-from pipeline.processes import LOST, WorkerLostError, begin_worker, fork_server
-from pipeline.storage import size_of
-from tokenizer.errors import InputError
+from maskmill.deploy.engines.jobs import Job
+from maskmill.deploy.engines.memory import give_back_memory
+from maskmill.pipeline.processes import LOST, WorkerLostError, begin_worker, fork_server
+from maskmill.pipeline.storage.storage import size_of
+from maskmill.tokenizer.errors import InputError
 
 # Worker processes take seconds to start: below this, one is quicker than two.
 BYTES_PER_WORKER = 30_000_000
@@ -48,7 +48,7 @@ class LocalRunner:
             processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
             num_workers = max(1, min(processors, input_bytes // BYTES_PER_WORKER))
         if num_workers > 1:
-            fork_server(["pipeline.dag"])
+            fork_server(["maskmill.pipeline.jobs.dag"])
         return cls(num_workers)
 
     def run(self, jobs: Sequence[Job]) -> None:

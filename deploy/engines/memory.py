@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tokenizer.errors import InputError
+from maskmill.tokenizer.errors import InputError
 
 # Measured, see benchmarks/README.md. Beam's local runner holds what is shuffled several times over.
 STARTER_BYTES = 250_000_000  # the process that starts workers, and the one that they are forked from
@@ -72,9 +72,12 @@ def plan_passes(
     if pools_per_pass < 1:
         needed = starter_bytes + num_workers * (fixed + PASS_FACTOR * pool_bytes)
         raise InputError(
-            f"memory_limit is {memory_limit / 1e6:,.0f} MB; expected {math.ceil(needed / 1e6):,} MB or more, "
-            f"for one of {num_pools:,} pools of documents with {num_workers:,} worker(s); "
-            "give a larger one, fewer --num-workers or more --shards-per-copy"
+            f"memory_limit is {memory_limit / 1000000.0:,.0f} MB",
+            expected=(
+                f"{math.ceil(needed / 1000000.0):,} MB or more, for one of {num_pools:,} pools of documents "
+                f"with {num_workers:,} worker(s)"
+            ),
+            way_out="give a larger one, fewer --num-workers or more --shards-per-copy",
         )
     passes = -(-len(pools) // (pools_per_pass * num_workers)) * num_workers
     passes = min(passes, len(pools))

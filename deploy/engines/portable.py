@@ -10,12 +10,12 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from deploy.engines.jobs import Job
-from deploy.engines.remote import WORKER_ERROR, JobEndedError, beams_refusals, run_jobs, shorten_error
-from deploy.engines.source_package import find_setup_file
-from pipeline.processes import hold_back_stderr
-from pipeline.storage import make_folder, remove_folder
-from tokenizer.errors import InputError, first_line
+from maskmill.deploy.engines.jobs import Job
+from maskmill.deploy.engines.remote import WORKER_ERROR, JobEndedError, beams_refusals, run_jobs, shorten_error
+from maskmill.deploy.engines.source_package import find_setup_file
+from maskmill.pipeline.processes import hold_back_stderr
+from maskmill.pipeline.storage.storage import make_folder, remove_folder
+from maskmill.tokenizer.errors import InputError, first_line
 
 SECONDS_TO_ANSWER = 10
 BEAMS_OWN = ("[auto]", "[local]")  # masters of Flink that Beam finds or starts by itself
@@ -77,10 +77,12 @@ class PortableRunner:
             if self.where.startswith("job_endpoint"):
                 grpc.channel_ready_future(grpc.insecure_channel(place)).result(SECONDS_TO_ANSWER)
         except ValueError as error:
-            raise InputError(f"{self.where} is not an address; expected HOST:PORT") from error
+            raise InputError(f"{self.where} is not an address", expected="HOST:PORT") from error
         except (OSError, grpc.FutureTimeoutError) as error:
             why = first_line(error) or "something else listens there"
-            raise InputError(f"{self.where} does not answer ({why}); start it, or check host and port") from error
+            raise InputError(
+                f"{self.where} does not answer ({why})", way_out="start it, or check host and port"
+            ) from error
 
     @contextmanager
     def one_sentence(self, is_quiet: bool = True) -> Iterator[None]:
@@ -91,14 +93,19 @@ class PortableRunner:
             with hold_back_stderr() if is_quiet else nullcontext():
                 yield
         except grpc.RpcError as error:
-            raise InputError(f"{self.where} no longer answers ({error.code().name}); look at its log") from error
+            raise InputError(
+                f"{self.where} no longer answers ({error.code().name})", way_out="look at its log"
+            ) from error
         except RuntimeError as error:
             if sentence := WORKER_ERROR.search(str(error)):
                 raise JobEndedError(sentence[1]) from None
             if "Unable to fetch remote job server jar" in str(error):
                 raise InputError(
-                    f"cannot download Beam's Flink job server ({first_line(error)}); set your Flink version "
-                    "with -- --flink_version=1.19, or give the jar with -- --flink_job_server_jar=FILE (docs/flink.md)"
+                    f"cannot download Beam's Flink job server ({first_line(error)})",
+                    way_out=(
+                        "set your Flink version with -- --flink_version=1.19, or give the jar with -- "
+                        "--flink_job_server_jar=FILE (docs/flink.md)"
+                    ),
                 ) from error
             said = shorten_error(re.sub(r"^Pipeline \S+ failed in state FAILED: ", "", str(error)))
             raise JobEndedError(f"the job failed on {self.where}: {said}; see its log") from error

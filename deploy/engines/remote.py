@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, redirect_stderr
 from typing import Protocol
 
-from deploy.engines.jobs import Job
-from tokenizer.errors import InputError, first_line
+from maskmill.deploy.engines.jobs import Job
+from maskmill.tokenizer.errors import InputError, first_line
 
 # What an engine makes of an error in a worker: a message that holds the traceback there.
 WORKER_ERROR = re.compile(r"tokenizer\.errors\.InputError: (.*?)(?: \[while running|$)", re.MULTILINE)

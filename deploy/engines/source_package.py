@@ -1,6 +1,6 @@
 """Our sources as a package that Beam stages for remote workers (`--setup_file`), from a checkout or an installation.
 
-`python -m deploy.engines.source_package FOLDER` writes it there as maskmill.tar.gz.
+`python -m maskmill.deploy.engines.source_package FOLDER` writes it there as maskmill.tar.gz.
 """
 
 import re
@@ -15,11 +15,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tokenizer.errors import InputError
+from maskmill.tokenizer.errors import InputError
 
 PACKAGES = ("tokenizer", "pipeline", "model", "deploy")
 SETUP_FILES = ("setup.py", "pyproject.toml", "LICENSE")  # what a checkout is built with
-HOME = Path(__file__).resolve().parents[2]  # a checkout, or the folder of installed packages
+HOME = Path(__file__).resolve().parents[2]  # a checkout, or the folder `maskmill` of installed packages
 
 SETUP = '''"""Made by maskmill {version} from its installation, for remote workers."""
 
@@ -38,8 +38,8 @@ def find_setup_file(home: Path = HOME) -> Iterator[Path]:
     """
     if find_spec("setuptools") is None:
         raise InputError(
-            "setuptools is not installed here, and the package for the remote workers is built with it; "
-            "run: pip install 'setuptools>=77' build"
+            "setuptools is not installed here, and the package for the remote workers is built with it",
+            way_out="run: pip install 'setuptools>=77' build",
         )
     with tempfile.TemporaryDirectory(prefix="maskmill-sources-") as temporary:
         folder = Path(temporary)
@@ -75,11 +75,12 @@ def write_setup_file(folder: Path, installed: Distribution) -> None:
         "version": installed.version,
         "description": installed.metadata["Summary"],
         "python_requires": installed.metadata["Requires-Python"],
+        "package_dir": {f"maskmill.{name}": name for name in PACKAGES},
         "packages": [_name_package(folder, package) for package in folders],
         "package_data": {package: names for package, names in data.items() if names},
         "install_requires": list_requirements(installed),
         "extras_require": list_extras(installed),
-        "entry_points": {"console_scripts": ["maskmill = deploy.cli:main"]},
+        "entry_points": {"console_scripts": ["maskmill = maskmill.deploy.cli:main"]},
     }
     setup = SETUP.format(version=installed.version, arguments=arguments)
     (folder / "setup.py").write_text(setup, encoding="utf-8")
@@ -112,7 +113,7 @@ def write_sdist(folder: Path) -> Path:
 
 
 def _name_package(folder: Path, package: Path) -> str:
-    return ".".join(package.relative_to(folder).parts)
+    return ".".join(("maskmill", *package.relative_to(folder).parts))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from deploy.flex_template.parameters import FROM_LAUNCHER, LEFT_OUT, options_by_name
+from maskmill.deploy.flex_template.parameters import FROM_LAUNCHER, LEFT_OUT, options_by_name
 
 OUR_NAMES = {"labels": "label", "machine_type": "worker_machine_type"}  # for options that Beam names otherwise
 
@@ -68,7 +68,7 @@ def to_arguments(flags: Sequence[str], command: click.Command) -> list[str]:
 
 
 if __name__ == "__main__":
-    from deploy.cli import main
-    from deploy.commands.make import generate
+    from maskmill.deploy.cli import main
+    from maskmill.deploy.data.commands import generate
 
     main(to_arguments(sys.argv[1:], generate), prog_name="maskmill")

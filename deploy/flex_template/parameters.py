@@ -1,6 +1,6 @@
 """Which options of `generate` are parameters of the template, and the metadata.json that says so.
 
-`python -m deploy.flex_template.parameters` writes metadata.json; with `--image IMAGE` it prints the template's
+`python -m maskmill.deploy.flex_template.parameters` writes metadata.json; with `--image IMAGE` it prints the template's
 specification file, for those who build without gcloud.
 """
 
@@ -123,7 +123,7 @@ def to_json(value: dict[str, Any]) -> str:
 
 def main() -> None:
     """Writes metadata.json, or prints the specification of an image's template."""
-    from deploy.commands.make import generate
+    from maskmill.deploy.data.commands import generate
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--image", help="the launcher's image; prints the specification file of its template")

@@ -1,6 +1,6 @@
 """Plots of one dataset or of two over each other: the first filled, the second as a line, so that colour is not needed.
 
-Each function takes a series for each dataset, and gives a matplotlib figure in the roles of `deploy.report.svg`.
+Each function takes a series for each dataset, and gives a matplotlib figure in the roles of `svg.py`.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
-from deploy.report.svg import FIRST, HEIGHT, INK, MUTED, PAPER, SECOND, TEXT, new_figure
-from deploy.visible import visible
+from maskmill.deploy.report.svg import FIRST, HEIGHT, INK, MUTED, PAPER, SECOND, TEXT, new_figure
+from maskmill.deploy.terminal.visible import visible
 
 Numbers = NDArray[np.floating[Any]]
 

@@ -4,14 +4,21 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from deploy.report import charts
-from deploy.report.charts import Axis, percent, short
-from deploy.report.figures import Figure, Table, called, cells, finish, heads
-from deploy.report.measures import chance_of_share, count_classes, group_shards, name_classes, rank_tokens, share
-from deploy.report.subject import Subject
-from deploy.show import LABELLED_1
-from deploy.words import in_bytes
-from pipeline.looking.readable import name_token
+from maskmill.deploy.report import charts
+from maskmill.deploy.report.charts import Axis, percent, short
+from maskmill.deploy.report.figures import Figure, Table, called, cells, finish, heads
+from maskmill.deploy.report.subject import Subject
+from maskmill.deploy.terminal.show import LABELLED_1
+from maskmill.deploy.terminal.words import in_bytes
+from maskmill.pipeline.analysis.measures import (
+    chance_of_share,
+    count_classes,
+    group_shards,
+    name_classes,
+    rank_tokens,
+    share,
+)
+from maskmill.pipeline.analysis.readable import name_token
 
 TOP_TOKENS = 20  # in the table of the most frequent
 TOP_UNKNOWN = 12  # characters, and words, behind [UNK]

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from markupsafe import Markup
 from matplotlib.figure import Figure as Plot
 
-from deploy.report.measures import share
-from deploy.report.subject import Subject
-from deploy.report.svg import to_svg
+from maskmill.deploy.report.subject import Subject
+from maskmill.deploy.report.svg import to_svg
+from maskmill.pipeline.analysis.measures import share
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from deploy.report.measures import share
-from deploy.report.subject import Subject
-from deploy.show import MOST_UNKNOWN
-from pipeline.looking.stats import KINDS
-from pipeline.validation.shares import check_labels, check_masking, drawn_labels, note_labels
+from maskmill.deploy.report.subject import Subject
+from maskmill.deploy.terminal.show import MOST_UNKNOWN
+from maskmill.pipeline.analysis.measures import share
+from maskmill.pipeline.analysis.stats import KINDS
+from maskmill.pipeline.validation.shares import check_labels, check_masking, drawn_labels, note_labels
 
 MOST_PADDING = 0.25  # share of all positions
 MOST_UNUSED = 0.5  # share of the vocabulary

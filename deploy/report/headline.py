@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deploy.report.charts import short
-from deploy.report.measures import mean_of, share
-from deploy.report.subject import Subject
-from deploy.show import LABELLED_1
-from deploy.words import in_bytes
+from maskmill.deploy.report.charts import short
+from maskmill.deploy.report.subject import Subject
+from maskmill.deploy.terminal.show import LABELLED_1
+from maskmill.deploy.terminal.words import in_bytes
+from maskmill.pipeline.analysis.measures import mean_of, share
 
 
 @dataclass(frozen=True)

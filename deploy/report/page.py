@@ -10,21 +10,21 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from deploy.report import dataset_figures, sequence_figures
-from deploy.report.examples import show_token
-from deploy.report.figures import Figure, Table, called
-from deploy.report.findings import list_findings
-from deploy.report.headline import list_tiles
-from deploy.report.measures import kinds_of_tokens
-from deploy.report.subject import Subject, load_subject, name_subjects
-from deploy.report.svg import in_style
-from deploy.show import new_talk
-from deploy.talk import warn
-from deploy.visible import visible
-from pipeline.files import list_files
-from pipeline.looking.opening import open_dataset
-from pipeline.schema import MANIFEST
-from pipeline.storage import claim_files, exists
+from maskmill.deploy.report import dataset_figures, sequence_figures
+from maskmill.deploy.report.examples import show_token
+from maskmill.deploy.report.figures import Figure, Table, called
+from maskmill.deploy.report.findings import list_findings
+from maskmill.deploy.report.headline import list_tiles
+from maskmill.deploy.report.subject import Subject, load_subject, name_subjects
+from maskmill.deploy.report.svg import in_style
+from maskmill.deploy.terminal.show import new_talk
+from maskmill.deploy.terminal.talk import warn
+from maskmill.deploy.terminal.visible import visible
+from maskmill.pipeline.analysis.measures import kinds_of_tokens
+from maskmill.pipeline.analysis.opening import open_dataset
+from maskmill.pipeline.dataset.schema import MANIFEST
+from maskmill.pipeline.reading.files import list_files
+from maskmill.pipeline.storage.storage import claim_files, exists
 
 MOST_DATASETS = 2
 SHOWN_UNUSED = 12  # tokens of each kind that never occur

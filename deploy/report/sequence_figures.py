@@ -4,12 +4,19 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from deploy.report import charts
-from deploy.report.charts import Axis, percent
-from deploy.report.figures import Figure, Table, called, cells, finish, heads
-from deploy.report.measures import Counts, attention_on_padding, into_bins, mean_of, predicted_by_position, share
-from deploy.report.subject import Subject
-from pipeline.looking.stats import KINDS
+from maskmill.deploy.report import charts
+from maskmill.deploy.report.charts import Axis, percent
+from maskmill.deploy.report.figures import Figure, Table, called, cells, finish, heads
+from maskmill.deploy.report.subject import Subject
+from maskmill.pipeline.analysis.measures import (
+    Counts,
+    attention_on_padding,
+    into_bins,
+    mean_of,
+    predicted_by_position,
+    share,
+)
+from maskmill.pipeline.analysis.stats import KINDS
 
 BINS = 32  # of a histogram over the length of a sequence
 POSITIONS = 128  # steps of a curve along a sequence

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from deploy.report.examples import ShownExample, show_examples
-from deploy.report.unknown import UnknownWords, find_unknown_words
-from pipeline.looking.measuring import DatasetMeasure, ShardSummary, measure_dataset
-from pipeline.looking.opening import OpenedDataset
-from pipeline.looking.stats import DatasetStats
-from pipeline.schema import Split
-from tokenizer.errors import InputError
-from tokenizer.vocab import UNK
+from maskmill.deploy.report.examples import ShownExample, show_examples
+from maskmill.pipeline.analysis.measuring import DatasetMeasure, ShardSummary, measure_dataset
+from maskmill.pipeline.analysis.opening import OpenedDataset
+from maskmill.pipeline.analysis.stats import DatasetStats
+from maskmill.pipeline.analysis.unknown import UnknownWords, find_unknown_words
+from maskmill.pipeline.dataset.schema import Split
+from maskmill.tokenizer.errors import InputError
+from maskmill.tokenizer.vocab import UNK
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def load_subject(
 def _load(opened: OpenedDataset, number: int, name: str, num_workers: int | None, documents: Sequence[str]) -> Subject:
     measure = measure_dataset(opened, num_workers)
     if not any(stats.examples for stats in measure.stats.values()):
-        raise InputError(f"{opened.directory} holds no example; generate it from more documents")
+        raise InputError("holds no example", way_out="generate it from more documents", path=opened.directory)
     subject = Subject(number, name, opened, measure, find_unknown_words(opened, documents), [])
     return replace(subject, examples=show_examples(opened, [one.shard for one in subject.shards if one.examples]))
 

@@ -5,12 +5,12 @@ from typing import TypeVar
 
 import numpy as np
 
-from model.bert import BertPretrainer, HeadsAndUnits
-from model.checkpoint import Arrays
-from model.config import BertConfig, ComputeDtype
-from model.distribution import assign
-from model.pruning.importance import Scores, open_gates
-from model.tasks.classifier import BertClassifier
+from maskmill.model.bert.config import BertConfig, ComputeDtype
+from maskmill.model.bert.encoder import BertPretrainer, HeadsAndUnits
+from maskmill.model.pruning.importance import Scores, open_gates
+from maskmill.model.tasks.classifier import BertClassifier
+from maskmill.model.training.checkpoint import Arrays
+from maskmill.model.training.distribution import assign
 
 Model = TypeVar("Model", BertPretrainer, BertClassifier)
 Kept = Sequence[HeadsAndUnits]  # of each layer, int64: which of its heads and of its units stay, in their order

@@ -10,20 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from model.checkpoint import digest_of, save_best, save_checkpoint
-from model.config import ComputeDtype, PruneConfig
-from model.metrics_log import MetricsLog
-from model.model_dir import WhichCheckpoint
-from model.pruning.subject import prune_subject
-from model.step import Batch, Losses
-from model.tasks.classifier import BertClassifier
-from model.tasks.finetune_config import FinetuneConfig
-from model.tasks.finetuned import FinetunedBert, open_finetuned_dir
-from model.tasks.finetuning import describe, optimizer_of, require_labels
-from model.tasks.predicting import BATCH_SIZE, measure_texts
-from model.tasks.rows import LabelledRows
-from pipeline.storage import AnyPath, absolute
-from pipeline.tables.labelled import LabelledTexts
+from maskmill.model.bert.config import ComputeDtype, PruneConfig
+from maskmill.model.formats.model_dir import WhichCheckpoint
+from maskmill.model.pruning.subject import prune_subject
+from maskmill.model.tasks.classifier import BertClassifier
+from maskmill.model.tasks.finetune_config import FinetuneConfig
+from maskmill.model.tasks.finetuned import FinetunedBert, open_finetuned_dir
+from maskmill.model.tasks.finetuning import describe, optimizer_of, require_labels
+from maskmill.model.tasks.predicting import BATCH_SIZE, measure_texts
+from maskmill.model.tasks.rows import LabelledRows
+from maskmill.model.training.checkpoint import digest_of, save_best, save_checkpoint
+from maskmill.model.training.metrics_log import MetricsLog
+from maskmill.model.training.step import Batch, Losses
+from maskmill.pipeline.storage.storage import AnyPath, absolute
+from maskmill.pipeline.tables.labelled import LabelledTexts
 
 METRICS = ("loss", "accuracy", "macro_f1", "matthews_correlation")
 

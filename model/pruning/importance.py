@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 import keras
 import numpy as np
 
-from model.bert import Gates, HeadsAndUnits
-from model.checkpoint import Arrays
-from model.config import BertConfig
-from model.randomness import Tensor
-from model.step import Batch, compiled
+from maskmill.model.bert.config import BertConfig
+from maskmill.model.bert.encoder import Gates, HeadsAndUnits
+from maskmill.model.bert.randomness import Tensor
+from maskmill.model.training.checkpoint import Arrays
+from maskmill.model.training.step import Batch, compiled
 
 Loss = Callable[[Gates, Batch], Tensor]  # of a batch, whose examples have gates of their own: a scalar
 Scores = list[HeadsAndUnits]  # of each layer float64 [heads] and [units]; what matters more has more

@@ -11,20 +11,20 @@ from typing import Any
 
 import keras
 
-from model.bert import BertPretrainer
-from model.checkpoint import save_checkpoint, state_of
-from model.config import BertConfig, ComputeDtype, PruneConfig, TrainConfig
-from model.dataset import eval_batches, require_examples, train_batches
-from model.evaluate import EVAL_BATCH_SIZE, evaluate_split
-from model.model_dir import WhichCheckpoint, describe_training, open_model_dir
-from model.optimization import AdamWeightDecay
-from model.phases import Plan, check_fits
-from model.pruning.subject import prune_subject
-from model.step import Batch, Losses
-from model.trained import TrainedBert, open_trained, without_spare_rows
-from pipeline.schema import MANIFEST, DatasetInfo, Split
-from pipeline.storage import AnyPath, absolute, read_bytes
-from tokenizer.errors import InputError
+from maskmill.model.bert.config import BertConfig, ComputeDtype, PruneConfig, TrainConfig
+from maskmill.model.bert.encoder import BertPretrainer
+from maskmill.model.formats.model_dir import WhichCheckpoint, describe_training, open_model_dir
+from maskmill.model.pretraining.dataset import eval_batches, require_examples, train_batches
+from maskmill.model.pretraining.evaluate import EVAL_BATCH_SIZE, evaluate_split
+from maskmill.model.pretraining.phases import Plan, check_fits
+from maskmill.model.pruning.subject import prune_subject
+from maskmill.model.tasks.trained import TrainedBert, open_trained, without_spare_rows
+from maskmill.model.training.checkpoint import save_checkpoint, state_of
+from maskmill.model.training.optimization import AdamWeightDecay
+from maskmill.model.training.step import Batch, Losses
+from maskmill.pipeline.dataset.schema import MANIFEST, DatasetInfo, Split
+from maskmill.pipeline.storage.storage import AnyPath, absolute, read_bytes
+from maskmill.tokenizer.errors import InputError
 
 logger = logging.getLogger(__name__)
 
@@ -93,13 +93,15 @@ def _require_fit(trained: TrainedBert, info: DatasetInfo, dataset_dir: AnyPath) 
     """Raises InputError when the model cannot be measured on the dataset."""
     if trained.vocab.sha256 != info.vocab_sha256:
         raise InputError(
-            f"{dataset_dir} was made with another vocabulary than {trained.path} has; "
-            "generate it with --vocab-file and the vocab.txt of the model"
+            f"was made with another vocabulary than {trained.path} has",
+            way_out="generate it with --vocab-file and the vocab.txt of the model",
+            path=dataset_dir,
         )
     if difference := trained.rules.difference_from(info.config["cased"]):
         raise InputError(
-            f"{dataset_dir} has other tokens than {trained.path} was trained on ({difference}); generate the dataset "
-            "as the model's was"
+            f"has other tokens than {trained.path} was trained on ({difference})",
+            way_out="generate the dataset as the model's was",
+            path=dataset_dir,
         )
     check_fits(info, dataset_dir, trained.model.config)
     trained.require_head("masked_lm")

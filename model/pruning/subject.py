@@ -10,14 +10,14 @@ from typing import Any, Generic, Protocol, get_args
 
 import numpy as np
 
-from model.config import BertConfig, ComputeDtype, Importance, PruneConfig
-from model.memory import state_bytes, want_of_memory
-from model.pruning.choice import Kept, Model, choose, choose_in_rounds, closed_gates, prune_config, prune_model
-from model.pruning.importance import TaylorMeasure, draw_random, measure_magnitude
-from model.step import Batch, Losses, compiled, eval_step
-from pipeline.storage import create_folder, read_at_most, write_text
-from tokenizer.errors import InputError
-from tokenizer.json_file import MAX_BYTES, brief, parse_sealed, require_types, seal_versioned
+from maskmill.model.bert.config import BertConfig, ComputeDtype, Importance, PruneConfig
+from maskmill.model.pruning.choice import Kept, Model, choose, choose_in_rounds, closed_gates, prune_config, prune_model
+from maskmill.model.pruning.importance import TaylorMeasure, draw_random, measure_magnitude
+from maskmill.model.training.memory import state_bytes, want_of_memory
+from maskmill.model.training.step import Batch, Losses, compiled, eval_step
+from maskmill.pipeline.storage.storage import create_folder, read_at_most, write_text
+from maskmill.tokenizer.errors import InputError
+from maskmill.tokenizer.json_file import MAX_BYTES, brief, parse_sealed, require_types, seal_versioned
 
 PRUNING = "pruning.json"
 # What is read of a file: of both models, and of the pruned one by each importance.
@@ -82,8 +82,9 @@ def read_pruning(folder: Path, request: dict[str, Any]) -> dict[str, Any] | None
         require_types(layer, dict.fromkeys(("heads", "units"), list[int]), path, way_out)
     if differs := next((name for name, value in request.items() if pruning[name] != value), None):
         raise InputError(
-            f"{folder} was pruned with {differs} {brief(pruning[differs])}, this time it is {request[differs]}; "
-            "repeat that one to go on with it, or give another output"
+            f"was pruned with {differs} {brief(pruning[differs])}, this time it is {request[differs]}",
+            way_out="repeat that one to go on with it, or give another output",
+            path=folder,
         )
     return pruning
 
@@ -95,7 +96,8 @@ def _prune(subject: Subject[Model], config: PruneConfig) -> tuple[Model, dict[st
     if prune_config(model.config, _choose("random", subject, config)) == model.config:
         raise InputError(
             f"heads {config.heads} and ffn {config.ffn} remove nothing of {sum(model.config.heads)} heads and "
-            f"{sum(model.config.units):,} units, of which each layer keeps one; give a larger share"
+            f"{sum(model.config.units):,} units, of which each layer keeps one",
+            way_out="give a larger share",
         )
     choices = {name: _choose(name, subject, config) for name in get_args(Importance)}
     kept = choices[config.importance]

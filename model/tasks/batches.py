@@ -9,8 +9,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from model.bert import BertPretrainer
-from model.step import compiled
+from maskmill.model.bert.encoder import BertPretrainer
+from maskmill.model.training.step import compiled
 
 # To compile a shape takes TensorFlow a second or more, and a batch without it some two times as long. What compiling
 # costs, so many batches of a model lose: 7 of hidden size 256, 5 of 512, 2 of 768, measured on two cores.

@@ -7,11 +7,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from model.bert import BertEncoder, Gates
-from model.config import BertConfig, ComputeDtype
-from model.fused import dropout
-from model.layers import Dense, multiply
-from model.randomness import Key, Tensor, fold_in
+from maskmill.model.bert.config import BertConfig, ComputeDtype
+from maskmill.model.bert.encoder import BertEncoder, Gates
+from maskmill.model.bert.fused import dropout
+from maskmill.model.bert.layers import Dense, multiply
+from maskmill.model.bert.randomness import Key, Tensor, fold_in
 
 LABEL_FEATURES = ("label_ids", "label_weights")  # beside those of the texts, where it is trained
 

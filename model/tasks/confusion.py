@@ -5,8 +5,8 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from model.tasks.metrics import Confusion
-from pipeline.storage import write_bytes
+from maskmill.model.tasks.metrics import Confusion
+from maskmill.pipeline.storage.storage import write_bytes
 
 PICTURE = "confusion.png"
 MOST_NUMBERS = 20  # labels, up to which each cell shows its number

@@ -9,14 +9,14 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from model.flops import is_on_cpu
-from model.memory import want_of_memory
-from model.randomness import Tensor
-from model.tasks.batches import BatchFunction, Features, bin_lengths, cut_batches
-from model.tasks.embed_config import EmbedConfig, Pooling
-from model.tasks.texts import Ids, TextEncoder, cut_windows
-from model.trained import TrainedBert
-from tokenizer.vocab import UNK
+from maskmill.model.bert.randomness import Tensor
+from maskmill.model.tasks.batches import BatchFunction, Features, bin_lengths, cut_batches
+from maskmill.model.tasks.embed_config import EmbedConfig, Pooling
+from maskmill.model.tasks.texts import Ids, TextEncoder, cut_windows
+from maskmill.model.tasks.trained import TrainedBert
+from maskmill.model.training.flops import is_on_cpu
+from maskmill.model.training.memory import want_of_memory
+from maskmill.tokenizer.vocab import UNK
 
 BATCH_TOKENS_ON_CPU, BATCH_TOKENS_ELSEWHERE = 2048, 32768
 MOST_WINDOWS = 8192  # whose vectors are in memory at once

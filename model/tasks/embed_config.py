@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from tokenizer.errors import InputError
+from maskmill.tokenizer.errors import InputError
 
 Pooling = Literal["mean", "cls", "max", "tokens"]
 VectorDtype = Literal["float32", "float16"]
@@ -25,16 +25,16 @@ class EmbedConfig:
 
     def __post_init__(self) -> None:
         if self.layers not in (LAST, LAST_4) and not re.fullmatch("[0-9]{1,4}(,[0-9]{1,4}){0,999}", self.layers):
-            raise InputError(f"layers is {self.layers}; expected last, last4, or numbers such as 0,6,12")
+            raise InputError(f"layers is {self.layers}", expected="last, last4, or numbers such as 0,6,12")
         for name, kinds in (("pooling", Pooling), ("dtype", VectorDtype)):
             if getattr(self, name) not in get_args(kinds):
-                raise InputError(f"{name} is {getattr(self, name)}; expected {', '.join(get_args(kinds))}")
+                raise InputError(f"{name} is {getattr(self, name)}", expected=f"{', '.join(get_args(kinds))}")
         for name, least in (("max_seq_length", 3), ("stride", 1), ("batch_tokens", 1)):
             if getattr(self, name) is not None and getattr(self, name) < least:
-                raise InputError(f"{name} is {getattr(self, name)}; expected {least} or more")
+                raise InputError(f"{name} is {getattr(self, name)}", expected=f"{least} or more")
         if self.stride is not None and self.pooling == "tokens":
             raise InputError(
-                "stride is given with pooling tokens; expected mean, cls or max, whose windows can be averaged"
+                "stride is given with pooling tokens", expected="mean, cls or max, whose windows can be averaged"
             )
 
     def layer_numbers(self, num_hidden_layers: int) -> tuple[int, ...]:
@@ -51,8 +51,8 @@ class EmbedConfig:
             numbers = tuple(map(int, self.layers.split(",")))
         if min(numbers) < 0 or max(numbers) > num_hidden_layers:
             raise InputError(
-                f"layers is {self.layers}, the model has {num_hidden_layers}; "
-                f"expected numbers from 0 (the embeddings) to {num_hidden_layers}"
+                f"layers is {self.layers}, the model has {num_hidden_layers}",
+                expected=f"numbers from 0 (the embeddings) to {num_hidden_layers}",
             )
         return numbers
 
@@ -66,10 +66,12 @@ class EmbedConfig:
         length = longest if self.max_seq_length is None else self.max_seq_length
         if length > max_position_embeddings:
             raise InputError(
-                f"max_seq_length is {length}; expected {max_position_embeddings} or fewer, the positions of the model"
+                f"max_seq_length is {length}",
+                expected=f"{max_position_embeddings} or fewer, the positions of the model",
             )
         if self.stride is not None and self.stride > length - 2:
             raise InputError(
-                f"stride is {self.stride}; expected {length - 2} or fewer, the tokens of a window, or some are left out"
+                f"stride is {self.stride}",
+                expected=f"{length - 2} or fewer, the tokens of a window, or some are left out",
             )
         return length

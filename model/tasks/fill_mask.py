@@ -6,12 +6,12 @@ from typing import NamedTuple
 import numpy as np
 from keras import ops
 
-from model.bert import BertPretrainer
-from model.randomness import Tensor
-from model.tasks.batches import BatchFunction, Features, bin_lengths, cut_batches
-from model.tasks.texts import Ids, TextEncoder
-from model.trained import TrainedBert
-from tokenizer.vocab import MASK
+from maskmill.model.bert.encoder import BertPretrainer
+from maskmill.model.bert.randomness import Tensor
+from maskmill.model.tasks.batches import BatchFunction, Features, bin_lengths, cut_batches
+from maskmill.model.tasks.texts import Ids, TextEncoder
+from maskmill.model.tasks.trained import TrainedBert
+from maskmill.tokenizer.vocab import MASK
 
 BATCH_TOKENS = 2048  # each of which may be a [MASK], with a score for every token of the vocabulary
 

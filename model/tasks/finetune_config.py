@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from model.config import MAX_BATCH_SIZE, ComputeDtype, is_learning_rate
-from tokenizer.errors import InputError
+from maskmill.model.bert.config import MAX_BATCH_SIZE, ComputeDtype, is_learning_rate
+from maskmill.tokenizer.errors import InputError
 
 FINETUNING = "finetuning.json"  # in a folder of a fine-tuned model, and in no other
 NO_WEIGHTS, BALANCED = "none", "balanced"
 MAX_CLASS_WEIGHT = 1_000_000  # sums of the loss are float32
 MAX_SEED = (1 << 63) - 1
 
-# As `model.config.Optimizer` has them: Adam, and Adam without bias correction.
+# As `maskmill.model.bert.config.Optimizer` has them: Adam, and Adam without bias correction.
 FinetuneOptimizer = Literal["adamw", "google"]
 
 
@@ -76,7 +76,7 @@ class FinetuneConfig:
 
     def _check(self, name: str, holds: bool, expected: str) -> None:
         if not holds:
-            raise InputError(f"{name} is {getattr(self, name)!r}; expected {expected}")
+            raise InputError(f"{name} is {getattr(self, name)!r}", expected=f"{expected}")
 
 
 def as_today(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,12 +97,15 @@ def parse_class_weights(text: str) -> dict[str, float]:
         weight = float(number) if is_number else math.nan
         if not equals or not label or label in weights or not 0 <= weight <= MAX_CLASS_WEIGHT:
             raise InputError(
-                f"class_weights is {text!r}; expected none, balanced, or LABEL=NUMBER,... such as a=1,b=3.5, each "
-                f"label once, and each number from 0 to {MAX_CLASS_WEIGHT:,}"
+                f"class_weights is {text!r}",
+                expected=(
+                    "none, balanced, or LABEL=NUMBER,... such as a=1,b=3.5, each label once, and each number "
+                    f"from 0 to {MAX_CLASS_WEIGHT:,}"
+                ),
             )
         weights[label] = weight
     if not any(weights.values()):
-        raise InputError(f"class_weights is {text!r}, by which nothing is learned; expected a number above 0")
+        raise InputError(f"class_weights is {text!r}, by which nothing is learned", expected="a number above 0")
     return weights
 
 
@@ -123,7 +126,7 @@ def choose_class_weights(class_weights: str, labels: Sequence[str], counts: Mapp
     if wrong := sorted(given.keys() ^ set(labels)):
         what = "which no row to train on has" if wrong[0] in given else "which has no weight"
         raise InputError(
-            f"class_weights is {class_weights!r}; expected a weight for each label and no other: mend that of "
-            f"{wrong[0]!r}, {what}"
+            f"class_weights is {class_weights!r}",
+            expected=f"a weight for each label and no other: mend that of {wrong[0]!r}, {what}",
         )
     return [given[label] for label in labels]

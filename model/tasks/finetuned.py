@@ -12,19 +12,25 @@ from typing import Any
 
 import numpy as np
 
-from model.checkpoint import BEST, digest_of, require_weights, restore_best, restore_newest
-from model.config import BERT_CONFIG, BertConfig, ComputeDtype
-from model.model_dir import WhichCheckpoint, open_folder, read_vocab_of, require_config, require_same_model
-from model.tasks.classifier import BertClassifier
-from model.tasks.finetune_config import FINETUNING, FinetuneConfig, as_today
-from pipeline.schema import VOCAB
-from pipeline.storage import read_at_most, write_text
-from pipeline.tables.fields import Fields
-from pipeline.tables.labelled import HeldOut
-from tokenizer.errors import InputError, first_line
-from tokenizer.json_file import MAX_BYTES, brief, make, parse_sealed, require_types
-from tokenizer.rules import TextRules
-from tokenizer.vocab import Vocab
+from maskmill.model.bert.config import BERT_CONFIG, BertConfig, ComputeDtype
+from maskmill.model.formats.model_dir import (
+    WhichCheckpoint,
+    open_folder,
+    read_vocab_of,
+    require_config,
+    require_same_model,
+)
+from maskmill.model.tasks.classifier import BertClassifier
+from maskmill.model.tasks.finetune_config import FINETUNING, FinetuneConfig, as_today
+from maskmill.model.training.checkpoint import BEST, digest_of, require_weights, restore_best, restore_newest
+from maskmill.pipeline.dataset.schema import VOCAB
+from maskmill.pipeline.storage.storage import read_at_most, write_text
+from maskmill.pipeline.tables.fields import Fields
+from maskmill.pipeline.tables.labelled import HeldOut
+from maskmill.tokenizer.errors import InputError, first_line
+from maskmill.tokenizer.json_file import MAX_BYTES, brief, make, parse_sealed, require_types
+from maskmill.tokenizer.rules import TextRules
+from maskmill.tokenizer.vocab import Vocab
 
 # What `finetuning.describe` writes.
 _KINDS: dict[str, Any] = {
@@ -112,11 +118,15 @@ def restore_finetuned(folder: Path, weights: dict[str, Any], checkpoint: WhichCh
     """Assigns a checkpoint of a fine-tuned model to weights by name -> its step. Raises InputError without one."""
     if checkpoint == "best":
         if not (folder / BEST).exists():
-            raise InputError(f"{folder} has no {BEST}; run 'maskmill finetune' until its first epoch is done")
+            raise InputError(
+                f"has no {BEST}", way_out="run 'maskmill finetune' until its first epoch is done", path=folder
+            )
         return restore_best(folder, weights)
     step = restore_newest(folder, weights)
     if step is None:
-        raise InputError(f"{folder} has no checkpoint yet; run 'maskmill finetune' until it has written one")
+        raise InputError(
+            "has no checkpoint yet", way_out="run 'maskmill finetune' until it has written one", path=folder
+        )
     return step
 
 
@@ -125,7 +135,9 @@ def read_finetuning(folder: Path) -> dict[str, Any]:
     path = folder / FINETUNING
     if not path.is_file():
         raise InputError(
-            f"{folder} holds no fine-tuned model (it has no {FINETUNING}); give a folder that 'maskmill finetune' wrote"
+            f"holds no fine-tuned model (it has no {FINETUNING})",
+            way_out="give a folder that 'maskmill finetune' wrote",
+            path=folder,
         )
     way_out = "restore it, or fine-tune into a new folder"
     finetuning = parse_sealed(read_at_most(path, MAX_BYTES), path, way_out)
@@ -138,9 +150,9 @@ def read_finetuning(folder: Path) -> dict[str, Any]:
     try:
         rules_of(finetuning)
     except TypeError as error:
-        raise InputError(f"{path} is damaged (tokenizer: {first_line(error)}); {way_out}") from error
+        raise InputError(f"is damaged (tokenizer: {first_line(error)})", way_out=f"{way_out}", path=path) from error
     if not 2 <= len(set(finetuning["labels"])) == len(finetuning["labels"]):
-        raise InputError(f"{path} is damaged (labels is {brief(finetuning['labels'])}); {way_out}")
+        raise InputError(f"is damaged (labels is {brief(finetuning['labels'])})", way_out=f"{way_out}", path=path)
     return finetuning
 
 

@@ -14,23 +14,23 @@ from typing import Any
 import keras
 import numpy as np
 
-from model.checkpoint import digest_of, read_newest, read_sums, restore
-from model.distribution import assign
-from model.memory import require_countable
-from model.metrics_log import MetricsLog
-from model.optimization import AdamSettings, AdamWeightDecay, Schedule
-from model.signals import signals_deferred
-from model.tasks.classifier import BertClassifier
-from model.tasks.finetune_config import FinetuneConfig
-from model.tasks.finetuned import FinetunedBert, open_finetuned, open_finetuned_dir, read_finetuning
-from model.tasks.finetuning_loop import Finetuning, Hooks
-from model.tasks.metrics import Confusion, find_one_label
-from model.tasks.rows import LabelledRows
-from model.trained import TrainedBert
-from pipeline.storage import absolute
-from pipeline.tables.labelled import HeldOut, LabelledTexts, find_labels
-from tokenizer.errors import InputError
-from tokenizer.vocab import Vocab
+from maskmill.model.tasks.classifier import BertClassifier
+from maskmill.model.tasks.finetune_config import FinetuneConfig
+from maskmill.model.tasks.finetuned import FinetunedBert, open_finetuned, open_finetuned_dir, read_finetuning
+from maskmill.model.tasks.finetuning_loop import Finetuning, Hooks
+from maskmill.model.tasks.metrics import Confusion, find_one_label
+from maskmill.model.tasks.rows import LabelledRows
+from maskmill.model.tasks.trained import TrainedBert
+from maskmill.model.training.checkpoint import digest_of, read_newest, read_sums, restore
+from maskmill.model.training.distribution import assign
+from maskmill.model.training.memory import require_countable
+from maskmill.model.training.metrics_log import MetricsLog
+from maskmill.model.training.optimization import AdamSettings, AdamWeightDecay, Schedule
+from maskmill.model.training.signals import signals_deferred
+from maskmill.pipeline.storage.storage import absolute
+from maskmill.pipeline.tables.labelled import HeldOut, LabelledTexts, find_labels
+from maskmill.tokenizer.errors import InputError
+from maskmill.tokenizer.vocab import Vocab
 
 logger = logging.getLogger(__name__)
 
@@ -80,8 +80,8 @@ def finetune(
     longest = start.model.config.max_position_embeddings
     if config.max_seq_length > longest:
         raise InputError(
-            f"max_seq_length is {config.max_seq_length}, {start.path} has {longest} positions; "
-            f"give --max-seq-length {longest} or less"
+            f"max_seq_length is {config.max_seq_length}, {start.path} has {longest} positions",
+            way_out=f"give --max-seq-length {longest} or less",
         )
     require_countable(start.model.config, config.max_seq_length)
     model = BertClassifier(
@@ -178,8 +178,9 @@ def require_labels(found: FinetunedBert, train: LabelledTexts, held_out: Labelle
         other = min(set(labels) ^ set(found.labels))
         where = f"in {train.name} alone" if other in labels else f"on no row to train on of {train.name}"
         raise InputError(
-            f"{found.path} tells {', '.join(found.labels)} apart, and label {other!r} is {where}; give rows with the "
-            "labels of the model"
+            f"tells {', '.join(found.labels)} apart, and label {other!r} is {where}",
+            way_out="give rows with the labels of the model",
+            path=found.path,
         )
 
 

@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model.checkpoint import find_not_finite, save_best, save_checkpoint
-from model.evaluate import write_results
-from model.memory import want_of_memory
-from model.metrics_log import MetricsLog, read_metrics
-from model.optimization import AdamWeightDecay
-from model.signals import Signals
-from model.step import Batch, Losses, eval_step, train_step
-from model.tasks.classifier import BertClassifier
-from model.tasks.confusion import draw_confusion
-from model.tasks.finetune_config import FinetuneConfig
-from model.tasks.finetuned import read_finetuning, restore_finetuned
-from model.tasks.metrics import Confusion
-from model.tasks.predicting import measure_texts
-from model.tasks.rows import LabelledRows
-from tokenizer.errors import InputError
+from maskmill.model.pretraining.evaluate import write_results
+from maskmill.model.tasks.classifier import BertClassifier
+from maskmill.model.tasks.confusion import draw_confusion
+from maskmill.model.tasks.finetune_config import FinetuneConfig
+from maskmill.model.tasks.finetuned import read_finetuning, restore_finetuned
+from maskmill.model.tasks.metrics import Confusion
+from maskmill.model.tasks.predicting import measure_texts
+from maskmill.model.tasks.rows import LabelledRows
+from maskmill.model.training.checkpoint import find_not_finite, save_best, save_checkpoint
+from maskmill.model.training.memory import want_of_memory
+from maskmill.model.training.metrics_log import MetricsLog, read_metrics
+from maskmill.model.training.optimization import AdamWeightDecay
+from maskmill.model.training.signals import Signals
+from maskmill.model.training.step import Batch, Losses, eval_step, train_step
+from maskmill.tokenizer.errors import InputError
 
 _SECONDS_BETWEEN_REPORTS = 1.0
 
@@ -125,8 +125,9 @@ class Finetuning:
 
     def _not_finite(self, what: str) -> InputError:
         return InputError(
-            f"{what}; likely causes: a learning_rate of {self.config.learning_rate} that is too high, or weights that "
-            "are not finite; fine-tune into a new folder with a lower one"
+            f"{what}; likely causes: a learning_rate of {self.config.learning_rate} that is too high, or weights "
+            "that are not finite",
+            way_out="fine-tune into a new folder with a lower one",
         )
 
     def _report(self, rows_per_second: float) -> None:

@@ -6,10 +6,10 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from model.step import Batch, Losses
-from model.tasks.classifier import softmax
-from model.tasks.metrics import Confusion, count_confusion, metrics_of_confusion
-from pipeline.tables.texts import EncodedTexts
+from maskmill.model.tasks.classifier import softmax
+from maskmill.model.tasks.metrics import Confusion, count_confusion, metrics_of_confusion
+from maskmill.model.training.step import Batch, Losses
+from maskmill.pipeline.tables.texts import EncodedTexts
 
 BATCH_SIZE = 32
 SHORTEST = 16

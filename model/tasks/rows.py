@@ -8,12 +8,12 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from model.step import Batch
-from model.tasks.finetune_config import FinetuneConfig, choose_class_weights
-from model.tasks.finetuned import FinetunedBert
-from model.trained import TrainedBert
-from pipeline.tables.labelled import LabelledTexts
-from pipeline.tables.texts import EncodedTexts
+from maskmill.model.tasks.finetune_config import FinetuneConfig, choose_class_weights
+from maskmill.model.tasks.finetuned import FinetunedBert
+from maskmill.model.tasks.trained import TrainedBert
+from maskmill.model.training.step import Batch
+from maskmill.pipeline.tables.labelled import LabelledTexts
+from maskmill.pipeline.tables.texts import EncodedTexts
 
 
 @dataclass(frozen=True)

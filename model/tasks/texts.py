@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenizer.errors import InputError
-from tokenizer.fast import FastTokenizer
-from tokenizer.rules import TextRules
-from tokenizer.vocab import CLS, MASK, SEP, Vocab
+from maskmill.tokenizer.errors import InputError
+from maskmill.tokenizer.fast import FastTokenizer
+from maskmill.tokenizer.rules import TextRules
+from maskmill.tokenizer.vocab import CLS, MASK, SEP, Vocab
 
 _SHOWN = 60  # characters of a text in an error
 
@@ -38,7 +38,9 @@ class TextEncoder:
             shown = [f"{text} ({name})" for text, name in zip(shown, names)]
         for text, of_text in zip(texts, shown):
             if MASK not in text:
-                raise InputError(f"the text {of_text} has no {MASK}; write {MASK} where a word is to be filled in")
+                raise InputError(
+                    f"the text {of_text} has no {MASK}", way_out=f"write {MASK} where a word is to be filled in"
+                )
         parts = [text.split(MASK) for text in texts]
         encoded = iter(self.encode([part for split in parts for part in split]))
         rows = []
@@ -48,8 +50,8 @@ class TextEncoder:
             rows.append(self.frame(np.concatenate(joined)))
             if len(rows[-1]) > longest:
                 raise InputError(
-                    f"the text {of_text} has {len(rows[-1]):,} tokens; "
-                    f"expected {longest} or fewer, the positions of the model: cut it"
+                    f"the text {of_text} has {len(rows[-1]):,} tokens",
+                    expected=f"{longest} or fewer, the positions of the model: cut it",
                 )
         return rows
 

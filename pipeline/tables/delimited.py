@@ -12,11 +12,11 @@ from functools import partial
 from itertools import chain, count
 from typing import Any, BinaryIO, Literal
 
-from pipeline.documents import BYTE_ORDER_MARK, MAX_CHARACTERS, Rejected, clip
-from pipeline.files import BLOCK_BYTES, FilePart
-from pipeline.tables.opening import open_table
-from pipeline.tables.quotes import ESCAPE, Quotes, double_quotes
-from tokenizer.errors import InputError, first_line
+from maskmill.pipeline.reading.documents import BYTE_ORDER_MARK, MAX_CHARACTERS, Rejected, clip
+from maskmill.pipeline.reading.files import BLOCK_BYTES, FilePart
+from maskmill.pipeline.tables.opening import open_table
+from maskmill.pipeline.tables.quotes import ESCAPE, Quotes, double_quotes
+from maskmill.tokenizer.errors import InputError, first_line
 
 MAX_ROW_BYTES = 100_000_000
 DELIMITERS = (",", ";", "\t")  # that a CSV file may have: Excel writes a semicolon where the comma is a decimal point
@@ -116,8 +116,9 @@ class DelimitedReader:
             if first_line(error).startswith(_CARRIAGE_RETURN):
                 self._require_line_feeds(columns=0)
             raise InputError(
-                f"{self.part.path} begins with a line that is malformed CSV ({first_line(error)}); expected the names "
-                "of its columns"
+                f"begins with a line that is malformed CSV ({first_line(error)})",
+                expected="the names of its columns",
+                path=self.part.path,
             ) from error
 
     def _new_reader(self, lines: Iterator[str]) -> Any:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from tokenizer.errors import InputError
+from maskmill.tokenizer.errors import InputError
 
 TableFormat = Literal["auto", "csv", "tsv", "jsonl", "parquet"]
 
@@ -19,11 +19,13 @@ class Fields:
     def __post_init__(self) -> None:
         for name, field in vars(self).items():
             if field == "":
-                raise InputError(f"{name} is empty; expected the name of a column")
+                raise InputError(f"{name} is empty", expected="the name of a column")
         names = self.names
         for name in names:
             if names.count(name) > 1:
-                raise InputError(f"column {name} is named twice; expected another one for each of text, pair and label")
+                raise InputError(
+                    f"column {name} is named twice", expected="another one for each of text, pair and label"
+                )
 
     @property
     def names(self) -> list[str]:

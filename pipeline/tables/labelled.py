@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.documents import Rejected, clip, content_of, digest_of
-from pipeline.files import FilePart
-from pipeline.seeding import hash_fraction
-from pipeline.storage import version_of
-from pipeline.tables.fields import Fields, TableFormat
-from pipeline.tables.rows import Row, read_rows
-from pipeline.tables.texts import EncodedTexts, encode_texts
-from tokenizer.errors import InputError
-from tokenizer.fast import FastTokenizer
-from tokenizer.rules import TextRules
-from tokenizer.vocab import Vocab
+from maskmill.pipeline.instances.seeding import hash_fraction
+from maskmill.pipeline.reading.documents import Rejected, clip, content_of, digest_of
+from maskmill.pipeline.reading.files import FilePart
+from maskmill.pipeline.storage.storage import version_of
+from maskmill.pipeline.tables.fields import Fields, TableFormat
+from maskmill.pipeline.tables.rows import Row, read_rows
+from maskmill.pipeline.tables.texts import EncodedTexts, encode_texts
+from maskmill.tokenizer.errors import InputError
+from maskmill.tokenizer.fast import FastTokenizer
+from maskmill.tokenizer.rules import TextRules
+from maskmill.tokenizer.vocab import Vocab
 
 MAX_LABELS = 10_000  # their confusion matrix takes 800 MB
 MAX_LABEL_CHARACTERS = 1_000
@@ -93,15 +93,19 @@ def check_rejected(found: LabelledTexts, rejected: Sequence[Rejected], max_rejec
     """Raises InputError when no row is left, or more than the share `max_rejected` of them cannot be used."""
     read = len(found) + len(rejected)
     if not read:
-        raise InputError(f"{found.name} holds no rows; expected a text and its label in each")
+        raise InputError(f"{found.name} holds no rows", expected="a text and its label in each")
     set_aside = list_reasons(count_reasons(rejected))
     if not len(found):
-        raise InputError(f"{found.name} has no row that can be used ({set_aside}); mend them, or name other columns")
+        raise InputError(
+            f"{found.name} has no row that can be used ({set_aside})", way_out="mend them, or name other columns"
+        )
     if len(rejected) > max_rejected * read:
         raise InputError(
             f"{len(rejected):,} of {read:,} rows of {found.name} cannot be used, {len(rejected) / read:.1%}: "
-            f"{set_aside}; expected at most --max-rejected {max_rejected:.2g}, so mend them, leave them out, or give a "
-            "larger share"
+            f"{set_aside}",
+            expected=(
+                f"at most --max-rejected {max_rejected:.2g}, so mend them, leave them out, or give a larger share"
+            ),
         )
 
 
@@ -129,7 +133,7 @@ def split_off(
     whatever blanks are in it and whatever its label, fall on the same side.
     """
     if not 0 < eval_fraction < 1:
-        raise InputError(f"eval_fraction is {eval_fraction}; expected more than 0 and less than 1")
+        raise InputError(f"eval_fraction is {eval_fraction}", expected="more than 0 and less than 1")
     pairs = found.text_pairs or [""] * len(found)
     digests = [digest_of(content_of(text) + b"\0" + content_of(pair)) for text, pair in zip(found.texts, pairs)]
     hashes = {digest: hash_fraction(random_seed, "held-out rows", digest) for digest in digests}
@@ -146,8 +150,8 @@ def split_off(
         part = "nothing to train on" if not len(train) else "no row held out"
         why = ", as no label has two different texts" if stratified else ""
         raise InputError(
-            f"eval_fraction is {eval_fraction}, which leaves {part} of {len(found):,} rows of {found.name}{why}; "
-            "give another one, or the held-out rows with --eval-file"
+            f"eval_fraction is {eval_fraction}, which leaves {part} of {len(found):,} rows of {found.name}{why}",
+            way_out="give another one, or the held-out rows with --eval-file",
         )
     return train, held_out
 
@@ -190,23 +194,24 @@ def find_labels(train: LabelledTexts, held_out: LabelledTexts) -> list[str]:
     labels = sort_labels(train.labels)
     if len(labels) > MAX_LABELS:
         raise InputError(
-            f"{train.name} has {len(labels):,} different labels in {len(train):,} rows to train on; expected at most "
-            f"{MAX_LABELS:,}, so name the right --label-field"
+            f"{train.name} has {len(labels):,} different labels in {len(train):,} rows to train on",
+            expected=f"at most {MAX_LABELS:,}, so name the right --label-field",
         )
     if len(longest := max(labels, key=len)) > MAX_LABEL_CHARACTERS:
         raise InputError(
-            f"{train.name} has a label of {len(longest):,} characters, {clip(longest)!r}; expected at most "
-            f"{MAX_LABEL_CHARACTERS:,}, so name the right --label-field"
+            f"{train.name} has a label of {len(longest):,} characters, {clip(longest)!r}",
+            expected=f"at most {MAX_LABEL_CHARACTERS:,}, so name the right --label-field",
         )
     if len(labels) < 2:
         raise InputError(
-            f"{train.name} has one label alone in the rows to train on, {clip(labels[0])!r}; expected two or more to "
-            "tell apart, so name the right --label-field, or add rows of another one"
+            f"{train.name} has one label alone in the rows to train on, {clip(labels[0])!r}",
+            expected="two or more to tell apart, so name the right --label-field, or add rows of another one",
         )
     if unseen := sort_labels(sorted(set(held_out.labels) - set(labels))):
         rows = sum(label == unseen[0] for label in held_out.labels)
         raise InputError(
             f"label {clip(unseen[0])!r} is in the held-out part alone ({rows:,} of its {len(held_out):,} rows), so "
-            "nothing is learned of it; add rows of it to those to train on, or leave it out of both"
+            "nothing is learned of it",
+            way_out="add rows of it to those to train on, or leave it out of both",
         )
     return labels

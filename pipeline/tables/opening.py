@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 import pyarrow as pa
 
-from pipeline.compression import DamagedError, NeedsMemoryError, decompress, tells_of_data
-from pipeline.files import BLOCK_BYTES, FilePart
-from pipeline.storage import open_file
-from tokenizer.errors import InputError, first_line
+from maskmill.pipeline.reading.compression import DamagedError, NeedsMemoryError, decompress, tells_of_data
+from maskmill.pipeline.reading.files import BLOCK_BYTES, FilePart
+from maskmill.pipeline.storage.storage import open_file
+from maskmill.tokenizer.errors import InputError, first_line
 
 
 @contextmanager
@@ -23,8 +23,12 @@ def open_table(part: FilePart) -> Iterator[io.BufferedReader]:
     except MemoryError:  # of Arrow's, too, which is one of its exceptions
         raise
     except (DamagedError, pa.ArrowException) as error:
-        raise InputError(f"{part.path} is cut off or damaged ({first_line(error)}); copy it again") from error
+        raise InputError(
+            f"is cut off or damaged ({first_line(error)})", way_out="copy it again", path=part.path
+        ) from error
     except OSError as error:
         if not tells_of_data(error):
             raise
-        raise InputError(f"{part.path} is cut off or damaged ({first_line(error)}); copy it again") from error
+        raise InputError(
+            f"is cut off or damaged ({first_line(error)})", way_out="copy it again", path=part.path
+        ) from error

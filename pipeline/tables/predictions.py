@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.storage import Claim, create_file, open_file
-from tokenizer.errors import InputError
+from maskmill.pipeline.storage.storage import Claim, create_file, open_file
+from maskmill.tokenizer.errors import InputError
 
 LABEL, REASON, PROBABILITY = "label", "reason", "probability_"
 
@@ -82,13 +82,17 @@ def writer_for(
     """What writes the format that a name tells. Raises InputError where it tells none, or has no formulas."""
     is_csv = output.lower().endswith(".csv")
     if escape_formulas and not is_csv:
-        raise InputError(f"escape_formulas is for CSV, and output is {output}; leave it out, or write to a .csv file")
+        raise InputError(
+            f"escape_formulas is for CSV, and output is {output}", way_out="leave it out, or write to a .csv file"
+        )
     if is_csv:
         return partial(_write_csv, escape_formulas=escape_formulas)
     for suffix, write in ((".jsonl", _write_jsonl), (".parquet", _write_parquet)):
         if output.lower().endswith(suffix):
             return write
-    raise InputError(f"output {output} does not tell its format; give a name that ends in .csv, .jsonl or .parquet")
+    raise InputError(
+        f"output {output} does not tell its format", way_out="give a name that ends in .csv, .jsonl or .parquet"
+    )
 
 
 def escape_formula(value: str | None) -> str | None:

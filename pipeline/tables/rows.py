@@ -15,17 +15,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.compression import SUFFIXES, compression_of
-from pipeline.documents import EXCERPT_CHARACTERS, Rejected, clip, clip_value
-from pipeline.files import BLOCK_BYTES, PARQUET_START, FilePart, count_lines_before, list_parts, read_lines
-from pipeline.formats import column_of, decode_strings, field_of, is_text, type_of
-from pipeline.kinds import require_text
-from pipeline.reading import PEEK_BYTES, require_json_lines
-from pipeline.storage import open_file, size_of, version_of
-from pipeline.tables.delimited import MAX_ROW_BYTES, DelimitedReader, Kind, cut_at_rows
-from pipeline.tables.fields import Fields, TableFormat
-from pipeline.tables.opening import open_table
-from tokenizer.errors import InputError
+from maskmill.pipeline.reading.compression import SUFFIXES, compression_of
+from maskmill.pipeline.reading.documents import EXCERPT_CHARACTERS, Rejected, clip, clip_value
+from maskmill.pipeline.reading.files import (
+    BLOCK_BYTES,
+    PARQUET_START,
+    FilePart,
+    count_lines_before,
+    list_parts,
+    read_lines,
+)
+from maskmill.pipeline.reading.formats import column_of, decode_strings, field_of, is_text, type_of
+from maskmill.pipeline.reading.kinds import require_text
+from maskmill.pipeline.reading.parts import PEEK_BYTES, require_json_lines
+from maskmill.pipeline.storage.storage import open_file, size_of, version_of
+from maskmill.pipeline.tables.delimited import MAX_ROW_BYTES, DelimitedReader, Kind, cut_at_rows
+from maskmill.pipeline.tables.fields import Fields, TableFormat
+from maskmill.pipeline.tables.opening import open_table
+from maskmill.tokenizer.errors import InputError
 
 FORMAT_OF_SUFFIX: dict[str, TableFormat] = {
     ".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl",
@@ -80,7 +87,9 @@ def _read_delimited(stream: BinaryIO, part: FilePart, fields: Fields, kind: Kind
     for name in fields.names:
         if reader.header.count(name) != 1:
             what = "several columns" if name in reader.header else "no column"
-            raise InputError(f"{part.path} has {what} {name}; its first line has {_list_names(reader.header)}")
+            raise InputError(
+                f"has {what} {name}", way_out=f"its first line has {_list_names(reader.header)}", path=part.path
+            )
     columns = [reader.header.index(name) for name in fields.names]
     for place, row in enumerate(reader.rows(), start=1):
         yield row if isinstance(row, Rejected) else _make_row(place, [row[column] for column in columns], fields)
@@ -111,8 +120,8 @@ def _read_jsonl(stream: io.BufferedReader, part: FilePart, fields: Fields) -> It
             row = _read_json(bytes(line), place, fields)
             if isinstance(row, Rejected) and row.reason == MALFORMED_JSON and _holds_objects(line):
                 raise InputError(
-                    f"{part.path}: line {count_lines_before(part) + place:,} holds several JSON objects; expected one "
-                    "in each line, as jq -c . makes them"
+                    f"{part.path}: line {count_lines_before(part) + place:,} holds several JSON objects",
+                    expected="one in each line, as jq -c . makes them",
                 )
             yield row
 
@@ -156,11 +165,13 @@ def _read_parquet(stream: BinaryIO, part: FilePart, fields: Fields) -> Iterator[
     for name in fields.names:
         kind = type_of(table.schema_arrow, name)
         if kind is None or table.schema_arrow.names.count(name) > 1:
-            raise InputError(f"{part.path} has {'no' if kind is None else 'several'} column {name}; it has {there}")
+            raise InputError(
+                f"has {('no' if kind is None else 'several')} column {name}", way_out=f"it has {there}", path=part.path
+            )
         is_label = name == fields.label_field and (pa.types.is_integer(kind) or pa.types.is_boolean(kind))
         if not is_text(kind) and not is_label:
             expected = "text, or whole numbers" if name == fields.label_field else "text"
-            raise InputError(f"{part.path}: column {name} is {kind}; expected {expected}, it has {there}")
+            raise InputError(f"{part.path}: column {name} is {kind}", expected=f"{expected}, it has {there}")
     end = table.num_row_groups if part.end is None else min(part.end, table.num_row_groups)
     place = 0
     batch_size = max(1, min(ROWS_PER_BATCH, MAX_ROW_BYTES // max(1, _mean_row_bytes(table))))
@@ -168,8 +179,9 @@ def _read_parquet(stream: BinaryIO, part: FilePart, fields: Fields) -> Iterator[
         columns = [column_of(batch, name) for name in fields.names]
         if batch.nbytes > MAX_ROW_BYTES and (longest := max(map(_longest_text, columns))) > MAX_ROW_BYTES:
             raise InputError(
-                f"{part.path} has a text of {longest:,} bytes behind row {place:,}; expected at most "
-                f"{MAX_ROW_BYTES:,}, so leave it out"
+                f"has a text of {longest:,} bytes behind row {place:,}",
+                expected=f"at most {MAX_ROW_BYTES:,}, so leave it out",
+                path=part.path,
             )
         values = [decode_strings(column) if is_text(column.type) else column.to_pylist() for column in columns]
         for row in zip(*values):
@@ -182,8 +194,9 @@ def _read_whole(stream: BinaryIO, path: str) -> io.BytesIO:
     data = stream.read(MAX_COMPRESSED_PARQUET + 1)
     if len(data) > MAX_COMPRESSED_PARQUET:
         raise InputError(
-            f"{path} is a compressed Parquet file of more than {MAX_COMPRESSED_PARQUET:,} bytes, which is held in "
-            "memory; decompress it"
+            f"is a compressed Parquet file of more than {MAX_COMPRESSED_PARQUET:,} bytes, which is held in memory",
+            way_out="decompress it",
+            path=path,
         )
     return io.BytesIO(data)
 
@@ -230,18 +243,20 @@ def _why_unusable(name: str, value: Any, is_label: bool) -> str | None:
 def _detect(path: str, stream: io.BufferedReader, named: TableFormat) -> TableFormat:
     """What the file is: as named, else Parquet by its beginning, the others by its name."""
     if named not in get_args(TableFormat):
-        raise InputError(f"input_format is {named}; expected {', '.join(get_args(TableFormat))}")
+        raise InputError(f"input_format is {named}", expected=f"{', '.join(get_args(TableFormat))}")
     head = stream.peek(PEEK_BYTES)[:PEEK_BYTES]
     is_parquet = head.startswith(PARQUET_START)
     if named == "parquet" and not is_parquet:
-        raise InputError(f"{path} is not a Parquet file; use --input-format auto, or give a Parquet file")
+        raise InputError("is not a Parquet file", way_out="use --input-format auto, or give a Parquet file", path=path)
     if is_parquet and named in ("auto", "parquet"):
         return "parquet"
     require_text(path, head)
     kind = kind_of_name(path) if named == "auto" else named
     if kind is None or kind == "parquet":
         raise InputError(
-            f"{path} does not tell its format by its name; say it with --input-format csv, tsv, jsonl or parquet"
+            "does not tell its format by its name",
+            way_out="say it with --input-format csv, tsv, jsonl or parquet",
+            path=path,
         )
     if kind == "jsonl":
         require_json_lines(path, head)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.pairs import Pairs
-from pipeline.segments import assemble
-from tokenizer.fast import FastTokenizer
-from tokenizer.vocab import UNK, Vocab
+from maskmill.pipeline.instances.pairs import Pairs
+from maskmill.pipeline.instances.segments import assemble
+from maskmill.tokenizer.fast import FastTokenizer
+from maskmill.tokenizer.vocab import UNK, Vocab
 
 
 @dataclass(frozen=True)

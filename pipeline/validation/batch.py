@@ -6,9 +6,9 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.decoding import Array, Arrays
-from pipeline.masking import find_word_starts
-from pipeline.validation.standard import Standard
+from maskmill.pipeline.instances.masking import find_word_starts
+from maskmill.pipeline.records.decoding import Array, Arrays
+from maskmill.pipeline.validation.standard import Standard
 
 # mypy: disable-error-code="no-any-return"
 # numpy says of many functions only that they give something.

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from pipeline.config import InstanceConfig
-from pipeline.schema import MANIFEST, VOCAB, DatasetInfo, ShardInfo, Split
-from pipeline.storage import list_names
-from pipeline.validation.files import (
+from maskmill.pipeline.dataset.config import InstanceConfig
+from maskmill.pipeline.dataset.schema import MANIFEST, VOCAB, DatasetInfo, ShardInfo, Split
+from maskmill.pipeline.storage.storage import list_names
+from maskmill.pipeline.validation.files import (
     check_bytes,
     check_manifest,
     check_names,
@@ -15,12 +15,12 @@ from pipeline.validation.files import (
     check_vocab,
     read_config,
 )
-from pipeline.validation.problems import NAMED, Problem, Problems
-from pipeline.validation.repeats import EVAL, Repeat, Repeats, find_repeats
-from pipeline.validation.rules import RULES, rules_for
-from pipeline.validation.shards import ShardResult
-from pipeline.validation.shares import check_labels, check_masking, drawn_labels, note_labels
-from pipeline.validation.standard import Standard
+from maskmill.pipeline.validation.problems import NAMED, Problem, Problems
+from maskmill.pipeline.validation.repeats import EVAL, Repeat, Repeats, find_repeats
+from maskmill.pipeline.validation.rules import RULES, rules_for
+from maskmill.pipeline.validation.shards import ShardResult
+from maskmill.pipeline.validation.shares import check_labels, check_masking, drawn_labels, note_labels
+from maskmill.pipeline.validation.standard import Standard
 
 MOST_HELD_OUT = 0.5  # share of the examples to evaluate on that may have the text of one to train on
 FEWEST_HELD_OUT = 100  # of them, from which on that is looked at

@@ -6,11 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pipeline.config import InstanceConfig
-from pipeline.plan import PlannedShard, plan_shards
-from pipeline.pools import Pools
-from pipeline.rejected import rejected_names
-from pipeline.schema import (
+from maskmill.pipeline.dataset.config import InstanceConfig
+from maskmill.pipeline.dataset.schema import (  # fmt: skip
     MANIFEST,
     MAX_MANIFEST,
     RUN,
@@ -19,13 +16,16 @@ from pipeline.schema import (
     DatasetInfo,
     ShardInfo,
     describe_files,
-)  # fmt: skip
-from pipeline.storage import read_at_most, read_bytes
-from pipeline.validation.problems import Problem
-from pipeline.validation.shards import ShardResult
-from tokenizer.errors import InputError
-from tokenizer.json_file import MAX_BYTES, NOT_SEALED, check_of, is_sealed, parse_json
-from tokenizer.vocab import Vocab
+)
+from maskmill.pipeline.instances.plan import PlannedShard, plan_shards
+from maskmill.pipeline.instances.pools import Pools
+from maskmill.pipeline.reading.rejected import rejected_names
+from maskmill.pipeline.storage.storage import read_at_most, read_bytes
+from maskmill.pipeline.validation.problems import Problem
+from maskmill.pipeline.validation.shards import ShardResult
+from maskmill.tokenizer.errors import InputError
+from maskmill.tokenizer.json_file import MAX_BYTES, NOT_SEALED, check_of, is_sealed, parse_json
+from maskmill.tokenizer.vocab import Vocab
 
 CHANGED = f"it {NOT_SEALED}"
 MOST_MISSING = 100_000  # shards that a manifest may lack, each to be named
@@ -37,8 +37,8 @@ def read_config(directory: str, info: DatasetInfo) -> InstanceConfig:
         return InstanceConfig(**info.config)
     except (InputError, TypeError) as error:
         raise InputError(
-            f"{os.path.join(directory, MANIFEST)} has a config that is none of maskmill's ({error}); restore it, or "
-            "generate the dataset again"
+            f"{os.path.join(directory, MANIFEST)} has a config that is none of maskmill's ({error})",
+            way_out="restore it, or generate the dataset again",
         ) from error
 
 

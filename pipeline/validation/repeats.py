@@ -18,7 +18,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.validation.batch import Batch
+from maskmill.pipeline.validation.batch import Batch
 
 # Of equal examples, one in e^30 times is made by chance.
 ALARM = 30.0  # nats

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.validation.batch import Batch, Facts
-from pipeline.validation.standard import CONTINUABLE, CONTINUATION, ORDINARY, TEXT, Standard
+from maskmill.pipeline.validation.batch import Batch, Facts
+from maskmill.pipeline.validation.standard import CONTINUABLE, CONTINUATION, ORDINARY, TEXT, Standard
 
 # mypy: disable-error-code="no-any-return"
 # A feature is int32 or float32, and numpy does not say what comparing one of the two gives.

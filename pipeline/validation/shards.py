@@ -12,17 +12,17 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.decoding import Arrays, ExampleDecoder
-from pipeline.schema import MANIFEST, ShardInfo, Split, features
-from pipeline.shards import LENGTH_BINS
-from pipeline.storage import AnyPath, open_file
-from pipeline.tfrecord import Damage, scan_records
-from pipeline.validation.batch import Batch, Facts
-from pipeline.validation.problems import NAMED, Problem, Problems
-from pipeline.validation.repeats import Keys, make_keys, save_keys
-from pipeline.validation.rules import Rule, find_broken
-from pipeline.validation.standard import Standard
-from tokenizer.errors import InputError
+from maskmill.pipeline.dataset.schema import MANIFEST, ShardInfo, Split, features
+from maskmill.pipeline.jobs.shards import LENGTH_BINS
+from maskmill.pipeline.records.decoding import Arrays, ExampleDecoder
+from maskmill.pipeline.records.tfrecord import Damage, scan_records
+from maskmill.pipeline.storage.storage import AnyPath, open_file
+from maskmill.pipeline.validation.batch import Batch, Facts
+from maskmill.pipeline.validation.problems import NAMED, Problem, Problems
+from maskmill.pipeline.validation.repeats import Keys, make_keys, save_keys
+from maskmill.pipeline.validation.rules import Rule, find_broken
+from maskmill.pipeline.validation.standard import Standard
+from maskmill.tokenizer.errors import InputError
 
 BATCH_RECORDS = 1024  # its arrays stay within the processor's cache
 READ_BYTES = 1 << 18

@@ -6,11 +6,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import InstanceConfig
-from pipeline.masking import count_predictions
-from tokenizer.basic import split_words
-from tokenizer.chars import is_cjk, is_punctuation
-from tokenizer.vocab import CLS, MASK, SEP, UNK, Vocab
+from maskmill.pipeline.dataset.config import InstanceConfig
+from maskmill.pipeline.instances.masking import count_predictions
+from maskmill.tokenizer.basic import split_words
+from maskmill.tokenizer.chars import is_cjk, is_punctuation
+from maskmill.tokenizer.vocab import CLS, MASK, SEP, UNK, Vocab
 
 # Bits of a token.
 TEXT = 1  # stands for text: [UNK], or a piece that words of text can have

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from pipeline.looking.measuring import map_shards
-from pipeline.schema import ShardInfo
-from pipeline.validation.dataset import ReadShards
-from pipeline.validation.shards import ShardResult, validate_shard
-from pipeline.validation.standard import Standard
+from maskmill.pipeline.analysis.measuring import map_shards
+from maskmill.pipeline.dataset.schema import ShardInfo
+from maskmill.pipeline.validation.dataset import ReadShards
+from maskmill.pipeline.validation.shards import ShardResult, validate_shard
+from maskmill.pipeline.validation.standard import Standard
 
 Tell = Callable[[int, int], None]  # is told the bytes and the examples of each shard that is done
 

@@ -13,12 +13,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from cluster import FlinkCluster, job_server_jar
 from command import SMALL, assert_refused, maskmill
 from engines import Servers, wait_until
+from flink_cluster import FlinkCluster, job_server_jar
 from small_classifier import rows, write_csv, write_model
 
-from deploy.using.predict_part import PART_BYTES
+from maskmill.deploy.tasks.predict_part import PART_BYTES
 
 pytestmark = pytest.mark.flink
 

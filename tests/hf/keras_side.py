@@ -8,9 +8,9 @@ import sys
 import keras
 import numpy as np
 
-from model.bert import BertPretrainer
-from model.checkpoint_formats import read_init_checkpoint
-from model.init_checkpoint import initialize
+from maskmill.model.bert.encoder import BertPretrainer
+from maskmill.model.formats.checkpoint_formats import read_init_checkpoint
+from maskmill.model.formats.init_checkpoint import initialize
 
 
 def main(init_checkpoint: str, inputs: str, outputs: str) -> None:

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 from command import SMALL, run
 from documentation import blocks, read_page
-from test_transformers import HF_PYTHON
+from hf_sides import HF_PYTHON
 
 pytestmark = pytest.mark.hf
 

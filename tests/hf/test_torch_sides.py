@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_transformers import HF_PYTHON, SMALL, torch_side, write_inputs
+from hf_sides import HF_PYTHON, SMALL, torch_side, write_inputs
 
-from model.tasks.finetune_config import FinetuneConfig
+from maskmill.model.tasks.finetune_config import FinetuneConfig
 
 pytestmark = [
     pytest.mark.hf,

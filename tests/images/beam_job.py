@@ -70,7 +70,7 @@ def run_job(images: Images, container: str) -> None:
         Path(folder, "corpus.txt").write_text(text)
         words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted(set(text.split()))]
         Path(folder, "vocab.txt").write_text("\n".join(words) + "\n")
-        command = [sys.executable, "-c", "from deploy.cli import main; main(prog_name='maskmill')"]
+        command = [sys.executable, "-c", "from maskmill.deploy.cli import main; main(prog_name='maskmill')"]
         here = "corpus.txt", "--vocab-file", "vocab.txt", "--max-seq-length", "32", "--max-predictions-per-seq", "5"
         remote = ["--runner", "portable", "--job-endpoint", f"localhost:{jobs}", "--", "--environment_type=EXTERNAL"]
         # The timeout is that of the whole job, and the staged package takes its time to install on a busy machine.

@@ -76,14 +76,14 @@ def check_trainer(images: Images, container: str) -> None:
 def check_launcher(images: Images, container: str) -> None:
     """The launcher's image holds the file that Google's launcher calls, which ends in one command of maskmill's."""
     assert not images.run(container, "python", "-c", MODULES).strip()
-    asked = "import sys, deploy.cli; from deploy.flex_template.main import to_arguments as to; "
-    asked += "print(*to(sys.argv[1:], deploy.cli.generate))"
+    asked = "import sys, maskmill.deploy.cli; from maskmill.deploy.flex_template.main import to_arguments as to; "
+    asked += "print(*to(sys.argv[1:], maskmill.deploy.cli.generate))"
     flags = "--inputs=gs://b/a", "--vocab_file=gs://b/v", "--output=gs://b/o", "--runner=DataflowRunner", "--x=y"
     line = images.run(container, "python", "-c", asked, *flags)
     assert line == "generate --runner dataflow --no-wait --vocab-file=gs://b/v --output=gs://b/o gs://b/a -- --x=y\n"
     refused = 'python "$FLEX_TEMPLATE_PYTHON_PY_FILE" --dupe_factor=x 2>&1 | grep "^Error"'
     print(images.run(container, "sh", "-c", refused), end="")
-    sources = "import pathlib, deploy; print(pathlib.Path(deploy.__file__).parent.parent)"
+    sources = "import pathlib, maskmill.deploy as deploy; print(pathlib.Path(deploy.__file__).parent.parent)"
     assert images.run(container, "python", "-c", sources).strip() == "/template"
     images.run(container, "python", "-m", "build", "--no-isolation", "--sdist", "--outdir", "/tmp/sdist", "/template")
 

@@ -1,1 +1,0 @@
-"""The commands: their options, and what is checked before the work begins."""

@@ -1,0 +1,1 @@
+"""The commands that make data: vocab and generate."""

@@ -1,0 +1,119 @@
+"""A call of `generate`: what is read, what is made of it, and how."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from typing import Any
+
+from rich.console import Console
+
+from maskmill.deploy.engines.remote import RemoteRunner
+from maskmill.deploy.terminal.progress import Work
+from maskmill.pipeline.dataset.config import InstanceConfig
+from maskmill.pipeline.instances.plan import Target
+from maskmill.pipeline.instances.pools import Pools
+from maskmill.pipeline.jobs.estimate import Estimate, estimate_copy
+from maskmill.pipeline.reading.documents import MAX_REJECTED, ReadOptions
+from maskmill.pipeline.reading.sampling import Sample, read_sample
+from maskmill.tokenizer.vocab import Vocab
+
+# Processor time to hand tokenised documents on to their pools, which a sample does not show.
+SHUFFLE_SECONDS_PER_MB = 0.02
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How `generate` runs. Nothing of it changes a byte of what is made."""
+
+    num_workers: int | None = None  # None: by the size of the input
+    runner: RemoteRunner | None = None  # None: on this machine
+    memory_limit: int | None = None  # bytes, of all processes together; None: half of the machine's
+    overwrite: bool = False
+    dry_run: bool = False
+    max_rejected: float = MAX_REJECTED  # share of the documents that may be rejected
+    wait: bool = True  # for the end of a job elsewhere
+    prices: str | None = None  # a file of prices, for a dry run of such a job
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What is read, what is made of it, and how."""
+
+    console: Console
+    inputs: Sequence[str]
+    files: Sequence[str]  # that the inputs name
+    vocab: Vocab
+    targets: Sequence[Target]  # which differ in the lengths of instances alone
+    reading: ReadOptions
+    options: RunOptions
+    clock: float = field(default_factory=time.monotonic)  # when it was called
+
+    @property
+    def config(self) -> InstanceConfig:
+        """What the targets have in common."""
+        return self.targets[0].config
+
+    @property
+    def folder(self) -> str:
+        """The folder of the first dataset. What concerns all of them is shown there."""
+        return self.targets[0].output
+
+    def seconds_since_start(self) -> dict[str, float]:
+        """For run.json, where `started` stands, too."""
+        return {"seconds": round(time.monotonic() - self.clock, 1)}
+
+    @cached_property
+    def sample(self) -> Sample:
+        """Some of the documents."""
+        return read_sample(self.files, self.reading)
+
+    @cached_property
+    def costs(self) -> list[Estimate]:
+        """What one copy of the sample comes to, for each target."""
+        return [self.estimate(target.config) for target in self.targets]
+
+    @property
+    def readings(self) -> int:
+        """How often one job elsewhere reads the input: for the ids, to measure it, to build."""
+        return 3 if self.reading.id_field else 2
+
+    def estimate(self, config: InstanceConfig) -> Estimate:
+        """What one copy of the sample comes to."""
+        return estimate_copy(self.sample, self.reading, self.vocab, config)
+
+    def packed_bytes(self, content_bytes: float) -> int:
+        """The bytes of tokenised documents that have so many bytes of content."""
+        return int(self.costs[0].packed_bytes * content_bytes / max(1, self.costs[0].content_bytes))
+
+    def shard_bytes(self, content_bytes: float) -> float:
+        """The bytes of all shards of all targets."""
+        scale = content_bytes / max(1, self.costs[0].content_bytes)
+        return sum(cost.shard_bytes * scale * one.config.copies for cost, one in zip(self.costs, self.targets))
+
+    def weigh(self, documents: int, content_bytes: float, pools: Pools, shards_before: int = 0) -> Work:
+        """The work of a corpus of so many documents and bytes of content, from one copy of a sample for each target."""
+        scale = content_bytes / max(1, self.costs[0].content_bytes)
+        configs = [target.config for target in self.targets]
+        return Work(
+            documents=documents,
+            pools=len(pools),
+            megabytes=content_bytes / 1e6,
+            shards=sum(pools.train * config.dupe_factor + pools.eval for config in configs),
+            shards_before=shards_before,
+            instances=sum(cost.instances * scale * config.copies for cost, config in zip(self.costs, configs)),
+            read_seconds=self.sample.all_read_seconds,
+            tokenize_seconds=self.costs[0].tokenize_seconds * scale
+            + SHUFFLE_SECONDS_PER_MB * self.packed_bytes(content_bytes) / 1e6,
+            build_seconds=sum(cost.build_seconds * scale * config.copies for cost, config in zip(self.costs, configs)),
+        )
+
+    def identify(self, target: Target) -> Mapping[str, Any]:
+        """What the bytes of a target depend on, but for the documents."""
+        return {
+            **asdict(target.config),
+            **asdict(self.reading),
+            "vocab_sha256": self.vocab.sha256,
+            "maskmill": version("maskmill"),
+        }

@@ -1,0 +1,1 @@
+"""The commands that look at data: inspect, validate, report and compare."""

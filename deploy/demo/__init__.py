@@ -1,0 +1,1 @@
+"""`maskmill demo`: from the documentation of installed Python packages to a trained model."""

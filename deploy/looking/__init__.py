@@ -1,1 +1,0 @@
-"""`inspect`, `validate` and `compare` on the terminal."""

@@ -1,1 +1,0 @@
-"""`vocab` and `generate` on the terminal."""

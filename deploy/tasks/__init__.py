@@ -1,0 +1,1 @@
+"""The commands that use a model: fill-mask, embed, finetune and predict."""

@@ -1,0 +1,1 @@
+"""What all commands share: options, messages, tables, progress bars, temporary files."""

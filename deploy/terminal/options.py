@@ -1,0 +1,67 @@
+"""Options that several commands have."""
+
+from typing import get_args
+
+import click
+
+from maskmill.deploy.terminal.cli_types import MOST_WORKERS, Bytes, Place, Whole
+from maskmill.deploy.terminal.command import option
+from maskmill.pipeline.reading.documents import MAX_DOCUMENT_BYTES, MAX_REJECTED, InputFormat
+
+DOCUMENTS = (
+    option(
+        "--input-format",
+        type=click.Choice(get_args(InputFormat)),
+        default="auto",
+        help="text: a sentence per line, a blank line between documents. lines: a document per line. jsonl: an object "
+        "per line. wiki: WikiExtractor's <doc>. auto: by content and name.",
+    ),
+    option(
+        "--text-field",
+        default="text",
+        metavar="FIELD",
+        help="JSONL and Parquet: field of the text; a.b is field b of a.",
+    ),
+    option(
+        "--max-document-bytes",
+        type=Bytes(),
+        default=MAX_DOCUMENT_BYTES,
+        show_default="100MB",
+        metavar="BYTES",
+        help="Longer lines, documents and cells are rejected. Reading one takes about six times its size in memory.",
+    ),
+)
+REJECTED = option(
+    "--max-rejected",
+    default=MAX_REJECTED,
+    type=click.FloatRange(0, 1),
+    metavar="SHARE",
+    help="Largest share of unusable documents or rows; the run fails above it.",
+)
+CASED = option("--cased", is_flag=True, help="Keep case and accents; give it to both vocab and generate.")
+OVERWRITE = option("--overwrite", is_flag=True, help="Replace existing output.")
+NUM_WORKERS = option(
+    "--num-workers",
+    type=Whole(1, MOST_WORKERS),
+    metavar="N",
+    show_default="by the size of the input",
+    help="Number of processes on this machine.",
+)
+VOCAB_OF_SHARDS = option(
+    "--vocab-file",
+    type=Place(dir_okay=False),
+    show_default="the vocab.txt beside the shards",
+    help="Vocabulary, one token a line.",
+)
+TRAINED = option(
+    "--model-dir",
+    required=True,
+    type=Place(),
+    help="The model: a folder of 'maskmill train', a Hugging Face folder, or Google's checkpoint with its vocab.txt.",
+)
+CASE = option(
+    "--cased/--uncased",
+    default=None,
+    show_default="by the files beside the model, its name or vocabulary",
+    help="For a model of others: keep the case and accents of text, or lower-case it.",
+)

@@ -1,0 +1,118 @@
+"""How far work is: a bar on a terminal, a line now and then elsewhere."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from maskmill.tokenizer.errors import InputError
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class PlainLines:
+    """Lines now and then where no bar can be drawn, as in a file, a pipe or a dumb terminal; elsewhere nothing."""
+
+    def __init__(self, console: Console):
+        self._console, self._last = console, time.monotonic()
+
+    def print(self, text: str) -> None:
+        """Prints how far the work is, unless that was just told."""
+        now = time.monotonic()
+        if not self._console.is_interactive and now - self._last >= SECONDS_BETWEEN_LINES:
+            self._last = now
+            self._console.print(text)
+
+
+@contextmanager
+def looking(look: Callable[[], None], seconds_between_looks: float) -> Iterator[None]:
+    """Within it, a thread looks every so often. An InputError while polling is ignored until the next poll."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(seconds_between_looks):
+            with suppress(InputError):
+                look()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
+@dataclass(frozen=True)
+class Done:
+    """What is done of a run."""
+
+    documents: int  # tokenised in this run, all passes together
+    shards: int
+    instances: int
+    state: str = ""  # of the job, where an engine tells it
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be done in a run, as far as it is known, and how its two parts weigh."""
+
+    documents: int
+    pools: int
+    megabytes: float  # of text
+    shards: int  # of all targets
+    shards_before: int  # of those, finished by an earlier run
+    instances: float
+    read_seconds: float  # of processor time, for all of the input once
+    tokenize_seconds: float  # of processor time
+    build_seconds: float
+
+    @property
+    def seconds(self) -> float:
+        """Processor time to tokenise all documents and to build all shards."""
+        return self.tokenize_seconds + self.build_seconds
+
+    @property
+    def seconds_left(self) -> float:
+        """The same for the shards that no earlier run has finished."""
+        return self.seconds * (1 - self.shards_before / max(1, self.shards))
+
+    def share_of(self, done: Done) -> float:
+        """The share of the work that is done, in time."""
+        tokenized = self.tokenize_seconds * min(1.0, done.documents / max(1, self.documents))
+        built = self.build_seconds * (done.shards - self.shards_before) / max(1, self.shards - self.shards_before)
+        return min(1.0, (tokenized + built) / max(self.seconds, 1e-9))
+
+
+@contextmanager
+def show_progress(
+    console: Console, look: Callable[[], Done], work: Work, seconds_between_looks: float
+) -> Iterator[None]:
+    """Shows documents, instances, shards and the time left, by what `look` sees: Beam says nothing before its end."""
+    started, lines, state = time.monotonic(), PlainLines(console), ""
+    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_interactive) as progress:
+        bar = progress.add_task("Starting", total=1.0)
+
+        def show() -> None:
+            nonlocal state
+            done = look()
+            share = work.share_of(done)
+            elapsed = time.monotonic() - started
+            text = (
+                f"{done.documents:,} documents, {share * work.megabytes / elapsed:.1f} MB/s, "
+                f"about {done.instances:,} instances, {done.shards} of {work.shards} shards"
+            )
+            if done.state != state:
+                state = done.state
+                console.print(f"{elapsed:.0f} s: the job is {state}")
+            progress.update(bar, completed=share, description=text)
+            left = f", {elapsed / share - elapsed:.0f} s left" if share else ""
+            lines.print(f"{elapsed:.0f} s: {text}{left}")
+
+        with looking(show, seconds_between_looks):
+            yield

@@ -1,0 +1,1 @@
+"""`maskmill tpu`: training on Cloud TPUs."""

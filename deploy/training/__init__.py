@@ -1,0 +1,1 @@
+"""The commands that train a model: train, evaluate, prune and export."""

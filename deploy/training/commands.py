@@ -1,0 +1,345 @@
+"""`train`, `evaluate` and `export` on the command line, and the options of all commands that have a model."""
+
+import re
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any, get_args
+
+import click
+
+from maskmill.deploy.terminal.cli_types import MOST, SEED, Duration, Place, Whole, clip, wrong_usage
+from maskmill.deploy.terminal.command import LEARNS, MAKES, READS, RUNS, Command, json_option, option, under
+from maskmill.deploy.terminal.talk import warn
+from maskmill.model.bert.config import ComputeDtype, FirstWeights, Optimizer, TrainConfig
+from maskmill.model.pretraining.recipes import Recipe, RecipeName, choose_recipe, settle
+from maskmill.pipeline.dataset.schema import DatasetInfo
+
+OF_PRESET = "the recipe's"
+
+
+def default_backend() -> str:
+    """TensorFlow; where only JAX is installed, that, which is then said."""
+    if find_spec("tensorflow") or not find_spec("jax"):
+        return "tensorflow"
+    warn("TensorFlow is not installed here; Keras runs on JAX.")
+    return "jax"
+
+
+MODEL_DIR = option("--model-dir", required=True, type=Place(file_okay=False), help="Folder of the model.")
+CHECKPOINT = option(
+    "--checkpoint",
+    type=click.Choice(["newest", "best"]),
+    default="newest",
+    help="newest, or best: the one with the lowest loss on held-out documents, found by --eval-every.",
+)
+BACKEND = option(
+    "--backend",
+    type=click.Choice(["tensorflow", "jax"]),
+    default=default_backend,
+    show_default="tensorflow; jax where only that is installed",
+    envvar="KERAS_BACKEND",
+    show_envvar=True,
+    help="Backend of Keras.",
+)
+SAVE_CHECKPOINTS_STEPS = option(
+    "--save-checkpoints-steps",
+    default=TrainConfig.save_checkpoints_steps,
+    metavar="STEPS",
+    help="Steps between checkpoints.",
+)
+KEEP_CHECKPOINTS = option(
+    "--keep-checkpoints",
+    default=TrainConfig.keep_checkpoints,
+    metavar="N",
+    help="Number of newest checkpoints to keep.",
+)
+TRAIN_BATCH_SIZE = option(
+    "--train-batch-size", default=TrainConfig.train_batch_size, metavar="N", help="Sequences per step."
+)
+LEARNING_RATE = option(
+    "--learning-rate",
+    default=TrainConfig.learning_rate,
+    metavar="RATE",
+    help="Peak learning rate, reached after the warm-up.",
+)
+PRECISION = option(
+    "--precision",
+    type=click.Choice(get_args(ComputeDtype)),
+    default=TrainConfig.precision,
+    help="Data type of activations and matrix products. bfloat16 is faster on processors that support it.",
+)
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "maskmill train shards --model-dir model --bert-config small --eval-every 1000",
+        "maskmill train --phase both/seq128:900000 --phase both/seq512:100000 --model-dir model",
+        "maskmill train shards --model-dir model --init-checkpoint uncased_L-12_H-768_A-12/bert_model.ckpt",
+    ),
+)
+@click.argument("dataset", type=Place(), required=False)
+@under(
+    READS,
+    option(
+        "--phase",
+        "phases",
+        multiple=True,
+        metavar="DIR:STEPS",
+        help="Instead of DATASET: train on DIR for STEPS steps; repeat for several datasets in turn.",
+    ),
+    option(
+        "--init-checkpoint",
+        type=Place(),
+        help="Initial weights: Google's bert_model.ckpt, a Hugging Face folder, or a model folder.",
+    ),
+    option(
+        "--resize-embeddings",
+        is_flag=True,
+        help="Allow vocabulary and positions that differ from those of --init-checkpoint.",
+    ),
+)
+@under(
+    MAKES,
+    MODEL_DIR,
+    option(
+        "--bert-config",
+        type=Place(),
+        metavar="NAME|PATH",
+        show_default="that of --init-checkpoint, else base",
+        help="tiny, mini, small, medium, base, large, a bert_config.json, or Hugging Face's config.json.",
+    ),
+    SAVE_CHECKPOINTS_STEPS,
+    KEEP_CHECKPOINTS,
+    option(
+        "--eval-every",
+        type=int,
+        metavar="STEPS",
+        help="Steps between evaluations on the eval split; the best checkpoint is kept.",
+    ),
+    option("--profile", is_flag=True, help="Record a trace of a few steps for TensorBoard's profile page."),
+)
+@under(
+    LEARNS,
+    option(
+        "--recipe",
+        type=click.Choice(get_args(RecipeName)),
+        default="preset",
+        help="preset: that of --bert-config; tiny to medium have values for small corpora. google: Google's values.",
+    ),
+    option("--train-batch-size", type=int, metavar="N", show_default=OF_PRESET, help="Sequences per step."),
+    option(
+        "--learning-rate",
+        type=float,
+        metavar="RATE",
+        show_default=OF_PRESET,
+        help="Peak learning rate, reached after the warm-up.",
+    ),
+    option(
+        "--first-weights",
+        type=click.Choice(get_args(FirstWeights)),
+        show_default=OF_PRESET,
+        help="neighbours: the first layer looks at adjacent tokens from the start. bert: as in Google's code.",
+    ),
+    option(
+        "--dropout",
+        type=click.FloatRange(0, 0.999),
+        metavar="RATE",
+        show_default=OF_PRESET,
+        help="Dropout of hidden states and attention.",
+    ),
+    option(
+        "--initializer-range",
+        type=click.FloatRange(1e-9, 10),
+        metavar="STDDEV",
+        show_default=OF_PRESET,
+        help="Standard deviation of the initial weights.",
+    ),
+    option("--adam-beta2", type=float, metavar="BETA", show_default=OF_PRESET, help="Adam's beta2."),
+    option("--clip-norm", type=float, metavar="NORM", show_default=OF_PRESET, help="Largest norm of the gradients."),
+    option(
+        "--num-train-steps",
+        type=int,
+        metavar="STEPS",
+        show_default="one pass over all shards",
+        help="Total number of steps.",
+    ),
+    option(
+        "--max-time",
+        type=Duration(),
+        metavar="TIME",
+        help="Train as many steps as fit in a time such as 30m or 8h, instead of --num-train-steps.",
+    ),
+    option(
+        "--num-warmup-steps",
+        type=int,
+        metavar="STEPS",
+        show_default="a tenth of all steps",
+        help="Steps of the warm-up.",
+    ),
+    option(
+        "--optimizer",
+        type=click.Choice(get_args(Optimizer)),
+        default=TrainConfig.optimizer,
+        help="google: Adam as in Google's code, without bias correction. adamw: with it. lamb: for large batches.",
+    ),
+    option(
+        "--dynamic-masking",
+        is_flag=True,
+        help="Draw new masks each time an example is read, so that one copy of the documents is enough.",
+    ),
+    option(
+        "--random-seed",
+        default=TrainConfig.random_seed,
+        type=SEED,
+        metavar="N",
+        help="Seed for initial weights, dropout and data order.",
+    ),
+)
+@under(
+    RUNS,
+    BACKEND,
+    PRECISION,
+    option(
+        "--gradient-accumulation-steps",
+        default=TrainConfig.gradient_accumulation_steps,
+        metavar="N",
+        help="Split each batch into N parts, processed one at a time, to save memory; the gradients do not change.",
+    ),
+    option("--distributed", is_flag=True, help="jax: train together with the same command on other hosts."),
+)
+def train(
+    model_dir: str,
+    bert_config: str | None,
+    init_checkpoint: str | None,
+    resize_embeddings: bool,
+    profile: bool,
+    backend: str,
+    distributed: bool,
+    recipe: RecipeName,
+    **others: Any,
+) -> None:
+    """Train a BERT on a dataset.
+
+    DATASET is a folder that generate wrote. Run the same command again to continue from the last checkpoint.
+    """
+    from maskmill.deploy.training.models import TrainRequest, choose_backend, train_model
+
+    if distributed and backend != "jax":
+        raise click.UsageError("--distributed is given with --backend tensorflow; expected --backend jax")
+    if resize_embeddings and not init_checkpoint:
+        raise click.UsageError("--resize-embeddings is given without --init-checkpoint, whose embeddings it resizes")
+    datasets = check_options(click.get_current_context().params)
+    for directory, _ in datasets:
+        DatasetInfo.load(directory, sealed=True)  # before the seconds that Keras takes
+    choose_backend(backend, distributed)
+    chosen = choose_recipe(bert_config, recipe, init_checkpoint is not None)
+    train_model(
+        TrainRequest(datasets, model_dir, bert_config, chosen, given(others), init_checkpoint, resize_embeddings),
+        profile,
+    )
+
+
+def given(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a training that have a value, out of all parameters of the command."""
+    names = TrainConfig.__dataclass_fields__.keys() | Recipe.__dataclass_fields__.keys()
+    return {name: value for name, value in settings.items() if name in names and value is not None}
+
+
+def check_options(params: Mapping[str, Any]) -> list[tuple[str, int | None]]:
+    """The parameters of the command -> the folders to train on, each with its steps.
+
+    Raises UsageError for options that do not go together.
+    """
+    phases, init_checkpoint = params["phases"], params["init_checkpoint"]
+    datasets = choose_datasets(params["dataset"], phases, params["num_train_steps"])
+    if params["max_time"] is not None and (phases or params["num_train_steps"] is not None):
+        other = "--phase DIR:STEPS" if phases else "--num-train-steps"
+        raise click.UsageError(f"--max-time is given beside {other}, and both say how many steps to take; give one")
+    if params["first_weights"] == "neighbours" and init_checkpoint:
+        raise click.UsageError(
+            "--first-weights neighbours is given beside --init-checkpoint, which has the first weights; give one"
+        )
+    with wrong_usage():
+        settle(given(params), choose_recipe(params["bert_config"], params["recipe"], init_checkpoint is not None))
+    return datasets
+
+
+def choose_datasets(
+    dataset: str | None, phases: tuple[str, ...], num_train_steps: int | None
+) -> list[tuple[str, int | None]]:
+    """The folders to train on, each with its steps. Raises UsageError unless there is either DATASET or --phase."""
+    if (dataset is None) == (not phases):
+        raise click.UsageError("expected a DATASET, or --phase DIR:STEPS once or more")
+    if phases and num_train_steps is not None:
+        raise click.UsageError(
+            "--num-train-steps is given beside --phase DIR:STEPS, which says the steps of each phase"
+        )
+    return [(dataset, num_train_steps)] if dataset is not None else list(map(parse_phase, phases))
+
+
+def parse_phase(phase: str) -> tuple[str, int | None]:
+    """`DIR:STEPS` to both. Raises UsageError where it is something else."""
+    directory, _, steps = phase.rpartition(":")
+    if not directory or not re.fullmatch("[0-9]{1,10}", steps) or not 1 <= int(steps) <= MOST:
+        raise click.UsageError(
+            f"--phase {clip(phase)} is given; expected DIR:STEPS with 1 to {MOST:,} steps, such as shards/seq128:900000"
+        )
+    return directory, int(steps)
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "maskmill evaluate shards --model-dir model",
+        "maskmill evaluate shards --model-dir model --checkpoint best --json",
+    ),
+)
+@click.argument("dataset", type=Place())
+@under(
+    READS,
+    MODEL_DIR,
+    CHECKPOINT,
+    option("--split", type=click.Choice(["eval", "train"]), default="eval", help="Examples to evaluate on."),
+)
+@under(
+    RUNS,
+    option("--eval-batch-size", default=64, type=Whole(1, 1_000_000), metavar="N", help="Sequences in a batch."),
+    BACKEND,
+)
+@json_option("the metrics, those of guessing, and warnings")
+def evaluate(
+    dataset: str, model_dir: str, split: Any, eval_batch_size: int, checkpoint: Any, backend: str, as_json: bool
+) -> None:
+    """Evaluate a trained model on held-out documents.
+
+    DATASET is a folder that generate wrote with --eval-fraction. The metrics are also written to eval_results.txt.
+    """
+    from maskmill.deploy.training.evaluation import evaluate_model
+    from maskmill.deploy.training.models import choose_backend
+
+    DatasetInfo.load(dataset, sealed=True)  # before the seconds that Keras takes
+    choose_backend(backend)
+    evaluate_model(dataset, model_dir, split, eval_batch_size, checkpoint, as_json)
+
+
+@click.command(
+    cls=Command,
+    stopped="Stopped; nothing was written.",
+    examples=(
+        "maskmill export --model-dir model --output bert",
+        "maskmill export --model-dir gs://BUCKET/model --checkpoint best --output bert",
+    ),
+)
+@under(READS, MODEL_DIR, CHECKPOINT)
+@under(MAKES, option("--output", required=True, type=Place(file_okay=False), help="Folder to write."))
+@under(RUNS, BACKEND)
+def export(model_dir: str, output: str, checkpoint: Any, backend: str) -> None:
+    """Write a model for Hugging Face transformers and Keras.
+
+    The output is a folder that transformers loads. It also has a file that Keras loads without maskmill.
+    """
+    from maskmill.deploy.training.models import choose_backend, export_model
+
+    choose_backend(backend)
+    export_model(model_dir, output, checkpoint)

@@ -1,0 +1,266 @@
+"""`train` and `export`: the model on the terminal."""
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import RenderableType
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.text import Text
+
+from maskmill.deploy.engines.memory import machine_memory
+from maskmill.deploy.terminal.progress import PlainLines
+from maskmill.deploy.terminal.show import new_talk
+from maskmill.deploy.terminal.talk import warn
+from maskmill.deploy.terminal.words import duration
+from maskmill.deploy.training.training_time import A_DAY, A_MINUTE, SECONDS_TO_MEASURE, describe_time
+from maskmill.model.bert.config import BERT_CONFIG, BertConfig, TrainConfig
+from maskmill.model.pretraining.recipes import GOOGLE, RECIPES, Recipe, settle
+from maskmill.model.training.signals import signals_end_at_once
+from maskmill.pipeline.dataset.schema import VOCAB, DatasetInfo
+from maskmill.pipeline.processes import hold_back_stderr
+from maskmill.pipeline.storage.mirror import mirror
+from maskmill.pipeline.storage.storage import create_folder, list_names, require_empty, write_text
+from maskmill.tokenizer.huggingface import to_tokenizer_json
+from maskmill.tokenizer.vocab import Vocab
+
+if TYPE_CHECKING:
+    from maskmill.model.formats.model_dir import WhichCheckpoint
+    from maskmill.model.training.meter import TrainProgress
+
+WIDE = 120  # columns of a terminal on which nothing needs to be shortened
+
+
+def choose_backend(backend: str, distributed: bool = False) -> None:
+    """Imports Keras on a backend, TensorFlow or JAX, and joins the other processes where there are some."""
+    os.environ["KERAS_BACKEND"] = backend
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with signals_end_at_once(), hold_back_stderr():  # TensorFlow greets every user with notes on GPUs and rounding
+        import maskmill.model.bert.encoder  # noqa: F401
+        from maskmill.model.training.distribution import join_processes
+    if distributed:
+        join_processes()
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What `maskmill train` is asked for."""
+
+    datasets: list[tuple[str, int | None]]  # folders, and the steps to take on each
+    model_dir: str
+    bert_config: str | None
+    recipe: Recipe
+    settings: Mapping[str, Any]  # the options of the recipe and of TrainConfig that were given
+    init_checkpoint: str | None = None
+    resize_embeddings: bool = False
+
+
+def train_model(request: TrainRequest, profile: bool = False) -> None:
+    """Trains with a bar, or with a line now and then where there is no terminal; then draws the curve of the loss."""
+    from maskmill.model.formats.model_dir import recorded_recipe
+    from maskmill.model.pretraining.dataset import require_examples
+    from maskmill.model.pretraining.train import Hooks, Start, train
+    from maskmill.model.training.distribution import is_first_process, leaving_alone
+    from maskmill.model.training.profiling import PROFILE
+
+    console = new_talk(quiet=not is_first_process())
+    datasets, model_dir, init_checkpoint = request.datasets, request.model_dir, request.init_checkpoint
+    recipe = request.recipe
+    if recipe in RECIPES.values():  # of the preset of today; a training that was begun goes on as it began
+        recipe = recorded_recipe(model_dir) or recipe
+    train_config, changes = settle(request.settings, recipe)
+    infos = [DatasetInfo.load(directory) for directory, _ in datasets]
+    batch_size = train_config.train_batch_size
+    for info, (directory, _) in zip(infos, datasets):
+        require_examples(info, directory, "train", batch_size)
+    longest = max(infos, key=lambda info: info.max_seq_length)
+    config = replace(choose_config(longest, model_dir, request.bert_config, init_checkpoint), **changes)
+    name = request.bert_config or init_checkpoint or "base"
+    console.print(f"Training BERT {name} ({config.num_hidden_layers} layers of {config.hidden_size})")
+    if recipe != GOOGLE and request.recipe in RECIPES.values() and (chosen := recipe.describe(request.settings)):
+        console.print(f"{name} sets {chosen}; --recipe google sets Google's values")
+    for info, (directory, steps) in zip(infos, datasets):
+        console.print(describe_phase(info, directory, steps, batch_size, train_config.max_time is None))
+    if is_first_process() and (warning := describe_want_of_memory(config, train_config, longest)):
+        warn(warning)
+    started, lines = time.monotonic(), PlainLines(console)
+    with TrainingBar(console=console, transient=True, disable=not console.is_interactive) as bar:
+        task = bar.add_task("compiling")
+
+        num_train_steps, measured_since = 0, 0.0
+
+        def begin(steps: int) -> None:
+            nonlocal num_train_steps
+            num_train_steps = steps
+            if train_config.max_time is not None:
+                passes = steps * batch_size / infos[0].examples_of("train")
+                console.print(f"{steps:,} steps fit into {duration(train_config.max_time)}: {passes:.3g} passes")
+
+        def report(now: "TrainProgress") -> None:
+            bar.numbers = describe_progress(now, is_short=console.width < WIDE)
+            bar.update(task, total=now.num_train_steps, completed=now.step, description=describe_steps(now))
+            lines.print(f"{describe_steps(now)}: {describe_progress(now)}")
+            nonlocal measured_since
+            if not now.sequences_per_second:  # the first step, which compiled
+                measured_since = time.monotonic()
+            elif measured_since and time.monotonic() - measured_since >= SECONDS_TO_MEASURE:
+                measured_since = 0.0
+                tell = warn if now.seconds_left >= A_DAY else console.print
+                if now.seconds_left >= A_MINUTE and is_first_process():
+                    tell(describe_time(now, config, longest))
+
+        def tell_evaluation(step: int, metrics: dict[str, float], is_best: bool) -> None:
+            values = ", ".join(f"{name} {value:,.4f}" for name, value in metrics.items())
+            console.print(f"step {step:,}, held-out documents: {values}{' (the best so far)' if is_best else ''}")
+
+        start = Start(init_checkpoint, request.resize_embeddings) if init_checkpoint else None
+        try:
+            with leaving_alone(), mirror(model_dir, sends=is_first_process(), trains=True) as folder:
+                hooks = Hooks(report, tell_evaluation, folder.send_if_possible, begin)
+                step = train(datasets, folder.local, config, train_config, hooks, start, profile)
+                curve = draw_curve(folder.local)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"Stopped; the same command goes on from the last checkpoint in {model_dir}, if there is one."
+            ) from None
+    seconds = time.monotonic() - started
+    if step < num_train_steps:
+        console.print(
+            f"Stopped after step {step:,} of {num_train_steps:,}, which is saved in {model_dir}; "
+            "the same command goes on"
+        )
+        return
+    if curve:
+        console.print(curve)
+    if profile:
+        console.print(
+            f"The trace is in {os.path.join(model_dir, PROFILE)}; see it with: tensorboard --logdir {model_dir}"
+        )
+    console.print(f"Wrote {model_dir}: {step:,} steps, in {seconds:.0f} s; the curve is in training.png")
+
+
+def describe_phase(
+    info: DatasetInfo, directory: str, steps: int | None, train_batch_size: int, tells_passes: bool = True
+) -> str:
+    """What a phase trains on, and how the examples that do not fill a batch are used."""
+    examples = info.examples_of("train")
+    whole, rest = divmod(examples, train_batch_size)
+    batches = whole + bool(rest)
+    filled = f", the last filled up with {train_batch_size - rest:,} of the next pass" if rest else ""
+    passes = f"; {(steps or batches) * train_batch_size / examples:.3g} passes" if tells_passes else ""
+    said = f"{examples:,} examples of {info.max_seq_length} tokens, {batches:,} batches of {train_batch_size:,}"
+    return f"{directory}: {said}{filled}{passes}"
+
+
+def choose_config(
+    info: DatasetInfo, model_dir: str, bert_config: str | None, init_checkpoint: str | None
+) -> BertConfig:
+    """The shape of the model: as given, else that of a checkpoint to begin with, else BERT base.
+
+    That of a checkpoint with as many tokens and positions as the dataset has; whether these may differ, `initialize`
+    says.
+    """
+    from maskmill.model.formats.checkpoint_formats import config_beside
+    from maskmill.model.training.checkpoint import step_of
+
+    if bert_config or not init_checkpoint:
+        return BertConfig.load(bert_config or "base", info.vocab_size)
+    goes_on = any(step_of(name) is not None for name in list_names(model_dir))
+    if goes_on:  # and the checkpoint to begin with may be gone
+        return BertConfig.load(os.path.join(model_dir, BERT_CONFIG), info.vocab_size)
+    config = config_beside(init_checkpoint, info.vocab_size)
+    positions = max(config.max_position_embeddings, info.max_seq_length)
+    return replace(config, vocab_size=info.vocab_size, max_position_embeddings=positions)
+
+
+def describe_want_of_memory(config: BertConfig, train_config: TrainConfig, longest: DatasetInfo) -> str | None:
+    """What to say where a step cannot fit into the memory of this machine; None where it may, or a device has its own.
+
+    Said beforehand: Linux promises more memory than there is, then kills the process without a word.
+    """
+    from maskmill.model.training.flops import is_on_cpu
+    from maskmill.model.training.memory import state_bytes, step_bytes
+
+    needed = step_bytes(config, train_config, longest.max_seq_length, longest.max_predictions_per_seq)
+    memory = machine_memory()
+    if needed < memory or not is_on_cpu():
+        return None
+    way_out = "more --gradient-accumulation-steps, a smaller --train-batch-size, or --precision bfloat16"
+    if state_bytes(config) >= memory:
+        way_out = "a smaller --bert-config"
+    return (
+        f"A step needs {needed / 1e9:,.0f} GB of memory or more, this machine has {memory / 1e9:,.0f} GB: the system "
+        f"may kill this process. Give {way_out}."
+    )
+
+
+class TrainingBar(Progress):
+    """A bar with the steps and the time left, and below it a line of numbers; never wider than the terminal."""
+
+    numbers = ""
+
+    @classmethod
+    def get_default_columns(cls) -> tuple[BarColumn, TaskProgressColumn, TextColumn]:
+        """What is in the first line."""
+        return BarColumn(bar_width=20), TaskProgressColumn(), TextColumn("{task.description}")
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Both lines."""
+        yield self.make_tasks_table(self.tasks)
+        if self.numbers:
+            yield Text(self.numbers, no_wrap=True, overflow="ellipsis")
+
+
+def describe_steps(now: "TrainProgress") -> str:
+    """The steps that are done, and the time that the others take."""
+    left = f", {timedelta(seconds=round(now.seconds_left))} left" if now.sequences_per_second else ""
+    return f"step {now.step:,} of {now.num_train_steps:,}{left}"
+
+
+def describe_progress(now: "TrainProgress", is_short: bool = False) -> str:
+    """Loss, accuracies and speed in a line; in short one of less than 80 characters."""
+    masked_lm, next_sentence, sequences = (
+        ("MLM", "NSP", "seq/s") if is_short else ("masked_lm_accuracy", "next_sentence_accuracy", "sequences/s")
+    )
+    said = [f"loss {now.loss:.3f}", f"{masked_lm} {now.masked_lm_accuracy:.3f}"]
+    if now.has_pairs:
+        said.append(f"{next_sentence} {now.next_sentence_accuracy:.3f}")
+    if now.sequences_per_second:
+        speed = f"{now.sequences_per_second:,.{0 if now.sequences_per_second >= 100 else 1}f}"
+        said += [f"{speed} {sequences}", f"{now.tokens_per_second:,.0f} tokens/s", f"MFU {now.mfu:.0%}"]
+    return ", ".join(said)
+
+
+def draw_curve(model_dir: Path) -> str | None:
+    """The loss over the steps, drawn in characters; None where there are fewer than two."""
+    from uniplot import plot_to_string
+
+    from maskmill.model.training.metrics_log import read_metrics
+
+    rows = [row for row in read_metrics(model_dir) if "loss" in row]  # the others are of evaluations
+    if len(rows) < 2:
+        return None
+    steps, losses = (np.array([row[name] for row in rows]) for name in ("step", "loss"))
+    return str(plot_to_string(xs=steps, ys=losses, title="loss by step", lines=True, width=72, height=12))
+
+
+def export_model(model_dir: str, output: str, checkpoint: "WhichCheckpoint") -> None:
+    """Writes the model as a folder that Hugging Face `transformers` loads, whole or not at all.
+
+    Raises InputError when the folder is there and not empty.
+    """
+    from maskmill.model.formats.interop import export
+    from maskmill.model.formats.model_dir import read_training
+
+    require_empty(output)  # before it is mirrored
+    with mirror(model_dir) as source, mirror(output, is_new=True) as target, create_folder(target.local) as folder:
+        export(source.local, folder, checkpoint)
+        vocab = Vocab.load(folder / VOCAB)
+        cased = read_training(source.local)["cased"]
+        write_text(folder / "tokenizer.json", to_tokenizer_json(vocab, cased))
+    new_talk().print(f"Wrote {output}: {', '.join(list_names(output))}")

@@ -1,0 +1,199 @@
+"""What `prune` takes: a pre-trained model with a dataset, or a fine-tuned one with a table."""
+
+import os
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from maskmill.deploy.tasks.finetune import Tables, run_finetuning, warn_of_rejected
+from maskmill.deploy.tasks.predict import choose_fields
+from maskmill.deploy.terminal.talk import warn
+from maskmill.deploy.training.models import TrainRequest, train_model
+from maskmill.model.bert.config import BERT_CONFIG, PruneConfig, TrainConfig
+from maskmill.model.pretraining.recipes import OF_FILE
+from maskmill.model.tasks.finetune_config import FinetuneConfig
+from maskmill.pipeline.dataset.schema import Split
+from maskmill.pipeline.reading.documents import MAX_REJECTED
+from maskmill.pipeline.storage.mirror import mirror
+from maskmill.pipeline.tables.labelled import LabelledTexts
+from maskmill.tokenizer.errors import InputError
+
+if TYPE_CHECKING:
+    from maskmill.model.formats.model_dir import WhichCheckpoint
+    from maskmill.model.tasks.finetuned import FinetunedBert
+    from maskmill.pipeline.tables.fields import TableFormat
+
+
+class Subject(Protocol):
+    """A trained model, what it is measured on, and how it is trained on."""
+
+    way_on: str  # the option of another training that takes the pruned model
+
+    @property
+    def recovery_steps(self) -> int | None:
+        """The steps to train on."""
+
+    @property
+    def split(self) -> Split:
+        """What it is evaluated on."""
+
+    @property
+    def measured_on(self) -> str:
+        """That, in words."""
+
+    def describe_request(self, config: PruneConfig) -> dict[str, Any]:
+        """By what the same request is known again."""
+
+    def prune(self, folder: Path, config: PruneConfig) -> dict[str, Any]:
+        """Writes the smaller model into a folder -> the content of its `pruning.json`."""
+
+    def recover(self, output: str, pruning: dict[str, Any]) -> dict[str, float] | None:
+        """Trains on in `output` -> the metrics then, None where a signal came first, which is said."""
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A pre-trained model, on a dataset."""
+
+    dataset: str
+    model_dir: str
+    checkpoint: "WhichCheckpoint"
+    split: Split
+    train_config: TrainConfig  # of the recovery
+    cased: bool | None = None  # as `open_trained` has it
+
+    way_on = "train with --init-checkpoint"
+
+    @property
+    def recovery_steps(self) -> int | None:
+        """The steps to train on."""
+        return self.train_config.num_train_steps
+
+    @property
+    def measured_on(self) -> str:
+        """As `Subject` has it."""
+        return self.split
+
+    def describe_request(self, config: PruneConfig) -> dict[str, Any]:
+        """As `Subject` has it."""
+        from maskmill.model.pruning.pretrained import describe_request
+
+        steps = self.recovery_steps
+        return describe_request(self.dataset, self.model_dir, config, steps, self.checkpoint, self.split)
+
+    def prune(self, folder: Path, config: PruneConfig) -> dict[str, Any]:
+        """As `Subject` has it."""
+        from maskmill.model.pruning.pretrained import prune
+
+        of_model = (self.train_config, self.checkpoint, self.split, self.cased)
+        return prune(self.dataset, self.model_dir, folder, config, *of_model)
+
+    def recover(self, output: str, pruning: dict[str, Any]) -> dict[str, float] | None:
+        """As `Subject` has it."""
+        from maskmill.model.pretraining.evaluate import measure
+
+        assert self.recovery_steps
+        request = TrainRequest(
+            [(self.dataset, self.recovery_steps)],
+            output,
+            os.path.join(output, BERT_CONFIG),
+            OF_FILE,
+            vars(self.train_config),
+            pruning["model_dir"],
+        )
+        train_model(request)
+        with mirror(output, sends=False) as folder:
+            metrics = measure(self.dataset, folder.local, self.split).metrics
+        return metrics if metrics["global_step"] == self.recovery_steps else None
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """A fine-tuned model, on labelled rows."""
+
+    found: "FinetunedBert"
+    train: LabelledTexts
+    held_out: LabelledTexts
+    checkpoint: "WhichCheckpoint"
+    config: FinetuneConfig  # of the recovery
+
+    split: Split = "eval"
+    measured_on = "held-out rows"
+    way_on = "finetune with --model-dir"
+
+    @property
+    def recovery_steps(self) -> int | None:
+        """The steps to train on."""
+        return self.config.num_train_steps
+
+    def describe_request(self, config: PruneConfig) -> dict[str, Any]:
+        """As `Subject` has it."""
+        from maskmill.model.pruning.classifier import describe_request
+
+        return describe_request(self.found, self.train, self.held_out, config, self.recovery_steps, self.checkpoint)
+
+    def prune(self, folder: Path, config: PruneConfig) -> dict[str, Any]:
+        """As `Subject` has it."""
+        from maskmill.model.pruning.classifier import prune_classifier
+
+        return prune_classifier(self.found, self.train, self.held_out, folder, config, self.config, self.checkpoint)
+
+    def recover(self, output: str, pruning: dict[str, Any]) -> dict[str, float] | None:
+        """As `Subject` has it."""
+        from maskmill.model.tasks.finetuning import go_on
+
+        take = partial(go_on, train=self.train, held_out=self.held_out, config=self.config)
+        outcome = run_finetuning(output, take)
+        if outcome.best_step == 0:
+            warn("No epoch of the recovery is better than what was left, so that is kept as the best.")
+        return outcome.metrics if outcome.is_done else None
+
+
+def open_finetuned_subject(
+    table: str,
+    model_dir: str,
+    checkpoint: "WhichCheckpoint",
+    recovery_steps: int | None,
+    learning: dict[str, Any],
+    text_field: str | None = None,
+    text_pair_field: str | None = None,
+    label_field: str | None = None,
+    input_format: "TableFormat" = "auto",
+    eval_file: str | None = None,
+    max_rejected: float = MAX_REJECTED,
+) -> Finetuned:
+    """Opens a classifier, and reads the rows: columns and held-out rows are those of its training unless given.
+
+    `learning` are values of its FinetuneConfig that are to be others. Raises InputError when the rows that were held
+    out are in a file of their own that is not given.
+    """
+    from maskmill.model.formats.checkpoint_formats import on_this_machine
+    from maskmill.model.tasks.finetuned import open_finetuned
+    from maskmill.model.tasks.finetuning import require_labels
+
+    with on_this_machine(model_dir) as path:
+        found = replace(open_finetuned(path, checkpoint, learning["precision"]), path=model_dir)
+    fields = replace(
+        choose_fields(text_field, text_pair_field, found.fields), label_field=label_field or found.fields["label_field"]
+    )
+    of_training = found.held_out
+    if not eval_file and of_training.eval_file:  # never opened because the folder of a model names it
+        raise InputError(
+            f"was trained with the rows of {of_training.eval_file} held out",
+            way_out="give them with --eval-file",
+            path=model_dir,
+        )
+    tables = Tables(table, fields, input_format, eval_file, of_training.eval_fraction or 0.0, max_rejected)
+    train, held_out, rejected = tables.read(of_training.random_seed or 0, bool(of_training.stratified))
+    warn_of_rejected(rejected)
+    require_labels(found, train, held_out)
+    # Unless the split was stratified, the hash of a row alone decides whether it was held out.
+    if not eval_file and of_training.stratified and held_out.sha256 != found.eval_sha256:
+        raise InputError(
+            f"{table} does not hold the rows that were held out when {model_dir} was trained",
+            way_out="give rows that it did not learn from with --eval-file",
+        )
+    return Finetuned(
+        found, train, held_out, checkpoint, replace(found.config, num_train_steps=recovery_steps, **learning)
+    )

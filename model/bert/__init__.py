@@ -1,0 +1,1 @@
+"""The network: encoder, heads and layers, in Keras ops."""

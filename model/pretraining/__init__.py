@@ -1,0 +1,1 @@
+"""Pre-training: datasets to batches, phases, dynamic masking, evaluation."""

@@ -1,0 +1,1 @@
+"""How any model is trained: steps, optimizers, checkpoints, devices."""

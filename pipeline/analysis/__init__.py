@@ -1,0 +1,1 @@
+"""Measures, shows and compares datasets."""

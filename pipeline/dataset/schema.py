@@ -1,0 +1,318 @@
+"""What a dataset is: its features, and its manifest."""
+
+import hashlib
+import os
+import re
+from collections.abc import Container, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from maskmill.pipeline.dataset.config import Compression, InstanceConfig
+from maskmill.pipeline.storage.storage import (
+    AnyPath,
+    current_version,
+    is_remote,
+    list_names,
+    open_file,
+    read_at_most,
+    read_bytes,
+    size_of,
+    version_of,
+    write_text,
+)
+from maskmill.tokenizer.errors import InputError
+from maskmill.tokenizer.json_file import (
+    FORMAT_VERSION,
+    NOT_SEALED,
+    SEAL,
+    VERSION,
+    brief,
+    is_sealed,
+    make,
+    parse_object,
+    require_types,
+    seal,
+)
+
+MANIFEST = "dataset_info.json"
+VOCAB = "vocab.txt"
+RUN = "run.json"  # about the run that made a dataset; no part of it
+MAX_MANIFEST = 512 << 20  # bytes; a million shards take half of them
+MAX_VOCAB = 10_000_000  # tokens
+MOST_EXAMPLES_A_BYTE = 65  # the frame of a record has 16 bytes, and gzip makes of a thousand bytes one at the best
+
+Split = Literal["train", "eval"]
+SHARD_PREFIX: dict[Split, str] = {"train": "instances", "eval": "eval"}
+SHARD_NAME = re.compile(rf"({'|'.join(SHARD_PREFIX.values())})-\d+-of-\d+\.tfrecord(\.gz)?", re.ASCII)
+# In every config; older maskmills did not write all others.
+_NEEDED = ("max_seq_length", "max_predictions_per_seq", "cased")
+_FILE_NAME = re.compile(r"\w[\w.-]*\.tfrecord(\.gz)?", re.ASCII)
+_LENGTH = re.compile(r"[1-9]\d{0,5}", re.ASCII)
+
+
+def shard_name(split: Split, index: int, of: int, compression: Compression = "none") -> str:
+    """The file name of a shard.
+
+    >>> shard_name("train", 3, 40, "gzip")
+    'instances-00003-of-00040.tfrecord.gz'
+    """
+    suffix = ".gz" if compression == "gzip" else ""
+    return f"{SHARD_PREFIX[split]}-{index:05d}-of-{of:05d}.tfrecord{suffix}"
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One feature of an example: `length` numbers of `dtype`."""
+
+    name: str
+    dtype: Literal["int64", "float32"]
+    length: int
+
+
+def features(max_seq_length: int, max_predictions_per_seq: int) -> list[Feature]:
+    """The features of a `tf.train.Example`, in the order of their names, which is their order in the bytes.
+
+    Names and meaning are those of google-research/bert's `create_pretraining_data.py`. Padding is 0 everywhere.
+    """
+    tokens, predictions = max_seq_length, max_predictions_per_seq
+    return [
+        Feature("input_ids", "int64", tokens),
+        Feature("input_mask", "int64", tokens),  # 1 where input_ids holds a token
+        Feature("masked_lm_ids", "int64", predictions),  # the original ids
+        Feature("masked_lm_positions", "int64", predictions),  # ascending
+        Feature("masked_lm_weights", "float32", predictions),  # 1.0 where a position is given
+        Feature("next_sentence_labels", "int64", 1),  # 1: B is a random next (sop: A and B swapped), 0: the actual next
+        Feature("segment_ids", "int64", tokens),  # 0 up to and with the first [SEP], then 1
+    ]
+
+
+@dataclass(frozen=True)
+class ShardInfo:
+    """One TFRecord file of a dataset: the instances of one pool in one copy."""
+
+    path: str  # relative to the dataset
+    split: Split
+    copy: int
+    pool: int
+    examples: int
+    bytes: int
+    sha256: str
+
+    def __post_init__(self) -> None:
+        if not _FILE_NAME.fullmatch(self.path):  # in the folder of the dataset, whoever wrote the manifest
+            expected = shard_name("train", 0, 1)
+            raise InputError(f"the path of a shard is {brief(self.path)}", expected=f"a name such as {expected}")
+        for name in ("copy", "pool", "examples", "bytes"):
+            if not 0 <= getattr(self, name) < 1 << 63:
+                raise InputError(f"{name} of {self.path} is {brief(getattr(self, name))}", expected="0 or more")
+        if self.examples > MOST_EXAMPLES_A_BYTE * self.bytes:
+            raise InputError(
+                f"has {self.examples:,} examples in {self.bytes:,} bytes, which is impossible", path=self.path
+            )
+
+
+@dataclass
+class Origin:
+    """The files of a dataset as they were when they were first read, by which a later change is noticed."""
+
+    sha256: str = ""  # of the manifest; empty where it was not read from a file
+    versions: dict[str, str] = field(default_factory=dict)  # of the files that were looked at, see `version_of`
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """The manifest, `dataset_info.json`. A folder without it is no dataset.
+
+    A function of the documents, the vocabulary and the configuration, and of nothing else: what concerns the run
+    (input paths, times, workers) is in `run.json` beside it.
+    """
+
+    config: dict[str, Any]  # InstanceConfig
+    vocab_size: int
+    vocab_sha256: str
+    counts: dict[str, dict[str, int]]  # "documents" and each split -> name -> number
+    shards: tuple[ShardInfo, ...]  # by split, copy, pool
+    maskmill_version: str
+    format_version: int = FORMAT_VERSION
+    origin: Origin = field(default_factory=Origin, init=False, compare=False, repr=False)  # not in the file
+
+    @classmethod
+    def load(cls, directory: AnyPath, sealed: bool = False) -> "DatasetInfo":
+        """Reads a dataset's manifest. Raises InputError when there is none, or none that this version can read.
+
+        `sealed`: nor one that fails its own checksum, for who relies on it; who looks at a dataset can take any.
+        """
+        path = os.path.join(directory, MANIFEST)
+        version = current_version(path)
+        if version is None:
+            raise InputError(
+                f"is no dataset: it has no {MANIFEST} (written last)",
+                way_out="make one with 'maskmill generate'",
+                path=directory,
+            )
+        way_out = "restore it, or generate the dataset again"
+        content = read_at_most(path, MAX_MANIFEST)
+        values = parse_object(content, path, way_out, MAX_MANIFEST)
+        if (format_version := values.get(VERSION)) != FORMAT_VERSION:
+            raise InputError(
+                f"has {VERSION} {brief(format_version)}, this maskmill reads {FORMAT_VERSION}",
+                way_out="use the maskmill that wrote it, or generate the dataset again",
+                path=path,
+            )
+        if sealed and not is_sealed(content):
+            raise InputError(f"{NOT_SEALED}", way_out=f"{way_out}", path=path)
+        values.pop(SEAL, None)
+        if isinstance(values.get("shards"), list):
+            values["shards"] = [
+                make(ShardInfo, shard, f"{path}, shard {number},", way_out)
+                for number, shard in enumerate(values["shards"], 1)
+            ]
+        info = make(cls, values, path, way_out)
+        make(InstanceConfig, info.config, path, way_out)
+        require_types(info.config, dict.fromkeys(_NEEDED, Any), path, way_out)
+        if wrong := next(info._wrong_counts(), None):
+            raise InputError(f"is damaged ({wrong})", way_out=f"{way_out}", path=path)
+        info.origin.sha256, info.origin.versions[MANIFEST] = hashlib.sha256(content).hexdigest(), version
+        return info
+
+    def save(self, directory: AnyPath) -> None:
+        """Writes the manifest, whole or not at all."""
+        write_text(os.path.join(directory, MANIFEST), seal(self.to_values()))
+
+    def to_values(self) -> dict[str, Any]:
+        """What the file holds, for JSON."""
+        values = asdict(self)
+        del values["origin"]
+        return values
+
+    @property
+    def max_seq_length(self) -> int:
+        """Tokens in an instance, `[CLS]` and `[SEP]` included."""
+        return int(self.config["max_seq_length"])
+
+    @property
+    def max_predictions_per_seq(self) -> int:
+        """Masked positions in an instance, at the most."""
+        return int(self.config["max_predictions_per_seq"])
+
+    @property
+    def objective(self) -> str:
+        """What the pairs are, `nsp` or `sop`, or `mlm` where there are none."""
+        return str(self.config.get("objective", "nsp"))
+
+    @property
+    def features(self) -> list[Feature]:
+        """The features of an example of this dataset."""
+        return features(self.max_seq_length, self.max_predictions_per_seq)
+
+    def shards_of(self, split: Split) -> list[ShardInfo]:
+        """The shards of a split in reading order: copy by copy, pool by pool."""
+        return [shard for shard in self.shards if shard.split == split]
+
+    def examples_of(self, split: Split) -> int:
+        """The number of examples in a split."""
+        return sum(shard.examples for shard in self.shards_of(split))
+
+    def check_files(self, directory: AnyPath, split: Split | None = None) -> None:
+        """Compares the vocabulary and every shard (of a split) with the manifest. Raises InputError where one differs.
+
+        Reads every byte, at the speed of SHA-256 on all cores; of Cloud Storage the sizes alone.
+        """
+        present = set(list_names(directory))
+
+        def check(file: tuple[str, int | None, str]) -> str | None:
+            name = file[0]
+            if name in present:
+                self.origin.versions[name] = version_of(os.path.join(directory, name))
+            return find_damage(directory, present, *file)
+
+        with self.unchanged(directory), ThreadPoolExecutor() as threads:
+            for problem in threads.map(check, self._expected_files(split)):
+                if problem:
+                    raise InputError(
+                        f"{problem}", way_out="restore the file, or generate the dataset again with --overwrite"
+                    )
+
+    def _wrong_counts(self) -> Iterator[str]:
+        """What no dataset can have."""
+        if not 0 < self.vocab_size <= MAX_VOCAB:
+            yield f"vocab_size is {self.vocab_size}; expected 1 to {MAX_VOCAB:,}"
+        for section, counts in self.counts.items():
+            for name, number in counts.items():
+                if not 0 <= number < 1 << 63:
+                    yield f"{section}/{brief(name)} is {brief(number)}; expected 0 or more"
+                if section.endswith("_lengths") and not _LENGTH.fullmatch(name):
+                    yield f"{section} counts examples of {brief(name)} tokens; expected a whole number"
+
+    def require_unchanged(self, directory: AnyPath) -> None:
+        """Raises InputError when the folder no longer holds the manifest that was loaded from it. Costs one look-up."""
+        path, versions = os.path.join(directory, MANIFEST), self.origin.versions
+        if MANIFEST not in versions:
+            return  # it was not loaded
+        version = current_version(path)
+        if version == versions[MANIFEST]:
+            return
+        if version is None or hashlib.sha256(read_bytes(path)).hexdigest() != self.origin.sha256:
+            raise InputError(
+                f"the dataset {directory} changed while it was read", way_out="run this again when nothing writes to it"
+            )
+        versions[MANIFEST] = version  # the same content under a new date
+
+    @contextmanager
+    def unchanged(self, directory: AnyPath) -> Iterator[None]:
+        """Within it, files of the dataset are read. Raises InputError as `require_unchanged` before it ends.
+
+        What cannot be read because the dataset is being replaced is not called damage.
+        """
+        try:
+            yield
+        except InputError:
+            self.require_unchanged(directory)
+            raise
+        self.require_unchanged(directory)
+
+    def read_vocab(self, directory: AnyPath) -> bytes:
+        """The vocabulary beside the manifest. Raises InputError when it is not the one that the manifest names."""
+        path = os.path.join(directory, VOCAB)
+        with self.unchanged(directory):
+            content = read_bytes(path)
+            if (actual := hashlib.sha256(content).hexdigest()) != self.vocab_sha256:
+                raise InputError(
+                    f"has sha256 {actual[:12]}..., {MANIFEST} says {self.vocab_sha256[:12]}...",
+                    way_out="restore the file, or generate the dataset again",
+                    path=path,
+                )
+        return content
+
+    def _expected_files(self, split: Split | None) -> Iterator[tuple[str, int | None, str]]:
+        yield VOCAB, None, self.vocab_sha256
+        for shard in self.shards_of(split) if split else self.shards:
+            yield shard.path, shard.bytes, shard.sha256
+
+
+def describe_files(folder: AnyPath, names: Iterable[str]) -> dict[str, str]:
+    """The sha256 of each of some files in a folder."""
+    return {name: hashlib.sha256(read_bytes(os.path.join(folder, name))).hexdigest() for name in names}
+
+
+def find_damage(folder: AnyPath, present: Container[str], name: str, size: int | None, sha256: str) -> str | None:
+    """Compares a file of a dataset with what is known of it: a clause that says what differs, or None.
+
+    `present` are the names of the files in the folder. An object of Cloud Storage has the right bytes if it has the
+    right number of them, because none is ever written in part.
+    """
+    path = os.path.join(folder, name)
+    if name not in present:
+        return f"{path} is not there"
+    actual_size = size_of(path)
+    if size is not None and actual_size != size:
+        return f"{path} has {actual_size} bytes, {MANIFEST} says {size}"
+    if is_remote(path) and size is not None:
+        return None
+    with open_file(path) as file:
+        actual = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    if actual != sha256:
+        return f"{path} has sha256 {actual[:12]}..., {MANIFEST} says {sha256[:12]}..."
+    return None

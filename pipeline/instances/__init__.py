@@ -1,0 +1,1 @@
+"""The rules that make instances of documents: pools, pairs, segments, masking."""

@@ -1,0 +1,36 @@
+"""What a run is to make: datasets, the pools they share, and the shards of each pool."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from maskmill.pipeline.dataset.config import InstanceConfig
+from maskmill.pipeline.dataset.schema import Split, shard_name
+from maskmill.pipeline.instances.pools import Pools
+
+
+@dataclass(frozen=True)
+class Target:
+    """A dataset to make: its configuration and its folder."""
+
+    config: InstanceConfig
+    output: str
+
+
+@dataclass(frozen=True)
+class PlannedShard:
+    """The instances of one pool in one copy, and the file that is to hold them."""
+
+    path: str  # relative to the dataset
+    split: Split
+    copy: int
+    pool: int
+
+
+def plan_shards(pools: Pools, config: InstanceConfig, pool: int) -> Iterator[PlannedShard]:
+    """The shards of a pool: `dupe_factor` copies of a training pool, one of an evaluation pool."""
+    split, number_in_split = pools.split_of(pool)
+    in_split = pools.number_in(split)
+    copies = config.dupe_factor if split == "train" else 1
+    for copy in range(copies):
+        path = shard_name(split, copy * in_split + number_in_split, copies * in_split, config.compression)
+        yield PlannedShard(path, split, copy, pool)

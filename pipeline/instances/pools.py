@@ -1,0 +1,181 @@
+"""Pools: which documents are drawn together, and the arrays that hold them.
+
+A pool is a uniform random sample of the corpus, chosen by content, so a random next sentence drawn from the pool is
+drawn from the corpus, without anyone holding the corpus.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskmill.pipeline.dataset.config import InstanceConfig
+from maskmill.pipeline.dataset.schema import Split
+from maskmill.pipeline.instances.filters import filter_document
+from maskmill.pipeline.instances.seeding import hash_fraction
+from maskmill.pipeline.reading.documents import DIGEST_BYTES
+from maskmill.tokenizer.errors import InputError
+from maskmill.tokenizer.fast import FastTokenizer
+
+# A pool is small enough to hold in memory and large enough to be a good sample.
+MIN_DOCUMENTS_PER_POOL = 1_000
+MIN_BYTES_PER_POOL = 4_000_000
+MAX_BYTES_PER_POOL = 64_000_000  # about 32 MB of ids
+LARGEST_POOL = 256_000_000  # bytes, where documents are so long that a pool holds only a few
+MAX_TOKENS_PER_POOL = 2**31 - 1
+POOLS_WANTED = 64  # enough to keep many workers busy
+
+
+def count_pools(documents: int, content_bytes: int) -> int:
+    """The number of pools for a corpus of so many documents and bytes of content (see `content_of`).
+
+    Depends on the text alone, not on how it is stored, so that the output does too.
+
+    >>> count_pools(1_000, 15_000_000), count_pools(10_000, 150_000_000), count_pools(6_000_000, 10_000_000_000)
+    (1, 10, 156)
+    """
+    pool_size = min(max(content_bytes // POOLS_WANTED, MIN_BYTES_PER_POOL), MAX_BYTES_PER_POOL)
+    pools = min(documents // MIN_DOCUMENTS_PER_POOL, content_bytes // pool_size)
+    return max(1, pools, content_bytes // LARGEST_POOL)
+
+
+@dataclass(frozen=True)
+class Pools:
+    """The pools of a dataset: `train` of them, then those that hold the documents held out for evaluation."""
+
+    train: int
+    eval: int
+
+    @classmethod
+    def plan(cls, config: InstanceConfig, documents: int, content_bytes: int) -> "Pools":
+        """The pools for a corpus; the evaluation documents have pools of about the same size."""
+        train = config.shards_per_copy
+        if train is None:
+            train = count_pools(documents, content_bytes)
+        return cls(train, math.ceil(train * config.eval_fraction))
+
+    def __len__(self) -> int:
+        return self.train + self.eval
+
+    def pool_of(self, digest: bytes, config: InstanceConfig) -> int:
+        """The pool of the document with this digest."""
+        place = hash_fraction(config.random_seed, "pool", digest)
+        if hash_fraction(config.random_seed, "eval", digest) < config.eval_fraction:
+            return self.train + int(place * self.eval)
+        return int(place * self.train)
+
+    def split_of(self, pool: int) -> tuple[Split, int]:
+        """The split of a pool, and the pool's number within it."""
+        return ("train", pool) if pool < self.train else ("eval", pool - self.train)
+
+    def number_in(self, split: Split) -> int:
+        """The number of pools in a split."""
+        return self.train if split == "train" else self.eval
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Tokenised documents, ordered by digest, in flat arrays.
+
+    Sentence `s` has the tokens `ids[sentence_offsets[s]:sentence_offsets[s + 1]]`; document `d` has the sentences
+    `document_offsets[d]` up to `document_offsets[d + 1]`.
+    """
+
+    ids: NDArray[np.unsignedinteger]  # [tokens]
+    sentence_offsets: NDArray[np.int64]  # [sentences + 1], in tokens
+    document_offsets: NDArray[np.int64]  # [documents + 1], in sentences
+    digests: list[bytes]  # [documents], ascending
+    gathered: int = 0  # documents that came into it, whatever became of them
+    empty: int = 0  # documents without a token, left out
+    duplicates: int = 0  # documents whose content another one has, too; left out with `dedup`
+    filtered: Counter[str] = field(default_factory=Counter)  # what else was left out, see `filter_document`
+
+    @property
+    def documents(self) -> int:
+        """The number of documents."""
+        return len(self.digests)
+
+    @property
+    def sentences(self) -> int:
+        """The number of sentences."""
+        return len(self.sentence_offsets) - 1
+
+
+def pack_documents(
+    documents: Sequence[Sequence[str]], digests: Sequence[bytes], tokenizer: FastTokenizer
+) -> Iterator[bytes]:
+    """Documents, each a list of sentences, to packed ones, tokenised all at once; sentences without tokens go."""
+    ids, offsets = tokenizer.encode(sentence for sentences in documents for sentence in sentences)
+    for sentences, digest, end in zip(documents, digests, accumulate(map(len, documents))):
+        bounds = offsets[end - len(sentences) : end + 1]
+        lengths = np.diff(bounds)
+        yield pack_document(digest, ids[bounds[0] : bounds[-1]], lengths[lengths > 0])
+
+
+def pack_document(digest: bytes, ids: NDArray[np.unsignedinteger], sentence_lengths: NDArray[np.integer]) -> bytes:
+    """A tokenised document as bytes: digest, number of sentences and their lengths (uint32), ids.
+
+    Args:
+        digest: of its content, 16 bytes.
+        ids: uint16 or uint32 [tokens].
+        sentence_lengths: in tokens [sentences], each 1 or more.
+    """
+    header = np.concatenate([[len(sentence_lengths)], sentence_lengths]).astype(np.uint32)
+    return digest + header.tobytes() + ids.tobytes()
+
+
+def unpack_pool(
+    packed: Iterable[bytes], dtype: np.dtype[np.unsignedinteger], config: InstanceConfig, unk_id: int
+) -> Pool:
+    """Packed documents, in any order, to the pool that holds them; `dtype` is that of their ids.
+
+    Documents of the same content are in the same pool, so `dedup` finds all of them. The pieces of a document that is
+    cut have its digest, so none is a random next of another.
+    Raises InputError when the pool has more tokens than an int32 counts.
+    """
+    ids: list[NDArray[np.unsignedinteger]] = []
+    lengths: list[NDArray[np.uint32]] = []
+    digests: list[bytes] = []
+    gathered = empty = duplicates = 0
+    filtered = Counter[str]()
+    last = b""
+    for document in sorted(packed):  # by digest, which comes first
+        gathered += 1
+        (sentences,) = np.frombuffer(document, np.uint32, 1, DIGEST_BYTES)
+        if not sentences:
+            empty += 1
+            continue
+        is_duplicate, last = document == last, document
+        duplicates += is_duplicate
+        if is_duplicate and config.dedup:
+            continue
+        its_lengths = np.frombuffer(document, np.uint32, sentences, DIGEST_BYTES + 4)
+        its_ids = np.frombuffer(document, dtype, offset=DIGEST_BYTES + 4 + 4 * int(sentences))
+        for piece_ids, piece_lengths in filter_document(its_ids, its_lengths, config, unk_id, filtered):
+            ids.append(piece_ids)
+            lengths.append(piece_lengths)
+            digests.append(document[:DIGEST_BYTES])
+    if sum(map(len, ids)) > MAX_TOKENS_PER_POOL:
+        raise InputError(
+            "a shard's pool of documents has more than 2^31 tokens", way_out="give a larger --shards-per-copy"
+        )
+    return Pool(
+        ids=np.concatenate([*ids, np.empty(0, dtype)]),
+        sentence_offsets=_offsets(np.concatenate([*lengths, np.empty(0, np.uint32)])),
+        document_offsets=_offsets(np.array([len(document) for document in lengths], np.int64)),
+        digests=digests,
+        gathered=gathered,
+        empty=empty,
+        duplicates=duplicates,
+        filtered=filtered,
+    )
+
+
+def _offsets(lengths: NDArray[np.integer]) -> NDArray[np.int64]:
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets

@@ -1,0 +1,1 @@
+"""The Beam DAGs and their steps."""

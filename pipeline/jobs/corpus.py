@@ -1,0 +1,107 @@
+"""A corpus as it was measured: whether it can be used, and what it is divided into."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from maskmill.pipeline.dataset.config import Objective
+from maskmill.pipeline.dataset.outputs import place_rejected, rejected_folder, remove_dataset
+from maskmill.pipeline.dataset.unfinished import RUN_ID, Unfinished
+from maskmill.pipeline.instances.plan import Target
+from maskmill.pipeline.instances.pools import Pools
+from maskmill.tokenizer.errors import InputError
+
+SET_ASIDE, REPAIRED = "set_aside/", "repaired/"  # before the reason, in the names of counts
+
+MANY = 3  # inputs, more of which are not all named
+
+Counts = Mapping[str, int]  # by `section/name`, see `ReadDocuments`, and `MeasureText` where it was measured
+
+
+def count_set_aside(counts: Counts) -> int:
+    """The number of documents that were read and cannot be used."""
+    return sum(count for name, count in counts.items() if name.startswith(SET_ASIDE))
+
+
+def list_counts(counts: Counts, section: str) -> str:
+    """The counts of a section in words, such as "malformed JSON (1), no field 'text' (2)"."""
+    return ", ".join(f"{name.removeprefix(section)} ({n:,})" for name, n in counts.items() if name.startswith(section))
+
+
+def name_inputs(inputs: Sequence[str]) -> str:
+    """The inputs in words, however many they are.
+
+    >>> name_inputs(["a.txt", "b.txt", "c.txt", "d.txt"])
+    'a.txt and 3 more'
+    """
+    return " ".join(inputs) if len(inputs) <= MANY else f"{inputs[0]} and {len(inputs) - 1:,} more"
+
+
+def no_documents(name: str, set_aside: str) -> InputError:
+    """What to raise where the inputs hold none; `set_aside` tells in words what was found instead, if anything was."""
+    found = f"no documents that can be read ({set_aside})" if set_aside else "no documents"
+    return InputError(f"INPUT {name} holds {found}", expected="text, or a table with --text-field")
+
+
+def check_reading(name: str, counts: Counts, max_rejected: float) -> None:
+    """Raises InputError when no documents are left, or more than the share `max_rejected` was rejected.
+
+    `name` is that of the inputs.
+    """
+    read, rejected = counts.get("documents/read", 0), count_set_aside(counts)
+    set_aside = list_counts(counts, SET_ASIDE)
+    if read == rejected:
+        raise no_documents(name, set_aside)
+    if rejected > max_rejected * read:
+        raise InputError(
+            f"{rejected:,} of {read:,} documents in INPUT {name} cannot be used, {rejected / read:.1%}: {set_aside}",
+            expected=(
+                f"at most --max-rejected {max_rejected:.2g}, so mend them, leave them out, or give a larger share"
+            ),
+        )
+
+
+def check_corpus(name: str, corpus: Counts, objective: Objective, max_rejected: float) -> None:
+    """Raises InputError when a corpus that was measured is too little for the objective, or too dirty."""
+    check_reading(name, corpus, max_rejected)
+    if corpus["documents"] == 1 and objective == "nsp":
+        raise InputError(
+            f"INPUT {name} is one document",
+            expected=(
+                "two or more, with a blank line between them: a random next sentence comes from another "
+                "document (--objective sop and mlm need none)"
+            ),
+        )
+
+
+def divide_corpus(
+    corpus: Counts,
+    name: str,
+    targets: Sequence[Target],
+    identities: Sequence[Mapping[str, Any]],
+    max_rejected: float,
+    run: str,
+    overwrite: bool,
+) -> Pools:
+    """The pools of a corpus that was measured; from here on its datasets are in the making.
+
+    Args:
+        corpus: what was measured.
+        name: of the inputs.
+        targets: the datasets.
+        identities: what the bytes of each depend on, but for the documents.
+        max_rejected: the share of documents that may be rejected.
+        run: an id of this run, by which it tells later that no other has begun in its folders.
+        overwrite: whether it replaces datasets, which it does here, and but once: an engine may do a step again.
+
+    Raises InputError when the corpus cannot be used, or is not that of the run that is gone on with.
+    """
+    check_corpus(name, corpus, targets[0].config.objective, max_rejected)
+    for target, identity in zip(targets, identities):
+        unfinished = Unfinished(target.output)
+        documents = {"documents": corpus["fingerprint"]}
+        if overwrite and (unfinished.identity() or {}).get(RUN_ID) != run:
+            remove_dataset(target.output)
+        unfinished.require({**identity, **documents})
+        unfinished.start({**identity, **documents, RUN_ID: run})
+        place_rejected(rejected_folder(targets[0].output), target.output)
+    return Pools.plan(targets[0].config, corpus["documents"], corpus["bytes"])

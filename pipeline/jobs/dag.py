@@ -1,0 +1,286 @@
+"""The Beam DAGs. Each reads like its picture; what happens in a step is in `transforms.py` and behind it.
+
+On one machine, `measure_corpus` and `generate_shards` are jobs of their own, each run in several processes, the latter
+in passes. Elsewhere `generate_dataset` does all of it in one job, which needs nobody to wait for it. `work_on_table` is
+for what uses a trained model.
+"""
+
+import os
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.pvalue import AsDict, AsSingleton
+from apache_beam.runners.runner import PipelineResult
+
+from maskmill.pipeline.dataset.outputs import remove_rejected_folder, remove_temporaries
+from maskmill.pipeline.dataset.unfinished import Unfinished
+from maskmill.pipeline.instances.plan import Target
+from maskmill.pipeline.instances.pools import Pools
+from maskmill.pipeline.jobs.corpus import divide_corpus, name_inputs
+from maskmill.pipeline.jobs.manifest import write_manifest
+from maskmill.pipeline.jobs.results import write_result
+from maskmill.pipeline.jobs.transforms import (
+    COUNTS,
+    BuildShards,
+    ChooseDocuments,
+    CountWords,
+    ListKeys,
+    MeasureText,
+    ReadDocuments,
+    SplitSentences,
+    TokenizeDocuments,
+    WorkOnPart,
+)
+from maskmill.pipeline.reading.documents import ReadOptions
+from maskmill.pipeline.reading.duplicates import find_duplicates
+from maskmill.pipeline.reading.files import FilePart, list_parts
+from maskmill.pipeline.tables.fields import TableFormat
+from maskmill.pipeline.tables.rows import list_table_parts
+from maskmill.tokenizer.counts import FrequentWords, WordCounts
+from maskmill.tokenizer.vocab import Vocab
+
+Build = Callable[[beam.Pipeline], None]  # adds the steps of a DAG to a pipeline
+Share = tuple[int, int]  # (i, n): of all parts of the files number i and every n-th after it
+ALIKE = 0.8  # of the names of two options: a misspelt one, and no option of Flink's beside one of Beam's
+EVERYTHING: Share = (0, 1)
+Side = Any  # a value, or a view of a collection that will hold it: steps take either
+
+
+def submit(build: Build, beam_options: Sequence[str]) -> PipelineResult:
+    """Builds a DAG and starts it with Beam's own options."""
+    pipeline = beam.Pipeline(options=PipelineOptions(list(beam_options)))
+    build(pipeline)
+    return pipeline.run()
+
+
+def find_unknown_options(beam_options: Sequence[str]) -> dict[str, str | None]:
+    """The options that Beam does not have, each with the one of Beam's that it looks like, if there is one.
+
+    Beam itself only logs them. Some belong to the engine alone, such as Flink's --object_reuse.
+    """
+    parsers: list[Any] = []
+    PipelineOptions([]).get_all_options(add_extra_args_fn=parsers.append)
+    known = [name for action in parsers[0]._actions for name in action.option_strings]
+    names = [option.partition("=")[0] for option in beam_options]
+    return {name: next(iter(get_close_matches(name, known, 1, ALIKE)), None) for name in names if name not in known}
+
+
+def measure_corpus(
+    pipeline: beam.Pipeline,
+    inputs: Sequence[str],
+    options: ReadOptions,
+    result: str,
+    duplicates: Container[bytes] = (),
+    rejected: str | None = None,
+    share: Share = EVERYTHING,
+) -> None:
+    """Inputs -> the keys of documents with ids, and `{"documents": n, "bytes": n, ...}`: a cheap first reading."""
+    parts = pipeline | "List" >> _list_files(inputs, share)
+    keys, corpus = parts | "Measure" >> _measure(options, rejected, duplicates)
+    _ = keys | "Write" >> beam.Map(partial(_write_keys, result), AsSingleton(corpus))
+
+
+def count_words(
+    pipeline: beam.Pipeline,
+    inputs: Sequence[str],
+    options: ReadOptions,
+    cased: bool,
+    frequent: FrequentWords | None,
+    result: str,
+    share: Share = EVERYTHING,
+) -> None:
+    """Inputs -> WordCounts and counts of reading; words as BERT's basic tokenizer makes them."""
+    parts = pipeline | "List" >> _list_files(inputs, share)
+    raw, reading_counts = parts | "Read" >> _read(ReadDocuments(options), ())  # list[RawDocument]
+    words = raw | "Count words" >> beam.CombineGlobally(CountWords(cased, frequent))  # WordCounts
+    counts = reading_counts | "Sum" >> beam.CombinePerKey(sum)
+    _ = words | "Write" >> beam.Map(partial(_write_words, result), AsDict(counts))
+
+
+def generate_shards(
+    pipeline: beam.Pipeline,
+    inputs: Sequence[str],
+    options: ReadOptions,
+    vocab: Vocab,
+    targets: Sequence[Target],
+    pools: Pools,
+    wanted: Collection[int],
+    finished: Sequence[Container[str]],
+    duplicates: Container[bytes] = (),
+    progress: str | None = None,
+    run: str | None = None,
+) -> None:
+    """Inputs -> the TFRecord shards of the wanted pools, for every target those that are not finished."""
+    parts = pipeline | "List" >> _list_files(inputs)
+    every_pool = pipeline | "Name pools" >> beam.Create(list(wanted))
+    _ = every_pool | "Build" >> _build(
+        parts, options, vocab, targets, pools, wanted, finished, duplicates, progress, run
+    )
+
+
+def generate_dataset(
+    pipeline: beam.Pipeline,
+    inputs: Sequence[str],
+    options: ReadOptions,
+    vocab: Vocab,
+    targets: Sequence[Target],
+    identities: Sequence[Mapping[str, Any]],
+    finished: Sequence[Container[str]],
+    max_rejected: float,
+    rejected: str,
+    run: str,
+    facts: Mapping[str, Any],
+    overwrite: bool = False,
+) -> None:
+    """Inputs -> datasets, whole: the corpus is measured, then read again to be built, the manifests come last.
+
+    For `identities`, `run` and `overwrite` see `divide_corpus`, for `facts` `write_manifest`; `rejected` is where
+    documents that cannot be used are listed.
+    """
+    parts = pipeline | "List" >> _list_files(inputs)
+    duplicates: Side = ()
+    if options.id_field:
+        keys, _ = parts | "Find ids" >> _measure(options, None, duplicates)
+        duplicates = AsSingleton(keys | "Find duplicates" >> beam.Map(find_duplicates))
+    _, corpus = parts | "Measure" >> _measure(options, rejected, duplicates)
+    pools = corpus | "Divide" >> beam.Map(  # Pools
+        divide_corpus, name_inputs(inputs), targets, identities, max_rejected, run, overwrite
+    )
+    shards = (
+        pools
+        | "Name pools" >> beam.FlatMap(lambda pools: range(len(pools)))
+        | "Build" >> _build(parts, options, vocab, targets, AsSingleton(pools), None, finished, duplicates, run=run)
+    )  # ShardInfo
+    _ = (
+        shards
+        | "Wait for shards" >> beam.combiners.Count.Globally()
+        | "Write manifests"
+        >> beam.FlatMap(_write_manifests, targets, vocab, run, facts, AsSingleton(pools), AsSingleton(corpus))
+        | "Wait for manifests" >> beam.Reshuffle()
+        | "Clean up" >> beam.Map(_clean_up)
+    )
+
+
+def work_on_table(
+    pipeline: beam.Pipeline,
+    table: str,
+    input_format: TableFormat,
+    part_bytes: int,
+    work: Callable[[FilePart], None],
+    share: Share = EVERYTHING,
+) -> None:
+    """A table -> whatever `work` writes of each of its parts. Models are nothing that this module knows of."""
+
+    def list_share(name: bytes) -> Iterator[FilePart]:
+        return islice(list_table_parts(os.fsdecode(name), part_bytes, input_format), share[0], None, share[1])
+
+    _ = (
+        pipeline
+        | "Name table" >> beam.Create([os.fsencode(table)])  # which need not be UTF-8
+        | "List parts" >> beam.FlatMap(list_share)  # FilePart
+        | "Share parts" >> beam.Reshuffle()
+        | "Work" >> beam.ParDo(WorkOnPart(work))
+    )
+
+
+@beam.ptransform_fn
+def _list_files(pipeline: beam.Pipeline, inputs: Sequence[str], share: Share = EVERYTHING) -> Any:
+    """Inputs -> the parts of the files that they name. The graph does not grow with the files."""
+
+    def list_share(names: bytes) -> Iterator[FilePart]:
+        return islice(list_parts(map(os.fsdecode, names.split(b"\0"))), share[0], None, share[1])
+
+    return (
+        pipeline
+        | "Name inputs"
+        >> beam.Create([b"\0".join(map(os.fsencode, inputs))])  # names may be no UTF-8, which Beam wants
+        | "List files" >> beam.FlatMap(list_share)  # FilePart
+        | "Share files" >> beam.Reshuffle()
+    )
+
+
+@beam.ptransform_fn
+def _read(parts: beam.PCollection, reader: ReadDocuments, duplicates: Side) -> Any:
+    """Parts of files -> lists of raw documents, and the counts of reading."""
+    return parts | "Read files" >> beam.ParDo(reader, duplicates).with_outputs(COUNTS, main="documents")
+
+
+@beam.ptransform_fn
+def _measure(parts: beam.PCollection, options: ReadOptions, rejected: str | None, duplicates: Side) -> Any:
+    """Parts of files -> one element each: the keys of documents with ids, and the measures with counts of reading."""
+    raw, reading_counts = parts | "Read" >> _read(ReadDocuments(options, rejected), duplicates)  # list[RawDocument]
+    measures = raw | "Measure text" >> beam.ParDo(MeasureText())  # (name, number)
+    counts = (measures, reading_counts) | beam.Flatten() | "Sum" >> beam.CombinePerKey(sum)
+    begin = parts.pipeline | "Begin" >> beam.Create([None])
+    corpus = begin | "Collect" >> beam.Map(lambda _, counts: counts, AsDict(counts))
+    keys = raw | "List keys" >> beam.ParDo(ListKeys()) | "Join" >> beam.CombineGlobally(b"".join)  # bytes
+    return keys, corpus
+
+
+@beam.ptransform_fn
+def _build(
+    every_pool: beam.PCollection,
+    parts: beam.PCollection,
+    options: ReadOptions,
+    vocab: Vocab,
+    targets: Sequence[Target],
+    pools: Side,
+    wanted: Container[int] | None,
+    finished: Sequence[Container[str]],
+    duplicates: Side,
+    progress: str | None = None,
+    run: str | None = None,
+) -> Any:
+    """The numbers of the pools to build -> their shards. A pool that no document chose has its shards too."""
+    config = targets[0].config
+    raw, _ = parts | "Read" >> _read(ReadDocuments(options), duplicates)  # list[RawDocument]
+    documents = (
+        raw
+        | "Choose" >> beam.ParDo(ChooseDocuments(config, wanted), pools)  # list[ChosenDocument]
+        | "Split" >> beam.ParDo(SplitSentences(options))  # list[Sentences]
+        | "Tokenize"
+        >> beam.ParDo(TokenizeDocuments(vocab, config.cased, progress)).with_output_types(tuple[int, bytes])
+    )
+    no_documents = every_pool | "Without documents" >> beam.Map(lambda pool: (pool, b"")).with_output_types(
+        tuple[int, bytes]
+    )
+    return (
+        (documents, no_documents)
+        | beam.Flatten()
+        | "Gather pools" >> beam.GroupByKey()  # (pool, packed documents): the one shuffle
+        | "Build shards" >> beam.ParDo(BuildShards(vocab, targets, finished, run), pools)  # ShardInfo
+    )
+
+
+def _write_manifests(
+    _: int,
+    targets: Sequence[Target],
+    vocab: Vocab,
+    run: str,
+    facts: Mapping[str, Any],
+    pools: Pools,
+    corpus: dict[str, int],
+) -> Iterator[str]:
+    for target in targets:
+        write_manifest(target, vocab, pools, corpus, run, facts)
+    return (target.output for target in targets)
+
+
+def _clean_up(output: str) -> None:
+    Unfinished(output).remove()
+    remove_rejected_folder(output)
+    remove_temporaries(output)  # of workers that were killed
+
+
+def _write_keys(path: str, keys: bytes, corpus: dict[str, int]) -> None:
+    write_result(path, {"keys": np.frombuffer(keys, np.uint8)}, corpus)
+
+
+def _write_words(path: str, words: WordCounts, counts: dict[str, int]) -> None:
+    write_result(path, words.to_arrays(), counts)

@@ -1,1 +1,0 @@
-"""Looks at datasets, ours and those of others: opens, measures, shows and compares them."""

@@ -1,0 +1,1 @@
+"""Input files to documents: compression, formats, sentences, and what is rejected."""

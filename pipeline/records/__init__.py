@@ -1,0 +1,1 @@
+"""TFRecord files and serialised `tf.train.Example`s."""

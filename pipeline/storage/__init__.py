@@ -1,0 +1,1 @@
+"""Files: on this machine, in Cloud Storage, or mirrored between them."""
