@@ -5,8 +5,6 @@ from small_dataset import VOCAB_SIZE
 from maskmill.model.bert.config import BertConfig, TrainConfig
 
 STEPS = 10
-
-
 BERT_CONFIG = BertConfig(
     vocab_size=VOCAB_SIZE,
     hidden_size=32,
@@ -15,8 +13,6 @@ BERT_CONFIG = BertConfig(
     intermediate_size=64,
     max_position_embeddings=16,
 )
-
-
 TRAIN_CONFIG = TrainConfig(
     train_batch_size=8,
     learning_rate=1e-3,
@@ -25,4 +21,5 @@ TRAIN_CONFIG = TrainConfig(
     save_checkpoints_steps=4,
     keep_checkpoints=2,
     save_summary_steps=1,
+    first_weights="neighbours",
 )

@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+from checkpoints_of_others import CONFIG, TOKENS, write_hugging_face
 
 from maskmill.model.bert.config import PRESETS, BertConfig
 from maskmill.model.bert.encoder import BertPretrainer
 from maskmill.model.bert.first_weights import NeighbourStart, begin_with_neighbours
+from maskmill.model.formats.checkpoint_formats import read_init_checkpoint
+from maskmill.model.formats.init_checkpoint import initialize
+from maskmill.model.formats.interop import hugging_face_weights
 from maskmill.model.pretraining.recipes import RECIPES
 from maskmill.tokenizer.errors import InputError
 
@@ -109,6 +113,17 @@ def test_they_are_a_function_of_the_seed():
     kernels = [np.asarray(model.named_weights["bert/layer_0/query/kernel"]) for model in models]
     np.testing.assert_array_equal(kernels[0], kernels[1])
     assert not np.array_equal(kernels[0], kernels[2])
+
+
+def test_they_are_exported_and_imported_as_any_weights(tmp_path):
+    """How they are trained from, on either backend, tests/model/pretraining/test_train.py holds."""
+    model = BertPretrainer(CONFIG)
+    begin_with_neighbours(model)
+    folder = write_hugging_face(tmp_path / "bert", hugging_face_weights(model))
+    other = BertPretrainer(CONFIG, random_seed=2)
+    initialize(other, read_init_checkpoint(folder), TOKENS)
+    for name, weight in other.named_weights.items():
+        np.testing.assert_array_equal(weight, model.named_weights[name], err_msg=name)
 
 
 def test_heads_that_are_too_narrow_are_refused():
