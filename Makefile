@@ -32,6 +32,7 @@ types: $(VENV)/test  ## mypy finds the packages by links that have their names
 	mkdir -p .types/maskmill
 	for folder in tokenizer pipeline model deploy; do ln -sfn ../../$$folder .types/maskmill/$$folder; done
 	$(VENV)/bin/mypy
+	$(VENV)/bin/mypy --config-file benchmarks/mypy.ini benchmarks/*.py
 
 bench: $(VENV)/test  ## speed and memory, see benchmarks/README.md
 	$(VENV)/bin/python benchmarks/bench_generate.py

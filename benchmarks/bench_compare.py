@@ -15,6 +15,7 @@ import argparse
 import json
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
 
@@ -103,7 +104,7 @@ def false_alarms(seeds: list[Portrait], vocab: Vocab) -> int:
     print("| statistic | p < 0.05 | p < 0.01 | design effect | effect, median | largest |")
     print("|---|---|---|---|---|---|")
     for place, row in enumerate(pairs[0]):
-        found = [rows[place].difference for rows in pairs if rows[place].difference]
+        found = [one for rows in pairs if (one := rows[place].difference)]
         p, effects = np.array([one.p_value for one in found]), [one.effect for one in found]
         cells = [f"{(p < 0.05).mean():.3f}", f"{(p < 0.01).mean():.3f}"]
         cells += [f"{np.median([one.design_effect for one in found]):.1f}"]
@@ -131,7 +132,7 @@ def print_spread(seeds: list[Portrait], google: dict[str, dict[str, float]]) -> 
     )
 
 
-def describe(rows: list[Row], verdicts: dict[str, str]) -> str:
+def describe(rows: list[Row], verdicts: Mapping[str, str]) -> str:
     """The statistics that are not chance, with their figures."""
     return (
         "; ".join(f"{row.name} {row.a} and {row.b}: {row.verdict}" for row in rows if row.name in verdicts) or "agree"

@@ -17,9 +17,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from needs import ROOT, TORCH_PYTHON, leave_out_torch
@@ -28,6 +30,7 @@ VOCAB_FILE = ROOT / "tests" / "golden" / "bert-base-uncased-vocab.txt"
 TORCH_BATCH_SIZE = 32
 
 # What is measured: side, precision, way.
+Side = tuple[str, str, str]  # backend, precision, order of the texts
 SIDES = [
     ("tensorflow", "float32", "bins"),
     ("torch", "float32", "sorted"),
@@ -57,11 +60,13 @@ def main() -> None:
             compare(Path(name), size, sides, arguments.rounds, arguments.texts, arguments.batch_tokens)
 
 
-def compare(folder: Path, size: str, sides: list[tuple], rounds: int, num_texts: int, batch_tokens: int | None) -> None:
+def compare(
+    folder: Path, size: str, sides: Sequence[Side], rounds: int, num_texts: int, batch_tokens: int | None
+) -> None:
     texts = collect_texts(num_texts)
     (folder / "texts.json").write_text(json.dumps(texts))
     write_model(folder, size)
-    results: dict[tuple, list[dict]] = {side: [] for side in sides}
+    results: dict[Side, list[dict]] = {side: [] for side in sides}
     for _ in range(rounds):
         for side in sides:
             results[side].append(run_child(*side, folder, batch_tokens))
@@ -130,7 +135,7 @@ def measure(side: str, precision: str, way: str, folder: str, batch_tokens: int 
     return {"first_cpu": cpu[0], "seconds": seconds[-1], "cpu": cpu[-1]}
 
 
-def our_embed(folder: str, precision: str, batch_tokens: int | None):
+def our_embed(folder: str, precision: Any, batch_tokens: int | None):
     from maskmill.model.tasks.embed import Embedder
     from maskmill.model.tasks.embed_config import EmbedConfig
     from maskmill.model.tasks.trained import open_trained

@@ -63,7 +63,7 @@ class Side:
 
     method: str
     model_dir: str = ""
-    optimizer: str = ""
+    optimizer: Any = ""
     learning_rate: float = 0.0
 
     @property
@@ -141,7 +141,7 @@ def run_transformers(start: TrainedBert, task: Task, config: FinetuneConfig) -> 
     """The same on the other side, in a process of its own, on the tokens that ours has."""
     began = time.monotonic()
     labels = sorted(set(task.train.labels))
-    arrays = {"train_labels": task.train.label_ids(labels)}
+    arrays: dict[str, Any] = {"train_labels": task.train.label_ids(labels)}
     for part, rows in (("train", task.train), ("eval", task.held_out)):
         encoded = rows.encode(start.vocab, start.rules, config.max_seq_length)
         features = encoded.features(np.arange(len(encoded)), config.max_seq_length)

@@ -70,7 +70,7 @@ def train(dataset: Path, preset: str, settings: dict[str, Any], start: Neighbour
     if config.first_weights == "neighbours":
         begin_with_neighbours(model, start)
     attention = attention_of(model, next(eval_batches(info, dataset, 8, "eval")))
-    steps = config.num_train_steps
+    steps = config.num_train_steps or 0
     optimizer = AdamWeightDecay(
         model.named_weights, Schedule(config.learning_rate, steps, steps // 10), settings_of(config)
     )

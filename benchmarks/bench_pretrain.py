@@ -78,7 +78,7 @@ def run_transformers(dataset: Path, side: str, options: argparse.Namespace, step
     names = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
     settings = {
         "shape": {name: getattr(bert, name) for name in names} | {"hidden_act": "gelu_new"},
-        "has_pairs": info.config["objective"] != "mlm",
+        "has_pairs": info.objective != "mlm",
         "learning_rate": rate,
         "warmup_steps": int(warmup * steps),
         "num_train_steps": steps or 1000,
@@ -86,7 +86,7 @@ def run_transformers(dataset: Path, side: str, options: argparse.Namespace, step
         "measures_speed": not steps,
     }
     with closing(train_batches(info, dataset, size, seed)) as batches:
-        arrays = stack("train_", itertools.islice(batches, steps or 100))
+        arrays: dict[str, Any] = stack("train_", itertools.islice(batches, steps or 100))
     with closing(eval_batches(info, dataset, 1, "eval")) as batches:  # one each: none is filled up
         arrays |= stack("eval_", batches)
     script = Path(__file__).with_name("pretrain_torch.py")

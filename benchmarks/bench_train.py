@@ -69,7 +69,7 @@ def main() -> None:
         f"largest matrix product: {peaks['float32'] / 1e9:.0f} GFLOP/s float32, {peaks['bfloat16'] / 1e9:.0f} bfloat16"
     )
     for size in arguments.sizes:
-        results = {side: [] for side in sides}
+        results: dict[tuple, list[dict]] = {side: [] for side in sides}
         flops = train_flops(BertConfig.preset(size, VOCAB_SIZE), MAX_SEQ_LENGTH, MAX_PREDICTIONS_PER_SEQ)
         for _ in range(arguments.rounds):
             for side in sides:
@@ -142,7 +142,7 @@ def make_batch() -> dict:
     }
 
 
-def our_step(size: str, precision: str, dropout: float, variant: str, put=setattr):
+def our_step(size: str, precision: Any, dropout: float, variant: str, put=setattr):
     from dataclasses import replace
 
     take_back(variant, put)

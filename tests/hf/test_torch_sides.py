@@ -52,3 +52,36 @@ def test_finetune_torch_learns_and_tells_the_labels_after_each_epoch(tmp_path):
     epochs = json.loads(printed.splitlines()[-1])
     assert len(epochs) == 12
     assert np.mean(np.array(epochs[-1]) == labels) > 0.9
+
+
+@pytest.mark.parametrize("has_pairs", [True, False])
+def test_pretrain_torch_learns_what_is_always_the_same(tmp_path, has_pairs):
+    """Every sequence is one and the same, so that a few steps suffice."""
+    batches, batch, predictions = 40, 4, 2
+    ids = np.tile(np.arange(10, 18, dtype=np.int32), (batches, batch, 1))
+    features = {
+        "input_ids": ids, "input_mask": np.ones_like(ids), "segment_ids": np.zeros_like(ids),
+        "masked_lm_positions": np.tile(np.array([2, 0], np.int32), (batches, batch, 1)),
+        "masked_lm_ids": np.full((batches, batch, predictions), 30, np.int32),
+        "masked_lm_weights": np.tile(np.array([1, 0], np.float32), (batches, batch, 1)),
+        "next_sentence_labels": np.ones((batches, batch, 1), np.int32),
+    }  # fmt: skip
+    np.savez(
+        tmp_path / "batches.npz",
+        **{f"train_{name}": values for name, values in features.items()},
+        **{f"eval_{name}": values[:3] for name, values in features.items()},
+    )
+    settings = {
+        "shape": SMALL, "has_pairs": has_pairs, "learning_rate": 1e-3, "warmup_steps": 4, "num_train_steps": batches,
+        "random_seed": 1, "measures_speed": False,
+    }  # fmt: skip
+    for measures_speed in (False, True):
+        settings["measures_speed"] = measures_speed
+        command = [HF_PYTHON, BENCHMARKS / "pretrain_torch.py", tmp_path / "batches.npz", json.dumps(settings)]
+        printed = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        if measures_speed:
+            assert 0 < printed["seconds_per_step"] < 10
+        else:
+            assert printed["masked_lm_loss"] < 1
+            assert printed["masked_lm_accuracy"] == 1
+            assert (printed["next_sentence_accuracy"] == 1) == has_pairs

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from command import run
 from places import ROOT
 from small_classifier import write_model as write_classifier_model
 from small_dataset import write_both_splits
@@ -338,8 +339,10 @@ def test_a_corpus_that_is_missing_is_named_in_one_sentence(script, start, monkey
 
 def test_every_script_has_a_test_here():
     tests = Path(__file__).read_text()
-    # finetune_torch.py runs on PyTorch alone: tests/hf has its test.
-    scripts = [path.stem for path in BENCHMARKS.glob("*.py") if path.stem not in ("needs", "finetune_torch")]
+    # Those of PyTorch run on it alone: tests/hf has their tests.
+    scripts = [
+        path.stem for path in BENCHMARKS.glob("*.py") if path.stem not in ("needs", "finetune_torch", "pretrain_torch")
+    ]
     assert [name for name in scripts if f'script("{name}"' not in tests] == []
 
 
@@ -353,3 +356,28 @@ def test_first_weights(script, start, tmp_path):
     for name in ("google", "bert", "neighbours"):
         assert re.search(rf"\| {name} \| {NUMBER} ± {NUMBER} \| {NUMBER} ± {NUMBER} \|", printed)
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_bench_pretrain_compares_both_sides_and_goes_on_with_its_log(script, start, tmp_path, monkeypatch):
+    write_both_splits(tmp_path / "shards", [[40]], [[8]])
+    module, log, started = script("bench_pretrain"), tmp_path / "runs.jsonl", []
+    monkeypatch.setattr("needs.TORCH_PYTHON", Path(sys.executable))
+    monkeypatch.setattr(module, "call_maskmill", run)
+
+    def run_torch(command, **options):
+        """In the place of pretrain_torch.py."""
+        started.append(json.loads(command[3]))
+        with np.load(command[2]) as batches:
+            assert batches["train_input_ids"].shape == (2, 32, 16)
+            assert batches["eval_input_ids"].shape == (8, 1, 16)
+        return subprocess.CompletedProcess(command, 0, json.dumps(dict.fromkeys(module.METRICS, 0.5)))
+
+    monkeypatch.setattr(module.subprocess, "run", run_torch)
+    options = [tmp_path / "shards", "--bert-config", "tiny", "--minutes", 0.1, "--seeds", 1, "--log", log]
+    options += ["--seconds-per-step", 6, 3, "--side", "maskmill", "transformers 5e-4"]
+    printed = start(module, *options)
+    assert re.search(rf"\| 0.1 \| maskmill \| 1 \| {NUMBER} ± {NUMBER} \| {NUMBER} ± {NUMBER} \|", printed)
+    assert "| 0.1 | transformers 5e-4 | 2 | 0.500 ± 0.000 |" in printed
+    assert [one["learning_rate"] for one in started] == [5e-4]
+    assert start(module, *options) == printed
+    assert len(started) == 1
