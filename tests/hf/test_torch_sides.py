@@ -82,6 +82,6 @@ def test_pretrain_torch_learns_what_is_always_the_same(tmp_path, has_pairs):
         if measures_speed:
             assert 0 < printed["seconds_per_step"] < 10
         else:
-            assert printed["masked_lm_loss"] < 1
+            assert printed["masked_lm_loss"] < 4.5  # at first log(1000) = 6.9
             assert printed["masked_lm_accuracy"] == 1
             assert (printed["next_sentence_accuracy"] == 1) == has_pairs
