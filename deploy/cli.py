@@ -7,8 +7,12 @@ from typing import Any
 
 import click
 
-from maskmill.deploy.data.commands import generate, vocab
-from maskmill.deploy.datasets.commands import compare, inspect, report, validate
+from maskmill.deploy.data.generate import generate
+from maskmill.deploy.data.vocab import vocab
+from maskmill.deploy.datasets.compare import compare
+from maskmill.deploy.datasets.inspect import inspect
+from maskmill.deploy.datasets.report import report
+from maskmill.deploy.datasets.validate import validate
 from maskmill.deploy.doctor.commands import demo, doctor
 from maskmill.deploy.tasks.commands import embed, fill_mask
 from maskmill.deploy.tasks.finetune_command import finetune, predict
