@@ -31,7 +31,6 @@ NOT_IN_MODEL = ("pipeline/jobs", "pipeline/reading", "pipeline/analysis", "pipel
 TO_DO = (
     "pipeline/dataset/outputs.py", "pipeline/storage/mirror.py", "model/bert/first_weights.py",
     "model/formats/checkpoint_formats.py", "model/formats/model_dir.py", "model/training/meter.py",
-    "deploy/tasks/commands.py", "deploy/tasks/finetune_command.py", "deploy/tasks/predict_part.py",
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from maskmill.deploy.cli import main
 from maskmill.deploy.demo import demo, python_docs
-from maskmill.deploy.training import models
+from maskmill.deploy.training import training
 
 pytest.importorskip("tensorflow", reason="needs the [train] extra")
 
@@ -41,7 +41,7 @@ def test_ctrl_c_in_a_step_ends_the_demo(tmp_path: Path, short_demo, monkeypatch)
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(models, "train_model", interrupt)
+    monkeypatch.setattr(training, "train_model", interrupt)
     result = CliRunner().invoke(main, ["demo", "--output", str(tmp_path / "demo")])
     assert result.exit_code == 130
     assert "$ maskmill train" in result.output
