@@ -13,7 +13,8 @@ from maskmill.deploy.datasets.compare import compare
 from maskmill.deploy.datasets.inspect import inspect
 from maskmill.deploy.datasets.report import report
 from maskmill.deploy.datasets.validate import validate
-from maskmill.deploy.doctor.commands import demo, doctor
+from maskmill.deploy.demo.demo import demo
+from maskmill.deploy.doctor.doctor import doctor
 from maskmill.deploy.tasks.embed import embed
 from maskmill.deploy.tasks.fill_mask import fill_mask
 from maskmill.deploy.tasks.finetune import finetune

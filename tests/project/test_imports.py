@@ -16,7 +16,7 @@ ORDER = (
     "pipeline/tables", "pipeline/jobs", "pipeline/analysis", "pipeline/validation",
     "model/bert", "model/training", "model/formats", "model/pretraining", "model/tasks", "model/pruning",
     "deploy/terminal", "deploy/engines", "deploy/data", "deploy/report", "deploy/datasets", "deploy/tasks",
-    "deploy/training", "deploy/tpu", "deploy/demo", "deploy/doctor",
+    "deploy/training", "deploy/tpu", "deploy/doctor", "deploy/demo",
     "deploy",  # cli.py
     "deploy/flex_template",
 )  # fmt: skip

@@ -12,8 +12,6 @@ MAY_TAKE_MORE = {
     "pipeline/jobs/dag.py _build",
     "model/bert/fused.py embed",
     "model/pruning/pretrained.py prune",
-    "deploy/report/sequence_figures.py _draw_lengths",
-    "deploy/doctor/commands.py doctor",
 }
 
 

@@ -106,9 +106,7 @@ def test_a_recovery_that_an_older_maskmill_began_goes_on_with_googles_optimizer(
         del finetuning["config"]["optimizer"]
         path.write_text(seal_versioned(finetuning))
     table, classifier = str(folder / "table.csv"), str(tmp_path / "classifier")
-    subject = open_finetuned_subject(
-        request_for(table, classifier, recovery_steps=6)
-    )
+    subject = open_finetuned_subject(request_for(table, classifier, recovery_steps=6))
     assert subject.config.optimizer == "google"
     request = replace(RECOVERY, optimizer=subject.config.optimizer)
     with pytest.raises(InputError, match=r"holds a training with optimizer google, this one has adamw"):
