@@ -35,9 +35,9 @@ from maskmill.tokenizer.json_file import parse_json
 
 if TYPE_CHECKING:
     from maskmill.model.tasks.finetuning import Outcome
-    from maskmill.model.tasks.finetuning_loop import FinetuneProgress
     from maskmill.model.tasks.metrics import Confusion
     from maskmill.model.tasks.trained import TrainedBert
+    from maskmill.model.training.meter import TrainProgress
 
 SEEDS = "seeds.json"
 ROWS_LOOKED_AT = 1024  # for whether the vocabulary fits
@@ -189,7 +189,7 @@ def _list_some(texts: Sequence[str]) -> str:
 
 def run_finetuning(output: str, take: "Callable[..., Outcome]") -> "Outcome":
     """One fine-tuning into a folder by `take(folder, hooks=hooks)`: with a bar, or lines where there is no terminal."""
-    from maskmill.model.tasks.finetuning_loop import Hooks
+    from maskmill.model.training.loop import Hooks
 
     console = new_talk()
     began, lines = time.monotonic(), PlainLines(console)
@@ -197,10 +197,10 @@ def run_finetuning(output: str, take: "Callable[..., Outcome]") -> "Outcome":
     with Progress(*columns, console=console, transient=True, disable=not console.is_interactive) as bar:
         task = bar.add_task("compiling")
 
-        def report(now: "FinetuneProgress") -> None:
+        def report(now: "TrainProgress") -> None:
             text = (
-                f"step {now.step:,} of {now.num_train_steps:,}: loss {now.loss:.3f}, accuracy {now.accuracy:.3f}, "
-                f"{now.rows_per_second:,.1f} rows/s"
+                f"step {now.step:,} of {now.num_train_steps:,}: loss {now.loss:.3f}, "
+                f"accuracy {now.metrics['accuracy']:.3f}, {now.sequences_per_second:,.1f} rows/s"
             )
             bar.update(task, total=now.num_train_steps, completed=now.step, description=text)
             lines.print(text)

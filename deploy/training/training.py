@@ -36,8 +36,9 @@ def train_model(request: TrainRequest) -> None:
     """Trains with a bar, or with a line now and then where there is no terminal; then draws the curve of the loss."""
     from maskmill.model.formats.model_dir import recorded_recipe
     from maskmill.model.pretraining.dataset import require_examples
-    from maskmill.model.pretraining.train import Hooks, Start, train
+    from maskmill.model.pretraining.train import Start, train
     from maskmill.model.training.distribution import is_first_process, leaving_alone
+    from maskmill.model.training.loop import Hooks
     from maskmill.model.training.profiling import PROFILE
 
     console = new_talk(quiet=not is_first_process())
@@ -199,9 +200,9 @@ def describe_progress(now: "TrainProgress", is_short: bool = False) -> str:
     masked_lm, next_sentence, sequences = (
         ("MLM", "NSP", "seq/s") if is_short else ("masked_lm_accuracy", "next_sentence_accuracy", "sequences/s")
     )
-    said = [f"loss {now.loss:.3f}", f"{masked_lm} {now.masked_lm_accuracy:.3f}"]
-    if now.has_pairs:
-        said.append(f"{next_sentence} {now.next_sentence_accuracy:.3f}")
+    said = [f"loss {now.loss:.3f}", f"{masked_lm} {now.metrics['masked_lm_accuracy']:.3f}"]
+    if "next_sentence_accuracy" in now.metrics:
+        said.append(f"{next_sentence} {now.metrics['next_sentence_accuracy']:.3f}")
     if now.sequences_per_second:
         speed = f"{now.sequences_per_second:,.{0 if now.sequences_per_second >= 100 else 1}f}"
         said += [f"{speed} {sequences}", f"{now.tokens_per_second:,.0f} tokens/s", f"MFU {now.mfu:.0%}"]

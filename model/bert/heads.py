@@ -106,3 +106,11 @@ def metrics_of(sums: dict[str, Tensor]) -> dict[str, Tensor]:
         "next_sentence_loss": next_sentence_loss,
         "next_sentence_accuracy": sums["next_sentence_right"] / pairs,
     }
+
+
+def known_metrics(sums: dict[str, float]) -> dict[str, float]:
+    """The metrics of many batches by name; without those of the next sentence where no example is a pair."""
+    has_pairs = sums["next_sentence_weight"] > 0
+    return {
+        name: value for name, value in metrics_of(sums).items() if has_pairs or not name.startswith("next_sentence")
+    }

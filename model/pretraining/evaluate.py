@@ -2,14 +2,13 @@
 
 import math
 import os
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from keras import ops
 
-from maskmill.model.bert.heads import IS_RIGHT, SUMS, metrics_of
+from maskmill.model.bert.heads import IS_RIGHT, SUMS, known_metrics
 from maskmill.model.formats.model_dir import WhichCheckpoint, load_model, read_training
 from maskmill.model.pretraining.dataset import eval_batches, require_examples
 from maskmill.model.pretraining.phases import check_fits
@@ -17,7 +16,7 @@ from maskmill.model.pretraining.plateau import MARGIN
 from maskmill.model.pretraining.token_counts import Band, TokenCounts
 from maskmill.model.training.distribution import ONE_DEVICE, Devices
 from maskmill.model.training.memory import want_of_memory
-from maskmill.model.training.step import Batch, Losses, eval_step
+from maskmill.model.training.step import Batch, EvalStep, Losses, eval_step
 from maskmill.pipeline.dataset.schema import VOCAB, DatasetInfo, Split
 from maskmill.pipeline.storage.storage import write_text
 from maskmill.tokenizer.errors import InputError
@@ -113,7 +112,7 @@ def write_results(model_dir: str | os.PathLike[str], results: dict[str, float]) 
 
 
 def evaluate_split(
-    run_step: Callable[[Batch], Losses],
+    run_step: EvalStep,
     info: DatasetInfo,
     dataset_dir: str | os.PathLike[str],
     split: Split,
@@ -130,10 +129,8 @@ def evaluate_split(
             losses = run_step(devices.place(batch))
             for name in SUMS:
                 totals[name] += float(losses[name])
-    metrics = metrics_of(totals)
-    metrics["perplexity"] = math.exp(min(metrics["masked_lm_loss"], 700.0))
-    has_pairs = totals["next_sentence_weight"] > 0
-    return {name: value for name, value in metrics.items() if has_pairs or not name.startswith("next_sentence")}
+    metrics = known_metrics(totals)
+    return {**metrics, "perplexity": math.exp(min(metrics["masked_lm_loss"], 700.0))}
 
 
 def rests_at_guess(accuracy: float, guess: float, predictions: int) -> bool:

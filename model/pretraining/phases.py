@@ -10,6 +10,7 @@ from maskmill.model.pretraining.dataset import require_examples
 from maskmill.model.pretraining.dynamic_masking import MaskingRules, remask
 from maskmill.model.training.flops import train_flops
 from maskmill.model.training.memory import require_countable
+from maskmill.model.training.meter import Pace
 from maskmill.model.training.optimization import Schedule
 from maskmill.model.training.step import Remask
 from maskmill.pipeline.dataset.schema import DatasetInfo
@@ -104,6 +105,12 @@ class Plan:
     def phase_of(self, step: int) -> Phase:
         """The phase that a step, counted from 1, is taken in."""
         return next(phase for phase in self.phases if step <= phase.last_step)
+
+    def pace(self, phase: Phase, bert: BertConfig, config: TrainConfig) -> Pace:
+        """What the steps of one of the phases have in common."""
+        flops = config.train_batch_size * sequence_flops(phase, bert)
+        after = self.flops_after(phase.last_step, bert, config)
+        return Pace(phase.last_step, config.train_batch_size, phase.info.max_seq_length, flops, after)
 
     def flops_after(self, step: int, bert: BertConfig, config: TrainConfig) -> float:
         """Floating-point operations that all the steps after `step` need."""

@@ -37,15 +37,16 @@ class PlateauWatch:
         """What to tell the user at a step, if anything."""
         if self.is_over or now.step < self.first_step or now.step % self.config.save_summary_steps:
             return None
+        accuracy = now.metrics["masked_lm_accuracy"]
         guess = float(self.counts.max() / max(1, self.counts.sum()))
-        self.lines = self.lines + 1 if now.masked_lm_accuracy < guess + MARGIN else 0
+        self.lines = self.lines + 1 if accuracy < guess + MARGIN else 0
         if self.lines < _LINES:
             # Once it has learned more, it will not forget it.
-            self.is_over = now.masked_lm_accuracy > guess + 2 * MARGIN
+            self.is_over = accuracy > guess + 2 * MARGIN
             return None
         self.is_over = True
         return (
-            f"after {now.step:,} steps masked_lm_accuracy is {now.masked_lm_accuracy:.3f}, and always guessing the "
+            f"after {now.step:,} steps masked_lm_accuracy is {accuracy:.3f}, and always guessing the "
             f"most frequent token gives {guess:.3f}: the model has learned little more than how frequent tokens are. "
             f"What helps, in a new folder: {', '.join(self._ways_out())}"
         )

@@ -5,16 +5,18 @@ import logging
 import math
 import os
 import signal
-import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, suppress
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from keras import ops
+
 from maskmill.model.bert.config import BertConfig, TrainConfig
 from maskmill.model.bert.encoder import BertPretrainer
 from maskmill.model.bert.first_weights import begin_with_neighbours
+from maskmill.model.bert.heads import SUMS, known_metrics
 from maskmill.model.formats.checkpoint_formats import read_init_checkpoint
 from maskmill.model.formats.init_checkpoint import initialize
 from maskmill.model.formats.model_dir import TRAINING, describe_training, open_model_dir, read_training
@@ -23,26 +25,17 @@ from maskmill.model.pretraining.evaluate import EVAL_BATCH_SIZE, evaluate_split
 from maskmill.model.pretraining.phases import Phase, Plan
 from maskmill.model.pretraining.plateau import PlateauWatch
 from maskmill.model.pretraining.speed import steps_that_fit
-from maskmill.model.training.checkpoint import (  # fmt: skip
-    find_not_finite,
-    list_checkpoints,
-    read_best,
-    read_newest,
-    read_sums,
-    restore,
-    save_best,
-    save_checkpoint,
-    state_of,
-)
+from maskmill.model.training.checkpoint import list_checkpoints, read_best, read_newest, read_sums, restore
 from maskmill.model.training.distribution import Devices, find_devices
 from maskmill.model.training.flops import measure_peak
+from maskmill.model.training.loop import Hooks, Loop, Policy, Stretch
 from maskmill.model.training.memory import want_of_memory
 from maskmill.model.training.meter import Meter, NotFiniteError, TrainProgress
-from maskmill.model.training.metrics_log import MetricsLog, draw_training, read_metrics
+from maskmill.model.training.metrics_log import MetricsLog, draw_training
 from maskmill.model.training.optimization import AdamWeightDecay, settings_of
 from maskmill.model.training.profiling import Profiler
-from maskmill.model.training.signals import Signals, signals_deferred
-from maskmill.model.training.step import Batch, Losses, eval_step, train_step
+from maskmill.model.training.signals import signals_deferred
+from maskmill.model.training.step import Batch, EvalStep, Losses, TrainStep, eval_step, train_step
 from maskmill.pipeline.storage.storage import AnyPath, absolute, write_text
 from maskmill.tokenizer.errors import InputError
 from maskmill.tokenizer.vocab import parse_tokens
@@ -52,16 +45,6 @@ BAD_BATCH = "bad_batch.json"
 Datasets = AnyPath | Sequence[tuple[AnyPath, int | None]]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Hooks:
-    """Who wants to hear of a training while it goes on."""
-
-    report: Callable[[TrainProgress], None] = lambda progress: None  # about once a second
-    evaluated: Callable[[int, dict[str, float], bool], None] = lambda step, metrics, is_best: None
-    saved: Callable[[], None] = lambda: None  # after each checkpoint
-    begins: Callable[[int], None] = lambda num_train_steps: None  # once the number of steps is known
 
 
 @dataclass(frozen=True)
@@ -102,7 +85,7 @@ def train(
         if before and not any(phase["first_batch"] for phase in before["phases"]):
             plan = plan.from_first_batches()  # as an older maskmill began it
     if train_config.max_time is not None:
-        with _want_of_memory(plan.phases[0], train_config):
+        with want_of_memory(*_too_large(plan.phases[0], train_config)):
             # Those that fitted when it began: a schedule does not change on the way.
             steps = before["train_config"].get("num_train_steps") if before else None
             steps = steps or steps_that_fit(plan.phases[0], bert_config, train_config, devices)
@@ -134,12 +117,12 @@ def train(
             step, arrays = read_newest(folder) or (0, None)
         devices.require_same({"the newest checkpoint at step": step})
         if arrays:
-            restore(arrays, state_of(model, optimizer))
+            restore(arrays, optimizer.state)
             del arrays
 
         with signals_deferred() as signals, closing(MetricsLog(folder, step, devices.writes)) as log:
             peak = measure_peak(config.precision) * devices.count
-            sums = read_sums(folder, step) if step else None
+            sums = dict.fromkeys(SUMS, 0.0) | (read_sums(folder, step) if step else {})
             watch = PlateauWatch(config, bert_config.vocab_size, has_first_weights=start is None)
 
             def report(now: TrainProgress) -> None:
@@ -147,20 +130,14 @@ def train(
                     logger.warning(warning)
                 hooks.report(now)
 
-            meter = Meter(config, schedule, step, log, report, peak, sums)
-            training = _Training(
-                folder, config, plan, model, optimizer, devices, meter, watch, log, hooks, signals, step > 0
-            )
-            training.catch_up()
-            for phase in plan.left_at(step):
-                if training.stops:
-                    break
-                steps = phase.last_step - meter.step
-                with closing(Profiler(folder, profile and devices.writes, steps)) as profiler:
-                    training.run(phase, profiler)
+            course = _Pretraining(folder, config, plan, model, optimizer, devices, watch, profile)
+            meter = Meter(schedule, step, sums, known_metrics, log, report, config.save_summary_steps, peak)
+            policy = Policy(steps, config.save_checkpoints_steps, config.keep_checkpoints, config.eval_every)
+            loop = Loop(folder, course, optimizer, eval_step(model), meter, policy, hooks, signals, devices)
+            loop.run()
         if devices.writes:
             draw_training(folder)
-        if training.stops and signals.got == signal.SIGINT:
+        if loop.stops and signals.got == signal.SIGINT:
             raise KeyboardInterrupt
         return meter.step
 
@@ -185,18 +162,18 @@ def _training_before(folder: Path) -> dict[str, Any] | None:
     return read_training(folder)
 
 
-def _want_of_memory(phase: Phase, config: TrainConfig) -> AbstractContextManager[None]:
-    """Within it, a want of memory comes as a sentence that tells the way out."""
-    return want_of_memory(
+def _too_large(phase: Phase, config: TrainConfig) -> tuple[str, str]:
+    """What may not fit into memory, and what to give then."""
+    return (
         f"a step on {config.train_batch_size:,} sequences of {phase.info.max_seq_length} tokens",
         f"--gradient-accumulation-steps {2 * config.gradient_accumulation_steps}, which changes no gradient, or a "
         "smaller --train-batch-size",
     )
 
 
-@dataclass
-class _Training:
-    """A training on its way."""
+@dataclass(frozen=True)
+class _Pretraining:
+    """The phases of a training, one after the other: a `Course`."""
 
     folder: Path
     config: TrainConfig
@@ -204,145 +181,81 @@ class _Training:
     model: BertPretrainer
     optimizer: AdamWeightDecay
     devices: Devices
-    meter: Meter
     watch: PlateauWatch
-    log: MetricsLog
-    hooks: Hooks
-    signals: Signals
-    has_checkpoint: bool
-    stops: bool = False
+    profile: bool
 
-    def __post_init__(self) -> None:
-        self.run_eval = eval_step(self.model)
+    def stretches(self, meter: Meter) -> Generator[Stretch, None, None]:
+        for phase in self.plan.left_at(meter.step):
+            first_step = meter.step
+            profiler = Profiler(self.folder, self.profile and self.devices.writes, steps=phase.last_step - first_step)
+            with closing(profiler), closing(self._batches(phase, first_step)) as batches:
+                yield Stretch(
+                    self.plan.pace(phase, self.model.config, self.config),
+                    batches,
+                    self._step(phase, profiler),
+                    _too_large(phase, self.config),
+                )
 
-    def catch_up(self) -> None:
-        """Makes up for an evaluation that was due, and that the run before this one did not come to."""
-        step = self.meter.step
-        if self._evaluates_at(step) and not any(
-            row["step"] == step and "eval_loss" in row for row in read_metrics(self.folder)
-        ):
-            self._evaluate(self.plan.phase_of(step))
-
-    def run(self, phase: Phase, profiler: Profiler) -> None:
-        """Takes the steps of a phase that are left, or those until a signal."""
-        config = self.config
-        run_step = train_step(
-            self.model,
-            self.optimizer,
-            config.random_seed,
-            config.gradient_accumulation_steps,
-            phase.remask,
-        )
-        self.meter.begin(phase, self.plan.flops_after(phase.last_step, self.model.config, config), self.model.config)
-        batches = train_batches(
+    def _batches(self, phase: Phase, step: int) -> Generator[Batch, None, None]:
+        return train_batches(
             phase.info,
             phase.directory,
-            config.train_batch_size,
-            config.random_seed,
-            phase.batch_at(self.meter.step),
+            self.config.train_batch_size,
+            self.config.random_seed,
+            phase.batch_at(step),
             self.devices.host,
             self.devices.num_hosts,
         )
-        with closing(batches):
-            while self.meter.step < phase.last_step and not self.stops:
-                with _want_of_memory(phase, config):
-                    profiler.step_begins()
-                    batch = next(batches)
-                    self.watch.count(batch)
-                    losses = run_step(self.devices.place(batch))
-                    profiler.step_done(losses["loss"])
-                    self._add(losses)
-                self._after_step(phase)
 
-    def _add(self, losses: Losses | None) -> None:
-        """Tells the meter of a step, or has it read what it was told; tells of a batch whose loss is not finite."""
-        try:
-            if losses is None:
-                self.meter.read()
-            else:
-                self.meter.add(losses)
-        except NotFiniteError as error:
-            raise self._with_bad_batch(error) from error
+    def _step(self, phase: Phase, profiler: Profiler) -> TrainStep:
+        config = self.config
+        on_devices = train_step(
+            self.model, self.optimizer, config.random_seed, config.gradient_accumulation_steps, phase.remask
+        )
 
-    def _with_bad_batch(self, error: NotFiniteError) -> InputError:
-        """Writes which examples were in the batch of a step that went wrong -> the error that says where."""
+        def run_step(batch: Batch) -> Losses:
+            profiler.step_begins()
+            self.watch.count(batch)
+            losses = on_devices(self.devices.place(batch))
+            profiler.step_done(losses["loss"])
+            return losses
+
+        return run_step
+
+    def evaluate(self, run_step: EvalStep, step: int) -> dict[str, float]:
+        phase = self.plan.phase_of(step)
+        batch_size = EVAL_BATCH_SIZE * self.devices.count
+        return evaluate_split(run_step, phase.info, phase.directory, "eval", batch_size, self.devices)
+
+    def is_best(self, metrics: dict[str, float], step: int) -> bool:
+        best_step, best_loss = read_best(self.folder) or (0, math.inf)
+        phase = self.plan.phase_of(step)
+        if not phase.first_step < best_step <= phase.last_step:  # its loss is that of other documents, or lengths
+            best_loss = math.inf
+        return metrics["loss"] < best_loss
+
+    def columns(self, meter: Meter) -> dict[str, float]:
+        return {}
+
+    def require_unchanged(self, step: int) -> None:
+        phase = self.plan.phase_of(step)
+        phase.info.require_unchanged(phase.directory)
+
+    def explain(self, error: NotFiniteError) -> InputError:
+        """Writes which examples were in the batch of the step that went wrong, too."""
         phase, config = self.plan.phase_of(error.step), self.config  # perhaps the one before: losses are read later
         batch = phase.batch_at(error.step - 1)
         names = name_examples(phase.info, phase.directory, config.train_batch_size, config.random_seed, batch)
         if self.devices.writes:
             write_text(self.folder / BAD_BATCH, json.dumps({"step": error.step, "examples": names}, indent=1) + "\n")
-        return InputError(f"{error}", way_out=f"the examples of that batch are in {self.folder / BAD_BATCH}")
-
-    def _after_step(self, phase: Phase) -> None:
-        """Saves and evaluates, when it is time."""
-        step, config = self.meter.step, self.config
-        self.stops = self.devices.any_stops(step, self.signals.got is not None)
-        evaluates = self._evaluates_at(step)
-        saves = step % config.save_checkpoints_steps == 0 or step == config.num_train_steps or self.stops
-        # The best checkpoint is never there alone: a run after this one would have nothing to go on from beside it.
-        saves = saves or (evaluates and not self.has_checkpoint)
-        if not (evaluates or saves):
-            return
-        self._add(None)  # stops at a loss that is not finite, before what it did to the weights is kept
-        began = time.monotonic()
-        self._require_finite()
-        if saves:
-            self._save(phase)
-        if evaluates and not self.stops:
-            self._evaluate(phase)
-            if self.stops and not saves:
-                self._save(phase)
-        self.meter.leave_out(time.monotonic() - began)
-
-    def _require_finite(self) -> None:
-        """Stops at weights that the last update broke: none such is ever saved."""
-        if name := find_not_finite(state_of(self.model, self.optimizer)):
-            raise self._with_bad_batch(self.meter.describe_weight_not_finite(name))
-
-    def _evaluates_at(self, step: int) -> bool:
-        every = self.config.eval_every
-        return every is not None and step > 0 and (step % every == 0 or step == self.config.num_train_steps)
-
-    def _save(self, phase: Phase) -> None:
-        phase.info.require_unchanged(phase.directory)
-        with self.devices.together():
-            if self.devices.writes:
-                state = state_of(self.model, self.optimizer)
-                save_checkpoint(self.folder, self.meter.step, state, self.config.keep_checkpoints, self.meter.sums)
-                self.hooks.saved()
-        self.has_checkpoint = True
-
-    def _evaluate(self, phase: Phase) -> None:
-        """Evaluates; a signal ends that at once, for it may take longer than whoever sent the signal waits."""
-
-        def is_stopped() -> bool:
-            return self.signals.got is not None and self.devices.num_hosts == 1  # several would have to agree on where
-
-        def run_eval(features: Batch) -> Losses:
-            if is_stopped():
-                raise _EvaluationStoppedError
-            return self.run_eval(features)
-
-        batch_size = EVAL_BATCH_SIZE * self.devices.count
-        with suppress(_EvaluationStoppedError):
-            metrics = evaluate_split(run_eval, phase.info, phase.directory, "eval", batch_size, self.devices)
-            with self.devices.together():
-                self._keep(metrics, phase)
-        self.stops = is_stopped()
-
-    def _keep(self, metrics: dict[str, float], phase: Phase) -> None:
-        """Logs an evaluation, and saves the weights if they are the best."""
-        step, loss = self.meter.step, metrics["loss"]
-        best_step, best_loss = read_best(self.folder) or (0, math.inf)
-        if not phase.first_step < best_step <= phase.last_step:  # its loss is that of other documents, or lengths
-            best_loss = math.inf
-        is_best = loss < best_loss
-        if is_best and self.devices.writes:
-            save_best(self.folder, self.model.named_weights, step, loss)
-        # After the best checkpoint: the evaluation is made again after an end in between, until it is logged.
-        self.log.write(step, {f"eval_{name}": value for name, value in metrics.items()}, time.time())
-        self.hooks.evaluated(step, metrics, is_best)
-
-
-class _EvaluationStoppedError(Exception):
-    """A signal came while a model was evaluated."""
+        causes = [f"a learning_rate of {config.learning_rate} that is too high or warms up too fast"]
+        if config.precision != "float32":
+            causes.append(f"--precision {config.precision}")
+        if error.step == 1:
+            causes.append("weights to begin with that are not finite")
+        rate = float(ops.convert_to_numpy(self.optimizer.schedule.at(error.step)))
+        return InputError(
+            f"{error.what}, at a learning rate of {rate:.3g}; {error.loss_before}; likely causes: {', '.join(causes)}; "
+            "train into a new folder with a lower one or a longer warm-up",
+            way_out=f"the examples of that batch are in {self.folder / BAD_BATCH}",
+        )

@@ -19,7 +19,7 @@ from maskmill.model.pretraining.evaluate import EVAL_BATCH_SIZE, evaluate_split
 from maskmill.model.pretraining.phases import Plan, check_fits
 from maskmill.model.pruning.subject import prune_subject
 from maskmill.model.tasks.trained import TrainedBert, open_trained, without_spare_rows
-from maskmill.model.training.checkpoint import save_checkpoint, state_of
+from maskmill.model.training.checkpoint import save_checkpoint
 from maskmill.model.training.optimization import AdamWeightDecay
 from maskmill.model.training.step import Batch, Losses
 from maskmill.pipeline.dataset.schema import MANIFEST, DatasetInfo, Split
@@ -164,7 +164,7 @@ def _state(model: BertPretrainer, plan: Plan | None, train_config: TrainConfig) 
     """What the checkpoint holds: the weights, and for a training the state of its optimizer before the first step."""
     if plan is None:
         return model.named_weights
-    return state_of(model, AdamWeightDecay(model.named_weights, plan.schedule(train_config)))
+    return AdamWeightDecay(model.named_weights, plan.schedule(train_config)).state
 
 
 def _with_schedule(train_config: TrainConfig, plan: Plan) -> TrainConfig:

@@ -4,29 +4,42 @@ Source of the recipe: `run_classifier.py` of google-research/bert.
 """
 
 import logging
+import math
 import os
 import signal
+from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from maskmill.model.pretraining.evaluate import write_results
 from maskmill.model.tasks.classifier import BertClassifier
+from maskmill.model.tasks.confusion import draw_confusion
 from maskmill.model.tasks.finetune_config import FinetuneConfig
-from maskmill.model.tasks.finetuned import FinetunedBert, open_finetuned, open_finetuned_dir, read_finetuning
-from maskmill.model.tasks.finetuning_loop import Finetuning, Hooks
+from maskmill.model.tasks.finetuned import (
+    FinetunedBert,
+    open_finetuned,
+    open_finetuned_dir,
+    read_finetuning,
+    restore_finetuned,
+)
 from maskmill.model.tasks.metrics import Confusion, find_one_label
+from maskmill.model.tasks.predicting import measure_texts
 from maskmill.model.tasks.rows import LabelledRows
 from maskmill.model.tasks.trained import TrainedBert
 from maskmill.model.training.checkpoint import digest_of, read_newest, read_sums, restore
 from maskmill.model.training.distribution import assign
+from maskmill.model.training.loop import Hooks, Loop, Policy, Stretch
 from maskmill.model.training.memory import require_countable
-from maskmill.model.training.metrics_log import MetricsLog
+from maskmill.model.training.meter import Meter, NotFiniteError, Pace, TrainProgress
+from maskmill.model.training.metrics_log import MetricsLog, read_metrics
 from maskmill.model.training.optimization import AdamSettings, AdamWeightDecay, Schedule
 from maskmill.model.training.signals import signals_deferred
+from maskmill.model.training.step import Batch, EvalStep, eval_step, train_step
 from maskmill.pipeline.storage.storage import absolute
 from maskmill.pipeline.tables.labelled import HeldOut, LabelledTexts, find_labels
 from maskmill.tokenizer.errors import InputError
@@ -126,25 +139,103 @@ def _train(
     config, labels = rows.config, description["labels"]
     num_train_steps = config.steps_for(len(rows.train))
     optimizer = optimizer_of(model, config, num_train_steps)
+    course = _Finetuning(folder, rows, model, optimizer, num_train_steps)
+    policy = Policy(num_train_steps, config.save_checkpoints_steps, config.keep_checkpoints, rows.steps_per_epoch, True)
+    run_eval = eval_step(model)
     with open_finetuned_dir(folder, description, vocab):
         step, arrays = read_newest(folder) or (0, None)
         sums = dict.fromkeys(model.sum_names, 0.0)
         if arrays:
-            restore(arrays, {**optimizer.weights, **optimizer.variables})
-            sums = read_sums(folder, step)
+            restore(arrays, optimizer.state)
+            sums |= read_sums(folder, step)  # none where a pruned model begins
             del arrays
         with signals_deferred() as signals, closing(MetricsLog(folder, step)) as log:
-            training = Finetuning(
-                folder, config, rows, model, optimizer, log, hooks, signals, num_train_steps, step, sums
-            )
-            training.catch_up()
-            training.run()
+            hooks = course.by_epoch(hooks)
+            meter = Meter(optimizer.schedule, step, sums, model.metrics_of, log, hooks.report)
+            Loop(folder, course, optimizer, run_eval, meter, policy, hooks, signals).run()
         if signals.got == signal.SIGINT:
             raise KeyboardInterrupt
         if signals.got:
-            return Outcome(training.step, num_train_steps, labels)
-        best_step, metrics, confusion = training.finish()
-        return Outcome(training.step, num_train_steps, labels, metrics, confusion, best_step)
+            return Outcome(meter.step, num_train_steps, labels)
+        best_step = restore_finetuned(folder, model.named_weights, "best")
+        metrics, confusion = course.measure(run_eval)
+        write_results(folder, metrics)
+        draw_confusion(folder, confusion, labels)
+        return Outcome(meter.step, num_train_steps, labels, metrics, confusion, best_step)
+
+
+@dataclass(frozen=True)
+class _Finetuning:
+    """All rows once in each epoch, and an evaluation after it: a `Course`."""
+
+    folder: Path
+    rows: LabelledRows
+    model: BertClassifier
+    optimizer: AdamWeightDecay
+    num_train_steps: int
+
+    def stretches(self, meter: Meter) -> Generator[Stretch, None, None]:
+        config = self.rows.config
+        yield Stretch(
+            Pace(self.num_train_steps, config.train_batch_size, config.max_seq_length),
+            self._batches(meter),
+            train_step(self.model, self.optimizer, config.random_seed),
+            (
+                f"a step on {config.train_batch_size:,} rows of {config.max_seq_length} tokens",
+                "a smaller --train-batch-size",
+            ),
+        )
+
+    def _batches(self, meter: Meter) -> Iterator[Batch]:
+        for step in range(meter.step, self.num_train_steps):
+            if step % self.rows.steps_per_epoch == 0:
+                meter.clear()  # after the epoch before was evaluated
+            yield self.rows.batch(step)
+
+    def evaluate(self, run_step: EvalStep, step: int) -> dict[str, float]:
+        return self.measure(run_step)[0]
+
+    def measure(self, run_step: EvalStep) -> tuple[dict[str, float], Confusion]:
+        """The metrics of the model as it is on the held-out rows, and their confusion matrix."""
+        rows, num_labels = self.rows, len(self.rows.label_weights)
+        return measure_texts(run_step, rows.held_out, rows.held_out_labels, num_labels, rows.config.max_seq_length)
+
+    def is_best(self, metrics: dict[str, float], step: int) -> bool:
+        earlier = [row for row in read_metrics(self.folder) if row["step"] < step]
+        return all(_goodness(metrics) > _goodness(row, "eval_") for row in earlier)
+
+    def columns(self, meter: Meter) -> dict[str, float]:
+        return {"epoch": self._epoch_at(meter.step), **meter.means_of(meter.sums)}
+
+    def require_unchanged(self, step: int) -> None:
+        pass  # the rows are in memory
+
+    def explain(self, error: NotFiniteError) -> InputError:
+        return InputError(
+            f"{error.what}; likely causes: a learning_rate of {self.rows.config.learning_rate} that is too high, or "
+            "weights that are not finite",
+            way_out="fine-tune into a new folder with a lower one",
+        )
+
+    def by_epoch(self, hooks: Hooks) -> Hooks:
+        """Hooks that hear of evaluations by the epoch, and of no step before its speed is known."""
+
+        def report(now: TrainProgress) -> None:
+            if now.sequences_per_second:
+                hooks.report(now)
+
+        def evaluated(step: int, metrics: dict[str, float], is_best: bool) -> None:
+            hooks.evaluated(self._epoch_at(step), metrics, is_best)
+
+        return replace(hooks, report=report, evaluated=evaluated)
+
+    def _epoch_at(self, step: int) -> int:
+        return math.ceil(step / self.rows.steps_per_epoch)
+
+
+def _goodness(metrics: dict[str, Any], prefix: str = "") -> tuple[float, float]:
+    """What the best epoch has the most of."""
+    return metrics[f"{prefix}macro_f1"], -metrics[f"{prefix}loss"]
 
 
 def begin_with(model: BertClassifier, start: TrainedBert) -> str:

@@ -14,9 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from maskmill.model.bert.encoder import BertPretrainer
 from maskmill.model.training.distribution import assign
-from maskmill.model.training.optimization import AdamWeightDecay
 from maskmill.pipeline.storage.storage import list_names, open_file, write_bytes
 from maskmill.tokenizer.errors import InputError, first_line
 
@@ -32,14 +30,6 @@ logger = logging.getLogger(__name__)
 
 class DamagedError(ValueError):
     """A file of weights that can be read, but does not hold what was written."""
-
-
-def state_of(model: BertPretrainer, optimizer: AdamWeightDecay) -> dict[str, keras.Variable]:
-    """All that the next step of a training depends on, by name: weights, and the optimizer with its global_step.
-
-    What dropout and dynamic masking draw is a function of seed and global_step, so they have no state.
-    """
-    return {**model.named_weights, **optimizer.variables}
 
 
 def find_not_finite(state: Variables) -> str | None:

@@ -84,8 +84,16 @@ class AdamWeightDecay:
         self.v = {name: _zeros_like(weight, "adam_v") for name, weight in weights.items()}
 
     @property
+    def state(self) -> dict[str, keras.Variable]:
+        """All that the next step depends on, by name: the weights, and the variables of the optimizer.
+
+        What dropout and dynamic masking draw is a function of seed and global_step, so they have no state.
+        """
+        return {**self.weights, **self.variables}
+
+    @property
     def variables(self) -> dict[str, keras.Variable]:
-        """All state of the optimizer by name."""
+        """All that the optimizer itself keeps, by name."""
         slots = {f"{name}/adam_m": m for name, m in self.m.items()} | {
             f"{name}/adam_v": v for name, v in self.v.items()
         }

@@ -13,6 +13,7 @@ Batch = dict[str, Tensor]  # features by name
 Losses = dict[str, Tensor]  # as of `BertPretrainer`: by name, still on the device
 Remask = Callable[[Batch, Key], Batch]
 TrainStep = Callable[[Batch], Losses]  # takes one step on a batch -> the losses before it
+EvalStep = Callable[[Batch], Losses]  # changes nothing
 
 DROPOUT, MASKING = range(2)  # what a step's random numbers are for
 
@@ -54,7 +55,7 @@ def train_step(
     return _JaxTrainStep(step) if keras.backend.backend() == "jax" else _TensorFlowTrainStep(step)
 
 
-def eval_step(model: Model) -> Callable[[Batch], Losses]:
+def eval_step(model: Model) -> EvalStep:
     """The compiled evaluation step on the backend in use: no dropout, nothing changes."""
     return compiled(model.trainable_variables, model)
 

@@ -74,16 +74,16 @@ def _main(backend: str, folder: str, until_done: bool, runs: list[dict]) -> None
 def _train(arguments: list[str], run: Run) -> None:
     import maskmill.model.pretraining.train
     import maskmill.model.training.checkpoint
+    import maskmill.model.training.loop
     from maskmill.deploy.cli import main
     from maskmill.pipeline.storage.storage import create_file
 
     def come() -> None:
         os.kill(os.getpid(), run.signal)
 
-    real = {
-        name: getattr(maskmill.model.pretraining.train, name)
-        for name in ("train_step", "save_checkpoint", "save_best", "evaluate_split")
-    }
+    train, loop = maskmill.model.pretraining.train, maskmill.model.training.loop
+    homes = {"train_step": train, "evaluate_split": train, "save_checkpoint": loop, "save_best": loop}
+    real = {name: getattr(home, name) for name, home in homes.items()}
     write_bytes = maskmill.model.training.checkpoint.write_bytes
     current = 0
 
@@ -126,7 +126,7 @@ def _train(arguments: list[str], run: Run) -> None:
 
     maskmill.model.training.checkpoint.write_bytes = write_half
     for wrapper in (train_step, save_checkpoint, save_best, evaluate_split):
-        setattr(maskmill.model.pretraining.train, wrapper.__name__, wrapper)
+        setattr(homes[wrapper.__name__], wrapper.__name__, wrapper)
     if run.at == "after":
         threading.Timer(run.seconds, come).start()
     main(arguments)  # ends the process

@@ -183,8 +183,8 @@ def test_other_objectives_are_trained_and_evaluated(folder, tmp_path, corpus_fil
 
 
 PROGRESS = TrainProgress(
-    step=123_456, num_train_steps=1_000_000, loss=10.3333, masked_lm_loss=9.6, masked_lm_accuracy=0.0984,
-    next_sentence_loss=0.7, next_sentence_accuracy=0.5641, has_pairs=True, learning_rate=1e-4,
+    step=123_456, num_train_steps=1_000_000, learning_rate=1e-4,
+    metrics={"loss": 10.3333, "masked_lm_accuracy": 0.0984, "next_sentence_accuracy": 0.5641},
     sequences_per_second=12_345.6, tokens_per_second=1_580_236.8, mfu=0.344, seconds_left=93_784.2,
 )  # fmt: skip
 
@@ -201,7 +201,8 @@ def test_progress_is_told_in_full_or_in_less_than_eighty_characters():
 
 
 def test_what_is_not_known_is_not_told():
-    first = replace(PROGRESS, sequences_per_second=0, tokens_per_second=0, mfu=0, seconds_left=0, has_pairs=False)
+    metrics = {"loss": 10.3333, "masked_lm_accuracy": 0.0984}
+    first = replace(PROGRESS, metrics=metrics, sequences_per_second=0, tokens_per_second=0, mfu=0, seconds_left=0)
     assert describe_steps(first) == "step 123,456 of 1,000,000"
     assert describe_progress(first) == "loss 10.333, masked_lm_accuracy 0.098"
     assert "2.3 sequences/s" in describe_progress(replace(PROGRESS, sequences_per_second=2.345))

@@ -24,7 +24,7 @@ IN_A_MINUTE = replace(CONFIG, max_time=60.0, num_warmup_steps=None)
 
 
 def progress(seconds_left):
-    return TrainProgress(10, 1010, 7.0, 6.0, 0.1, 0.7, 0.5, True, 1e-4, 9.0, 1152.0, 0.4, seconds_left)
+    return TrainProgress(10, 1010, {}, 1e-4, 9.0, 1152.0, 0.4, seconds_left)
 
 
 def test_the_schedule_is_that_of_the_steps_that_fit_and_a_resumed_training_keeps_them(

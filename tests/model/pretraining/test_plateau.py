@@ -21,10 +21,13 @@ def watch_of(config=CONFIG, has_first_weights=True):
     return watch
 
 
+def progress_at(step, accuracy):
+    return TrainProgress(step, 1500, {"loss": 7.0, "masked_lm_accuracy": accuracy}, 1e-4, 9.0, 1152.0, 0.4, 60.0)
+
+
 def look(watch, accuracies):
     """What is told over lines of the log with these accuracies, from the first line on that counts."""
-    now = TrainProgress(0, 1500, 7.0, 6.0, 0.0, 0.7, 0.5, True, 1e-4, 9.0, 1152.0, 0.4, 60.0)
-    lines = (replace(now, step=FIRST + 10 + 20 * i, masked_lm_accuracy=value) for i, value in enumerate(accuracies))
+    lines = (progress_at(FIRST + 10 + 20 * i, value) for i, value in enumerate(accuracies))
     return [said for said in map(watch.look, lines) if said]
 
 
@@ -44,8 +47,7 @@ def test_one_that_learns_is_not_told_also_where_it_passes_the_guess():
 
 def test_nothing_is_told_in_the_warm_up_and_soon_after_it():
     watch = watch_of()
-    now = TrainProgress(0, 1500, 7.0, 6.0, GUESS, 0.7, 0.5, True, 1e-4, 9.0, 1152.0, 0.4, 60.0)
-    assert not any(watch.look(replace(now, step=step)) for step in range(FIRST))
+    assert not any(watch.look(progress_at(step, GUESS)) for step in range(FIRST))
     slow = PlateauWatch(TrainConfig(num_train_steps=1_000_000, num_warmup_steps=10_000), 10, True)
     assert slow.first_step == 30_000
 

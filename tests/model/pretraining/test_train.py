@@ -17,8 +17,9 @@ from maskmill.model.formats.model_dir import load_model
 from maskmill.model.pretraining.dataset import eval_batches, train_batches
 from maskmill.model.pretraining.evaluate import evaluate, measure, rests_at_guess
 from maskmill.model.pretraining.phases import Plan
-from maskmill.model.pretraining.train import BAD_BATCH, Hooks, train
+from maskmill.model.pretraining.train import BAD_BATCH, train
 from maskmill.model.training.checkpoint import read_checkpoint
+from maskmill.model.training.loop import Hooks
 from maskmill.model.training.memory import require_countable
 from maskmill.model.training.metrics_log import read_metrics
 from maskmill.model.training.optimization import Schedule

@@ -15,9 +15,9 @@ from fake_steps import steps as steps  # a fixture
 
 from maskmill.model.pretraining.dataset import train_batches
 from maskmill.model.pretraining.train import BAD_BATCH
-from maskmill.model.training.checkpoint import BEST, list_checkpoints, read_best, read_checkpoint, state_of
+from maskmill.model.training.checkpoint import BEST, list_checkpoints, read_best, read_checkpoint
 from maskmill.model.training.metrics_log import read_metrics
-from maskmill.model.training.optimization import Schedule
+from maskmill.model.training.optimization import AdamWeightDecay, Schedule
 from maskmill.pipeline.dataset.schema import DatasetInfo
 from maskmill.pipeline.records.decoding import ExampleDecoder
 from maskmill.pipeline.records.tfrecord import read_records
@@ -232,9 +232,8 @@ def test_a_full_disk_is_one_sentence_and_keeps_the_checkpoints(steps, datasets, 
 @pytest.mark.parametrize("name", ["bert/pooler/bias", "bert/embeddings/word_embeddings/adam_v"])
 def test_weights_that_an_update_broke_are_not_saved_whatever_the_loss(steps, datasets, tmp_path, monkeypatch, name):
     states = []
-    monkeypatch.setattr(
-        "maskmill.model.pretraining.train.state_of", lambda *of: states.append(state_of(*of)) or states[-1]
-    )
+    real = AdamWeightDecay.state.fget
+    monkeypatch.setattr(AdamWeightDecay, "state", property(lambda of: states.append(real(of)) or states[-1]))
 
     def break_one():
         states[0][name].assign(np.full(states[0][name].shape, np.nan))

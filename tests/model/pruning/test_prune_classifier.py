@@ -17,10 +17,10 @@ from maskmill.model.pruning.classifier import METRICS, prune_classifier
 from maskmill.model.tasks.finetune_config import FINETUNING, FinetuneConfig
 from maskmill.model.tasks.finetuned import open_finetuned, read_finetuning
 from maskmill.model.tasks.finetuning import finetune, go_on
-from maskmill.model.tasks.finetuning_loop import Hooks
 from maskmill.model.tasks.predicting import measure_texts
 from maskmill.model.tasks.trained import open_trained
 from maskmill.model.training.checkpoint import read_checkpoint
+from maskmill.model.training.loop import Hooks
 from maskmill.model.training.metrics_log import read_metrics
 from maskmill.model.training.step import eval_step
 from maskmill.pipeline.tables.fields import Fields

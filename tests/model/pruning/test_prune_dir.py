@@ -17,11 +17,12 @@ from maskmill.model.bert.config import BertConfig, PruneConfig, TrainConfig
 from maskmill.model.formats.interop import export
 from maskmill.model.formats.model_dir import load_model
 from maskmill.model.pretraining.evaluate import measure
-from maskmill.model.pretraining.train import Hooks, Start, train
+from maskmill.model.pretraining.train import Start, train
 from maskmill.model.pruning.pretrained import prune
 from maskmill.model.pruning.subject import PRUNING, read_pruning
 from maskmill.model.tasks.trained import open_trained
 from maskmill.model.training.checkpoint import read_checkpoint
+from maskmill.model.training.loop import Hooks
 from maskmill.tokenizer.errors import InputError
 from maskmill.tokenizer.vocab import Vocab
 

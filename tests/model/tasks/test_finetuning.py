@@ -16,7 +16,7 @@ from small_classifier import CONFIG, TOKENS, rows, write_csv, write_model
 from maskmill.deploy.tasks.finetuning import default_optimizer
 from maskmill.model.bert.encoder import BertPretrainer
 from maskmill.model.formats.checkpoint_formats import read_init_checkpoint
-from maskmill.model.tasks import finetuning, finetuning_loop
+from maskmill.model.tasks import finetuning
 from maskmill.model.tasks.classifier import BertClassifier
 from maskmill.model.tasks.confusion import draw_confusion
 from maskmill.model.tasks.finetune_config import FinetuneConfig, choose_class_weights
@@ -24,6 +24,7 @@ from maskmill.model.tasks.finetuned import open_finetuned, rules_of
 from maskmill.model.tasks.metrics import count_confusion, macro_f1, matthews_correlation
 from maskmill.model.tasks.predicting import predict_logits
 from maskmill.model.tasks.trained import open_trained
+from maskmill.model.training import loop
 from maskmill.model.training.checkpoint import read_checkpoint
 from maskmill.model.training.optimization import AdamSettings
 from maskmill.model.training.step import eval_step
@@ -64,7 +65,7 @@ def parts(folder):
 def trained(folder, parts):
     """A fine-tuning in one go, and what it came to."""
     told = []
-    hooks = finetuning_loop.Hooks(evaluated=lambda *arguments: told.append(arguments))
+    hooks = loop.Hooks(evaluated=lambda *arguments: told.append(arguments))
     outcome = finetuning.finetune(open_trained(folder / "model"), *parts, folder / "output", SIX_EPOCHS, hooks)
     return folder / "output", outcome, told
 
@@ -193,7 +194,8 @@ class KilledError(Exception):
 
 def finetune_with_end(folder, parts, output, monkeypatch, at=None, step=0, config=SIX_EPOCHS):
     """Fine-tunes, and ends where a process might be killed: in a step, or when something is saved."""
-    real = {name: getattr(finetuning_loop, name) for name in ("train_step", "save_checkpoint", "save_best")}
+    real = {name: getattr(loop, name) for name in ("save_checkpoint", "save_best")}
+    real["train_step"] = finetuning.train_step
 
     def end_at(here, now):
         if (here, now) == (at, step):
@@ -219,9 +221,9 @@ def finetune_with_end(folder, parts, output, monkeypatch, at=None, step=0, confi
         return save
 
     with monkeypatch.context() as patch:
-        patch.setattr(finetuning_loop, "train_step", train_step)
+        patch.setattr(finetuning, "train_step", train_step)
         for name in ("save_checkpoint", "save_best"):
-            patch.setattr(finetuning_loop, name, saved(name))
+            patch.setattr(loop, name, saved(name))
         return finetuning.finetune(open_trained(folder / "model"), *parts, output, config)
 
 
@@ -400,11 +402,11 @@ def test_table_model_and_output_may_lie_in_cloud_storage_where_the_second_of_two
         predict = ["predict", "gs://work/table.csv", "--model-dir", "gs://work/classifier"]
         assert "120 rows" in run(*predict, "--output", "gs://work/labels.csv")
 
-        def save(*arguments, real=finetuning_loop.save_checkpoint):
+        def save(*arguments, real=loop.save_checkpoint):
             real(*arguments)
             bucket.blob("taken/.written-by").upload_from_string("another 1\n")
 
-        monkeypatch.setattr(finetuning_loop, "save_checkpoint", save)
+        monkeypatch.setattr(loop, "save_checkpoint", save)
         assert "another training has written into gs://work/taken since" in refuse(
             *command, "--output", "gs://work/taken"
         )
@@ -418,15 +420,15 @@ def test_labels_of_any_characters_are_drawn_as_they_are(tmp_path):
 
 KILLED_IN_A_CHECKPOINT = """
 import os, signal
-import maskmill.model.tasks.finetuning_loop as finetuning_loop
+import maskmill.model.training.loop as loop
 from maskmill.deploy.cli import main
 
-save = finetuning_loop.save_checkpoint
+save = loop.save_checkpoint
 def save_and_die(folder, step, *rest):
     save(folder, step, *rest)
     if step == {step}:
         os.kill(os.getpid(), signal.SIGKILL)
-finetuning_loop.save_checkpoint = save_and_die
+loop.save_checkpoint = save_and_die
 main({arguments})
 """
 
@@ -450,7 +452,7 @@ def test_a_killed_command_given_again_ends_as_one_that_was_not(folder, tmp_path,
 
 
 def test_weights_that_an_update_broke_are_not_saved_whatever_the_loss(folder, parts, tmp_path, monkeypatch):
-    real = finetuning_loop.train_step
+    real = finetuning.train_step
 
     def breaking_step(model, optimizer, random_seed):
         step = real(model, optimizer, random_seed)
@@ -463,7 +465,7 @@ def test_weights_that_an_update_broke_are_not_saved_whatever_the_loss(folder, pa
 
         return break_one
 
-    monkeypatch.setattr(finetuning_loop, "train_step", breaking_step)
+    monkeypatch.setattr(finetuning, "train_step", breaking_step)
     with pytest.raises(InputError, match=r"^classifier/bias is not finite after step 4; likely causes"):
         finetuning.finetune(open_trained(folder / "model"), *parts, tmp_path / "out", SMALL)
     assert not list((tmp_path / "out").glob("checkpoint-*"))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from maskmill.model.bert.config import BertConfig, TrainConfig
-from maskmill.model.bert.heads import SUMS
+from maskmill.model.bert.heads import SUMS, known_metrics
 from maskmill.model.pretraining.phases import Phase, Plan, sequence_flops
 from maskmill.model.training import meter as progress
 from maskmill.model.training.meter import Meter, NotFiniteError
@@ -14,7 +14,7 @@ from maskmill.model.training.metrics_log import MetricsLog, read_metrics
 from maskmill.pipeline.dataset.schema import DatasetInfo
 
 BERT = BertConfig(vocab_size=50, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16)
-CONFIG = TrainConfig(train_batch_size=4, save_summary_steps=3)
+CONFIG = TrainConfig(train_batch_size=4)
 PEAK = 1e6  # operations a second
 
 
@@ -55,9 +55,18 @@ def clock(monkeypatch):
 def meter(tmp_path, clock):
     """A meter at the beginning of the first phase; what it reports is in `reports`."""
     reports = []
-    meter = Meter(CONFIG, PLAN.schedule(CONFIG), 0, MetricsLog(tmp_path, 0), reports.append, PEAK)
+    meter = Meter(
+        PLAN.schedule(CONFIG),
+        0,
+        dict.fromkeys(SUMS, 0.0),
+        known_metrics,
+        MetricsLog(tmp_path, 0),
+        reports.append,
+        3,
+        PEAK,
+    )
     meter.reports = reports
-    meter.begin(PLAN.phases[0], PLAN.flops_after(10, BERT, CONFIG), BERT)
+    meter.begin(PLAN.pace(PLAN.phases[0], BERT, CONFIG))
     yield meter
     meter.log.close()
 
@@ -85,7 +94,7 @@ def test_the_time_left_counts_the_steps_of_each_phase_by_what_they_compute(meter
     for _ in range(4):
         clock.now += 2
         meter.add(losses_of(3.0))
-    meter.begin(PLAN.phases[1], PLAN.flops_after(15, BERT, CONFIG), BERT)
+    meter.begin(PLAN.pace(PLAN.phases[1], BERT, CONFIG))
     for _ in range(3):
         clock.now += 9
         meter.add(losses_of(3.0))
@@ -110,7 +119,7 @@ def test_time_for_other_things_is_left_out(meter, clock):
     clock.now += 2
     meter.add(losses_of(3.0))
     meter.read()
-    assert meter._progress().sequences_per_second == pytest.approx(4 / 2)
+    assert meter.progress().sequences_per_second == pytest.approx(4 / 2)
 
 
 def test_steps_are_read_about_once_a_second_and_none_is_left_out(meter, clock, tmp_path: Path):
@@ -126,9 +135,8 @@ def test_steps_are_read_about_once_a_second_and_none_is_left_out(meter, clock, t
 def test_what_there_is_not_is_not_logged(tmp_path, clock, meter):
     meter.add(losses_of(3.0, pairs=0.0))
     (report,) = meter.reports
-    assert not report.has_pairs
-    assert report.metrics().keys() == {"loss", "masked_lm_loss", "masked_lm_accuracy", "learning_rate"}
-    assert report.loss == report.masked_lm_loss
+    assert report.line().keys() == {"loss", "masked_lm_loss", "masked_lm_accuracy", "learning_rate"}
+    assert report.loss == report.metrics["masked_lm_loss"]
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
@@ -136,7 +144,7 @@ def test_a_loss_that_is_not_finite_is_told_with_its_step(meter, clock, loss):
     clock.now += 2
     for good in (3.0, 2.5):
         meter.add(losses_of(good))
-    said = f"the loss of step 3 is {loss}, .* it was 2.5 the step before"
+    said = f"the loss of step 3 is {loss}; it was 2.5 the step before"
     with pytest.raises(NotFiniteError, match=said) as error:
         meter.add(losses_of(loss))
     assert error.value.step == 3
