@@ -27,8 +27,9 @@ from maskmill.model.bert.encoder import BertPretrainer
 from maskmill.model.bert.first_weights import NeighbourStart, begin_with_neighbours
 from maskmill.model.bert.heads import SUMS, metrics_of
 from maskmill.model.pretraining.dataset import eval_batches, train_batches
+from maskmill.model.pretraining.phases import adam_settings
 from maskmill.model.pretraining.recipes import GOOGLE, RECIPES, settle
-from maskmill.model.training.optimization import AdamWeightDecay, Schedule, settings_of
+from maskmill.model.training.optimization import AdamWeightDecay, Schedule
 from maskmill.model.training.step import eval_step, train_step
 from maskmill.pipeline.dataset.schema import DatasetInfo
 
@@ -72,7 +73,7 @@ def train(dataset: Path, preset: str, settings: dict[str, Any], start: Neighbour
     attention = attention_of(model, next(eval_batches(info, dataset, 8, "eval")))
     steps = config.num_train_steps or 0
     optimizer = AdamWeightDecay(
-        model.named_weights, Schedule(config.learning_rate, steps, steps // 10), settings_of(config)
+        model.named_weights, Schedule(config.learning_rate, steps, steps // 10), adam_settings(config)
     )
     run_step, curve, sums = train_step(model, optimizer, config.random_seed), [], dict.fromkeys(SUMS, 0.0)
     with closing(train_batches(info, dataset, config.train_batch_size, config.random_seed)) as batches:

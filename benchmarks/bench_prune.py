@@ -13,10 +13,11 @@ from pathlib import Path
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from maskmill.model.bert.config import PruneConfig, TrainConfig
 from maskmill.model.formats.model_dir import load_model
+from maskmill.model.pretraining.config import TrainConfig
 from maskmill.model.pretraining.evaluate import measure
 from maskmill.model.pretraining.train import Start, train
+from maskmill.model.pruning.config import PruneConfig
 from maskmill.model.pruning.pretrained import prune
 
 SHARES = ((0.25, 0.0), (0.5, 0.0), (0.0, 0.25), (0.0, 0.5), (0.5, 0.5))

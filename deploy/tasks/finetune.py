@@ -19,7 +19,8 @@ from maskmill.deploy.terminal.options import (
     TABLE_FORMAT,
     TRAINED,
 )
-from maskmill.model.tasks.finetune_config import MAX_SEED, FinetuneConfig, FinetuneOptimizer
+from maskmill.model.tasks.finetune_config import FinetuneConfig, FinetuneOptimizer
+from maskmill.model.training.config import MAX_SEED
 from maskmill.pipeline.reading.documents import MAX_REJECTED
 from maskmill.pipeline.tables.fields import Fields, TableFormat
 from maskmill.tokenizer.errors import InputError

@@ -8,7 +8,8 @@ import click
 from maskmill.deploy.terminal.cli_types import MOST_WORKERS, Bytes, Place, Whole
 from maskmill.deploy.terminal.command import option
 from maskmill.deploy.terminal.talk import warn
-from maskmill.model.bert.config import ComputeDtype, TrainConfig
+from maskmill.model.bert.config import ComputeDtype
+from maskmill.model.pretraining.config import TrainConfig
 from maskmill.pipeline.reading.documents import MAX_DOCUMENT_BYTES, MAX_REJECTED, InputFormat
 from maskmill.pipeline.tables.fields import TableFormat
 

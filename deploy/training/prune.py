@@ -10,7 +10,8 @@ import click
 from maskmill.deploy.terminal.cli_types import SEED, Place, Whole, wrong_usage
 from maskmill.deploy.terminal.command import LEARNS, MAKES, READS, RUNS, Command, json_option, option, pick, under
 from maskmill.deploy.terminal.options import BACKEND, CASE, PRECISION, SAVE_CHECKPOINTS_STEPS, TRAIN_BATCH_SIZE, TRAINED
-from maskmill.model.bert.config import Importance, PruneConfig, TrainConfig
+from maskmill.model.pretraining.config import TrainConfig
+from maskmill.model.pruning.config import Importance, PruneConfig
 from maskmill.model.tasks.finetune_config import FINETUNING, FinetuneConfig
 from maskmill.pipeline.dataset.schema import MANIFEST, DatasetInfo, Split
 from maskmill.pipeline.reading.documents import MAX_REJECTED

@@ -14,8 +14,10 @@ from maskmill.deploy.terminal.talk import warn
 from maskmill.deploy.training.prune import PruneRequest
 from maskmill.deploy.training.train import TrainRequest
 from maskmill.deploy.training.training import train_model
-from maskmill.model.bert.config import BERT_CONFIG, PruneConfig, TrainConfig
+from maskmill.model.bert.config import BERT_CONFIG
+from maskmill.model.pretraining.config import TrainConfig
 from maskmill.model.pretraining.recipes import OF_FILE
+from maskmill.model.pruning.config import PruneConfig
 from maskmill.model.tasks.finetune_config import FinetuneConfig
 from maskmill.pipeline.dataset.schema import Split
 from maskmill.pipeline.storage.mirror import mirror

@@ -10,8 +10,9 @@ import click
 from maskmill.deploy.terminal.cli_types import MOST, SEED, Duration, Place, clip, wrong_usage
 from maskmill.deploy.terminal.command import LEARNS, MAKES, READS, RUNS, Command, option, pick, under
 from maskmill.deploy.terminal.options import BACKEND, KEEP_CHECKPOINTS, MODEL_DIR, PRECISION, SAVE_CHECKPOINTS_STEPS
-from maskmill.model.bert.config import FirstWeights, Optimizer, TrainConfig
+from maskmill.model.pretraining.config import FirstWeights, TrainConfig
 from maskmill.model.pretraining.recipes import Recipe, RecipeName, choose_recipe, settle
+from maskmill.model.training.config import Optimizer
 from maskmill.pipeline.dataset.schema import DatasetInfo
 
 OF_PRESET = "the recipe's"

@@ -20,7 +20,8 @@ from maskmill.deploy.terminal.talk import warn
 from maskmill.deploy.terminal.words import duration
 from maskmill.deploy.training.train import TrainRequest
 from maskmill.deploy.training.training_time import A_DAY, A_MINUTE, SECONDS_TO_MEASURE, describe_time
-from maskmill.model.bert.config import BERT_CONFIG, BertConfig, TrainConfig
+from maskmill.model.bert.config import BERT_CONFIG, BertConfig
+from maskmill.model.pretraining.config import TrainConfig
 from maskmill.model.pretraining.recipes import GOOGLE, RECIPES, settle
 from maskmill.pipeline.dataset.schema import DatasetInfo
 from maskmill.pipeline.storage.mirror import mirror
@@ -159,7 +160,9 @@ def describe_want_of_memory(config: BertConfig, train_config: TrainConfig, longe
     from maskmill.model.training.flops import is_on_cpu
     from maskmill.model.training.memory import state_bytes, step_bytes
 
-    needed = step_bytes(config, train_config, longest.max_seq_length, longest.max_predictions_per_seq)
+    sequences = train_config.train_batch_size // train_config.gradient_accumulation_steps
+    lengths = longest.max_seq_length, longest.max_predictions_per_seq
+    needed = step_bytes(config, train_config.precision, sequences, *lengths)
     memory = machine_memory()
     if needed < memory or not is_on_cpu():
         return None

@@ -1,18 +1,15 @@
-"""What shapes the model and its training. Standard library only, so that the command line can read the defaults."""
+"""What shapes the model. Standard library only, so that the command line can read the defaults."""
 
 import json
 import os
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from maskmill.pipeline.storage.storage import is_remote, list_names, read_at_most
 from maskmill.tokenizer.errors import InputError
 from maskmill.tokenizer.json_file import MAX_BYTES, brief, parse_object
 
 ComputeDtype = Literal["float32", "bfloat16"]
-Optimizer = Literal["google", "adamw", "lamb"]
-FirstWeights = Literal["neighbours", "bert"]
-Importance = Literal["taylor", "magnitude", "random"]
 
 # Layers and width of the models Google published; heads = width / 64, intermediate = 4 * width.
 PRESETS: dict[str, tuple[int, int]] = {
@@ -27,7 +24,6 @@ PRESETS: dict[str, tuple[int, int]] = {
 # The most that a configuration may ask for, far beyond any BERT: so that a damaged file asks for no terabytes.
 LIMITS = {"num_hidden_layers": 256, "hidden_size": 1 << 16, "vocab_size": 10_000_000}
 MOST_WEIGHTS = 20_000_000_000
-MAX_BATCH_SIZE = 1_000_000  # sequences in a step; LAMB was used with 65,536
 
 BERT_CONFIG, HUGGING_FACE_CONFIG = "bert_config.json", "config.json"
 
@@ -207,94 +203,6 @@ class BertConfig:
         return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
 
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """How a model is trained: names of Google's `run_pretraining.py`, its defaults where they do not depend on data.
-
-    Raises InputError where a value makes no sense.
-    """
-
-    train_batch_size: int = 32  # sequences in a step
-    learning_rate: float = 1e-4  # the peak, at the end of the warm-up
-    num_train_steps: int | None = None  # None: one pass over all shards, every copy once
-    num_warmup_steps: int | None = None  # None: a tenth of num_train_steps
-    max_time: float | None = None  # seconds; as many steps as fit in them, in place of num_train_steps
-    weight_decay_rate: float = 0.01
-    optimizer: Optimizer = "google"  # Adam without bias correction; adamw corrects it
-    adam_beta2: float = 0.999
-    clip_norm: float = 1.0  # the largest norm of all gradients together
-    first_weights: FirstWeights = "bert"
-    precision: ComputeDtype = "float32"  # of activations and matrix products; weights are float32
-    gradient_accumulation_steps: int = 1  # parts in which a batch is worked on, one after the other
-    dynamic_masking: bool = False
-    eval_every: int | None = None  # steps between two evaluations
-    save_checkpoints_steps: int = 1000
-    keep_checkpoints: int = 3
-    save_summary_steps: int = 20  # steps between two lines of metrics.jsonl
-    random_seed: int = 12345
-
-    def __post_init__(self) -> None:
-        for name in (
-            "train_batch_size", "gradient_accumulation_steps", "save_checkpoints_steps", "keep_checkpoints",
-            "save_summary_steps",
-        ):  # fmt: skip
-            _check(self, name, 1 <= getattr(self, name) < 1 << 31, "1 to 2^31 - 1")
-        _check(self, "train_batch_size", self.train_batch_size <= MAX_BATCH_SIZE, f"at most {MAX_BATCH_SIZE:,}")
-        _check(self, "optimizer", self.optimizer in get_args(Optimizer), "google, adamw or lamb")
-        _check(self, "first_weights", self.first_weights in get_args(FirstWeights), "neighbours or bert")
-        _check(self, "adam_beta2", 0 < self.adam_beta2 < 1, "more than 0 and less than 1 (BERT: 0.999)")
-        _check(self, "clip_norm", 1e-6 <= self.clip_norm <= 1e6, "1e-6 to 1e6 (BERT: 1)")
-        _check(self, "precision", self.precision in get_args(ComputeDtype), "float32 or bfloat16")
-        if self.eval_every is not None:
-            _check(self, "eval_every", 1 <= self.eval_every < 1 << 31, "1 to 2^31 - 1 steps")
-        _check(self, "learning_rate", is_learning_rate(self.learning_rate), "1e-12 to 100 (BERT: 1e-4)")
-        _check(self, "weight_decay_rate", 0 <= self.weight_decay_rate < 1, "0 to less than 1 (BERT: 0.01)")
-        _check(self, "random_seed", 0 <= self.random_seed < 1 << 63, "0 to 2^63 - 1")
-        if self.num_train_steps is not None:
-            _check(self, "num_train_steps", 1 <= self.num_train_steps < 1 << 31, "1 to 2^31 - 1 steps")
-        if self.max_time is not None:
-            _check(self, "max_time", 1 <= self.max_time <= 1e9, "1 second or more, and less than 32 years")
-        if self.num_warmup_steps is not None:
-            _check(self, "num_warmup_steps", 0 <= self.num_warmup_steps < 1 << 31, "0 to 2^31 - 1 steps")
-            if self.num_train_steps is not None:
-                _check(
-                    self,
-                    "num_warmup_steps",
-                    self.num_warmup_steps <= self.num_train_steps,
-                    f"at most num_train_steps, which is {self.num_train_steps}",
-                )
-
-
-@dataclass(frozen=True)
-class PruneConfig:
-    """What `maskmill prune` removes from a model, and by what it chooses.
-
-    Raises InputError where a value makes no sense.
-    """
-
-    heads: float = 0.0  # share of all attention heads to remove
-    ffn: float = 0.0  # share of all feed-forward units to remove
-    importance: Importance = "taylor"
-    rounds: int = 8  # in which taylor removes a part each, and measures anew
-    num_examples: int = 1024  # of the train split, that it measures on in each
-    random_seed: int = 12345  # of the order of those, and of importance random
-
-    def __post_init__(self) -> None:
-        for name in ("heads", "ffn"):
-            _check(self, name, 0 <= getattr(self, name) < 1, "a share from 0 to less than 1, such as 0.5")
-        if not self.heads and not self.ffn:
-            raise InputError("heads and ffn are both 0", expected="a share of one of them to remove, such as 0.5")
-        _check(self, "importance", self.importance in get_args(Importance), "taylor, magnitude or random")
-        _check(self, "rounds", 1 <= self.rounds <= 10_000, "1 to 10000")
-        _check(self, "num_examples", 1 <= self.num_examples < 1 << 31, "1 to 2^31 - 1")
-        _check(self, "random_seed", 0 <= self.random_seed < 1 << 63, "0 to 2^63 - 1")
-
-
-def is_learning_rate(rate: float) -> bool:
-    """Whether a float32 can hold it, and weights can survive it."""
-    return 1e-12 <= rate <= 100
-
-
 def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The values in a configuration file, or in the one that a folder holds. Raises InputError when there is none."""
     in_folder = list_names(path)
@@ -310,7 +218,7 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     return parse_object(content, f"bert_config {path}", f"give a file like Google's {BERT_CONFIG}")
 
 
-def _check(config: BertConfig | TrainConfig | PruneConfig, name: str, holds: bool, expected: str) -> None:
+def _check(config: BertConfig, name: str, holds: bool, expected: str) -> None:
     if not holds:
         raise InputError(f"{name} is {brief(getattr(config, name))}", expected=f"{expected}")
 

@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 import keras
 
-from maskmill.model.bert.config import BERT_CONFIG, BertConfig, ComputeDtype, TrainConfig
+from maskmill.model.bert.config import BERT_CONFIG, BertConfig, ComputeDtype
 from maskmill.model.bert.encoder import BertPretrainer
+from maskmill.model.pretraining.config import TrainConfig
 from maskmill.model.pretraining.phases import Plan
 from maskmill.model.pretraining.recipes import Recipe
 from maskmill.model.training.checkpoint import (

@@ -5,13 +5,14 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from maskmill.model.bert.config import BertConfig, TrainConfig
+from maskmill.model.bert.config import BertConfig
+from maskmill.model.pretraining.config import TrainConfig
 from maskmill.model.pretraining.dataset import require_examples
 from maskmill.model.pretraining.dynamic_masking import MaskingRules, remask
 from maskmill.model.training.flops import train_flops
 from maskmill.model.training.memory import require_countable
 from maskmill.model.training.meter import Pace
-from maskmill.model.training.optimization import Schedule
+from maskmill.model.training.optimization import AdamSettings, Schedule
 from maskmill.model.training.step import Remask
 from maskmill.pipeline.dataset.schema import DatasetInfo
 from maskmill.tokenizer.errors import InputError
@@ -118,6 +119,17 @@ class Plan:
             (phase.last_step - max(step, phase.first_step)) * config.train_batch_size * sequence_flops(phase, bert)
             for phase in self.left_at(step)
         )
+
+
+def adam_settings(config: TrainConfig) -> AdamSettings:
+    """How a training asks for its weights to be updated."""
+    return AdamSettings(
+        weight_decay_rate=config.weight_decay_rate,
+        beta_2=config.adam_beta2,
+        clip_norm=config.clip_norm,
+        layer_adaptation=config.optimizer == "lamb",
+        bias_correction=config.optimizer == "adamw",
+    )
 
 
 def sequence_flops(phase: Phase, bert: BertConfig) -> float:

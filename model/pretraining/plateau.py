@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from maskmill.model.bert.config import TrainConfig
+from maskmill.model.pretraining.config import TrainConfig
 from maskmill.model.pretraining.dataset import Features
 from maskmill.model.training.meter import TrainProgress
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from maskmill.model.bert.config import PRESETS, BertConfig, FirstWeights, TrainConfig
+from maskmill.model.bert.config import PRESETS, BertConfig
+from maskmill.model.pretraining.config import FirstWeights, TrainConfig
 
 RecipeName = Literal["preset", "google"]
 

@@ -4,12 +4,13 @@ import time
 from contextlib import closing
 from dataclasses import dataclass
 
-from maskmill.model.bert.config import BertConfig, TrainConfig
+from maskmill.model.bert.config import BertConfig
 from maskmill.model.bert.encoder import BertPretrainer
+from maskmill.model.pretraining.config import TrainConfig
 from maskmill.model.pretraining.dataset import train_batches
-from maskmill.model.pretraining.phases import Phase
+from maskmill.model.pretraining.phases import Phase, adam_settings
 from maskmill.model.training.distribution import Devices
-from maskmill.model.training.optimization import AdamWeightDecay, Schedule, settings_of
+from maskmill.model.training.optimization import AdamWeightDecay, Schedule
 from maskmill.model.training.step import train_step
 
 _SHARE_TO_MEASURE = 0.02  # of the time that there is
@@ -57,7 +58,7 @@ def measure_speed(phase: Phase, bert: BertConfig, config: TrainConfig, devices: 
     assert config.max_time is not None
     seconds = min(max(_SHARE_TO_MEASURE * config.max_time, _LEAST_SECONDS), _MOST_SECONDS)
     model = BertPretrainer(bert, config.random_seed, config.precision)
-    optimizer = AdamWeightDecay(model.named_weights, Schedule(config.learning_rate, 1000, 100), settings_of(config))
+    optimizer = AdamWeightDecay(model.named_weights, Schedule(config.learning_rate, 1000, 100), adam_settings(config))
     run_step = train_step(model, optimizer, config.random_seed, config.gradient_accumulation_steps, phase.remask)
     size, hosts = config.train_batch_size, (devices.host, devices.num_hosts)
     with closing(train_batches(phase.info, phase.directory, size, config.random_seed, 0, *hosts)) as batches:

@@ -13,16 +13,17 @@ from typing import Any
 
 from keras import ops
 
-from maskmill.model.bert.config import BertConfig, TrainConfig
+from maskmill.model.bert.config import BertConfig
 from maskmill.model.bert.encoder import BertPretrainer
 from maskmill.model.bert.first_weights import begin_with_neighbours
 from maskmill.model.bert.heads import SUMS, known_metrics
 from maskmill.model.formats.checkpoint_formats import read_init_checkpoint
 from maskmill.model.formats.init_checkpoint import initialize
 from maskmill.model.formats.model_dir import TRAINING, describe_training, open_model_dir, read_training
+from maskmill.model.pretraining.config import TrainConfig
 from maskmill.model.pretraining.dataset import name_examples, train_batches
 from maskmill.model.pretraining.evaluate import EVAL_BATCH_SIZE, evaluate_split
-from maskmill.model.pretraining.phases import Phase, Plan
+from maskmill.model.pretraining.phases import Phase, Plan, adam_settings
 from maskmill.model.pretraining.plateau import PlateauWatch
 from maskmill.model.pretraining.speed import steps_that_fit
 from maskmill.model.training.checkpoint import list_checkpoints, read_best, read_newest, read_sums, restore
@@ -32,7 +33,7 @@ from maskmill.model.training.loop import Hooks, Loop, Policy, Stretch
 from maskmill.model.training.memory import want_of_memory
 from maskmill.model.training.meter import Meter, NotFiniteError, TrainProgress
 from maskmill.model.training.metrics_log import MetricsLog, draw_training
-from maskmill.model.training.optimization import AdamWeightDecay, settings_of
+from maskmill.model.training.optimization import AdamWeightDecay
 from maskmill.model.training.profiling import Profiler
 from maskmill.model.training.signals import signals_deferred
 from maskmill.model.training.step import Batch, EvalStep, Losses, TrainStep, eval_step, train_step
@@ -104,7 +105,7 @@ def train(
         model = BertPretrainer(bert_config, config.random_seed, config.precision)
         if config.first_weights == "neighbours":
             begin_with_neighbours(model)
-        optimizer = AdamWeightDecay(model.named_weights, schedule, settings_of(config))
+        optimizer = AdamWeightDecay(model.named_weights, schedule, adam_settings(config))
     with ExitStack() as stack:
         with devices.together():
             if start and not list_checkpoints(folder):  # before the folder is made: it may be refused

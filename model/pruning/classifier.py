@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from maskmill.model.bert.config import ComputeDtype, PruneConfig
+from maskmill.model.bert.config import ComputeDtype
 from maskmill.model.formats.model_dir import WhichCheckpoint
+from maskmill.model.pruning.config import PruneConfig
 from maskmill.model.pruning.subject import prune_subject
 from maskmill.model.tasks.classifier import BertClassifier
 from maskmill.model.tasks.finetune_config import FinetuneConfig

@@ -11,12 +11,14 @@ from typing import Any
 
 import keras
 
-from maskmill.model.bert.config import BertConfig, ComputeDtype, PruneConfig, TrainConfig
+from maskmill.model.bert.config import BertConfig, ComputeDtype
 from maskmill.model.bert.encoder import BertPretrainer
 from maskmill.model.formats.model_dir import WhichCheckpoint, describe_training, open_model_dir
+from maskmill.model.pretraining.config import TrainConfig
 from maskmill.model.pretraining.dataset import eval_batches, require_examples, train_batches
 from maskmill.model.pretraining.evaluate import EVAL_BATCH_SIZE, evaluate_split
 from maskmill.model.pretraining.phases import Plan, check_fits
+from maskmill.model.pruning.config import PruneConfig
 from maskmill.model.pruning.subject import prune_subject
 from maskmill.model.tasks.trained import TrainedBert, open_trained, without_spare_rows
 from maskmill.model.training.checkpoint import save_checkpoint

@@ -10,8 +10,9 @@ from typing import Any, Generic, Protocol, get_args
 
 import numpy as np
 
-from maskmill.model.bert.config import BertConfig, ComputeDtype, Importance, PruneConfig
+from maskmill.model.bert.config import BertConfig, ComputeDtype
 from maskmill.model.pruning.choice import Kept, Model, choose, choose_in_rounds, closed_gates, prune_config, prune_model
+from maskmill.model.pruning.config import Importance, PruneConfig
 from maskmill.model.pruning.importance import TaylorMeasure, draw_random, measure_magnitude
 from maskmill.model.training.memory import state_bytes, want_of_memory
 from maskmill.model.training.step import Batch, Losses, compiled, eval_step

@@ -4,22 +4,22 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
-from maskmill.model.bert.config import MAX_BATCH_SIZE, ComputeDtype, is_learning_rate
+from maskmill.model.bert.config import ComputeDtype
+from maskmill.model.training.config import TrainingConfig
 from maskmill.tokenizer.errors import InputError
 
 FINETUNING = "finetuning.json"  # in a folder of a fine-tuned model, and in no other
 NO_WEIGHTS, BALANCED = "none", "balanced"
 MAX_CLASS_WEIGHT = 1_000_000  # sums of the loss are float32
-MAX_SEED = (1 << 63) - 1
 
-# As `maskmill.model.bert.config.Optimizer` has them: Adam, and Adam without bias correction.
+# As `maskmill.model.training.config.Optimizer` has them: Adam, and Adam without bias correction.
 FinetuneOptimizer = Literal["adamw", "google"]
 
 
 @dataclass(frozen=True)
-class FinetuneConfig:
+class FinetuneConfig(TrainingConfig):
     """How a classifier is trained: names and defaults of Google's `run_classifier.py`, but for the optimizer.
 
     Without bias correction the first 290 updates are two to six times as long, and a short fine-tuning may end at the
@@ -27,6 +27,8 @@ class FinetuneConfig:
 
     Raises InputError where a value makes no sense.
     """
+
+    learning_rate_of_bert: ClassVar[str] = "5e-5"
 
     train_batch_size: int = 32  # rows in a step
     learning_rate: float = 5e-5  # the peak, at the end of the warm-up
@@ -44,19 +46,12 @@ class FinetuneConfig:
     random_seed: int = 12345
 
     def __post_init__(self) -> None:
-        for name in ("num_train_epochs", "save_checkpoints_steps", "keep_checkpoints"):
-            self._check(name, 1 <= getattr(self, name) < 1 << 31, "1 to 2^31 - 1")
-        self._check("train_batch_size", 1 <= self.train_batch_size <= MAX_BATCH_SIZE, f"1 to {MAX_BATCH_SIZE:,}")
-        if self.num_train_steps is not None:
-            self._check("num_train_steps", 1 <= self.num_train_steps < 1 << 31, "1 to 2^31 - 1")
-        self._check("learning_rate", is_learning_rate(self.learning_rate), "1e-12 to 100 (BERT: 5e-5)")
-        self._check("warmup_proportion", 0 <= self.warmup_proportion < 1, "0 to less than 1 (BERT: 0.1)")
-        self._check("max_seq_length", self.max_seq_length >= 8, "8 tokens or more (BERT: 128)")
-        self._check("classifier_dropout_prob", 0 <= self.classifier_dropout_prob < 1, "0 to less than 1 (BERT: 0.1)")
-        self._check("weight_decay_rate", 0 <= self.weight_decay_rate < 1, "0 to less than 1 (BERT: 0.01)")
-        self._check("optimizer", self.optimizer in get_args(FinetuneOptimizer), "adamw or google")
-        self._check("precision", self.precision in get_args(ComputeDtype), "float32 or bfloat16")
-        self._check("random_seed", 0 <= self.random_seed <= MAX_SEED, "0 to 2^63 - 1")
+        super().__post_init__()
+        self.check_counts("num_train_epochs")
+        self.check("warmup_proportion", 0 <= self.warmup_proportion < 1, "0 to less than 1 (BERT: 0.1)")
+        self.check("max_seq_length", self.max_seq_length >= 8, "8 tokens or more (BERT: 128)")
+        self.check("classifier_dropout_prob", 0 <= self.classifier_dropout_prob < 1, "0 to less than 1 (BERT: 0.1)")
+        self.check("optimizer", self.optimizer in get_args(FinetuneOptimizer), "adamw or google")
         if self.class_weights not in (NO_WEIGHTS, BALANCED):
             parse_class_weights(self.class_weights)
 
@@ -69,14 +64,10 @@ class FinetuneConfig:
         if self.num_train_steps is not None:
             return self.num_train_steps
         steps = self.num_train_epochs * math.ceil(rows / self.train_batch_size)
-        self._check(
+        self.check(
             "num_train_epochs", steps < 1 << 31, f"fewer: {rows:,} rows make {steps:,} steps, more than 2^31 - 1"
         )
         return steps
-
-    def _check(self, name: str, holds: bool, expected: str) -> None:
-        if not holds:
-            raise InputError(f"{name} is {getattr(self, name)!r}", expected=f"{expected}")
 
 
 def as_today(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from maskmill.model.bert.config import BertConfig, TrainConfig
+from maskmill.model.bert.config import BertConfig, ComputeDtype
 from maskmill.tokenizer.errors import InputError
 
 _BYTES = {"float32": 4, "bfloat16": 2}
@@ -15,8 +15,12 @@ def state_bytes(bert: BertConfig) -> int:
     return 16 * bert.num_weights
 
 
-def step_bytes(bert: BertConfig, config: TrainConfig, max_seq_length: int, max_predictions_per_seq: int) -> int:
-    """The least that a training step takes: weights, the optimizer's two means, gradients, and what backward needs.
+def step_bytes(
+    bert: BertConfig, precision: ComputeDtype, sequences: int, max_seq_length: int, max_predictions_per_seq: int
+) -> int:
+    """The least that a training step on so many sequences takes, in bytes.
+
+    It takes weights, the optimizer's two means, gradients, and what backward needs.
 
     Of each layer that is its input, the projections and again as heads, the scores and the probabilities, and what the
     feed-forward part and both normalisations begin with; and the scores of the tokens, with their gradient. What else a
@@ -26,8 +30,7 @@ def step_bytes(bert: BertConfig, config: TrainConfig, max_seq_length: int, max_p
     hidden = 6 * bert.num_hidden_layers * bert.hidden_size + 6 * bert.head_size * heads + 2 * units
     layers = max_seq_length * (hidden + 2 * heads * max_seq_length)
     scores = 2 * max_predictions_per_seq * bert.vocab_size
-    sequences = config.train_batch_size // config.gradient_accumulation_steps
-    return state_bytes(bert) + sequences * _BYTES[config.precision] * (layers + scores)
+    return state_bytes(bert) + sequences * _BYTES[precision] * (layers + scores)
 
 
 def require_countable(bert: BertConfig, max_seq_length: int) -> None:

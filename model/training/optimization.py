@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from maskmill.model.bert.config import TrainConfig
 from maskmill.model.bert.randomness import Tensor
 
 BETA_1, EPSILON = 0.9, 1e-6
@@ -46,17 +45,6 @@ class AdamSettings:
     clip_norm: float = 1.0  # the largest norm of all gradients together
     layer_adaptation: bool = False  # LAMB: each weight matrix moves by the learning rate times its own norm
     bias_correction: bool = False  # of both means, as in Kingma and Ba 2015
-
-
-def settings_of(config: TrainConfig) -> AdamSettings:
-    """The settings that a training asks for."""
-    return AdamSettings(
-        weight_decay_rate=config.weight_decay_rate,
-        beta_2=config.adam_beta2,
-        clip_norm=config.clip_norm,
-        layer_adaptation=config.optimizer == "lamb",
-        bias_correction=config.optimizer == "adamw",
-    )
 
 
 class AdamWeightDecay:

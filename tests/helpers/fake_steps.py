@@ -7,8 +7,9 @@ import pytest
 from small_dataset import VOCAB_SIZE, write_dataset
 
 import maskmill.model.pretraining.train
-from maskmill.model.bert.config import BertConfig, TrainConfig
+from maskmill.model.bert.config import BertConfig
 from maskmill.model.bert.heads import SUMS
+from maskmill.model.pretraining.config import TrainConfig
 from maskmill.model.pretraining.train import train
 
 BERT_CONFIG = BertConfig(

@@ -2,7 +2,8 @@
 
 from small_dataset import VOCAB_SIZE
 
-from maskmill.model.bert.config import BertConfig, TrainConfig
+from maskmill.model.bert.config import BertConfig
+from maskmill.model.pretraining.config import TrainConfig
 
 STEPS = 10
 BERT_CONFIG = BertConfig(

@@ -9,8 +9,9 @@ from unittest import mock
 
 import jax
 
-from maskmill.model.bert.config import BertConfig, TrainConfig
+from maskmill.model.bert.config import BertConfig
 from maskmill.model.bert.encoder import BertPretrainer
+from maskmill.model.pretraining.config import TrainConfig
 from maskmill.model.pretraining.dataset import train_batches
 from maskmill.model.pretraining.dynamic_masking import MaskingRules, remask
 from maskmill.model.pretraining.train import train

@@ -14,9 +14,10 @@ from hostile_json import mutations
 from maskmill.deploy.data.cost import PRICES, Prices
 from maskmill.deploy.datasets.inspect import InspectRequest
 from maskmill.deploy.datasets.inspection import inspect_dataset
-from maskmill.model.bert.config import BertConfig, TrainConfig
+from maskmill.model.bert.config import BertConfig
 from maskmill.model.formats.checkpoint_formats import read_init_checkpoint
 from maskmill.model.formats.model_dir import read_training
+from maskmill.model.pretraining.config import TrainConfig
 from maskmill.model.pruning.subject import read_pruning
 from maskmill.model.tasks.finetune_config import FinetuneConfig
 from maskmill.model.tasks.finetuned import read_finetuning

@@ -17,8 +17,9 @@ from rich.console import Console, Group
 from maskmill.deploy.cli import main
 from maskmill.deploy.training import training
 from maskmill.deploy.training.training import describe_progress, describe_steps, describe_want_of_memory
-from maskmill.model.bert.config import BertConfig, TrainConfig
+from maskmill.model.bert.config import BertConfig
 from maskmill.model.formats.model_dir import read_training
+from maskmill.model.pretraining.config import TrainConfig
 from maskmill.model.training.meter import TrainProgress
 from maskmill.pipeline.dataset.schema import DatasetInfo
 from maskmill.tokenizer.json_file import seal_versioned

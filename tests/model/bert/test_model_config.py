@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from maskmill.model.bert.config import PRESETS, BertConfig, TrainConfig
+from maskmill.model.bert.config import PRESETS, BertConfig
+from maskmill.model.pretraining.config import TrainConfig
 from maskmill.tokenizer.errors import InputError
 
 # Google's files, as published with BERT base and with the small BERTs.

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from maskmill.model.bert.config import TrainConfig
+from maskmill.model.pretraining.config import TrainConfig
 from maskmill.model.pretraining.plateau import MARGIN, PlateauWatch
 from maskmill.model.training.meter import TrainProgress
 

@@ -13,7 +13,7 @@ from command import run as maskmill
 from mortal_training import Run, run_all
 
 from maskmill.deploy.training.train import parse_phase
-from maskmill.model.bert.config import TrainConfig
+from maskmill.model.pretraining.config import TrainConfig
 from maskmill.pipeline.dataset.schema import DatasetInfo
 
 pytest.importorskip("tensorflow", reason="needs the [train] extra")

@@ -12,8 +12,9 @@ from small_dataset import VOCAB_TEXT, write_both_splits, write_dataset
 from small_training import BERT_CONFIG, STEPS, TRAIN_CONFIG
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from maskmill.model.bert.config import BertConfig, TrainConfig
+from maskmill.model.bert.config import BertConfig
 from maskmill.model.formats.model_dir import load_model
+from maskmill.model.pretraining.config import TrainConfig
 from maskmill.model.pretraining.dataset import eval_batches, train_batches
 from maskmill.model.pretraining.evaluate import evaluate, measure, rests_at_guess
 from maskmill.model.pretraining.phases import Plan
@@ -157,7 +158,7 @@ def test_a_damaged_shard_is_refused(tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_the_training(dataset_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "maskmill.model.bert.config.is_learning_rate", lambda rate: True
+        "maskmill.model.training.config.is_learning_rate", lambda rate: True
     )  # more than is taken from a user
     config = dataclasses.replace(TRAIN_CONFIG, learning_rate=1e30, num_warmup_steps=0)
     with pytest.raises(InputError, match=r"the loss of step \d+ is (nan|inf)"):
@@ -179,7 +180,7 @@ def refusal_of(dataset_dir, model_dir, train_config):
 
 def test_the_examples_of_a_batch_whose_loss_is_not_finite_are_named(dataset_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "maskmill.model.bert.config.is_learning_rate", lambda rate: True
+        "maskmill.model.training.config.is_learning_rate", lambda rate: True
     )  # more than is taken from a user
     config = dataclasses.replace(TRAIN_CONFIG, learning_rate=1e30, num_warmup_steps=0, precision="bfloat16")
     sentence = refusal_of(dataset_dir, tmp_path / "model", config)

@@ -13,11 +13,13 @@ from documentation import blocks, read_page
 from small_dataset import write_both_splits, write_dataset
 from small_model import write_model
 
-from maskmill.model.bert.config import BertConfig, PruneConfig, TrainConfig
+from maskmill.model.bert.config import BertConfig
 from maskmill.model.formats.interop import export
 from maskmill.model.formats.model_dir import load_model
+from maskmill.model.pretraining.config import TrainConfig
 from maskmill.model.pretraining.evaluate import measure
 from maskmill.model.pretraining.train import Start, train
+from maskmill.model.pruning.config import PruneConfig
 from maskmill.model.pruning.pretrained import prune
 from maskmill.model.pruning.subject import PRUNING, read_pruning
 from maskmill.model.tasks.trained import open_trained

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from places import HELPERS
 
-from maskmill.model.bert.config import BertConfig, PruneConfig
+from maskmill.model.bert.config import BertConfig
 from maskmill.model.bert.encoder import BertPretrainer, HeadsAndUnits
 from maskmill.model.bert.heads import metrics_of
 from maskmill.model.pruning.choice import (
@@ -21,6 +21,7 @@ from maskmill.model.pruning.choice import (
     prune_model,
     prune_weights,
 )
+from maskmill.model.pruning.config import PruneConfig
 from maskmill.model.pruning.importance import TaylorMeasure, draw_random, measure_magnitude, open_gates
 from maskmill.model.tasks.classifier import BertClassifier
 from maskmill.model.training.step import compiled

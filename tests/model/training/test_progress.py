@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from maskmill.model.bert.config import BertConfig, TrainConfig
+from maskmill.model.bert.config import BertConfig
 from maskmill.model.bert.heads import SUMS, known_metrics
+from maskmill.model.pretraining.config import TrainConfig
 from maskmill.model.pretraining.phases import Phase, Plan, sequence_flops
 from maskmill.model.training import meter as progress
 from maskmill.model.training.meter import Meter, NotFiniteError
