@@ -19,7 +19,8 @@ from maskmill.deploy.terminal.progress import PlainLines
 from maskmill.deploy.terminal.show import new_console, new_table, new_talk, warn_of_unknown
 from maskmill.deploy.terminal.talk import print_json, warn
 from maskmill.deploy.terminal.words import count
-from maskmill.model.tasks.finetune_config import FINETUNING, FinetuneConfig, FinetuneOptimizer, as_today
+from maskmill.model.formats.names import FINETUNING
+from maskmill.model.tasks.finetune_config import FinetuneConfig, FinetuneOptimizer, as_today
 from maskmill.pipeline.reading.documents import Rejected, clip
 from maskmill.pipeline.reading.files import FilePart
 from maskmill.pipeline.reading.rejected import write_rejected

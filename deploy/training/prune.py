@@ -10,9 +10,10 @@ import click
 from maskmill.deploy.terminal.cli_types import SEED, Place, Whole, wrong_usage
 from maskmill.deploy.terminal.command import LEARNS, MAKES, READS, RUNS, Command, json_option, option, pick, under
 from maskmill.deploy.terminal.options import BACKEND, CASE, PRECISION, SAVE_CHECKPOINTS_STEPS, TRAIN_BATCH_SIZE, TRAINED
+from maskmill.model.formats.names import FINETUNING
 from maskmill.model.pretraining.config import TrainConfig
 from maskmill.model.pruning.config import Importance, PruneConfig
-from maskmill.model.tasks.finetune_config import FINETUNING, FinetuneConfig
+from maskmill.model.tasks.finetune_config import FinetuneConfig
 from maskmill.pipeline.dataset.schema import MANIFEST, DatasetInfo, Split
 from maskmill.pipeline.reading.documents import MAX_REJECTED
 from maskmill.pipeline.storage.storage import exists

@@ -35,8 +35,8 @@ WIDE = 120  # columns of a terminal on which nothing needs to be shortened
 
 def train_model(request: TrainRequest) -> None:
     """Trains with a bar, or with a line now and then where there is no terminal; then draws the curve of the loss."""
-    from maskmill.model.formats.model_dir import recorded_recipe
     from maskmill.model.pretraining.dataset import require_examples
+    from maskmill.model.pretraining.description import recorded_recipe
     from maskmill.model.pretraining.train import Start, train
     from maskmill.model.training.distribution import is_first_process, leaving_alone
     from maskmill.model.training.loop import Hooks

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from maskmill.model.bert.config import BertConfig
 from maskmill.model.bert.encoder import BertPretrainer
-from maskmill.model.training.distribution import assign
+from maskmill.model.bert.layers import assign
 from maskmill.tokenizer.errors import InputError
 
 # The standard deviation of a normal distribution that is cut off at two standard deviations, as Keras and Google draw.

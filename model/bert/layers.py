@@ -4,6 +4,7 @@ from random import Random
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from maskmill.model.bert.config import BertConfig
@@ -69,3 +70,18 @@ def gather(x: Tensor, positions: Tensor) -> Tensor:
 def initializer(config: BertConfig, seeds: Random) -> keras.initializers.Initializer:
     """Truncated normal, with a seed of its own: two layers with the same seed would start as the same layer."""
     return keras.initializers.TruncatedNormal(stddev=config.initializer_range, seed=seeds.getrandbits(31))
+
+
+def assign(variable: keras.Variable, value: np.ndarray) -> None:
+    """Gives a variable a value, which is the same in all processes.
+
+    Without comparing: JAX would send the value of each process to all others, which for many hosts and a large model
+    takes more memory than a device has.
+    """
+    sharding = getattr(variable.value, "sharding", None)
+    if sharding is None or sharding.is_fully_addressable:
+        variable.assign(value)
+        return
+    import jax
+
+    variable.assign(jax.make_array_from_callback(variable.shape, sharding, lambda place: value[place]))

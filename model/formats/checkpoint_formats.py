@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from maskmill.model.bert.config import BERT_CONFIG, HUGGING_FACE_CONFIG, BertConfig, read_config
+from maskmill.model.formats.classifier_dir import read_classifier
 from maskmill.model.formats.interop import google_name, hugging_face_name, weight_names
-from maskmill.model.formats.model_dir import TRAINING, read_training
-from maskmill.model.tasks.finetune_config import FINETUNING
-from maskmill.model.tasks.finetuned import read_finetuning, rules_of
+from maskmill.model.formats.model_dir import read_training, rules_of
+from maskmill.model.formats.names import FINETUNING, TRAINING
 from maskmill.model.training.checkpoint import Arrays, DamagedError, list_checkpoints, open_weights, read_checkpoint
 from maskmill.pipeline.dataset.schema import VOCAB
 from maskmill.pipeline.storage.storage import is_remote, list_names, open_file, read_bytes, read_json
@@ -93,7 +93,7 @@ def on_this_machine(path: str | os.PathLike[str]) -> Iterator[Path]:
         try:
             yield Path(local, name)
         except InputError as error:
-            raise InputError(str(error).replace(local, folder)) from error
+            raise error.renamed(local, folder) from error
 
 
 def config_beside(path: str | os.PathLike[str], vocab_size: int) -> BertConfig:
@@ -158,7 +158,7 @@ def _read(path: Path) -> InitCheckpoint:
 
 
 def _read_ours(folder: Path, checkpoints: list[Path]) -> InitCheckpoint:
-    training = read_finetuning(folder) if (folder / FINETUNING).exists() else read_training(folder)
+    training = read_classifier(folder) if (folder / FINETUNING).exists() else read_training(folder)
     if not checkpoints:
         raise InputError("has no checkpoint yet", way_out="run 'maskmill train' until it has written one", path=folder)
     damage: list[str] = []

@@ -7,6 +7,7 @@ import numpy as np
 
 from maskmill.model.bert.config import BertConfig
 from maskmill.model.bert.encoder import BertPretrainer
+from maskmill.model.bert.layers import assign
 from maskmill.model.formats.checkpoint_formats import (
     BIAS,
     HEADS,
@@ -16,7 +17,6 @@ from maskmill.model.formats.checkpoint_formats import (
     InitCheckpoint,
     shape_of,
 )
-from maskmill.model.training.distribution import assign
 from maskmill.tokenizer.casing import cased_by_name
 from maskmill.tokenizer.errors import InputError
 from maskmill.tokenizer.rules import TextRules

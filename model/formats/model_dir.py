@@ -4,38 +4,31 @@ import fcntl
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-import keras
-
 from maskmill.model.bert.config import BERT_CONFIG, BertConfig, ComputeDtype
 from maskmill.model.bert.encoder import BertPretrainer
-from maskmill.model.pretraining.config import TrainConfig
-from maskmill.model.pretraining.phases import Plan
-from maskmill.model.pretraining.recipes import Recipe
+from maskmill.model.formats.names import TRAINING
 from maskmill.model.training.checkpoint import (
     BEST,
     list_checkpoints,
     require_weights,
     restore_best,
     restore_newest,
-    step_of,
 )
 from maskmill.pipeline.dataset.schema import VOCAB
-from maskmill.pipeline.storage.storage import AnyPath, exists, list_names, read_at_most, read_bytes, write_text
+from maskmill.pipeline.storage.storage import AnyPath, read_at_most, read_bytes, write_text
 from maskmill.tokenizer.errors import InputError
 from maskmill.tokenizer.json_file import MAX_BYTES, parse_sealed, require_types, seal_versioned
+from maskmill.tokenizer.rules import TextRules
 from maskmill.tokenizer.vocab import Vocab
-
-TRAINING = "training.json"
 
 WhichCheckpoint = Literal["newest", "best"]
 
-# What `describe_training` writes.
+# What `pretraining/description.py` writes.
 _KINDS: dict[str, Any] = {
     "backend": str, "bert_config": dict[str, Any], "train_config": dict[str, Any], "phases": list[dict[str, Any]],
     "vocab_sha256": str, "cased": bool, "init_checkpoint": str | None,
@@ -61,46 +54,6 @@ _FREE = {
     "init_model",  # by its path; the checksum of its weights tells whether it is another
     "eval_file",  # by its path; the checksum of its rows tells whether it is another
 }
-
-
-def describe_training(
-    plan: Plan, bert_config: BertConfig, train_config: TrainConfig, init_checkpoint: str | None
-) -> dict[str, Any]:
-    """All that decides what a training comes to: the content of `training.json`."""
-    info = plan.phases[0].info
-    return {
-        "backend": keras.backend.backend(),
-        # With None where no layer was pruned, so that a pruned model is another one.
-        "bert_config": {**dict.fromkeys(vars(bert_config)), **bert_config.to_dict()},
-        "train_config": asdict(train_config),
-        "phases": [
-            {
-                "dataset_sha256": phase.info.origin.sha256,
-                "num_train_steps": phase.last_step - phase.first_step,
-                "max_seq_length": phase.info.max_seq_length,
-                "max_predictions_per_seq": phase.info.max_predictions_per_seq,
-                "first_batch": phase.first_batch,
-            }
-            for phase in plan.phases
-        ],
-        "vocab_sha256": info.vocab_sha256,
-        "cased": info.config["cased"],
-        "init_checkpoint": init_checkpoint,
-    }
-
-
-def recorded_recipe(model_dir: AnyPath) -> Recipe | None:
-    """The recipe of the training that a folder holds, where that can go on: it goes on as it began."""
-    path = os.path.join(model_dir, TRAINING)
-    if not any(step_of(name) is not None for name in list_names(model_dir)) or not exists(path):
-        return None
-    training = parse_sealed(read_at_most(path, MAX_BYTES), path, _WAY_OUT)
-    require_types(training, _KINDS, path, _WAY_OUT)
-    require_config(training, path, _WAY_OUT)
-    bert_config = BertConfig.from_dict(training["bert_config"])
-    values = {**_as_today(training["train_config"])}
-    values |= {"dropout": bert_config.hidden_dropout_prob, "initializer_range": bert_config.initializer_range}
-    return Recipe(**{name: values[name] for name in Recipe.__dataclass_fields__ if name in values})
 
 
 @contextmanager
@@ -180,7 +133,12 @@ def read_training(model_dir: Path) -> dict[str, Any]:
         raise InputError(
             f"holds no model: it has no {TRAINING}", way_out="train one with 'maskmill train'", path=model_dir
         )
-    training = parse_sealed(read_at_most(path, MAX_BYTES), path, _WAY_OUT)
+    return parse_training(read_at_most(path, MAX_BYTES), path)
+
+
+def parse_training(content: bytes, path: AnyPath) -> dict[str, Any]:
+    """The same, of the content of the file at a path. Raises InputError when it is damaged."""
+    training = parse_sealed(content, path, _WAY_OUT)
     require_types(training, _KINDS, path, _WAY_OUT)
     # An older maskmill began every phase with the first batch of its dataset.
     phases = [{"first_batch": 0, **phase} for phase in training["phases"]]
@@ -194,9 +152,17 @@ def _as_today(train_config: dict[str, Any]) -> dict[str, Any]:
     """The settings of a training, with those that an older maskmill did not write, which had but one way."""
     if "first_weights" in train_config:
         return train_config
-    googles = {name: getattr(TrainConfig, name) for name in ("adam_beta2", "clip_norm", "first_weights")}
+    googles = {"adam_beta2": 0.999, "clip_norm": 1.0, "first_weights": "bert"}
     optimizer = train_config.get("optimizer", "adamw")
     return {**train_config, **googles, "optimizer": "google" if optimizer == "adamw" else optimizer}
+
+
+def rules_of(description: Mapping[str, Any]) -> TextRules:
+    """How a model's tokenizer treats text, by its finetuning.json or training.json: as Google's unless that says more.
+
+    Raises TypeError where it says something that cannot be.
+    """
+    return TextRules.from_dict(description["cased"], description.get("tokenizer", {}))
 
 
 def require_config(training: dict[str, Any], path: AnyPath, way_out: str) -> None:

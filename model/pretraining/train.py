@@ -19,9 +19,11 @@ from maskmill.model.bert.first_weights import begin_with_neighbours
 from maskmill.model.bert.heads import SUMS, known_metrics
 from maskmill.model.formats.checkpoint_formats import read_init_checkpoint
 from maskmill.model.formats.init_checkpoint import initialize
-from maskmill.model.formats.model_dir import TRAINING, describe_training, open_model_dir, read_training
+from maskmill.model.formats.model_dir import open_model_dir, read_training
+from maskmill.model.formats.names import TRAINING
 from maskmill.model.pretraining.config import TrainConfig
 from maskmill.model.pretraining.dataset import name_examples, train_batches
+from maskmill.model.pretraining.description import describe_training
 from maskmill.model.pretraining.evaluate import EVAL_BATCH_SIZE, evaluate_split
 from maskmill.model.pretraining.phases import Phase, Plan, adam_settings
 from maskmill.model.pretraining.plateau import PlateauWatch

@@ -7,10 +7,10 @@ import numpy as np
 
 from maskmill.model.bert.config import BertConfig, ComputeDtype
 from maskmill.model.bert.encoder import BertPretrainer, HeadsAndUnits
+from maskmill.model.bert.layers import assign
 from maskmill.model.pruning.importance import Scores, open_gates
 from maskmill.model.tasks.classifier import BertClassifier
 from maskmill.model.training.checkpoint import Arrays
-from maskmill.model.training.distribution import assign
 
 Model = TypeVar("Model", BertPretrainer, BertClassifier)
 Kept = Sequence[HeadsAndUnits]  # of each layer, int64: which of its heads and of its units stay, in their order

@@ -13,9 +13,10 @@ import keras
 
 from maskmill.model.bert.config import BertConfig, ComputeDtype
 from maskmill.model.bert.encoder import BertPretrainer
-from maskmill.model.formats.model_dir import WhichCheckpoint, describe_training, open_model_dir
+from maskmill.model.formats.model_dir import WhichCheckpoint, open_model_dir
 from maskmill.model.pretraining.config import TrainConfig
 from maskmill.model.pretraining.dataset import eval_batches, require_examples, train_batches
+from maskmill.model.pretraining.description import describe_training
 from maskmill.model.pretraining.evaluate import EVAL_BATCH_SIZE, evaluate_split
 from maskmill.model.pretraining.phases import Plan, check_fits
 from maskmill.model.pruning.config import PruneConfig

@@ -10,7 +10,6 @@ from maskmill.model.bert.config import ComputeDtype
 from maskmill.model.training.config import TrainingConfig
 from maskmill.tokenizer.errors import InputError
 
-FINETUNING = "finetuning.json"  # in a folder of a fine-tuned model, and in no other
 NO_WEIGHTS, BALANCED = "none", "balanced"
 MAX_CLASS_WEIGHT = 1_000_000  # sums of the loss are float32
 

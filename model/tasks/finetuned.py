@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,31 +13,25 @@ from typing import Any
 import numpy as np
 
 from maskmill.model.bert.config import BERT_CONFIG, BertConfig, ComputeDtype
+from maskmill.model.formats.classifier_dir import WAY_OUT, read_classifier
 from maskmill.model.formats.model_dir import (
     WhichCheckpoint,
     open_folder,
     read_vocab_of,
-    require_config,
     require_same_model,
+    rules_of,
 )
+from maskmill.model.formats.names import FINETUNING
 from maskmill.model.tasks.classifier import BertClassifier
-from maskmill.model.tasks.finetune_config import FINETUNING, FinetuneConfig, as_today
+from maskmill.model.tasks.finetune_config import FinetuneConfig, as_today
 from maskmill.model.training.checkpoint import BEST, digest_of, require_weights, restore_best, restore_newest
 from maskmill.pipeline.dataset.schema import VOCAB
-from maskmill.pipeline.storage.storage import read_at_most, write_text
-from maskmill.pipeline.tables.fields import Fields
+from maskmill.pipeline.storage.storage import write_text
 from maskmill.pipeline.tables.labelled import HeldOut
-from maskmill.tokenizer.errors import InputError, first_line
-from maskmill.tokenizer.json_file import MAX_BYTES, brief, make, parse_sealed, require_types
+from maskmill.tokenizer.errors import InputError
+from maskmill.tokenizer.json_file import make
 from maskmill.tokenizer.rules import TextRules
 from maskmill.tokenizer.vocab import Vocab
-
-# What `finetuning.describe` writes.
-_KINDS: dict[str, Any] = {
-    "backend": str, "bert_config": dict[str, Any], "config": dict[str, Any], "labels": list[str],
-    "fields": dict[str, Any], "vocab_sha256": str, "cased": bool, "train_sha256": str, "eval_sha256": str,
-    "held_out": dict[str, Any], "init_model": str, "init_sha256": str,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -132,36 +126,10 @@ def restore_finetuned(folder: Path, weights: dict[str, Any], checkpoint: WhichCh
 
 def read_finetuning(folder: Path) -> dict[str, Any]:
     """The content of `finetuning.json`. Raises InputError when the folder holds none, or it is damaged."""
-    path = folder / FINETUNING
-    if not path.is_file():
-        raise InputError(
-            f"holds no fine-tuned model (it has no {FINETUNING})",
-            way_out="give a folder that 'maskmill finetune' wrote",
-            path=folder,
-        )
-    way_out = "restore it, or fine-tune into a new folder"
-    finetuning = parse_sealed(read_at_most(path, MAX_BYTES), path, way_out)
-    require_types(finetuning, _KINDS, path, way_out)
-    require_config(finetuning, path, way_out)
+    finetuning = read_classifier(folder)
     finetuning["config"] = as_today(finetuning["config"])
-    make(FinetuneConfig, finetuning["config"], path, way_out)
-    make(HeldOut, finetuning["held_out"], path, way_out)
-    make(Fields, finetuning["fields"], path, way_out)
-    try:
-        rules_of(finetuning)
-    except TypeError as error:
-        raise InputError(f"is damaged (tokenizer: {first_line(error)})", way_out=f"{way_out}", path=path) from error
-    if not 2 <= len(set(finetuning["labels"])) == len(finetuning["labels"]):
-        raise InputError(f"is damaged (labels is {brief(finetuning['labels'])})", way_out=f"{way_out}", path=path)
+    make(FinetuneConfig, finetuning["config"], folder / FINETUNING, WAY_OUT)
     return finetuning
-
-
-def rules_of(description: Mapping[str, Any]) -> TextRules:
-    """How a model's tokenizer treats text, by its finetuning.json or training.json: as Google's unless that says more.
-
-    Raises TypeError where it says something that cannot be.
-    """
-    return TextRules.from_dict(description["cased"], description.get("tokenizer", {}))
 
 
 def read_finetuned_vocab(folder: Path) -> Vocab:

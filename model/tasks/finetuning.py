@@ -16,6 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from maskmill.model.bert.layers import assign
 from maskmill.model.pretraining.evaluate import write_results
 from maskmill.model.tasks.classifier import BertClassifier
 from maskmill.model.tasks.confusion import draw_confusion
@@ -32,7 +33,6 @@ from maskmill.model.tasks.predicting import measure_texts
 from maskmill.model.tasks.rows import LabelledRows
 from maskmill.model.tasks.trained import TrainedBert
 from maskmill.model.training.checkpoint import digest_of, read_newest, read_sums, restore
-from maskmill.model.training.distribution import assign
 from maskmill.model.training.loop import Hooks, Loop, Policy, Stretch
 from maskmill.model.training.memory import require_countable
 from maskmill.model.training.meter import Meter, NotFiniteError, Pace, TrainProgress

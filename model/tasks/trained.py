@@ -8,19 +8,19 @@ import numpy as np
 
 from maskmill.model.bert.config import BertConfig, ComputeDtype
 from maskmill.model.bert.encoder import BertPretrainer
+from maskmill.model.bert.layers import assign
 from maskmill.model.formats.checkpoint_formats import HEADS, InitCheckpoint, on_this_machine, read_init_checkpoint
-from maskmill.model.formats.model_dir import (  # fmt: skip
-    TRAINING,
+from maskmill.model.formats.model_dir import (
     WhichCheckpoint,
     load_model,
     read_training,
     read_vocab,
     require_same_model,
+    rules_of,
 )
-from maskmill.model.tasks.finetune_config import FINETUNING
-from maskmill.model.tasks.finetuned import read_finetuned_vocab, read_finetuning, restore_finetuned, rules_of
+from maskmill.model.formats.names import FINETUNING, TRAINING
+from maskmill.model.tasks.finetuned import read_finetuned_vocab, read_finetuning, restore_finetuned
 from maskmill.model.training.checkpoint import require_weights
-from maskmill.model.training.distribution import assign
 from maskmill.tokenizer.casing import guess_cased
 from maskmill.tokenizer.errors import InputError
 from maskmill.tokenizer.rules import UNCASED, TextRules

@@ -14,7 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from maskmill.model.training.distribution import assign
+from maskmill.model.bert.layers import assign
 from maskmill.pipeline.storage.storage import list_names, open_file, write_bytes
 from maskmill.tokenizer.errors import InputError, first_line
 

@@ -235,21 +235,6 @@ def find_devices() -> Devices:
     return Devices(jax.device_count(), jax.process_index(), jax.process_count(), sharding)
 
 
-def assign(variable: keras.Variable, value: np.ndarray) -> None:
-    """Gives a variable a value, which is the same in all processes.
-
-    Without comparing: JAX would send the value of each process to all others, which for many hosts and a large model
-    takes more memory than a device has.
-    """
-    sharding = getattr(variable.value, "sharding", None)
-    if sharding is None or sharding.is_fully_addressable:
-        variable.assign(value)
-        return
-    import jax
-
-    variable.assign(jax.make_array_from_callback(variable.shape, sharding, lambda place: value[place]))
-
-
 def _all_gather(value: np.ndarray) -> np.ndarray:
     """The arrays of all processes, of one shape, stacked."""
     from jax.experimental import multihost_utils

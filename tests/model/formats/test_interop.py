@@ -8,7 +8,8 @@ from small_training import BERT_CONFIG, TRAIN_CONFIG
 
 from maskmill.model.bert.encoder import BertPretrainer
 from maskmill.model.formats.interop import export, google_name, hugging_face_name
-from maskmill.model.formats.model_dir import describe_training, load_model, open_model_dir
+from maskmill.model.formats.model_dir import load_model, open_model_dir
+from maskmill.model.pretraining.description import describe_training
 from maskmill.model.pretraining.phases import Plan
 from maskmill.model.training.checkpoint import save_checkpoint
 from maskmill.tokenizer.errors import InputError

@@ -12,9 +12,10 @@ from small_dataset import write_both_splits
 
 from maskmill.deploy.training.prune import PruneRequest
 from maskmill.deploy.training.pruned_models import open_finetuned_subject
+from maskmill.model.formats.names import FINETUNING
 from maskmill.model.pruning.classifier import METRICS, prune_classifier
 from maskmill.model.pruning.config import PruneConfig
-from maskmill.model.tasks.finetune_config import FINETUNING, FinetuneConfig
+from maskmill.model.tasks.finetune_config import FinetuneConfig
 from maskmill.model.tasks.finetuned import open_finetuned, read_finetuning
 from maskmill.model.tasks.finetuning import finetune, go_on
 from maskmill.model.tasks.predicting import measure_texts

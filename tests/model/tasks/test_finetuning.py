@@ -16,11 +16,12 @@ from small_classifier import CONFIG, TOKENS, rows, write_csv, write_model
 from maskmill.deploy.tasks.finetuning import default_optimizer
 from maskmill.model.bert.encoder import BertPretrainer
 from maskmill.model.formats.checkpoint_formats import read_init_checkpoint
+from maskmill.model.formats.model_dir import rules_of
 from maskmill.model.tasks import finetuning
 from maskmill.model.tasks.classifier import BertClassifier
 from maskmill.model.tasks.confusion import draw_confusion
 from maskmill.model.tasks.finetune_config import FinetuneConfig, choose_class_weights
-from maskmill.model.tasks.finetuned import open_finetuned, rules_of
+from maskmill.model.tasks.finetuned import open_finetuned
 from maskmill.model.tasks.metrics import count_confusion, macro_f1, matthews_correlation
 from maskmill.model.tasks.predicting import predict_logits
 from maskmill.model.tasks.trained import open_trained
