@@ -18,7 +18,7 @@ from maskmill.model.pretraining.config import TrainConfig
 from maskmill.model.pretraining.evaluate import measure
 from maskmill.model.pretraining.train import Start, train
 from maskmill.model.pruning.config import PruneConfig
-from maskmill.model.pruning.pretrained import prune
+from maskmill.model.pruning.pretrained import PruneSource, prune
 
 SHARES = ((0.25, 0.0), (0.5, 0.0), (0.0, 0.25), (0.0, 0.5), (0.5, 0.5))
 
@@ -37,11 +37,12 @@ def main() -> None:
         learning_rate=arguments.learning_rate,
         precision=arguments.precision,
     )
+    source = PruneSource(arguments.dataset, arguments.model_dir)
     print("| --heads | --ffn | whole | taylor | magnitude | random |\n|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         for heads, ffn in SHARES:
             output = Path(folder, f"{heads}-{ffn}")
-            pruning = prune(arguments.dataset, arguments.model_dir, output, PruneConfig(heads, ffn), recovery)
+            pruning = prune(source, output, PruneConfig(heads, ffn), recovery)
             losses = " | ".join(f"{loss:.3f}" for loss in pruning["loss_by_importance"].values())
             print(f"| {heads} | {ffn} | {pruning['before']['loss']:.3f} | {losses} |", flush=True)
         config = load_model(output)[0].config

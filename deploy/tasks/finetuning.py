@@ -35,7 +35,7 @@ from maskmill.pipeline.tables.labelled import (
 from maskmill.tokenizer.json_file import parse_json
 
 if TYPE_CHECKING:
-    from maskmill.model.tasks.finetuning import Outcome
+    from maskmill.model.tasks.finetuning import FinetuneOutcome
     from maskmill.model.tasks.metrics import Confusion
     from maskmill.model.tasks.trained import TrainedBert
     from maskmill.model.training.meter import TrainProgress
@@ -129,7 +129,7 @@ def run_seeds(
     output: str,
     config: FinetuneConfig,
     seeds: int,
-) -> Iterator[tuple[int, "Outcome"]]:
+) -> Iterator[tuple[int, "FinetuneOutcome"]]:
     """Fine-tunes once for each seed -> the seed and its outcome; no more of them once one was stopped."""
     from maskmill.model.tasks.finetuning import finetune
 
@@ -142,7 +142,7 @@ def run_seeds(
         yield seed, outcome
 
 
-def _describe_outcome(seed: int, outcome: "Outcome") -> dict[str, Any]:
+def _describe_outcome(seed: int, outcome: "FinetuneOutcome") -> dict[str, Any]:
     assert outcome.confusion is not None
     return {
         "random_seed": seed,
@@ -154,7 +154,7 @@ def _describe_outcome(seed: int, outcome: "Outcome") -> dict[str, Any]:
     }
 
 
-def _warn_of_one_label(outcomes: Mapping[int, "Outcome"], learning_rate: float) -> None:
+def _warn_of_one_label(outcomes: Mapping[int, "FinetuneOutcome"], learning_rate: float) -> None:
     """Says which seeds ended with a classifier that tells nothing apart, and what helps."""
     fallen = {seed: outcome.one_label for seed, outcome in outcomes.items() if outcome.one_label is not None}
     if not fallen:
@@ -188,7 +188,7 @@ def _list_some(texts: Sequence[str]) -> str:
     return ", ".join(texts[:MOST_COLUMNS]) + more
 
 
-def run_finetuning(output: str, take: "Callable[..., Outcome]") -> "Outcome":
+def run_finetuning(output: str, take: "Callable[..., FinetuneOutcome]") -> "FinetuneOutcome":
     """One fine-tuning into a folder by `take(folder, hooks=hooks)`: with a bar, or lines where there is no terminal."""
     from maskmill.model.training.loop import Hooks
 
@@ -227,7 +227,7 @@ def run_finetuning(output: str, take: "Callable[..., Outcome]") -> "Outcome":
     return outcome
 
 
-def show_outcome(console: Console, outcome: "Outcome") -> None:
+def show_outcome(console: Console, outcome: "FinetuneOutcome") -> None:
     """Prints metrics and confusion matrix of the best epoch."""
     table = new_table("held-out rows, best epoch", "", numbers_from=1)
     for name, value in outcome.metrics.items():
@@ -250,7 +250,7 @@ def confusion_table(confusion: "Confusion", labels: Sequence[str]) -> Any:
     return table
 
 
-def _write_seeds(output: str, outcomes: Mapping[int, "Outcome"], shows: bool) -> None:
+def _write_seeds(output: str, outcomes: Mapping[int, "FinetuneOutcome"], shows: bool) -> None:
     """Writes mean, spread and single values of several seeds to `seeds.json`, and `shows` them as a table."""
     names = list(next(iter(outcomes.values())).metrics)
     table = new_table(f"{len(outcomes)} seeds", "mean", "standard deviation", "lowest", "highest", numbers_from=1)

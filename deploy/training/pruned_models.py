@@ -26,6 +26,7 @@ from maskmill.tokenizer.errors import InputError
 
 if TYPE_CHECKING:
     from maskmill.model.formats.model_dir import WhichCheckpoint
+    from maskmill.model.pruning.pretrained import PruneSource
     from maskmill.model.tasks.finetuned import FinetunedBert
 
 
@@ -79,19 +80,23 @@ class Pretrained:
         """As `Subject` has it."""
         return self.split
 
+    @property
+    def _source(self) -> "PruneSource":
+        from maskmill.model.pruning.pretrained import PruneSource
+
+        return PruneSource(self.dataset, self.model_dir, self.checkpoint, self.split, self.cased)
+
     def describe_request(self, config: PruneConfig) -> dict[str, Any]:
         """As `Subject` has it."""
         from maskmill.model.pruning.pretrained import describe_request
 
-        steps = self.recovery_steps
-        return describe_request(self.dataset, self.model_dir, config, steps, self.checkpoint, self.split)
+        return describe_request(self._source, config, self.recovery_steps)
 
     def prune(self, folder: Path, config: PruneConfig) -> dict[str, Any]:
         """As `Subject` has it."""
         from maskmill.model.pruning.pretrained import prune
 
-        of_model = (self.train_config, self.checkpoint, self.split, self.cased)
-        return prune(self.dataset, self.model_dir, folder, config, *of_model)
+        return prune(self._source, folder, config, self.train_config)
 
     def recover(self, output: str, pruning: dict[str, Any]) -> dict[str, float] | None:
         """As `Subject` has it."""

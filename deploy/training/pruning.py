@@ -34,7 +34,7 @@ def prune_trained(subject: Subject, request: PruneRequest, as_json: bool = False
 
     A folder that the same request has pruned already is trained on.
     """
-    from maskmill.model.pruning.subject import read_pruning
+    from maskmill.model.pruning.smaller import read_pruning
 
     console, talk, steps = new_console(lasting=True), new_talk(), subject.recovery_steps
     output, config = request.output, request.config

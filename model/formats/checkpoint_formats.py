@@ -17,7 +17,13 @@ from maskmill.model.formats.classifier_dir import read_classifier
 from maskmill.model.formats.interop import google_name, hugging_face_name, weight_names
 from maskmill.model.formats.model_dir import read_training, rules_of
 from maskmill.model.formats.names import FINETUNING, TRAINING
-from maskmill.model.training.checkpoint import Arrays, DamagedError, list_checkpoints, open_weights, read_checkpoint
+from maskmill.model.training.checkpoint import (
+    DamagedWeightsError,
+    NamedArrays,
+    list_checkpoints,
+    open_weights,
+    read_checkpoint,
+)
 from maskmill.pipeline.dataset.schema import VOCAB
 from maskmill.pipeline.storage.storage import is_remote, list_names, open_file, read_bytes, read_json
 from maskmill.tokenizer.errors import InputError, first_line
@@ -56,7 +62,7 @@ class InitCheckpoint:
     """The weights of a BERT, and what is known of them."""
 
     path: str
-    weights: Arrays  # float32, by our names and in our layout; those of the heads may be missing
+    weights: NamedArrays  # float32, by our names and in our layout; those of the heads may be missing
     config: BertConfig | None  # None where no configuration lies beside them
     tokens: list[str] | None  # of the vocab.txt beside them, or of the tokenizer.json
     notes: tuple[str, ...] = ()  # what the user should know
@@ -110,7 +116,7 @@ def config_beside(path: str | os.PathLike[str], vocab_size: int) -> BertConfig:
     return BertConfig.load(folder, vocab_size)
 
 
-def shape_of(weights: Arrays) -> dict[str, Any]:
+def shape_of(weights: NamedArrays) -> dict[str, Any]:
     """What the shapes of weights say of a configuration: all but the number of heads."""
     vocab_size, hidden_size = weights[WORDS].shape
     layers = sum(name.endswith("/query/kernel") for name in weights)
@@ -165,7 +171,7 @@ def _read_ours(folder: Path, checkpoints: list[Path]) -> InitCheckpoint:
     for path in checkpoints:
         try:
             arrays = read_checkpoint(path)
-        except DamagedError:
+        except DamagedWeightsError:
             damage.append(f"{path.name} is damaged; the one before it is taken")
             continue
         weights, left = _by_our_names(arrays, r"bert/layer_(\d+)/", lambda name: name)
@@ -236,12 +242,12 @@ def _read_hugging_face(folder: Path) -> InitCheckpoint:
     if not (folder / HUGGING_FACE_CONFIG).exists():
         raise InputError(f"has no {HUGGING_FACE_CONFIG} beside its weights", way_out="copy it there, too", path=folder)
     values = read_config(folder / HUGGING_FACE_CONFIG)
-    arrays: Arrays = {}
+    arrays: NamedArrays = {}
     for path in _shards(folder):
         try:
             with open_weights(path) as file:
                 arrays |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except DamagedError as error:
+        except DamagedWeightsError as error:
             raise InputError(f"{error}", way_out="copy it again") from error
     prefix = _prefix_of(arrays, folder)
     arrays = {_hugging_face_form(name.removeprefix(prefix)): array for name, array in arrays.items()}
@@ -305,8 +311,8 @@ def _hugging_face_form(name: str) -> str:
     return re.sub(r"\.beta$", ".bias", re.sub(r"\.gamma$", ".weight", name))
 
 
-def _by_our_names(arrays: Arrays, layer: str, name_of: Callable[[str], str]) -> tuple[Arrays, list[str]]:
-    """Arrays under other names -> those that a BERT has, float32 by our names; and a sentence about the others.
+def _by_our_names(arrays: NamedArrays, layer: str, name_of: Callable[[str], str]) -> tuple[NamedArrays, list[str]]:
+    """NamedArrays under other names -> those that a BERT has, float32 by our names; and a sentence about the others.
 
     `layer` matches the names in a layer, up to its number; `name_of` gives the other name of ours. Raises InputError
     when a weight of the encoder is missing.
@@ -348,7 +354,7 @@ def _few(names: list[str]) -> str:
     return f"{', '.join(names[:MOST_NAMES])} and {others:,} others"
 
 
-def _config_that_fits(path: Path, weights: Arrays) -> BertConfig:
+def _config_that_fits(path: Path, weights: NamedArrays) -> BertConfig:
     """The configuration in a file. Raises InputError when the weights beside it have other shapes."""
     shape = shape_of(weights)
     config = BertConfig.load(path, shape["vocab_size"])

@@ -9,7 +9,7 @@ from keras import layers, ops
 
 from maskmill.model.bert.config import BertConfig
 from maskmill.model.bert.encoder import BertPretrainer
-from maskmill.model.training.checkpoint import Arrays
+from maskmill.model.training.checkpoint import NamedArrays
 
 INPUTS = ("input_ids", "input_mask", "segment_ids")
 
@@ -85,7 +85,7 @@ def portable_model(config: BertConfig) -> keras.Model:
     return keras.Model(dict(zip(INPUTS, (input_ids, input_mask, segment_ids))), outputs, name="bert")
 
 
-def _weights_by_layer(weights: Arrays, config: BertConfig) -> dict[str, list[np.ndarray]]:
+def _weights_by_layer(weights: NamedArrays, config: BertConfig) -> dict[str, list[np.ndarray]]:
     """The weights of each layer of `portable_model`, in the order and shapes of Keras, from ours by name."""
     by_layer = {
         f"{kind}_embeddings": [weights[f"bert/embeddings/{kind}_embeddings"]]

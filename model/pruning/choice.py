@@ -10,7 +10,7 @@ from maskmill.model.bert.encoder import BertPretrainer, HeadsAndUnits
 from maskmill.model.bert.layers import assign
 from maskmill.model.pruning.importance import Scores, open_gates
 from maskmill.model.tasks.classifier import BertClassifier
-from maskmill.model.training.checkpoint import Arrays
+from maskmill.model.training.checkpoint import NamedArrays
 
 Model = TypeVar("Model", BertPretrainer, BertClassifier)
 Kept = Sequence[HeadsAndUnits]  # of each layer, int64: which of its heads and of its units stay, in their order
@@ -64,7 +64,7 @@ def prune_config(config: BertConfig, kept: Kept) -> BertConfig:
     return config.with_layers(*(tuple(map(len, parts)) for parts in zip(*kept)))
 
 
-def prune_weights(weights: Arrays, kept: Kept, head_size: int) -> Arrays:
+def prune_weights(weights: NamedArrays, kept: Kept, head_size: int) -> NamedArrays:
     """The weights of a model by name -> those of what is left of it."""
     left = dict(weights)
     for i, (heads, units) in enumerate(kept):

@@ -13,7 +13,7 @@ import numpy as np
 from maskmill.model.bert.config import ComputeDtype
 from maskmill.model.formats.model_dir import WhichCheckpoint
 from maskmill.model.pruning.config import PruneConfig
-from maskmill.model.pruning.subject import prune_subject
+from maskmill.model.pruning.smaller import prune_to_folder
 from maskmill.model.tasks.classifier import BertClassifier
 from maskmill.model.tasks.finetune_config import FinetuneConfig
 from maskmill.model.tasks.finetuned import FinetunedBert, open_finetuned_dir
@@ -46,12 +46,12 @@ def prune_classifier(
     folder is that of a training before its first step, and `go_on(output_dir, train, held_out, finetune_config)` takes
     the steps.
 
-    Raises InputError as `prune_subject` does, or when the rows have other labels than the model.
+    Raises InputError as `prune_to_folder` does, or when the rows have other labels than the model.
     """
     require_labels(found, train, held_out)
     finetune_config = finetune_config or replace(found.config, num_train_steps=None)
     request = describe_request(found, train, held_out, config, finetune_config.num_train_steps, checkpoint)
-    return prune_subject(_Finetuned(found, train, held_out, finetune_config), Path(output_dir), config, request)
+    return prune_to_folder(_Finetuned(found, train, held_out, finetune_config), Path(output_dir), config, request)
 
 
 def describe_request(
@@ -75,7 +75,7 @@ def describe_request(
 
 @dataclass
 class _Finetuned:
-    """A classifier, measured on labelled texts: a `Subject`."""
+    """A classifier, measured on labelled texts: a `Prunable`."""
 
     found: FinetunedBert
     train: LabelledTexts

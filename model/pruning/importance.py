@@ -11,7 +11,7 @@ import numpy as np
 from maskmill.model.bert.config import BertConfig
 from maskmill.model.bert.encoder import Gates, HeadsAndUnits
 from maskmill.model.bert.randomness import Tensor
-from maskmill.model.training.checkpoint import Arrays
+from maskmill.model.training.checkpoint import NamedArrays
 from maskmill.model.training.step import Batch, compiled
 
 Loss = Callable[[Gates, Batch], Tensor]  # of a batch, whose examples have gates of their own: a scalar
@@ -49,7 +49,7 @@ class TaylorMeasure:
         return [HeadsAndUnits(*(sums / self._num_examples for sums in total)) for total in totals]
 
 
-def measure_magnitude(weights: Arrays, config: BertConfig) -> Scores:
+def measure_magnitude(weights: NamedArrays, config: BertConfig) -> Scores:
     """The norm of all weights that only this part uses."""
     scores = []
     for i, heads in enumerate(config.heads):

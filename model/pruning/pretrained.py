@@ -20,7 +20,7 @@ from maskmill.model.pretraining.description import describe_training
 from maskmill.model.pretraining.evaluate import EVAL_BATCH_SIZE, evaluate_split
 from maskmill.model.pretraining.phases import Plan, check_fits
 from maskmill.model.pruning.config import PruneConfig
-from maskmill.model.pruning.subject import prune_subject
+from maskmill.model.pruning.smaller import prune_to_folder
 from maskmill.model.tasks.trained import TrainedBert, open_trained, without_spare_rows
 from maskmill.model.training.checkpoint import save_checkpoint
 from maskmill.model.training.optimization import AdamWeightDecay
@@ -32,20 +32,24 @@ from maskmill.tokenizer.errors import InputError
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class PruneSource:
+    """A pre-trained model, and the dataset that it is measured on."""
+
+    dataset_dir: AnyPath
+    model_dir: AnyPath  # whatever `open_trained` takes
+    checkpoint: WhichCheckpoint = "newest"
+    split: Split = "eval"  # that losses are of
+    cased: bool | None = None  # as `open_trained` has it
+
+
 def prune(
-    dataset_dir: AnyPath,
-    model_dir: AnyPath,
-    output_dir: AnyPath,
-    config: PruneConfig,
-    train_config: TrainConfig | None = None,
-    checkpoint: WhichCheckpoint = "newest",
-    split: Split = "eval",
-    cased: bool | None = None,
+    source: PruneSource, output_dir: AnyPath, config: PruneConfig, train_config: TrainConfig | None = None
 ) -> dict[str, Any]:
     """Writes what is left of a model as a model folder -> the content of its `pruning.json`: choice and figures.
 
-    `model_dir` is whatever `open_trained` takes; it is not changed. taylor measures on the train split, losses are
-    those of `split`; beside that of the choice stand those of choosing by the other measures.
+    The model itself is not changed. taylor measures on the train split; beside the loss of the choice stand those of
+    choosing by the other measures.
 
     `train_config` says how it will be trained further; with its num_train_steps, the folder is that of a training
     before its first step, and `train(dataset_dir, output_dir, its config, train_config, start=Start(model_dir))` takes
@@ -55,10 +59,11 @@ def prune(
     do not fit, or when nothing would be removed.
     """
     train_config = train_config or TrainConfig()
+    dataset_dir = source.dataset_dir
     info = DatasetInfo.load(dataset_dir, sealed=True)
-    for needed in sorted({"train", split}):
+    for needed in sorted({"train", source.split}):
         require_examples(info, dataset_dir, needed)
-    trained = open_trained(model_dir, checkpoint, train_config.precision, cased)
+    trained = open_trained(source.model_dir, source.checkpoint, train_config.precision, source.cased)
     for note in trained.notes:
         logger.warning(note)
     _require_fit(trained, info, dataset_dir)
@@ -68,25 +73,18 @@ def prune(
         plan = Plan.load([(dataset_dir, train_config.num_train_steps)], trained.model.config, train_config)
     else:
         info.check_files(dataset_dir)
-    request = describe_request(dataset_dir, model_dir, config, train_config.num_train_steps, checkpoint, split)
-    subject = _Pretrained(trained, info, dataset_dir, split, plan, train_config, request["model_dir"])
-    return prune_subject(subject, Path(output_dir), config, request)
+    request = describe_request(source, config, train_config.num_train_steps)
+    pretrained = _Pretrained(trained, info, source, plan, train_config)
+    return prune_to_folder(pretrained, Path(output_dir), config, request)
 
 
-def describe_request(
-    dataset_dir: AnyPath,
-    model_dir: AnyPath,
-    config: PruneConfig,
-    recovery_steps: int | None,
-    checkpoint: WhichCheckpoint,
-    split: Split,
-) -> dict[str, Any]:
+def describe_request(source: PruneSource, config: PruneConfig, recovery_steps: int | None) -> dict[str, Any]:
     """What was asked for: the part of `pruning.json` by which the same request is known again."""
     return {
-        "model_dir": absolute(model_dir),
-        "checkpoint": checkpoint,
-        "dataset_sha256": hashlib.sha256(read_bytes(os.path.join(dataset_dir, MANIFEST))).hexdigest(),
-        "split": split,
+        "model_dir": absolute(source.model_dir),
+        "checkpoint": source.checkpoint,
+        "dataset_sha256": hashlib.sha256(read_bytes(os.path.join(source.dataset_dir, MANIFEST))).hexdigest(),
+        "split": source.split,
         "recovery_steps": recovery_steps,
         **asdict(config),
     }
@@ -115,15 +113,13 @@ def _require_fit(trained: TrainedBert, info: DatasetInfo, dataset_dir: AnyPath) 
 
 @dataclass
 class _Pretrained:
-    """A pre-trained model, measured on a dataset: a `Subject`."""
+    """A pre-trained model, measured on a dataset: a `Prunable`."""
 
     trained: TrainedBert
     info: DatasetInfo
-    dataset_dir: AnyPath
-    split: Split
+    source: PruneSource
     plan: Plan | None  # of the recovery
     train_config: TrainConfig
-    source: str  # where the model was read
 
     def __post_init__(self) -> None:
         self.model: BertPretrainer = self.trained.model
@@ -131,18 +127,18 @@ class _Pretrained:
         self.num_examples = self.info.examples_of("train")
 
     def train_batches(self, batch_size: int, random_seed: int) -> Generator[Batch, None, None]:
-        return train_batches(self.info, self.dataset_dir, batch_size, random_seed)
+        return train_batches(self.info, self.source.dataset_dir, batch_size, random_seed)
 
     def batch(self) -> Batch:
-        with closing(eval_batches(self.info, self.dataset_dir, EVAL_BATCH_SIZE, self.split)) as batches:
+        with closing(eval_batches(self.info, self.source.dataset_dir, EVAL_BATCH_SIZE, self.source.split)) as batches:
             return next(batches)
 
     def evaluate(self, run_step: Callable[[Batch], Losses]) -> dict[str, float]:
-        return evaluate_split(run_step, self.info, self.dataset_dir, self.split, EVAL_BATCH_SIZE)
+        return evaluate_split(run_step, self.info, self.source.dataset_dir, self.source.split, EVAL_BATCH_SIZE)
 
     def write(self, folder: Path, pruned: BertPretrainer, metrics: dict[str, float]) -> None:
-        training = _describe(self.plan, pruned.config, self.train_config, self.trained, self.source)
-        with open_model_dir(folder, training, self.info.read_vocab(self.dataset_dir).decode()):
+        training = _describe(self.plan, pruned.config, self.train_config, self.trained, absolute(self.source.model_dir))
+        with open_model_dir(folder, training, self.info.read_vocab(self.source.dataset_dir).decode()):
             save_checkpoint(folder, 0, _state(pruned, self.plan, self.train_config), keep=1)
 
 

@@ -23,7 +23,7 @@ BIN_LENGTHS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 
 
 @dataclass(frozen=True)
-class Batch:
+class PaddedBatch:
     """Some of the rows, and the shape that they are padded to."""
 
     numbers: list[int]  # of the rows, which are the first of the batch
@@ -49,7 +49,7 @@ def bin_lengths(longest: int) -> list[int]:
     return [*(length for length in BIN_LENGTHS if length < longest), longest]
 
 
-def cut_batches(lengths: Sequence[int], bins: Sequence[int], batch_tokens: int) -> Iterator[Batch]:
+def cut_batches(lengths: Sequence[int], bins: Sequence[int], batch_tokens: int) -> Iterator[PaddedBatch]:
     """Batches of about `batch_tokens` each, padding included, that together hold each row once.
 
     A bin's batches are full. The rows that are left over join the next longer bin; the last batch of all has the next
@@ -66,13 +66,13 @@ def cut_batches(lengths: Sequence[int], bins: Sequence[int], batch_tokens: int) 
             end += 1
         num_rows = max(1, batch_tokens // length)
         while end - start >= num_rows:
-            yield Batch(order[start : start + num_rows], num_rows, length)
+            yield PaddedBatch(order[start : start + num_rows], num_rows, length)
             start += num_rows
         if end == len(order):
             break
     if rest := order[start:]:
         power = 1 << (len(rest) - 1).bit_length()
-        yield Batch(rest, min(power, num_rows), length)
+        yield PaddedBatch(rest, min(power, num_rows), length)
 
 
 class BatchFunction:

@@ -49,7 +49,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FinetuneOutcome:
     """What a fine-tuning came to."""
 
     step: int  # steps done
@@ -78,7 +78,7 @@ def finetune(
     output: str | os.PathLike[str],
     config: FinetuneConfig | None = None,
     hooks: Hooks | None = None,
-) -> Outcome:
+) -> FinetuneOutcome:
     """Trains a classifier that begins as `start` into the folder `output`, from its newest checkpoint if it has one.
 
     After each epoch it is measured on the held-out rows, and the best epoch is kept: that of the highest macro F1, of
@@ -112,7 +112,7 @@ def go_on(
     held_out: LabelledTexts,
     config: FinetuneConfig,
     hooks: Hooks | None = None,
-) -> Outcome:
+) -> FinetuneOutcome:
     """As `finetune`, of what a folder holds already: a classifier that was pruned, or a fine-tuning on its way.
 
     It begins with the newest checkpoint there, whose labels and vocabulary it keeps. Raises InputError when it was
@@ -134,7 +134,7 @@ def go_on(
 
 def _train(
     model: BertClassifier, vocab: Vocab, rows: LabelledRows, description: dict[str, Any], folder: Path, hooks: Hooks
-) -> Outcome:
+) -> FinetuneOutcome:
     """Takes the steps that are left in a folder, and measures the best epoch."""
     config, labels = rows.config, description["labels"]
     num_train_steps = config.steps_for(len(rows.train))
@@ -156,12 +156,12 @@ def _train(
         if signals.got == signal.SIGINT:
             raise KeyboardInterrupt
         if signals.got:
-            return Outcome(meter.step, num_train_steps, labels)
+            return FinetuneOutcome(meter.step, num_train_steps, labels)
         best_step = restore_finetuned(folder, model.named_weights, "best")
         metrics, confusion = course.measure(run_eval)
         write_results(folder, metrics)
         draw_confusion(folder, confusion, labels)
-        return Outcome(meter.step, num_train_steps, labels, metrics, confusion, best_step)
+        return FinetuneOutcome(meter.step, num_train_steps, labels, metrics, confusion, best_step)
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,13 @@ BEST = "checkpoint-best.safetensors"
 SUMS_PREFIX = "sums/"
 _SMALL = 1_000_000  # weights that any machine has room for
 
-Arrays = dict[str, np.ndarray]
+NamedArrays = dict[str, np.ndarray]
 Variables = Mapping[str, keras.Variable]
 
 logger = logging.getLogger(__name__)
 
 
-class DamagedError(ValueError):
+class DamagedWeightsError(ValueError):
     """A file of weights that can be read, but does not hold what was written."""
 
 
@@ -90,7 +90,7 @@ def restore_best(model_dir: Path, weights: Variables) -> int:
     except InputError:
         raise
     except (ValueError, KeyError) as error:
-        sentence = str(error) if isinstance(error, DamagedError) else f"{path} is damaged (at its global_step)"
+        sentence = str(error) if isinstance(error, DamagedWeightsError) else f"{path} is damaged (at its global_step)"
         raise InputError(f"{sentence}", way_out="copy it again, or use --checkpoint newest") from error
     restore(arrays, weights)
     return step
@@ -136,7 +136,7 @@ def restore_newest(model_dir: Path, state: Variables) -> int | None:
     return step
 
 
-def restore(arrays: Arrays, state: Variables) -> None:
+def restore(arrays: NamedArrays, state: Variables) -> None:
     """Assigns the arrays of a checkpoint to the variables, by name. Raises InputError where it is another model's."""
     for name, variable in state.items():
         shape = arrays[name].shape if name in arrays else None
@@ -149,7 +149,7 @@ def restore(arrays: Arrays, state: Variables) -> None:
         assign(variable, arrays[name])
 
 
-def read_newest(model_dir: Path) -> tuple[int, Arrays] | None:
+def read_newest(model_dir: Path) -> tuple[int, NamedArrays] | None:
     """Step and arrays of the newest undamaged checkpoint, or None when there is no checkpoint.
 
     Raises InputError when every checkpoint is damaged, or one cannot be read: then it may be the newest undamaged one.
@@ -158,7 +158,7 @@ def read_newest(model_dir: Path) -> tuple[int, Arrays] | None:
     for step, path in checkpoints:
         try:
             return step, read_checkpoint(path)
-        except DamagedError as error:
+        except DamagedWeightsError as error:
             logger.warning("%s; trying the checkpoint before it", error)
         except InputError:
             if path.exists():
@@ -178,13 +178,16 @@ def read_sums(model_dir: Path, step: int) -> dict[str, float]:
         return {name.removeprefix(SUMS_PREFIX): float(file.get_tensor(name)) for name in names}
 
 
-def read_checkpoint(path: Path) -> Arrays:
-    """The arrays of a checkpoint by name. Raises DamagedError when the file is damaged, else as `open_weights`."""
+def read_checkpoint(path: Path) -> NamedArrays:
+    """The arrays of a checkpoint by name.
+
+    Raises DamagedWeightsError when the file is damaged, else as `open_weights`.
+    """
     with open_weights(path) as file:
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         expected = (file.metadata() or {}).get("sha256")
     if digest_of(arrays) != expected:
-        raise DamagedError(f"{path} is damaged (its checksum differs)")
+        raise DamagedWeightsError(f"{path} is damaged (its checksum differs)")
     return arrays
 
 
@@ -192,8 +195,8 @@ def read_checkpoint(path: Path) -> Arrays:
 def open_weights(path: Path) -> Iterator[Any]:
     """A file of weights in the safetensors format, open to be read.
 
-    Raises DamagedError when what it holds is damaged, InputError when it cannot be read for another reason, such as a
-    missing permission, and MemoryError.
+    Raises DamagedWeightsError when what it holds is damaged, InputError when it cannot be read for another reason,
+    such as a missing permission, and MemoryError.
     """
     with open_file(path) as readable:  # safetensors calls a file that it may not read a missing one
         readable.read(1)
@@ -201,7 +204,7 @@ def open_weights(path: Path) -> Iterator[Any]:
         with safe_open(path, framework="numpy") as file:
             yield file
     except (SafetensorError, AttributeError, TypeError) as error:  # the last two: numbers that numpy does not have
-        raise DamagedError(f"{path} is damaged ({first_line(error)})") from error
+        raise DamagedWeightsError(f"{path} is damaged ({first_line(error)})") from error
     except OSError as error:
         raise InputError(
             f"cannot be read ({first_line(error)})", way_out="check the disk that it is on", path=path
@@ -218,7 +221,7 @@ def _write(path: Path, values: Mapping[str, keras.Variable | np.generic]) -> Non
     write_bytes(path, save(arrays, metadata={"sha256": digest_of(arrays)}))
 
 
-def digest_of(arrays: Arrays) -> str:
+def digest_of(arrays: NamedArrays) -> str:
     """The checksum of arrays with their names."""
     digest = hashlib.sha256()
     for name, array in sorted(arrays.items()):

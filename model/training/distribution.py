@@ -21,10 +21,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from maskmill.model.bert.randomness import Tensor
+from maskmill.model.training.step import Batch
 from maskmill.tokenizer.errors import InputError, first_line
-
-Batch = dict[str, Tensor]
 
 SECONDS_TO_JOIN = 240.0  # that a process waits for the others to start; JAX itself waits 300
 _STEPS_BETWEEN_TALKS = 5  # each waits for the devices

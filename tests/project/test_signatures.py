@@ -11,7 +11,6 @@ MAY_TAKE_MORE = {
     "pipeline/jobs/dag.py generate_dataset",
     "pipeline/jobs/dag.py _build",
     "model/bert/fused.py embed",
-    "model/pruning/pretrained.py prune",
 }
 
 

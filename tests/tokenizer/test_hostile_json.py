@@ -18,7 +18,7 @@ from maskmill.model.bert.config import BertConfig
 from maskmill.model.formats.checkpoint_formats import read_init_checkpoint
 from maskmill.model.formats.model_dir import read_training
 from maskmill.model.pretraining.config import TrainConfig
-from maskmill.model.pruning.subject import read_pruning
+from maskmill.model.pruning.smaller import read_pruning
 from maskmill.model.tasks.finetune_config import FinetuneConfig
 from maskmill.model.tasks.finetuned import read_finetuning
 from maskmill.model.tasks.trained import open_trained

@@ -20,8 +20,8 @@ from maskmill.model.pretraining.config import TrainConfig
 from maskmill.model.pretraining.evaluate import measure
 from maskmill.model.pretraining.train import Start, train
 from maskmill.model.pruning.config import PruneConfig
-from maskmill.model.pruning.pretrained import prune
-from maskmill.model.pruning.subject import PRUNING, read_pruning
+from maskmill.model.pruning.pretrained import PruneSource, prune
+from maskmill.model.pruning.smaller import PRUNING, read_pruning
 from maskmill.model.tasks.trained import open_trained
 from maskmill.model.training.checkpoint import read_checkpoint
 from maskmill.model.training.loop import Hooks
@@ -44,7 +44,7 @@ def work(tmp_path_factory):
     write_both_splits(folder / "shards", [[40]], [[12]])
     write_model(folder / "model", Vocab.load(folder / "shards" / "vocab.txt"), max_position_embeddings=16, **SHAPE)
     before = {path.name: path.read_bytes() for path in (folder / "model").iterdir()}
-    pruning = prune(folder / "shards", folder / "model", folder / "pruned", HALF, RECOVERY)
+    pruning = prune(PruneSource(folder / "shards", folder / "model"), folder / "pruned", HALF, RECOVERY)
     assert {path.name: path.read_bytes() for path in (folder / "model").iterdir()} == before
     return folder, pruning
 
@@ -140,7 +140,7 @@ def test_keras_opens_what_hugging_faces_format_cannot_say(work, tmp_path, caplog
 def test_hugging_faces_folder_with_fewer_units_is_exported_to_its_format(work, tmp_path):
     folder, _ = work
     whole = export(folder / "model", tmp_path / "whole")
-    prune(folder / "shards", whole, tmp_path / "pruned", PruneConfig(ffn=0.25, num_examples=20))
+    prune(PruneSource(folder / "shards", whole), tmp_path / "pruned", PruneConfig(ffn=0.25, num_examples=20))
     config = json.loads((export(tmp_path / "pruned", tmp_path / "bert") / "config.json").read_text())
     assert (config["intermediate_size"], config["num_attention_heads"]) == (48, 4)
     assert not any(name.endswith("_per_layer") for name in config)
@@ -185,7 +185,9 @@ def test_without_further_training_the_folder_holds_what_another_measure_left(wor
 def test_what_would_remove_nothing_is_refused(work, tmp_path):
     folder, _ = work
     with pytest.raises(InputError, match=r"^heads 0.05 and ffn 0.0 remove nothing of 4 heads and 64 units"):
-        prune(folder / "shards", folder / "model", tmp_path / "out", PruneConfig(heads=0.05, num_examples=20))
+        prune(
+            PruneSource(folder / "shards", folder / "model"), tmp_path / "out", PruneConfig(heads=0.05, num_examples=20)
+        )
     assert not (tmp_path / "out").exists()
 
 

@@ -31,7 +31,7 @@ _TAYLOR_BATCH_SIZE = 32
 _ROUNDS = 7  # of timing
 
 
-class Subject(Protocol, Generic[Model]):
+class Prunable(Protocol, Generic[Model]):
     """A model to prune, with what it is measured on."""
 
     model: Model
@@ -51,8 +51,8 @@ class Subject(Protocol, Generic[Model]):
         """Makes the folder of the pruned model, which has these metrics, as before the first step of its recovery."""
 
 
-def prune_subject(
-    subject: Subject[Model], output: Path, config: PruneConfig, request: dict[str, Any]
+def prune_to_folder(
+    subject: Prunable[Model], output: Path, config: PruneConfig, request: dict[str, Any]
 ) -> dict[str, Any]:
     """Writes what is left of a model as a folder -> the content of its `pruning.json`: the request, choice and figures.
 
@@ -90,7 +90,7 @@ def read_pruning(folder: Path, request: dict[str, Any]) -> dict[str, Any] | None
     return pruning
 
 
-def _prune(subject: Subject[Model], config: PruneConfig) -> tuple[Model, dict[str, Any]]:
+def _prune(subject: Prunable[Model], config: PruneConfig) -> tuple[Model, dict[str, Any]]:
     """The smaller model, and the figures of `pruning.json`."""
     model = subject.model
     # How many go does not depend on which, and to measure these takes long.
@@ -118,7 +118,7 @@ def _prune(subject: Subject[Model], config: PruneConfig) -> tuple[Model, dict[st
     return pruned, {"kept": layers, **figures, "loss_by_importance": {name: losses[name] for name in choices}}
 
 
-def _choose(name: Importance, subject: Subject[Model], config: PruneConfig) -> Kept:
+def _choose(name: Importance, subject: Prunable[Model], config: PruneConfig) -> Kept:
     """What stays by one of the measures."""
     model = subject.model
     if name == "random":
