@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any
 
@@ -20,6 +21,7 @@ from maskmill.deploy.engines.jobs import Job
 from maskmill.deploy.engines.remote import WORKER_ERROR, JobEndedError, beams_refusals, run_jobs, shorten_error
 from maskmill.deploy.engines.source_package import find_setup_file
 from maskmill.pipeline.processes import hold_back_stderr
+from maskmill.pipeline.storage.google_errors import LOG_IN, Refusal, google_errors, read_refusal
 from maskmill.pipeline.storage.storage import remove_folder
 from maskmill.tokenizer.errors import InputError, first_line
 
@@ -145,59 +147,52 @@ def check_access(options: DataflowOptions) -> None:
     Raises InputError.
     """
     import google.auth
-    from google.api_core.exceptions import GoogleAPIError, NotFound
-    from google.auth.exceptions import GoogleAuthError
     from google.auth.transport.requests import Request
     from google.cloud.storage import Client
-    from requests import RequestException
 
     try:
         credentials, _ = google.auth.default(["https://www.googleapis.com/auth/cloud-platform"])
         credentials.refresh(Request())  # type: ignore[no-untyped-call]
-    except (GoogleAuthError, RequestException) as error:
-        raise InputError(_no_credentials(error)) from error
+    except google_errors() as error:
+        raise _no_credentials(read_refusal(error)) from error
     client = Client(project=options.project, credentials=credentials)
     for location in {options.temp_location: None, options.staging_location or options.temp_location: None}:
         bucket = location.removeprefix("gs://").partition("/")[0]
         try:
             client.get_bucket(bucket)
-        except NotFound as error:
+        except google_errors() as error:
+            refusal = read_refusal(error)
+            if refusal.status == HTTPStatus.NOT_FOUND:
+                raise InputError(
+                    f"bucket gs://{bucket} of {location} is not there",
+                    way_out=(
+                        f"make it with: gcloud storage buckets create gs://{bucket} --location {options.region} "
+                        f"--project {options.project}"
+                    ),
+                ) from error
             raise InputError(
-                f"bucket gs://{bucket} of {location} is not there",
-                way_out=(
-                    f"make it with: gcloud storage buckets create gs://{bucket} --location {options.region} "
-                    f"--project {options.project}"
-                ),
-            ) from error
-        except (GoogleAPIError, GoogleAuthError, RequestException) as error:
-            raise InputError(
-                f"bucket gs://{bucket} cannot be used ({first_line(error)})",
+                f"bucket gs://{bucket} cannot be used ({refusal.says})",
                 way_out="you need roles/storage.objectUser and roles/storage.bucketViewer on it",
             ) from error
 
 
-def _no_credentials(error: Exception) -> str:
-    return (
-        f"no usable Google credentials are found here ({first_line(error)}); "
-        "run 'gcloud auth application-default login', or set GOOGLE_APPLICATION_CREDENTIALS"
-    )
+def _no_credentials(refusal: Refusal) -> InputError:
+    return InputError(f"no usable Google credentials are found here ({refusal.says})", way_out=LOG_IN)
 
 
 @contextmanager
 def submission(options: DataflowOptions) -> Iterator[None]:
     """Raises what goes wrong while Beam stages and submits a job as InputError; removes Beam's temporary files."""
-    from google.api_core.exceptions import GoogleAPIError
-    from google.auth.exceptions import GoogleAuthError
-
     try:
         with _own_temporary_folder():
             yield
-    except GoogleAuthError as error:
-        raise InputError(_no_credentials(error)) from error
-    except GoogleAPIError as error:
+    except google_errors() as error:
+        refusal = read_refusal(error)
+        if refusal.is_of_credentials:
+            raise _no_credentials(refusal) from error
         raise InputError(
             f"Dataflow does not take the job {options.job_name} in project {options.project}, {options.region} "
-            f"({first_line(error)})",
+            f"({refusal.says})",
             way_out="see docs/dataflow.md",
         ) from error
     except OSError as error:
@@ -258,25 +253,18 @@ def wait_for_end(
 
 @contextmanager
 def _asking(job: SubmittedJob) -> Iterator[None]:
-    from google.api_core.exceptions import GoogleAPIError
-    from google.auth.exceptions import GoogleAuthError
-    from requests import RequestException
-
     try:
         yield
-    except (GoogleAPIError, GoogleAuthError, RequestException) as error:
-        raise InputError(f"Dataflow does not answer any longer ({first_line(error)}). {job.describe()}") from error
+    except google_errors() as error:
+        says = read_refusal(error).says
+        raise InputError(f"Dataflow does not answer any longer ({says}). {job.describe()}") from error
 
 
 def read_counters(result: Any) -> dict[str, int]:
     """The job's own counters, summed over its steps; none where the service tells none now."""
-    from google.api_core.exceptions import GoogleAPIError
-    from google.auth.exceptions import GoogleAuthError
-    from requests import RequestException
-
     counters: Counter[str] = Counter()
     # KeyError: Beam's reader needs each counter twice, as committed and as tentative, and the service may be between.
-    with suppress(GoogleAPIError, GoogleAuthError, RequestException, KeyError):
+    with suppress(*google_errors(), KeyError):
         for counter in result.metrics().query()["counters"]:
             value = counter.committed if counter.committed is not None else counter.attempted
             counters[counter.key.metric.name] += int(value or 0)
