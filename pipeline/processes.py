@@ -13,18 +13,9 @@ from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext
 from multiprocessing.util import get_temp_dir
 
-from maskmill.tokenizer.errors import InputError
-
 LONGEST_FOLDER = 75  # bytes: the path of a socket has 107 at the most, and Python's names in it have 32
 # What starting a process raises where the one that it is forked from was killed meanwhile.
 LOST = (EOFError, ConnectionError)
-
-
-class WorkerLostError(InputError):
-    """A worker process ended before its work."""
-
-    def __init__(self) -> None:
-        super().__init__("a worker process was killed, most often because memory ran out; give a smaller --num-workers")
 
 
 def fork_server(preload: Sequence[str] = ()) -> ForkServerContext:

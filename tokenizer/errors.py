@@ -1,4 +1,6 @@
-"""The one error that is meant for the user."""
+"""The errors that are meant for the user."""
+
+from typing import Any, Self, TypeVar
 
 
 class InputError(ValueError):
@@ -32,6 +34,62 @@ class InputError(ValueError):
         parts += [f"expected {expected}"] if expected else []
         parts += [way_out] if way_out else []
         super().__init__("; ".join(parts).encode(errors="backslashreplace").decode())
+
+    def renamed(self, old: str, new: str) -> Self:
+        """The same error with another name in all that it says, such as that of the folder that a copy stands for.
+
+        >>> str(InputError("is damaged", way_out="remove it", path="/tmp/x/weights").renamed("/tmp/x", "gs://b"))
+        'gs://b/weights is damaged; remove it'
+        """
+        fields = {
+            name: value.replace(old, new) if isinstance(value, str) else value for name, value in vars(self).items()
+        }
+        return _restore(type(self), str(self).replace(old, new), fields)
+
+    def __reduce__(self) -> tuple[Any, ...]:  # as kinds of it are made from other arguments
+        return _restore, (type(self), str(self), vars(self))
+
+
+Error = TypeVar("Error", bound=InputError)
+
+
+def _restore(kind: type[Error], sentence: str, fields: dict[str, Any]) -> Error:
+    error = kind.__new__(kind, sentence)
+    vars(error).update(fields)
+    return error
+
+
+class DamagedError(InputError):
+    """A file is cut off, or is not what it seems to be."""
+
+
+class EndedError(InputError):
+    """What was begun elsewhere, such as a job or a training on a TPU, has ended, and not well: nothing to wait for."""
+
+
+class NotThereError(InputError):
+    """A service does not have what it was asked for."""
+
+
+class OvertakenError(InputError):
+    """Another training has written into the folder since this one did, or began."""
+
+
+class RecordError(InputError):
+    """A record cannot be used; the sentence begins with what `record` calls it."""
+
+    def __init__(self, problem: str, *, record: str, way_out: str | None = None) -> None:
+        super().__init__(f"{record}: {problem}", way_out=way_out)
+        self.problem, self.record = problem, record
+
+
+class WorkerLostError(InputError):
+    """A worker process ended before its work."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a worker process was killed, most often because memory ran out", way_out="give a smaller --num-workers"
+        )
 
 
 def first_line(error: Exception) -> str:

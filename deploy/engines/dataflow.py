@@ -16,14 +16,15 @@ from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any
 
+from maskmill.deploy.engines.beam_errors import beams_refusals, is_refused_upload, read_worker_error, shorten_error
 from maskmill.deploy.engines.dataflow_options import DataflowOptions
 from maskmill.deploy.engines.jobs import Job
-from maskmill.deploy.engines.remote import WORKER_ERROR, JobEndedError, beams_refusals, run_jobs, shorten_error
+from maskmill.deploy.engines.remote import run_jobs
 from maskmill.deploy.engines.source_package import find_setup_file
 from maskmill.pipeline.processes import hold_back_stderr
 from maskmill.pipeline.storage.google_errors import LOG_IN, Refusal, google_errors, read_refusal
 from maskmill.pipeline.storage.storage import remove_folder
-from maskmill.tokenizer.errors import InputError, first_line
+from maskmill.tokenizer.errors import EndedError, InputError, first_line
 
 SECONDS_BETWEEN_LOOKS = 10.0
 PATIENCE = 60.0  # seconds: messages of a failed job, and the state of a new one, come late
@@ -196,7 +197,7 @@ def submission(options: DataflowOptions) -> Iterator[None]:
             way_out="see docs/dataflow.md",
         ) from error
     except OSError as error:
-        if "Could not upload" not in str(error):
+        if not is_refused_upload(error):
             raise
         raise InputError(f"{first_line(error)}", way_out="see docs/dataflow.md") from error
     except Exception as error:
@@ -243,9 +244,9 @@ def wait_for_end(
         if state == "DONE":
             return
         if state == "FAILED":
-            raise JobEndedError(_tell_failure(job, result, seconds_between_looks, patience))
+            raise _tell_failure(job, result, seconds_between_looks, patience)
         if state in ENDS:
-            raise JobEndedError(f"Dataflow job {job.job_id} {ENDS[state]} ({job.console})")
+            raise EndedError(f"Dataflow job {job.job_id} {ENDS[state]} ({job.console})")
         if state == "UNKNOWN" and time.monotonic() - since > patience:
             raise InputError(f"Dataflow does not tell the state of job {job.job_id}", way_out=f"look at {job.console}")
         time.sleep(seconds_between_looks)
@@ -271,18 +272,16 @@ def read_counters(result: Any) -> dict[str, int]:
     return dict(counters)
 
 
-def _tell_failure(job: SubmittedJob, result: Any, seconds_between_looks: float, patience: float) -> str:
-    """One sentence for a failed job: ours, if a step of ours raised it; else the beginning of the service's own."""
+def _tell_failure(job: SubmittedJob, result: Any, seconds_between_looks: float, patience: float) -> EndedError:
+    """What is known of a failed job: our error, if a step of ours raised one; else the beginning of the service's."""
     deadline = time.monotonic() + patience
     while not (errors := _read_errors(job, result)) and time.monotonic() < deadline:
         time.sleep(min(seconds_between_looks, 5.0))
     for error in errors:
-        if sentence := WORKER_ERROR.search(error):
-            return f"{sentence[1]} (Dataflow job {job.job_id}, {job.console})"
-    if not errors:
-        return f"Dataflow job {job.job_id} failed and says nothing; look at {job.console}"
-    error = max(errors, key=_rank)
-    return f"Dataflow job {job.job_id} failed: {shorten_error(error)}; look at {job.console}"
+        if ours := read_worker_error(error):
+            return EndedError(f"{ours} (Dataflow job {job.job_id}, {job.console})")
+    said = f": {shorten_error(max(errors, key=_rank))}" if errors else " and says nothing"
+    return EndedError(f"Dataflow job {job.job_id} failed{said}", way_out=f"look at {job.console}")
 
 
 def _read_errors(job: SubmittedJob, result: Any) -> list[str]:

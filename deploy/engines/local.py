@@ -7,7 +7,6 @@ Beam's own worker processes get their work, and give it back, through the one th
 
 import logging
 import os
-import re
 import sys
 import tempfile
 import traceback
@@ -18,17 +17,15 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import cast
 
+from maskmill.deploy.engines.beam_errors import raised_by_step
 from maskmill.deploy.engines.jobs import Job
 from maskmill.deploy.engines.memory import give_back_memory
-from maskmill.pipeline.processes import LOST, WorkerLostError, begin_worker, fork_server
+from maskmill.pipeline.processes import LOST, begin_worker, fork_server
 from maskmill.pipeline.storage.storage import size_of
-from maskmill.tokenizer.errors import InputError
+from maskmill.tokenizer.errors import InputError, WorkerLostError
 
 # Worker processes take seconds to start: below this, one is quicker than two.
 BYTES_PER_WORKER = 30_000_000
-
-# What Beam makes of an error in a step: one that tells the step as well.
-STEP = re.compile(r" \[while running .*", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -97,12 +94,11 @@ def _run(job: Job) -> None:
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # the errors it would log are raised as well
     try:
         job.submit(["--runner=FnApiRunner"]).wait_until_finish()
-    except InputError as error:
-        raise InputError(STEP.sub("", str(error))) from None
     except Exception as error:
-        if str(error).startswith("KeyboardInterrupt"):
-            raise KeyboardInterrupt from None
-        raise
+        raised = raised_by_step(error)
+        if isinstance(raised, (InputError, KeyboardInterrupt)):
+            raise raised from None
+        raise  # with the step that it is from
 
 
 def _work(job: Job, errors: Connection) -> None:

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import socket
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,12 +9,13 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from maskmill.deploy.engines.beam_errors import beams_refusals, lacks_job_server, read_worker_error, shorten_error
 from maskmill.deploy.engines.jobs import Job
-from maskmill.deploy.engines.remote import WORKER_ERROR, JobEndedError, beams_refusals, run_jobs, shorten_error
+from maskmill.deploy.engines.remote import run_jobs
 from maskmill.deploy.engines.source_package import find_setup_file
 from maskmill.pipeline.processes import hold_back_stderr
 from maskmill.pipeline.storage.storage import make_folder, remove_folder
-from maskmill.tokenizer.errors import InputError, first_line
+from maskmill.tokenizer.errors import EndedError, InputError, first_line
 
 SECONDS_TO_ANSWER = 10
 BEAMS_OWN = ("[auto]", "[local]")  # masters of Flink that Beam finds or starts by itself
@@ -97,9 +97,9 @@ class PortableRunner:
                 f"{self.where} no longer answers ({error.code().name})", way_out="look at its log"
             ) from error
         except RuntimeError as error:
-            if sentence := WORKER_ERROR.search(str(error)):
-                raise JobEndedError(sentence[1]) from None
-            if "Unable to fetch remote job server jar" in str(error):
+            if ours := read_worker_error(str(error)):
+                raise ours from None
+            if lacks_job_server(error):
                 raise InputError(
                     f"cannot download Beam's Flink job server ({first_line(error)})",
                     way_out=(
@@ -107,8 +107,8 @@ class PortableRunner:
                         "--flink_job_server_jar=FILE (docs/flink.md)"
                     ),
                 ) from error
-            said = shorten_error(re.sub(r"^Pipeline \S+ failed in state FAILED: ", "", str(error)))
-            raise JobEndedError(f"the job failed on {self.where}: {said}; see its log") from error
+            said = shorten_error(str(error))
+            raise EndedError(f"the job failed on {self.where}: {said}", way_out="see its log") from error
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 from maskmill.pipeline.analysis.opening import OpenedDataset, OpenedShard
 from maskmill.pipeline.analysis.stats import DatasetStats
 from maskmill.pipeline.dataset.schema import ShardInfo, Split
-from maskmill.pipeline.processes import LOST, WorkerLostError, begin_worker, fork_server
+from maskmill.pipeline.processes import LOST, begin_worker, fork_server
+from maskmill.tokenizer.errors import WorkerLostError
 
 BYTES_PER_WORKER = 100_000_000  # a second of work, which is what a process takes to start
 

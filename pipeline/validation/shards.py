@@ -22,7 +22,7 @@ from maskmill.pipeline.validation.problems import NAMED, Problem, Problems
 from maskmill.pipeline.validation.repeats import Keys, make_keys, save_keys
 from maskmill.pipeline.validation.rules import Rule, find_broken
 from maskmill.pipeline.validation.standard import Standard
-from maskmill.tokenizer.errors import InputError
+from maskmill.tokenizer.errors import InputError, RecordError
 
 BATCH_RECORDS = 1024  # its arrays stay within the processor's cache
 READ_BYTES = 1 << 18
@@ -102,17 +102,16 @@ class _Reading:
 
     def decode(self, numbers: NDArray[np.int64], records: list[bytes]) -> tuple[NDArray[np.int64], Arrays]:
         """The examples of records, and the numbers of those."""
-        with suppress(InputError):
+        with suppress(RecordError):
             return numbers, self.decoder.decode(records)
         fits = []
         for number, record in zip(numbers.tolist(), records):
             try:
                 self.decoder.decode([record])
                 fits.append(True)
-            except InputError as error:
+            except RecordError as error:
                 fits.append(False)
-                says = str(error).removeprefix("record 1: ").partition("; ")[0]
-                self.found("features", says, number)
+                self.found("features", error.problem, number)
         return numbers[fits], self.decoder.decode(list(compress(records, fits)))
 
     def examine(self, numbers: NDArray[np.int64], arrays: Arrays) -> None:

@@ -5,7 +5,8 @@ import pytest
 from maskmill.deploy.engines.jobs import Job
 from maskmill.deploy.engines.local import LocalRunner
 from maskmill.pipeline.analysis import measuring
-from maskmill.pipeline.processes import WorkerLostError, fork_server
+from maskmill.pipeline.processes import fork_server
+from maskmill.tokenizer.errors import WorkerLostError
 
 
 class Killed:

@@ -231,14 +231,14 @@ def test_an_error_on_a_host_is_told_with_its_last_line():
         "##### Command execution on worker 0 failed with exit status 2. Continuing.\n"
         "ERROR: (gcloud.compute.tpus.tpu-vm.ssh) [/usr/bin/ssh] exited with return code [2]."
     )
-    assert "gcloud says: error: Failed to fetch: https://pypi.org/simple/jax/ #####" in explain(stderr, TPU)
+    assert "gcloud says: error: Failed to fetch: https://pypi.org/simple/jax/ #####" in str(explain(stderr, TPU))
     without_error = stderr.rpartition("\n")[0]
-    assert "Failed to fetch" in explain(without_error, TPU)
+    assert "Failed to fetch" in str(explain(without_error, TPU))
 
 
 def test_a_host_that_does_not_answer_is_told():
     stderr = "ERROR: (gcloud.compute.tpus.tpu-vm.ssh) [/usr/bin/ssh] exited with return code [255]."
-    assert "whether the firewall of its network lets port 22 in" in explain(stderr, TPU)
+    assert "whether the firewall of its network lets port 22 in" in str(explain(stderr, TPU))
 
 
 def test_gcloud_missing_is_one_sentence(monkeypatch, tmp_path):
