@@ -3,6 +3,7 @@
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -147,7 +148,8 @@ def _read(opened: OpenedDataset, num_workers: int | None) -> tuple[dict[Split, C
     whole = DatasetStats.empty(opened.max_seq_length, opened.max_predictions_per_seq, opened.mask_id, vocab_size)
     strata: dict[int, dict[int, DatasetStats]] = {}
     has_copies = any(shard.copy for shard in opened.shards)
-    for shard, (of_shard, stats) in zip(opened.shards, map_shards(_read_shard, opened, opened.shards, num_workers)):
+    results = map_shards(partial(_read_shard, opened), opened.shards, num_workers)
+    for shard, (of_shard, stats) in zip(opened.shards, results):
         content[shard.split] = content.get(shard.split, Content()) + of_shard
         if shard.split != "train":
             continue

@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from maskmill.pipeline.dataset.length_bins import count_lengths
 from maskmill.pipeline.dataset.schema import MANIFEST, ShardInfo, Split, features
-from maskmill.pipeline.jobs.shards import LENGTH_BINS
 from maskmill.pipeline.records.decoding import Arrays, ExampleDecoder
 from maskmill.pipeline.records.tfrecord import Damage, scan_records
 from maskmill.pipeline.storage.storage import AnyPath, open_file
@@ -188,8 +188,8 @@ def count_batch(batch: Batch, split: str) -> Counter[str]:
         counts["masked_as_mask"] = int(is_mask.sum())
         counts["masked_as_same"] = int((is_same & ~is_mask).sum())
         counts["masked_as_random"] = len(batch.shown) - counts["masked_as_mask"] - counts["masked_as_same"]
-    longest = standard.config.max_seq_length
-    bin_size = -(-longest // LENGTH_BINS)
-    by_length = np.bincount(-(-batch.lengths // bin_size)).tolist()
-    bins = {f"{split}_lengths/{min(bin * bin_size, longest)}": size for bin, size in enumerate(by_length) if size}
-    return Counter({f"{split}/{name}": count for name, count in counts.items()} | bins)
+    by_length = count_lengths(batch.lengths, standard.config.max_seq_length)
+    return Counter(
+        {f"{split}/{name}": count for name, count in counts.items()}
+        | {f"{split}_lengths/{longest}": count for longest, count in by_length.items()}
+    )
