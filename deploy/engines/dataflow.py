@@ -50,7 +50,7 @@ class DataflowRunner:
         return self.options.worker_machine_type or "n1-standard-1, Dataflow's default,"
 
     def submit(self, job: Job, worker_bytes: int | None = None) -> "DataflowJob":
-        """Has a job begun, by machines that hold one process for each processor.
+        """Submits a job to machines that hold one process for each processor.
 
         Raises InputError where the service does not take it.
         """
@@ -91,7 +91,7 @@ class DataflowJob:
 
     @property
     def description(self) -> str:
-        """Its id, and where one sees it."""
+        """Its id and the address of its page."""
         job = find_job(self.result, self.options)
         return f"Dataflow job {job.job_id}: {job.console}" if job else "a template of the job"
 
@@ -108,7 +108,7 @@ class DataflowJob:
         return job.describe() if job else ""
 
     def cancel(self) -> None:
-        """Ends it."""
+        """Cancels the job."""
         self.result.cancel()
 
 
@@ -122,12 +122,12 @@ class SubmittedJob:
 
     @property
     def console(self) -> str:
-        """Where one sees it."""
+        """The address of its page."""
         return f"https://console.cloud.google.com/dataflow/jobs/{self.region}/{self.job_id}?project={self.project}"
 
     @property
     def cancel_command(self) -> str:
-        """What ends it."""
+        """The command that cancels it."""
         return f"gcloud dataflow jobs cancel {self.job_id} --region {self.region} --project {self.project}"
 
     def describe(self) -> str:

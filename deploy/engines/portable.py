@@ -40,7 +40,7 @@ class PortableRunner:
         return self.engine_options[-1].lstrip("-").replace("=", " ")
 
     def submit(self, job: Job, worker_bytes: int | None = None) -> "PortableJob":
-        """Has a job begun."""
+        """As `RemoteRunner.submit`; a job server takes no wish for memory."""
         options = [*self.engine_options, f"--job_server_timeout={SECONDS_OF_A_JOB}", *self.beam_options]
         is_staged = not any(option.startswith(("--environment_type=LOOPBACK", "--setup_file")) for option in options)
         logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
@@ -120,12 +120,12 @@ class PortableJob:
 
     @property
     def description(self) -> str:
-        """The engine that has it."""
+        """The job in words, for messages."""
         return f"the job to {self.runner.where}"
 
     @property
     def state(self) -> str:
-        """What the job server says of it."""
+        """Its state as the job server names it."""
         with self.runner.one_sentence(is_quiet=False):  # it is asked for beside the waiting, which keeps stderr back
             return str(self.result.state)
 
@@ -135,7 +135,7 @@ class PortableJob:
         return {}
 
     def wait(self) -> None:
-        """Waits for its end."""
+        """Waits for the end of the job. Raises EndedError when it failed."""
         with self.runner.one_sentence():
             self.result.wait_until_finish()
 
@@ -145,6 +145,6 @@ class PortableJob:
         return "The job was cancelled; the same command, without --overwrite, goes on with what is finished."
 
     def cancel(self) -> None:
-        """Ends it."""
+        """Cancels the job."""
         with self.runner.one_sentence():
             self.result.cancel()

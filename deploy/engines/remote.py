@@ -15,11 +15,11 @@ class RunningJob(Protocol):
 
     @property
     def description(self) -> str:
-        """Which one it is, in words."""
+        """The job in words, for messages."""
 
     @property
     def state(self) -> str:
-        """What the engine says of it, such as RUNNING."""
+        """Its state as the engine names it, such as RUNNING."""
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -29,18 +29,18 @@ class RunningJob(Protocol):
         """Waits for its end. Raises EndedError where it did not end well, InputError where nothing answers."""
 
     def leave(self) -> str:
-        """What to say, and what to do, when Ctrl-C ended the waiting."""
+        """Stops waiting after Ctrl-C, and returns what to tell the user."""
 
     def cancel(self) -> None:
-        """Ends it."""
+        """Cancels the job."""
 
 
 class RemoteRunner(Protocol):
-    """An engine."""
+    """An engine that runs jobs elsewhere."""
 
     @property
     def name(self) -> str:
-        """Of `--runner`."""
+        """The engine as `--runner` names it."""
 
     @property
     def billing(self) -> str | None:
@@ -54,7 +54,7 @@ class RemoteRunner(Protocol):
         """Raises InputError when it cannot be reached, or does not let us in."""
 
     def submit(self, job: Job, worker_bytes: int | None = None) -> RunningJob:
-        """Has a job begun, by workers with so much memory, where the engine can be told."""
+        """Submits a job; its workers get at least `worker_bytes` of memory, where the engine takes such a wish."""
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Runs jobs to their end, one after the other."""

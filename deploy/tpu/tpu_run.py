@@ -58,7 +58,7 @@ REMEDIES = {
 
 
 @dataclass(frozen=True)
-class Request:
+class QueuedResource:
     """What has become of a queued resource: its state, and why it failed."""
 
     state: str
@@ -128,14 +128,14 @@ def what_was_said(stderr: str) -> str:
     return said[:LONGEST].strip() or "nothing"
 
 
-def find_request(tpu: Tpu) -> Request | None:
+def find_request(tpu: Tpu) -> QueuedResource | None:
     """What has become of the request; None when there is none of that name. Raises InputError."""
     try:
         answer = json.loads(run(tpu, describe_command(tpu)))
     except NotThereError:
         return None
     state = answer.get("state", {})
-    return Request(state.get("state", ""), state.get("failedData", {}).get("error", {}).get("message", ""))
+    return QueuedResource(state.get("state", ""), state.get("failedData", {}).get("error", {}).get("message", ""))
 
 
 def find_hosts(tpu: Tpu) -> list[Host]:
@@ -191,7 +191,7 @@ def keep_training(tpu: Tpu, machine: Machine, arguments: Sequence[str], say: Say
     repeat(step, say, every)
 
 
-def next_action(request: Request | None, hosts: Sequence[Host]) -> Action:
+def next_action(request: QueuedResource | None, hosts: Sequence[Host]) -> Action:
     """What brings a training forward, given the request and, where the node is there, its hosts."""
     if request is None:
         return "create"
@@ -265,10 +265,10 @@ class News:
             self.say(f"{time.strftime('%H:%M')} {text}")
 
 
-def describe(request: Request | None, hosts: Sequence[Host] = ()) -> str:
+def describe(request: QueuedResource | None, hosts: Sequence[Host] = ()) -> str:
     """A request and its hosts in a few words.
 
-    >>> describe(Request("ACTIVE"), [Host("a", "running"), Host("b", "bare"), Host("c", "running")])
+    >>> describe(QueuedResource("ACTIVE"), [Host("a", "running"), Host("b", "bare"), Host("c", "running")])
     'ACTIVE, 1 host bare, 2 hosts running'
     """
     states = [host.state for host in hosts]
@@ -276,7 +276,7 @@ def describe(request: Request | None, hosts: Sequence[Host] = ()) -> str:
     return ", ".join([request.state if request else "is not there", *words])
 
 
-def tell_end(tpu: Tpu, request: Request | None, hosts: Sequence[Host] = ()) -> str:
+def tell_end(tpu: Tpu, request: QueuedResource | None, hosts: Sequence[Host] = ()) -> str:
     """One sentence for a request or a training that came to nothing."""
     if request is None:
         return f"the request {tpu.name} is not there any longer; somebody deleted it: create it again"

@@ -150,10 +150,10 @@ class CloudStore:
         self.remove_files(folder, self._names_below(folder))
 
     def remove_empty_folder(self, folder: str) -> None:
-        """There is none."""
+        """A folder of Cloud Storage is its objects, and so never empty."""
 
     def make_folder(self, folder: str) -> None:
-        """There is nothing to make."""
+        """A folder of Cloud Storage is there with the first of its objects."""
 
     def require_empty(self, folder: str) -> None:
         if self.list_names(folder):

@@ -17,7 +17,7 @@ from maskmill.pipeline.dataset.schema import MANIFEST, ShardInfo, Split, feature
 from maskmill.pipeline.records.decoding import Arrays, ExampleDecoder
 from maskmill.pipeline.records.tfrecord import Damage, scan_records
 from maskmill.pipeline.storage.storage import AnyPath, open_file
-from maskmill.pipeline.validation.batch import Batch, Facts
+from maskmill.pipeline.validation.batch import ExampleBatch, Facts
 from maskmill.pipeline.validation.problems import NAMED, Problem, Problems
 from maskmill.pipeline.validation.repeats import Keys, make_keys, save_keys
 from maskmill.pipeline.validation.rules import Rule, find_broken
@@ -116,7 +116,7 @@ class _Reading:
 
     def examine(self, numbers: NDArray[np.int64], arrays: Arrays) -> None:
         """Puts examples, which are the records of these numbers, to the rules; counts those that keep them."""
-        batch = Batch(arrays, self.standard)
+        batch = ExampleBatch(arrays, self.standard)
         keeps_rules = np.ones(len(batch), np.bool_)
         for rule, rows, broken_batch, broken in find_broken(batch):
             keeps_rules[rows] = False
@@ -164,7 +164,7 @@ class _Digested(io.RawIOBase):
             pass
 
 
-def describe(rule: Rule, batch: Batch, broken: Facts, row: int) -> str:
+def describe(rule: Rule, batch: ExampleBatch, broken: Facts, row: int) -> str:
     """What breaks a rule in an example, as a clause: the first such element and its value, and what was expected."""
     column = int(broken[row].argmax())
     value = batch.arrays[rule.feature][row, column].item()
@@ -174,7 +174,7 @@ def describe(rule: Rule, batch: Batch, broken: Facts, row: int) -> str:
     return f"{rule.feature}[{column}] is {value}{token}; expected: {rule.expected}"
 
 
-def count_batch(batch: Batch, split: str) -> Counter[str]:
+def count_batch(batch: ExampleBatch, split: str) -> Counter[str]:
     """What the manifest counts of examples that keep all rules, by `section/name`."""
     standard = batch.standard
     counts = {

@@ -10,7 +10,7 @@ from fake_tpu import MADE, TPU, TRAINING, WHERE
 from fake_tpu import cloud as cloud  # a fixture
 from fake_tpu import installed as installed  # a fixture
 
-from maskmill.deploy.tpu.tpu_run import PATIENCE, Host, Request, explain, next_action, repeat, wait_until_active
+from maskmill.deploy.tpu.tpu_run import PATIENCE, Host, QueuedResource, explain, next_action, repeat, wait_until_active
 from maskmill.tokenizer.errors import InputError
 
 TWO_HOSTS = [*WHERE, "--accelerator-type", "v5litepod-16"]
@@ -121,20 +121,20 @@ def play(steps: list[str]) -> str:
     ("request_", "states", "action"),
     [
         (None, [], "create"),
-        (Request("WAITING_FOR_RESOURCES"), [], "wait"),
-        (Request("SUSPENDING"), [], "wait"),
-        (Request("SUSPENDED"), [], "delete"),
-        (Request("FAILED", "why"), [], "fail"),
-        (Request("ACTIVE"), ["bare"], "install"),
-        (Request("ACTIVE"), ["idle", "bare"], "install"),
-        (Request("ACTIVE"), ["running", "bare"], "stop"),
-        (Request("ACTIVE"), ["idle", "idle"], "train"),
-        (Request("ACTIVE"), ["interrupted", "ended 0"], "train"),
-        (Request("ACTIVE"), ["running", "running"], "wait"),
-        (Request("ACTIVE"), ["running", "ended 0"], "wait"),
-        (Request("ACTIVE"), ["running", "interrupted"], "stop"),
-        (Request("ACTIVE"), ["running", "ended 1"], "fail"),
-        (Request("ACTIVE"), ["ended 0", "ended 0"], "done"),
+        (QueuedResource("WAITING_FOR_RESOURCES"), [], "wait"),
+        (QueuedResource("SUSPENDING"), [], "wait"),
+        (QueuedResource("SUSPENDED"), [], "delete"),
+        (QueuedResource("FAILED", "why"), [], "fail"),
+        (QueuedResource("ACTIVE"), ["bare"], "install"),
+        (QueuedResource("ACTIVE"), ["idle", "bare"], "install"),
+        (QueuedResource("ACTIVE"), ["running", "bare"], "stop"),
+        (QueuedResource("ACTIVE"), ["idle", "idle"], "train"),
+        (QueuedResource("ACTIVE"), ["interrupted", "ended 0"], "train"),
+        (QueuedResource("ACTIVE"), ["running", "running"], "wait"),
+        (QueuedResource("ACTIVE"), ["running", "ended 0"], "wait"),
+        (QueuedResource("ACTIVE"), ["running", "interrupted"], "stop"),
+        (QueuedResource("ACTIVE"), ["running", "ended 1"], "fail"),
+        (QueuedResource("ACTIVE"), ["ended 0", "ended 0"], "done"),
     ],
 )
 def test_what_is_next_follows_from_what_is_there(request_, states, action):
