@@ -24,7 +24,7 @@ from compare_with_google import config_of, make_oracle, make_ours, tokenize
 from needs import SHARED, require
 
 from maskmill.pipeline.analysis.agreement import estimate_spread
-from maskmill.pipeline.analysis.likeness import Portrait, ComparedStatistic, compare_portraits
+from maskmill.pipeline.analysis.likeness import ComparedStatistic, Portrait, compare_portraits
 from maskmill.pipeline.analysis.stats import DatasetStats
 from maskmill.pipeline.dataset.config import InstanceConfig
 from maskmill.tokenizer.vocab import MASK, Vocab
