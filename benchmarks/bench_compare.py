@@ -24,7 +24,7 @@ from compare_with_google import config_of, make_oracle, make_ours, tokenize
 from needs import SHARED, require
 
 from maskmill.pipeline.analysis.agreement import estimate_spread
-from maskmill.pipeline.analysis.likeness import Portrait, Row, compare_portraits
+from maskmill.pipeline.analysis.likeness import ComparedStatistic, Portrait, compare_portraits
 from maskmill.pipeline.analysis.stats import DatasetStats
 from maskmill.pipeline.dataset.config import InstanceConfig
 from maskmill.tokenizer.vocab import MASK, Vocab
@@ -132,7 +132,7 @@ def print_spread(seeds: list[Portrait], google: dict[str, dict[str, float]]) -> 
     )
 
 
-def describe(rows: list[Row], verdicts: Mapping[str, str]) -> str:
+def describe(rows: list[ComparedStatistic], verdicts: Mapping[str, str]) -> str:
     """The statistics that are not chance, with their figures."""
     return (
         "; ".join(f"{row.name} {row.a} and {row.b}: {row.verdict}" for row in rows if row.name in verdicts) or "agree"

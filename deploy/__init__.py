@@ -2,5 +2,6 @@
 
 if __name__ == "deploy":  # found in a checkout under the name of its folder
     raise SystemExit(
-        "import maskmill.deploy, or run maskmill; to install it, run here: pip install --editable '.[train]'"
+        "to run maskmill from a checkout, install it here first: pip install --editable '.[train]'; "
+        "then run: maskmill --help"
     )

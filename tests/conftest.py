@@ -14,7 +14,7 @@ from places import GOLDEN
 from signals import handle_ignored_signals
 from small_text import WORDS
 
-from maskmill.pipeline.storage import cloud_storage
+from maskmill.pipeline.storage.store import CLOUD
 from maskmill.tokenizer.vocab import SPECIAL_TOKENS, Vocab
 
 # The machine may be busy.
@@ -59,8 +59,7 @@ def new_client_of_cloud_storage() -> Iterator[None]:
 
 
 def forget_client() -> None:
-    cloud_storage._client.cache_clear()
-    cloud_storage._listed.clear()
+    CLOUD.forget()
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""What a vocabulary is to be."""
+"""The options of a vocabulary that is to be trained."""
 
 import re
 from collections import Counter

@@ -63,8 +63,31 @@ class DamagedError(InputError):
     """A file is cut off, or is not what it seems to be."""
 
 
+class NeedsMemoryError(DamagedError):
+    """A compressed file is whole, and made to be unpacked with more memory than we give it."""
+
+    def explain(self, path: str) -> InputError:
+        """What to tell the user."""
+        return InputError(
+            f"was compressed so that unpacking it takes much memory ({first_line(self)})",
+            way_out=(
+                f"compress it again with a window of 128 MB or less, such as: zstd -d --long=31 -c {path} | "
+                "zstd -o NEW.zst"
+            ),
+            path=path,
+        )
+
+
 class EndedError(InputError):
     """What was begun elsewhere, such as a job or a training on a TPU, has ended, and not well: nothing to wait for."""
+
+
+class HiddenRowsError(InputError):
+    """A row of a table may have taken in others."""
+
+
+class NoRoomError(InputError):
+    """A document is longer than there is memory for."""
 
 
 class NotThereError(InputError):

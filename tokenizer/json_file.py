@@ -63,21 +63,19 @@ def parse_object(content: bytes, path: object, way_out: str, max_bytes: int = MA
     """
     if len(content) > max_bytes:
         raise InputError(
-            f"has more than {max_bytes >> 20:,} MiB, too large for a file of this kind", way_out=f"{way_out}", path=path
+            f"has more than {max_bytes >> 20:,} MiB, too large for a file of this kind", way_out=way_out, path=path
         )
     try:
         value = parse_json(content)
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
-        raise InputError(
-            "is damaged (a string in it is half a surrogate pair)", way_out=f"{way_out}", path=path
-        ) from error
+        raise InputError("is damaged (a string in it is half a surrogate pair)", way_out=way_out, path=path) from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"is not JSON ({first_line(error)})", way_out=f"{way_out}", path=path) from error
+        raise InputError(f"is not JSON ({first_line(error)})", way_out=way_out, path=path) from error
     except ValueError as error:
-        raise InputError(f"is damaged ({first_line(error)})", way_out=f"{way_out}", path=path) from error
+        raise InputError(f"is damaged ({first_line(error)})", way_out=way_out, path=path) from error
     if not isinstance(value, dict):
-        raise InputError("holds no JSON object", way_out=f"{way_out}", path=path)
+        raise InputError("holds no JSON object", way_out=way_out, path=path)
     return value
 
 
@@ -103,16 +101,16 @@ def make(kind: type[Made], values: object, path: object, way_out: str) -> Made:
             return kind(**given)
         except InputError as error:
             wrong = " ".join(str(error).split())[:MAX_QUOTED]
-    raise InputError(f"is damaged ({wrong})", way_out=f"{way_out}", path=path)
+    raise InputError(f"is damaged ({wrong})", way_out=way_out, path=path)
 
 
 def require_types(values: Mapping[str, Any], types: Mapping[str, Any], path: object, way_out: str) -> None:
     """Raises InputError naming the first member that is missing or of another type; others may be there."""
     for name, kind in types.items():
         if name not in values:
-            raise InputError(f"is damaged (it has no {name})", way_out=f"{way_out}", path=path)
+            raise InputError(f"is damaged (it has no {name})", way_out=way_out, path=path)
         if not check_of(kind)(values[name]):
-            raise InputError(f"is damaged ({name} is {brief(values[name])})", way_out=f"{way_out}", path=path)
+            raise InputError(f"is damaged ({name} is {brief(values[name])})", way_out=way_out, path=path)
 
 
 def brief(value: object) -> str:
@@ -188,7 +186,7 @@ def parse_sealed(content: bytes, path: object, way_out: str) -> dict[str, Any]:
     if VERSION not in values and SEAL not in values:
         return values
     if not is_sealed(content):
-        raise InputError("is damaged (it fails its own checksum)", way_out=f"{way_out}", path=path)
+        raise InputError("is damaged (it fails its own checksum)", way_out=way_out, path=path)
     if (version := values.pop(VERSION, None)) != FORMAT_VERSION:
         raise InputError(
             f"has {VERSION} {brief(version)}, this maskmill reads {FORMAT_VERSION}",

@@ -176,7 +176,7 @@ def _only(part: Any, members: str) -> dict[str, Any]:
 
 
 def _types_of(part: Any, members: str) -> Any:
-    """The same in words."""
+    """The type of such a part, or the types of its members, for a message."""
     if not isinstance(part, dict):
         return part
     parts = part.get(members)
@@ -209,7 +209,7 @@ def _tokens_of(content: Mapping[str, Any], path: Path) -> tuple[str, ...]:
     tokens = sorted(ids, key=ids.__getitem__)
     if not tokens or [ids[token] for token in tokens] != list(range(len(tokens))):
         raise InputError(
-            "holds no WordPiece vocabulary whose ids are 0 to its end", way_out="put a vocab.txt beside it", path=path
+            "has no WordPiece vocabulary with the ids 0, 1, 2 and so on", way_out="put a vocab.txt beside it", path=path
         )
     return tuple(tokens)
 

@@ -7,7 +7,7 @@ from maskmill.tokenizer.ragged import Ragged
 from maskmill.tokenizer.rules import MAX_WORD_LENGTH
 from maskmill.tokenizer.vocab import UNK, Vocab
 
-Numbers = NDArray[np.int64]
+Integers = NDArray[np.int64]
 
 NONE = -1  # no such state, no such piece
 FIRST, CONTINUATION = 0, 1  # the two roots: of pieces that begin a word, and of those with ##
@@ -42,7 +42,7 @@ class PieceTrie:
         self._ids = np.full(num_states + 1, NONE)  # of the piece that a state completes; the last is that of NONE
         self._ids[states] = np.arange(len(vocab))
 
-    def _pair(self, states: Numbers, letters: NDArray[np.int32]) -> Numbers:
+    def _pair(self, states: Integers, letters: NDArray[np.int32]) -> Integers:
         return states * self._alphabet_size + letters
 
     def split(self, words: Ragged) -> Ragged:
@@ -56,7 +56,7 @@ class PieceTrie:
         state = np.full(len(word), FIRST)  # what it has read of a piece,
         piece = np.full(len(word), NONE)  # the longest whole piece in that,
         piece_end = place.copy()  # and where that ended
-        found: list[tuple[Numbers, Numbers]] = []  # words and a piece of each, from the left
+        found: list[tuple[Integers, Integers]] = []  # words and a piece of each, from the left
         while len(word):
             state = self._next_states.get(self._pair(state, letters[place]))
             place += 1
@@ -76,14 +76,14 @@ class PieceTrie:
             word, place, state, piece, piece_end = (x[goes_on] for x in (word, place, state, piece, piece_end))
         return self._collect(found, is_unknown)
 
-    def _spell(self, words: Ragged) -> tuple[NDArray[np.int32], Numbers]:
+    def _spell(self, words: Ragged) -> tuple[NDArray[np.int32], Integers]:
         """The letters of the words, each word closed by a 0, and where each begins."""
         numbers = np.arange(len(words.lengths))
         letters = np.zeros(len(words.values) + len(numbers), np.int32)
         letters[np.arange(len(words.values)) + np.repeat(numbers, words.lengths)] = self._letters[words.values]
         return letters, words.offsets[:-1] + numbers
 
-    def _collect(self, found: list[tuple[Numbers, Numbers]], is_unknown: NDArray[np.bool]) -> Ragged:
+    def _collect(self, found: list[tuple[Integers, Integers]], is_unknown: NDArray[np.bool]) -> Ragged:
         """The pieces found, word by word; one [UNK] for an unknown word, whatever was found of it."""
         words, ids = (np.concatenate(parts) for parts in zip(*found, (np.zeros(0, np.int64),) * 2))
         is_kept = ~is_unknown[words]
@@ -97,7 +97,7 @@ class PieceTrie:
 class _HashTable:
     """Numbers to numbers, looked up many at a time: open addressing with linear probing."""
 
-    def __init__(self, keys: Numbers, values: Numbers):
+    def __init__(self, keys: Integers, values: Integers):
         bits = (4 * len(keys)).bit_length()
         self._shift = np.uint64(64 - bits)
         self._mask = (1 << bits) - 1
@@ -111,10 +111,10 @@ class _HashTable:
             self._values[slots[is_placed]] = values[is_placed]
             keys, values, slots = keys[~is_placed], values[~is_placed], (slots[~is_placed] + 1) & self._mask
 
-    def _slots(self, keys: Numbers) -> Numbers:
+    def _slots(self, keys: Integers) -> Integers:
         return (keys.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) >> self._shift).astype(np.int64)
 
-    def get(self, keys: Numbers) -> Numbers:
+    def get(self, keys: Integers) -> Integers:
         """The values of the keys; NONE for a key that is not there."""
         slots = self._slots(keys)
         there = self._keys[slots]

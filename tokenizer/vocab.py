@@ -56,7 +56,7 @@ class Vocab:
             if isinstance(error, PermissionError):
                 way_out = "change its permissions"
             raise InputError(
-                f"vocab_file {os.fspath(path)} cannot be read ({error.strerror})", way_out=f"{way_out}"
+                f"vocab_file {os.fspath(path)} cannot be read ({error.strerror})", way_out=way_out
             ) from error
         return cls.parse(content, os.fspath(path))
 

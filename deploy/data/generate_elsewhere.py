@@ -9,7 +9,7 @@ from typing import Any
 from maskmill.deploy.data.generation import Generation
 from maskmill.deploy.engines.jobs import Job
 from maskmill.deploy.engines.memory import POOL_FACTOR, WORKER_BYTES
-from maskmill.deploy.engines.remote import JobEndedError, RemoteRunner, RunningJob
+from maskmill.deploy.engines.remote import RemoteRunner, RunningJob
 from maskmill.deploy.terminal.inputs import show_reading, warn_of_rejected
 from maskmill.deploy.terminal.progress import Done, Work, show_progress
 from maskmill.deploy.terminal.words import duration
@@ -26,7 +26,7 @@ from maskmill.pipeline.instances.pools import Pools
 from maskmill.pipeline.jobs.manifest import add_facts, write_about
 from maskmill.pipeline.reading.rejected import REJECTED, rejected_names
 from maskmill.pipeline.storage.storage import exists, make_folder
-from maskmill.tokenizer.errors import InputError
+from maskmill.tokenizer.errors import EndedError, InputError
 
 SECONDS_BETWEEN_LOOKS = 2.0
 
@@ -81,7 +81,7 @@ def generate_elsewhere(generation: Generation, runner: RemoteRunner, facts: Mapp
         if options.wait:
             _wait(generation, job, work)
     except InputError as error:
-        if job is None or isinstance(error, JobEndedError):  # else it may still run
+        if job is None or isinstance(error, EndedError):  # else it may still run
             for target in targets:
                 if not (unfinished := Unfinished(target.output)).names():
                     unfinished.remove()  # nothing to go on with

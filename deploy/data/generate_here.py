@@ -31,13 +31,12 @@ from maskmill.pipeline.instances.pools import Pools
 from maskmill.pipeline.jobs.corpus import check_corpus, count_set_aside, name_inputs
 from maskmill.pipeline.jobs.manifest import write_manifest
 from maskmill.pipeline.jobs.tally import read_tally
-from maskmill.pipeline.processes import WorkerLostError
 from maskmill.pipeline.reading.documents import ReadOptions
 from maskmill.pipeline.reading.duplicates import find_duplicates
 from maskmill.pipeline.reading.files import most_parts
 from maskmill.pipeline.reading.rejected import REJECTED
 from maskmill.pipeline.storage.storage import is_remote
-from maskmill.tokenizer.errors import InputError
+from maskmill.tokenizer.errors import InputError, WorkerLostError
 
 MAX_RETRIES = 3  # of a pass in which a worker process was killed
 SECONDS_BETWEEN_LOOKS = 0.5

@@ -10,7 +10,7 @@ from rich.text import Text
 from maskmill.deploy.terminal.show import new_console, new_table
 from maskmill.deploy.terminal.talk import print_json
 from maskmill.pipeline.analysis.comparing import Comparison, compare_datasets
-from maskmill.pipeline.analysis.likeness import ASSUMED_DESIGN_EFFECT, Row
+from maskmill.pipeline.analysis.likeness import ASSUMED_DESIGN_EFFECT, ComparedStatistic
 from maskmill.pipeline.analysis.opening import open_dataset
 
 STYLES = {"differs": "bold red", "repair": "yellow", "negligible": "yellow"}
@@ -48,7 +48,7 @@ def show_comparison(a: str, b: str, vocab_file: str | None, num_workers: int | N
 def tell_verdict(comparison: Comparison) -> str:
     """The outcome in one sentence."""
 
-    def of(verdict: str) -> list[Row]:
+    def of(verdict: str) -> list[ComparedStatistic]:
         rows = [row for row in comparison.rows if row.verdict == verdict]
         return sorted(rows, key=lambda row: row.difference.effect if row.difference else math.inf, reverse=True)
 
@@ -103,7 +103,7 @@ def _table(comparison: Comparison) -> Table:
     return table
 
 
-def _describe_difference(row: Row) -> list[str]:
+def _describe_difference(row: ComparedStatistic) -> list[str]:
     if not (difference := row.difference):
         return [""] * 4
     return [

@@ -16,8 +16,8 @@ from maskmill.pipeline.analysis.choosing import ChosenExample, Word, choose_exam
 from maskmill.pipeline.analysis.opening import OpenedDataset, OpenedShard, open_dataset
 from maskmill.pipeline.analysis.readable import ReadableExample, make_readable
 from maskmill.pipeline.analysis.stats import KINDS, DatasetStats
+from maskmill.pipeline.dataset.length_bins import shortest_of_bin
 from maskmill.pipeline.dataset.schema import MANIFEST, DatasetInfo
-from maskmill.pipeline.jobs.shards import LENGTH_BINS
 from maskmill.tokenizer.errors import InputError
 
 MOST_SHARDS = 12  # rows of the table
@@ -111,12 +111,11 @@ def _config_table(info: DatasetInfo) -> Table:
 def _length_table(info: DatasetInfo) -> Table:
     """The instances of the train split by their length."""
     counts = {int(longest): count for longest, count in info.counts["train_lengths"].items()}
-    bin_size = -(-info.max_seq_length // LENGTH_BINS)
     table = new_table("tokens", "instances", "share", "", title="Lengths (train)", numbers_from=0)
     table.columns[-1].justify, table.columns[-1].no_wrap, table.columns[-1].overflow = "left", True, "crop"
     for longest, count in sorted(counts.items()):
         share = count / max(sum(counts.values()), 1)
-        first = (longest - 1) // bin_size * bin_size + 1
+        first = shortest_of_bin(longest, info.max_seq_length)
         table.add_row(f"{first}-{longest}", f"{count:,}", f"{share:.2%}", "█" * round(BAR * share))
     return table
 

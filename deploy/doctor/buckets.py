@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from maskmill.deploy.doctor.findings import SECONDS, Check, Finding
 from maskmill.deploy.doctor.request import Request
 from maskmill.deploy.engines.dataflow_options import REGION
+from maskmill.pipeline.storage.google_errors import google_errors, read_refusal
 from maskmill.pipeline.storage.storage import check_writable, is_remote
-from maskmill.tokenizer.errors import first_line
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
@@ -59,28 +60,28 @@ def check_bucket(
     credentials: "Credentials", bucket: str, flags: Sequence[str], project: str | None, region: str | None
 ) -> Check[bool]:
     """Whether a bucket is there, and where it is; returns whether to go on with it."""
-    from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound
-    from google.auth.exceptions import GoogleAuthError
     from google.cloud.storage import Client
-    from requests import RequestException
 
     name, told = f"bucket gs://{bucket}", f"of {', '.join(flags)}"
     where = f"{f' --location {region}' if region else ''}{f' --project {project}' if project else ''}"
     try:
         found = Client(project=project, credentials=credentials).get_bucket(bucket, timeout=SECONDS, retry=None)
-    except NotFound:
-        remedy = f"check the name, or make it: gcloud storage buckets create gs://{bucket}{where}"
-        yield Finding(name, "wrong", f"{told}: is not there", remedy)
-        return False
-    except Forbidden as error:
-        # Objects may be read and written without the right to look at the bucket; Beam wants it for its own folders.
-        needed = not {"--temp-location", "--staging-location"}.isdisjoint(flags)
-        remedy = f"{'you need' if needed else 'to have its region checked, give yourself'} roles/storage.bucketViewer"
-        found_out = f"{told}: may not be looked at ({first_line(error)})"
-        yield Finding(name, "wrong" if needed else "warning", found_out, f"{remedy} on it")
-        return True
-    except (GoogleAPIError, GoogleAuthError, RequestException) as error:
-        found_out = f"{told}: cannot be reached ({type(error).__name__}: {first_line(error)})"
+    except google_errors() as error:
+        refusal = read_refusal(error)
+        if refusal.status == HTTPStatus.NOT_FOUND:
+            remedy = f"check the name, or make it: gcloud storage buckets create gs://{bucket}{where}"
+            yield Finding(name, "wrong", f"{told}: is not there", remedy)
+            return False
+        if refusal.status == HTTPStatus.FORBIDDEN:
+            # Objects may be read and written without the right to look at the bucket; Beam wants it for its folders.
+            needed = not {"--temp-location", "--staging-location"}.isdisjoint(flags)
+            remedy = "you need" if needed else "to have its region checked, give yourself"
+            found_out = f"{told}: may not be looked at ({refusal.says})"
+            yield Finding(
+                name, "wrong" if needed else "warning", found_out, f"{remedy} roles/storage.bucketViewer on it"
+            )
+            return True
+        found_out = f"{told}: cannot be reached ({type(error).__name__}: {refusal.says})"
         yield Finding(name, "wrong", found_out, "check the network here, and the rights of the credentials above")
         return False
     location, parts = found.location or "", found.data_locations or ()

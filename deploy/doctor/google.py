@@ -12,6 +12,7 @@ from maskmill.deploy.doctor.installation import check_sources, check_worker_pyth
 from maskmill.deploy.doctor.request import Request
 from maskmill.deploy.engines.dataflow_options import DataflowOptions
 from maskmill.deploy.engines.engine_options import DATAFLOW
+from maskmill.pipeline.storage.google_errors import LOG_IN, google_errors
 from maskmill.pipeline.storage.storage import is_remote
 from maskmill.tokenizer.errors import first_line
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 ENDPOINT = "https://dataflow.googleapis.com"
-LOG_IN = "run 'gcloud auth application-default login', or set GOOGLE_APPLICATION_CREDENTIALS"
 
 
 def check_google(request: Request) -> Check[set[str]]:
@@ -72,9 +72,7 @@ def check_credentials(is_needed: bool) -> Check["Credentials | None"]:
     """Whose credentials are found here, and whether they still give a token. Tells no secret."""
     import google.auth
     from google.auth.credentials import AnonymousCredentials
-    from google.auth.exceptions import GoogleAuthError
     from google.auth.transport.requests import Request as Transport
-    from requests import RequestException
 
     if (emulator := os.environ.get("STORAGE_EMULATOR_HOST")) and not is_needed:
         yield Finding("credentials", "ok", f"not needed: STORAGE_EMULATOR_HOST is {emulator}")
@@ -86,7 +84,7 @@ def check_credentials(is_needed: bool) -> Check["Credentials | None"]:
             warnings.simplefilter("ignore")  # of a login without a project that pays for requests
             credentials, _ = google.auth.default([SCOPE])
         credentials.refresh(partial(Transport(), timeout=SECONDS))  # type: ignore[no-untyped-call]
-    except (GoogleAuthError, RequestException) as error:
+    except google_errors() as error:
         yield Finding("credentials", "wrong", f"none that can be used are found here ({first_line(error)})", LOG_IN)
         return None
     yield Finding("credentials", "ok", describe_credentials(credentials))
@@ -106,9 +104,7 @@ def describe_credentials(credentials: Any) -> str:
 
 def check_dataflow(credentials: "Credentials", options: DataflowOptions) -> Check[None]:
     """Whether the service answers for this project and region: it is asked for a list of running jobs."""
-    from google.auth.exceptions import GoogleAuthError
     from google.auth.transport.requests import AuthorizedSession
-    from requests import RequestException
 
     given = [option.partition("=")[2] for option in options.beam_options if option.startswith("--dataflow_endpoint=")]
     url = f"{given[-1] if given else ENDPOINT}".rstrip("/")
@@ -118,7 +114,7 @@ def check_dataflow(credentials: "Credentials", options: DataflowOptions) -> Chec
         with AuthorizedSession(credentials) as session:  # type: ignore[no-untyped-call]
             asked = {"filter": "ACTIVE", "pageSize": "1"}
             answer = session.request("GET", path, params=asked, timeout=SECONDS, max_allowed_time=SECONDS)  # type: ignore[no-untyped-call]
-    except (GoogleAuthError, RequestException) as error:
+    except google_errors() as error:
         remedy = "check the network here, its proxy and its firewall"
         yield Finding(
             "dataflow", "wrong", f"{url} does not answer ({type(error).__name__}: {first_line(error)})", remedy

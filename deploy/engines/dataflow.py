@@ -12,16 +12,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any
 
+from maskmill.deploy.engines.beam_errors import beams_refusals, is_refused_upload, read_worker_error, shorten_error
 from maskmill.deploy.engines.dataflow_options import DataflowOptions
 from maskmill.deploy.engines.jobs import Job
-from maskmill.deploy.engines.remote import WORKER_ERROR, JobEndedError, beams_refusals, run_jobs, shorten_error
+from maskmill.deploy.engines.remote import run_jobs
 from maskmill.deploy.engines.source_package import find_setup_file
 from maskmill.pipeline.processes import hold_back_stderr
+from maskmill.pipeline.storage.google_errors import LOG_IN, Refusal, google_errors, read_refusal
 from maskmill.pipeline.storage.storage import remove_folder
-from maskmill.tokenizer.errors import InputError, first_line
+from maskmill.tokenizer.errors import EndedError, InputError, first_line
 
 SECONDS_BETWEEN_LOOKS = 10.0
 PATIENCE = 60.0  # seconds: messages of a failed job, and the state of a new one, come late
@@ -47,7 +50,7 @@ class DataflowRunner:
         return self.options.worker_machine_type or "n1-standard-1, Dataflow's default,"
 
     def submit(self, job: Job, worker_bytes: int | None = None) -> "DataflowJob":
-        """Has a job begun, by machines that hold one process for each processor.
+        """Submits a job to machines that hold one process for each processor.
 
         Raises InputError where the service does not take it.
         """
@@ -88,7 +91,7 @@ class DataflowJob:
 
     @property
     def description(self) -> str:
-        """Its id, and where one sees it."""
+        """Its id and the address of its page."""
         job = find_job(self.result, self.options)
         return f"Dataflow job {job.job_id}: {job.console}" if job else "a template of the job"
 
@@ -105,7 +108,7 @@ class DataflowJob:
         return job.describe() if job else ""
 
     def cancel(self) -> None:
-        """Ends it."""
+        """Cancels the job."""
         self.result.cancel()
 
 
@@ -119,12 +122,12 @@ class SubmittedJob:
 
     @property
     def console(self) -> str:
-        """Where one sees it."""
+        """The address of its page."""
         return f"https://console.cloud.google.com/dataflow/jobs/{self.region}/{self.job_id}?project={self.project}"
 
     @property
     def cancel_command(self) -> str:
-        """What ends it."""
+        """The command that cancels it."""
         return f"gcloud dataflow jobs cancel {self.job_id} --region {self.region} --project {self.project}"
 
     def describe(self) -> str:
@@ -145,63 +148,56 @@ def check_access(options: DataflowOptions) -> None:
     Raises InputError.
     """
     import google.auth
-    from google.api_core.exceptions import GoogleAPIError, NotFound
-    from google.auth.exceptions import GoogleAuthError
     from google.auth.transport.requests import Request
     from google.cloud.storage import Client
-    from requests import RequestException
 
     try:
         credentials, _ = google.auth.default(["https://www.googleapis.com/auth/cloud-platform"])
         credentials.refresh(Request())  # type: ignore[no-untyped-call]
-    except (GoogleAuthError, RequestException) as error:
-        raise InputError(_no_credentials(error)) from error
+    except google_errors() as error:
+        raise _no_credentials(read_refusal(error)) from error
     client = Client(project=options.project, credentials=credentials)
     for location in {options.temp_location: None, options.staging_location or options.temp_location: None}:
         bucket = location.removeprefix("gs://").partition("/")[0]
         try:
             client.get_bucket(bucket)
-        except NotFound as error:
+        except google_errors() as error:
+            refusal = read_refusal(error)
+            if refusal.status == HTTPStatus.NOT_FOUND:
+                raise InputError(
+                    f"bucket gs://{bucket} of {location} is not there",
+                    way_out=(
+                        f"make it with: gcloud storage buckets create gs://{bucket} --location {options.region} "
+                        f"--project {options.project}"
+                    ),
+                ) from error
             raise InputError(
-                f"bucket gs://{bucket} of {location} is not there",
-                way_out=(
-                    f"make it with: gcloud storage buckets create gs://{bucket} --location {options.region} "
-                    f"--project {options.project}"
-                ),
-            ) from error
-        except (GoogleAPIError, GoogleAuthError, RequestException) as error:
-            raise InputError(
-                f"bucket gs://{bucket} cannot be used ({first_line(error)})",
+                f"bucket gs://{bucket} cannot be used ({refusal.says})",
                 way_out="you need roles/storage.objectUser and roles/storage.bucketViewer on it",
             ) from error
 
 
-def _no_credentials(error: Exception) -> str:
-    return (
-        f"no usable Google credentials are found here ({first_line(error)}); "
-        "run 'gcloud auth application-default login', or set GOOGLE_APPLICATION_CREDENTIALS"
-    )
+def _no_credentials(refusal: Refusal) -> InputError:
+    return InputError(f"no usable Google credentials are found here ({refusal.says})", way_out=LOG_IN)
 
 
 @contextmanager
 def submission(options: DataflowOptions) -> Iterator[None]:
     """Raises what goes wrong while Beam stages and submits a job as InputError; removes Beam's temporary files."""
-    from google.api_core.exceptions import GoogleAPIError
-    from google.auth.exceptions import GoogleAuthError
-
     try:
         with _own_temporary_folder():
             yield
-    except GoogleAuthError as error:
-        raise InputError(_no_credentials(error)) from error
-    except GoogleAPIError as error:
+    except google_errors() as error:
+        refusal = read_refusal(error)
+        if refusal.is_of_credentials:
+            raise _no_credentials(refusal) from error
         raise InputError(
             f"Dataflow does not take the job {options.job_name} in project {options.project}, {options.region} "
-            f"({first_line(error)})",
+            f"({refusal.says})",
             way_out="see docs/dataflow.md",
         ) from error
     except OSError as error:
-        if "Could not upload" not in str(error):
+        if not is_refused_upload(error):
             raise
         raise InputError(f"{first_line(error)}", way_out="see docs/dataflow.md") from error
     except Exception as error:
@@ -248,9 +244,9 @@ def wait_for_end(
         if state == "DONE":
             return
         if state == "FAILED":
-            raise JobEndedError(_tell_failure(job, result, seconds_between_looks, patience))
+            raise _tell_failure(job, result, seconds_between_looks, patience)
         if state in ENDS:
-            raise JobEndedError(f"Dataflow job {job.job_id} {ENDS[state]} ({job.console})")
+            raise EndedError(f"Dataflow job {job.job_id} {ENDS[state]} ({job.console})")
         if state == "UNKNOWN" and time.monotonic() - since > patience:
             raise InputError(f"Dataflow does not tell the state of job {job.job_id}", way_out=f"look at {job.console}")
         time.sleep(seconds_between_looks)
@@ -258,43 +254,34 @@ def wait_for_end(
 
 @contextmanager
 def _asking(job: SubmittedJob) -> Iterator[None]:
-    from google.api_core.exceptions import GoogleAPIError
-    from google.auth.exceptions import GoogleAuthError
-    from requests import RequestException
-
     try:
         yield
-    except (GoogleAPIError, GoogleAuthError, RequestException) as error:
-        raise InputError(f"Dataflow does not answer any longer ({first_line(error)}). {job.describe()}") from error
+    except google_errors() as error:
+        says = read_refusal(error).says
+        raise InputError(f"Dataflow does not answer any longer ({says}). {job.describe()}") from error
 
 
 def read_counters(result: Any) -> dict[str, int]:
     """The job's own counters, summed over its steps; none where the service tells none now."""
-    from google.api_core.exceptions import GoogleAPIError
-    from google.auth.exceptions import GoogleAuthError
-    from requests import RequestException
-
     counters: Counter[str] = Counter()
     # KeyError: Beam's reader needs each counter twice, as committed and as tentative, and the service may be between.
-    with suppress(GoogleAPIError, GoogleAuthError, RequestException, KeyError):
+    with suppress(*google_errors(), KeyError):
         for counter in result.metrics().query()["counters"]:
             value = counter.committed if counter.committed is not None else counter.attempted
             counters[counter.key.metric.name] += int(value or 0)
     return dict(counters)
 
 
-def _tell_failure(job: SubmittedJob, result: Any, seconds_between_looks: float, patience: float) -> str:
-    """One sentence for a failed job: ours, if a step of ours raised it; else the beginning of the service's own."""
+def _tell_failure(job: SubmittedJob, result: Any, seconds_between_looks: float, patience: float) -> EndedError:
+    """What is known of a failed job: our error, if a step of ours raised one; else the beginning of the service's."""
     deadline = time.monotonic() + patience
     while not (errors := _read_errors(job, result)) and time.monotonic() < deadline:
         time.sleep(min(seconds_between_looks, 5.0))
     for error in errors:
-        if sentence := WORKER_ERROR.search(error):
-            return f"{sentence[1]} (Dataflow job {job.job_id}, {job.console})"
-    if not errors:
-        return f"Dataflow job {job.job_id} failed and says nothing; look at {job.console}"
-    error = max(errors, key=_rank)
-    return f"Dataflow job {job.job_id} failed: {shorten_error(error)}; look at {job.console}"
+        if ours := read_worker_error(error):
+            return EndedError(f"{ours} (Dataflow job {job.job_id}, {job.console})")
+    said = f": {shorten_error(max(errors, key=_rank))}" if errors else " and says nothing"
+    return EndedError(f"Dataflow job {job.job_id} failed{said}", way_out=f"look at {job.console}")
 
 
 def _read_errors(job: SubmittedJob, result: Any) -> list[str]:

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import socket
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,12 +9,13 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from maskmill.deploy.engines.beam_errors import beams_refusals, lacks_job_server, read_worker_error, shorten_error
 from maskmill.deploy.engines.jobs import Job
-from maskmill.deploy.engines.remote import WORKER_ERROR, JobEndedError, beams_refusals, run_jobs, shorten_error
+from maskmill.deploy.engines.remote import run_jobs
 from maskmill.deploy.engines.source_package import find_setup_file
 from maskmill.pipeline.processes import hold_back_stderr
 from maskmill.pipeline.storage.storage import make_folder, remove_folder
-from maskmill.tokenizer.errors import InputError, first_line
+from maskmill.tokenizer.errors import EndedError, InputError, first_line
 
 SECONDS_TO_ANSWER = 10
 BEAMS_OWN = ("[auto]", "[local]")  # masters of Flink that Beam finds or starts by itself
@@ -40,7 +40,7 @@ class PortableRunner:
         return self.engine_options[-1].lstrip("-").replace("=", " ")
 
     def submit(self, job: Job, worker_bytes: int | None = None) -> "PortableJob":
-        """Has a job begun."""
+        """As `RemoteRunner.submit`; a job server takes no wish for memory."""
         options = [*self.engine_options, f"--job_server_timeout={SECONDS_OF_A_JOB}", *self.beam_options]
         is_staged = not any(option.startswith(("--environment_type=LOOPBACK", "--setup_file")) for option in options)
         logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
@@ -97,9 +97,9 @@ class PortableRunner:
                 f"{self.where} no longer answers ({error.code().name})", way_out="look at its log"
             ) from error
         except RuntimeError as error:
-            if sentence := WORKER_ERROR.search(str(error)):
-                raise JobEndedError(sentence[1]) from None
-            if "Unable to fetch remote job server jar" in str(error):
+            if ours := read_worker_error(str(error)):
+                raise ours from None
+            if lacks_job_server(error):
                 raise InputError(
                     f"cannot download Beam's Flink job server ({first_line(error)})",
                     way_out=(
@@ -107,8 +107,8 @@ class PortableRunner:
                         "--flink_job_server_jar=FILE (docs/flink.md)"
                     ),
                 ) from error
-            said = shorten_error(re.sub(r"^Pipeline \S+ failed in state FAILED: ", "", str(error)))
-            raise JobEndedError(f"the job failed on {self.where}: {said}; see its log") from error
+            said = shorten_error(str(error))
+            raise EndedError(f"the job failed on {self.where}: {said}", way_out="see its log") from error
 
 
 @dataclass(frozen=True)
@@ -120,12 +120,12 @@ class PortableJob:
 
     @property
     def description(self) -> str:
-        """The engine that has it."""
+        """The job in words, for messages."""
         return f"the job to {self.runner.where}"
 
     @property
     def state(self) -> str:
-        """What the job server says of it."""
+        """Its state as the job server names it."""
         with self.runner.one_sentence(is_quiet=False):  # it is asked for beside the waiting, which keeps stderr back
             return str(self.result.state)
 
@@ -135,7 +135,7 @@ class PortableJob:
         return {}
 
     def wait(self) -> None:
-        """Waits for its end."""
+        """Waits for the end of the job. Raises EndedError when it failed."""
         with self.runner.one_sentence():
             self.result.wait_until_finish()
 
@@ -145,6 +145,6 @@ class PortableJob:
         return "The job was cancelled; the same command, without --overwrite, goes on with what is finished."
 
     def cancel(self) -> None:
-        """Ends it."""
+        """Cancels the job."""
         with self.runner.one_sentence():
             self.result.cancel()

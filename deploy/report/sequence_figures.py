@@ -9,14 +9,13 @@ from maskmill.deploy.report.charts import Axis, percent
 from maskmill.deploy.report.figures import Figure, Table, called, cells, finish, heads
 from maskmill.deploy.report.subject import Subject
 from maskmill.pipeline.analysis.measures import (
-    Counts,
     attention_on_padding,
     into_bins,
     mean_of,
     predicted_by_position,
     share,
 )
-from maskmill.pipeline.analysis.stats import KINDS
+from maskmill.pipeline.analysis.stats import KINDS, Histogram
 
 BINS = 32  # of a histogram over the length of a sequence
 POSITIONS = 128  # steps of a curve along a sequence
@@ -70,7 +69,7 @@ def _draw_lengths(
     name: str,
     title: str,
     of: str,
-    take: Callable[[Subject], Counts],
+    take: Callable[[Subject], Histogram],
     say: Callable[[Subject], str],
     note: str = "",
 ) -> Figure:

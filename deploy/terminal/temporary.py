@@ -16,10 +16,10 @@ from functools import cache
 from multiprocessing.util import Finalize
 
 from maskmill.deploy.terminal.talk import warn
+from maskmill.pipeline.storage.mirror import UNSENT
 
 PREFIX = "maskmill-"
 MARK = ".locked-by-its-process"  # by which a folder is known as ours
-UNSENT = ".unsent"  # a file in a folder below ours: what is in that folder is kept for the user
 AFTER_MULTIPROCESSING = -200  # it removes its own folder, which is in ours, with -100
 _NAME = re.compile(rf"{PREFIX}\w+", re.ASCII)
 

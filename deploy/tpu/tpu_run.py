@@ -22,7 +22,7 @@ from maskmill.deploy.tpu.tpu import (
     ssh_command,
     train_command,
 )
-from maskmill.tokenizer.errors import InputError
+from maskmill.tokenizer.errors import EndedError, InputError, NotThereError
 
 Action = Literal["create", "wait", "delete", "install", "train", "stop", "done", "fail"]
 Say = Callable[[str], None]
@@ -30,6 +30,7 @@ Say = Callable[[str], None]
 PATIENCE = 5  # looks in a row that may fail
 LONGEST = 500  # characters of what gcloud said
 
+NOT_THERE = r"NOT_FOUND|was not found"
 # What gcloud says, and the way out. The first that fits is told, so what is narrow stands first.
 REMEDIES = {
     r"gcloud auth login|an active account|[Rr]eauthentica|invalid_grant": "run: gcloud auth login",
@@ -37,9 +38,7 @@ REMEDIES = {
         "run: gcloud services enable tpu.googleapis.com --project {project}"
     ),
     r"ALREADY_EXISTS|already exists": "go on with it ('{status}' shows it), delete it, or take another name",
-    r"NOT_FOUND|was not found": (
-        "see which are there: gcloud compute tpus queued-resources list --project {project} --zone {zone}"
-    ),
+    NOT_THERE: ("see which are there: gcloud compute tpus queued-resources list --project {project} --zone {zone}"),
     r"[Qq]uota": (
         "take fewer chips, delete requests that failed or are suspended, which count, too, or ask for more at "
         "https://console.cloud.google.com/iam-admin/quotas?project={project}"
@@ -58,12 +57,8 @@ REMEDIES = {
 }
 
 
-class EndedError(InputError):
-    """It ended, and not well: nothing to wait for."""
-
-
 @dataclass(frozen=True)
-class Request:
+class QueuedResource:
     """What has become of a queued resource: its state, and why it failed."""
 
     state: str
@@ -98,23 +93,24 @@ def run(tpu: Tpu, command: Sequence[str], show: bool = False) -> str:
     if done.returncode:
         if command[0] != "gcloud":
             raise InputError(f"maskmill cannot be packed here: {' '.join(done.stderr.split()[-60:])}")
-        raise InputError(explain(done.stderr, tpu))
+        raise explain(done.stderr, tpu)
     return done.stdout or ""
 
 
-def explain(stderr: str, tpu: Tpu) -> str:
-    """One sentence of what a failed gcloud wrote: what our script said on a host, or what gcloud said and the way out.
+def explain(stderr: str, tpu: Tpu) -> InputError:
+    """What a failed gcloud wrote -> the error: what our script said on a host, or what gcloud said and the way out.
 
     >>> explain("ERROR: (gcloud.x) Please run: $ gcloud auth login", Tpu("bert", "project", "us-west4-a"))
-    'gcloud says: Please run: $ gcloud auth login; run: gcloud auth login'
+    InputError('gcloud says: Please run: $ gcloud auth login; run: gcloud auth login')
     """
     if ours := dict.fromkeys(re.findall(r"maskmill: (.+)", stderr)):
-        return f"{tpu.name}: {'; '.join(ours)}"
+        return InputError(f"{tpu.name}: {'; '.join(ours)}")
     said = what_was_said(stderr)
     values = {"project": tpu.project, "zone": tpu.zone, "status": tpu.tell("status")}
     remedies = (remedy for pattern, remedy in REMEDIES.items() if re.search(pattern, said))
     remedy = next(remedies, "see the command with --dry-run, and try it by hand")
-    return f"gcloud says: {said}; {remedy.format(**values)}"
+    kind = NotThereError if re.search(NOT_THERE, said) else InputError
+    return kind(f"gcloud says: {said}", way_out=remedy.format(**values))
 
 
 def what_was_said(stderr: str) -> str:
@@ -132,16 +128,14 @@ def what_was_said(stderr: str) -> str:
     return said[:LONGEST].strip() or "nothing"
 
 
-def find_request(tpu: Tpu) -> Request | None:
+def find_request(tpu: Tpu) -> QueuedResource | None:
     """What has become of the request; None when there is none of that name. Raises InputError."""
     try:
         answer = json.loads(run(tpu, describe_command(tpu)))
-    except InputError as error:
-        if re.search("NOT_FOUND|was not found", str(error)):
-            return None
-        raise
+    except NotThereError:
+        return None
     state = answer.get("state", {})
-    return Request(state.get("state", ""), state.get("failedData", {}).get("error", {}).get("message", ""))
+    return QueuedResource(state.get("state", ""), state.get("failedData", {}).get("error", {}).get("message", ""))
 
 
 def find_hosts(tpu: Tpu) -> list[Host]:
@@ -197,7 +191,7 @@ def keep_training(tpu: Tpu, machine: Machine, arguments: Sequence[str], say: Say
     repeat(step, say, every)
 
 
-def next_action(request: Request | None, hosts: Sequence[Host]) -> Action:
+def next_action(request: QueuedResource | None, hosts: Sequence[Host]) -> Action:
     """What brings a training forward, given the request and, where the node is there, its hosts."""
     if request is None:
         return "create"
@@ -271,10 +265,10 @@ class News:
             self.say(f"{time.strftime('%H:%M')} {text}")
 
 
-def describe(request: Request | None, hosts: Sequence[Host] = ()) -> str:
+def describe(request: QueuedResource | None, hosts: Sequence[Host] = ()) -> str:
     """A request and its hosts in a few words.
 
-    >>> describe(Request("ACTIVE"), [Host("a", "running"), Host("b", "bare"), Host("c", "running")])
+    >>> describe(QueuedResource("ACTIVE"), [Host("a", "running"), Host("b", "bare"), Host("c", "running")])
     'ACTIVE, 1 host bare, 2 hosts running'
     """
     states = [host.state for host in hosts]
@@ -282,7 +276,7 @@ def describe(request: Request | None, hosts: Sequence[Host] = ()) -> str:
     return ", ".join([request.state if request else "is not there", *words])
 
 
-def tell_end(tpu: Tpu, request: Request | None, hosts: Sequence[Host] = ()) -> str:
+def tell_end(tpu: Tpu, request: QueuedResource | None, hosts: Sequence[Host] = ()) -> str:
     """One sentence for a request or a training that came to nothing."""
     if request is None:
         return f"the request {tpu.name} is not there any longer; somebody deleted it: create it again"

@@ -8,7 +8,8 @@ from maskmill.deploy.terminal.cli_types import Place
 from maskmill.deploy.terminal.command import MAKES, READS, RUNS, Command, option, under
 from maskmill.deploy.terminal.options import BACKEND, CHECKPOINT, MODEL_DIR
 from maskmill.pipeline.dataset.schema import VOCAB
-from maskmill.pipeline.storage.storage import create_folder, list_names, require_empty, write_text
+from maskmill.pipeline.storage.local_claims import create_folder
+from maskmill.pipeline.storage.storage import list_names, require_empty, write_text
 
 if TYPE_CHECKING:
     from maskmill.model.formats.model_dir import WhichCheckpoint

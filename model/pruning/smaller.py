@@ -16,7 +16,8 @@ from maskmill.model.pruning.config import Importance, PruneConfig
 from maskmill.model.pruning.importance import TaylorMeasure, draw_random, measure_magnitude
 from maskmill.model.training.memory import state_bytes, want_of_memory
 from maskmill.model.training.step import Batch, Losses, compiled, eval_step
-from maskmill.pipeline.storage.storage import create_folder, read_at_most, write_text
+from maskmill.pipeline.storage.local_claims import create_folder
+from maskmill.pipeline.storage.storage import read_at_most, write_text
 from maskmill.tokenizer.errors import InputError
 from maskmill.tokenizer.json_file import MAX_BYTES, brief, parse_sealed, require_types, seal_versioned
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 from scipy.stats import f as f_distribution
 
-Numbers = NDArray[np.float64]
+from maskmill.pipeline.analysis.measures import Floats
+
 Categories = NDArray[np.float64]  # [k]: how many of each kind
 
 
@@ -24,7 +25,7 @@ Categories = NDArray[np.float64]  # [k]: how many of each kind
 class Spread:
     """How much the shares of k categories vary by chance."""
 
-    variance: Numbers  # [k, k], of the shares of a dataset of `size`
+    variance: Floats  # [k, k], of the shares of a dataset of `size`
     size: float  # units counted: examples or tokens
     freedom: float  # degrees of freedom that the variance was estimated with
     directions: float | None = None  # in which shares vary, most of them together; None: as the variance says
@@ -63,7 +64,7 @@ def estimate_spread(counts: Sequence[Sequence[Categories]]) -> Spread | None:
     return Spread(variance / size**2, size, freedom)
 
 
-def assume_spread(shares: Numbers, size: float, design_effect: float) -> Spread:
+def assume_spread(shares: Floats, size: float, design_effect: float) -> Spread:
     """The variance of shares of independent units, times a design effect.
 
     Where units are not independent, all of it is taken to be in one direction, as where few documents have what the
@@ -115,7 +116,7 @@ def compare_shares(a: Categories, b: Categories, spread_a: Spread, spread_b: Spr
     )
 
 
-def _effective_freedom(variance: Numbers, freedom_of_variance: float) -> float:
+def _effective_freedom(variance: Floats, freedom_of_variance: float) -> float:
     """Satterthwaite's degrees of freedom of a sum of squares whose terms have this variance, [k, k] of rank k - 1.
 
     It is the squared trace over the trace of the square. The latter is too large in a variance that is an estimate, and

@@ -3,11 +3,12 @@
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
 
-from maskmill.pipeline.analysis.likeness import Portrait, Row, compare_portraits
+from maskmill.pipeline.analysis.likeness import ComparedStatistic, Portrait, compare_portraits
 from maskmill.pipeline.analysis.measuring import map_shards
 from maskmill.pipeline.analysis.opening import OpenedDataset, OpenedShard
 from maskmill.pipeline.analysis.stats import DatasetStats
@@ -19,7 +20,7 @@ DIGEST_BYTES = 16
 MOST_STRATA = 8  # of pools; with ten copies 80 parts, each of which holds its counts of all words
 MOST_UNITS = 16  # parts of a dataset with one copy
 
-Outcome = Literal["same bytes", "same content", "agree", "agree but for repairs", "differ"]
+ComparisonOutcome = Literal["same bytes", "same content", "agree", "agree but for repairs", "differ"]
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,11 @@ class Content:
 class Comparison:
     """What was found of two datasets."""
 
-    outcome: Outcome
+    outcome: ComparisonOutcome
     reasons: tuple[str, ...]  # what differs before anything is counted, such as max_seq_length
     configuration: tuple[tuple[str, Any, Any], ...]  # options of both manifests that differ: name, A's, B's
     content: dict[Split, tuple[Content, Content]]  # by split; empty where it was not read
-    rows: tuple[Row, ...]  # of the examples to train on; empty where they are the same
+    rows: tuple[ComparedStatistic, ...]  # of the examples to train on; empty where they are the same
     spread_from: tuple[str, ...] = ()  # of "A" and "B", those whose copies say how far chance reaches
 
     @property
@@ -85,7 +86,7 @@ def _compare(a: OpenedDataset, b: OpenedDataset, num_workers: int | None) -> Com
     rows = tuple(compare_portraits(portraits[0], portraits[1], a.vocab or b.vocab))
     spread_from = tuple(name for name, portrait in zip("AB", portraits) if portrait.tells_spread)
     verdicts = {row.verdict for row in rows}
-    outcome: Outcome = (
+    outcome: ComparisonOutcome = (
         "differ" if "differs" in verdicts else "agree but for repairs" if "repair" in verdicts else "agree"
     )
     return Comparison(outcome, reasons, configuration, content, rows, spread_from)
@@ -147,7 +148,8 @@ def _read(opened: OpenedDataset, num_workers: int | None) -> tuple[dict[Split, C
     whole = DatasetStats.empty(opened.max_seq_length, opened.max_predictions_per_seq, opened.mask_id, vocab_size)
     strata: dict[int, dict[int, DatasetStats]] = {}
     has_copies = any(shard.copy for shard in opened.shards)
-    for shard, (of_shard, stats) in zip(opened.shards, map_shards(_read_shard, opened, opened.shards, num_workers)):
+    results = map_shards(partial(_read_shard, opened), opened.shards, num_workers)
+    for shard, (of_shard, stats) in zip(opened.shards, results):
         content[shard.split] = content.get(shard.split, Content()) + of_shard
         if shard.split != "train":
             continue

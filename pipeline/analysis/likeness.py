@@ -58,7 +58,7 @@ class Statistic:
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparedStatistic:
     """The outcome of one statistic."""
 
     name: str
@@ -70,7 +70,7 @@ class Row:
     note: str = ""
 
 
-def compare_portraits(a: Portrait, b: Portrait, vocab: Vocab | None) -> list[Row]:
+def compare_portraits(a: Portrait, b: Portrait, vocab: Vocab | None) -> list[ComparedStatistic]:
     """What two datasets of the same lengths and vocabulary have in each statistic."""
     statistics = list_statistics(a.stats, b.stats, vocab)
     level = SIGNIFICANCE / len(statistics)
@@ -94,7 +94,7 @@ def list_statistics(a: DatasetStats, b: DatasetStats, vocab: Vocab | None) -> li
     return statistics
 
 
-def _compare(statistic: Statistic, a: Portrait, b: Portrait, level: float, vocab: Vocab | None) -> Row:
+def _compare(statistic: Statistic, a: Portrait, b: Portrait, level: float, vocab: Vocab | None) -> ComparedStatistic:
     counts_a, counts_b = statistic.count(a.stats), statistic.count(b.stats)
     is_rare = counts_a + counts_b < LEAST_COUNT
     if is_rare.sum() > 1:
@@ -119,7 +119,7 @@ def _compare(statistic: Statistic, a: Portrait, b: Portrait, level: float, vocab
             verdict = "differs" if is_certain and matters else "negligible" if is_certain else "agrees"
             if is_certain and vocab and statistic.name == SPECIAL and _is_repair(counts_a, counts_b, vocab):
                 verdict, note = "repair", REPAIR
-    return Row(
+    return ComparedStatistic(
         statistic.name,
         statistic.describe(a.stats),
         statistic.describe(b.stats),

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskmill.pipeline.analysis.stats import Histogram
 from maskmill.tokenizer.vocab import Vocab
 
-Counts = NDArray[np.int64]
-Numbers = NDArray[np.floating[Any]]
+Floats = NDArray[np.floating[Any]]
 
 CHANCE = 2.576  # standard deviations within which chance leaves 99 of 100
 CLASSES = (0, 1, 2, 10, 100, 1_000, 10_000)  # of tokens by occurrences, each from its number on
@@ -25,7 +25,7 @@ def share(part: float, whole: float) -> float:
     return float(part) / float(whole) if whole else 0.0
 
 
-def mean_of(histogram: Counts) -> float:
+def mean_of(histogram: Histogram) -> float:
     """The mean of what a histogram counts by its places.
 
     >>> mean_of(np.array([0, 1, 3]))
@@ -34,7 +34,7 @@ def mean_of(histogram: Counts) -> float:
     return share(float(histogram @ np.arange(len(histogram))), int(histogram.sum()))
 
 
-def attention_on_padding(lengths: Counts) -> float:
+def attention_on_padding(lengths: Histogram) -> float:
     """The share of the pairs of positions that attention computes of which one or both are padding.
 
     >>> attention_on_padding(np.array([0, 0, 1, 0, 1]))  # two sequences of 2 and of 4 tokens
@@ -45,7 +45,7 @@ def attention_on_padding(lengths: Counts) -> float:
     return 1 - share(pairs, int(lengths.sum()) * longest**2)
 
 
-def into_bins(histogram: Counts, width: int) -> Counts:
+def into_bins(histogram: Histogram, width: int) -> Histogram:
     """Counts of 0, 1, 2, ... to those of bins of `width` values that end with a multiple of it; 0 is in the first.
 
     >>> into_bins(np.array([1, 1, 1, 1, 1]), 2)
@@ -55,7 +55,7 @@ def into_bins(histogram: Counts, width: int) -> Counts:
     return np.bincount(bins, histogram, minlength=int(bins[-1]) + 1).astype(np.int64)
 
 
-def predicted_by_position(positions: Counts, lengths: Counts, width: int) -> Numbers:
+def predicted_by_position(positions: Histogram, lengths: Histogram, width: int) -> Floats:
     """Of the tokens at `width` positions, the next `width`, and so on: the share that is to be predicted."""
     tokens = lengths.sum() - np.cumsum(lengths)[: len(positions)]  # sequences that reach a position
     starts = np.arange(0, len(positions), width)
@@ -63,7 +63,7 @@ def predicted_by_position(positions: Counts, lengths: Counts, width: int) -> Num
     return predicted / np.maximum(there, 1)
 
 
-def rank_tokens(token_counts: Counts, most: int = 160) -> tuple[Numbers, Numbers]:
+def rank_tokens(token_counts: Histogram, most: int = 160) -> tuple[Floats, Floats]:
     """Occurrences by rank, from the most frequent token on, at `most` ranks or fewer, even on a logarithmic scale.
 
     >>> rank_tokens(np.array([3, 0, 7]))
@@ -76,7 +76,7 @@ def rank_tokens(token_counts: Counts, most: int = 160) -> tuple[Numbers, Numbers
     return ranks.astype(np.float64), counts[ranks - 1].astype(np.float64)
 
 
-def count_classes(token_counts: Counts) -> Counts:
+def count_classes(token_counts: Histogram) -> Histogram:
     """How many of the tokens occur as often as each of CLASSES says.
 
     >>> count_classes(np.array([0, 0, 1, 9, 10]))
@@ -96,7 +96,7 @@ def name_classes() -> list[str]:
     return ["never", "once", *ends, f"{CLASSES[-1]:,} or more"]
 
 
-def group_shards(values: Sequence[int] | Counts, most: int = 120) -> tuple[Counts, int]:
+def group_shards(values: Sequence[int] | Histogram, most: int = 120) -> tuple[Histogram, int]:
     """Sums over as many neighbouring shards as make `most` groups or fewer, and how many those are.
 
     >>> group_shards([1, 2, 3, 4, 5], most=3)
@@ -107,7 +107,7 @@ def group_shards(values: Sequence[int] | Counts, most: int = 120) -> tuple[Count
     return np.add.reduceat(numbers, np.arange(0, len(numbers), size)), size
 
 
-def chance_of_share(whole: float, examples: Counts) -> Numbers:
+def chance_of_share(whole: float, examples: Histogram) -> Floats:
     """How far from the whole's share chance takes that of so many examples, but for one time in a hundred."""
     return CHANCE * np.sqrt(whole * (1 - whole) / np.maximum(examples, 1))
 

@@ -16,7 +16,7 @@ from maskmill.pipeline.records.decoding import Arrays
 KINDS = ("mask", "same", "random")  # what stands at a masked position: [MASK], the original, another token
 MAX_TOKENS = 1 << 24  # ids from here on are of no vocabulary
 
-Counts = NDArray[np.int64]
+Histogram = NDArray[np.int64]
 
 
 @dataclass
@@ -24,15 +24,15 @@ class DatasetStats:
     """What some examples look like. Add examples with `add`, other stats with `+`."""
 
     mask_id: int  # of [MASK]
-    lengths: Counts  # [max_seq_length + 1]: examples by their tokens, special ones included
-    lengths_a: Counts  # [max_seq_length + 1]: examples by the tokens of segment A, without special ones
-    lengths_b: Counts  # [max_seq_length + 1]: likewise of B; 0 where there is no B
-    predictions: Counts  # [max_predictions_per_seq + 1]: examples by their masked positions
-    positions: Counts  # [max_seq_length]: masked positions
-    kinds: Counts  # [3]: masked positions by what stands there, see KINDS
-    labels: Counts  # [2]: examples by next_sentence_labels
-    token_counts: Counts  # [ids]: tokens by id, masked ones as they were, special ones included, padding not
-    random_words: Counts  # [ids]: tokens that stand at masked positions and are neither [MASK] nor the original
+    lengths: Histogram  # [max_seq_length + 1]: examples by their tokens, special ones included
+    lengths_a: Histogram  # [max_seq_length + 1]: examples by the tokens of segment A, without special ones
+    lengths_b: Histogram  # [max_seq_length + 1]: likewise of B; 0 where there is no B
+    predictions: Histogram  # [max_predictions_per_seq + 1]: examples by their masked positions
+    positions: Histogram  # [max_seq_length]: masked positions
+    kinds: Histogram  # [3]: masked positions by what stands there, see KINDS
+    labels: Histogram  # [2]: examples by next_sentence_labels
+    token_counts: Histogram  # [ids]: tokens by id, masked ones as they were, special ones included, padding not
+    random_words: Histogram  # [ids]: tokens that stand at masked positions and are neither [MASK] nor the original
 
     @classmethod
     def empty(
@@ -40,7 +40,7 @@ class DatasetStats:
     ) -> "DatasetStats":
         """Of no examples. `token_counts` and `random_words` have `vocab_size` places, or more where ids are larger."""
 
-        def zeros(size: int) -> Counts:
+        def zeros(size: int) -> Histogram:
             return np.zeros(size, np.int64)
 
         by_length = max_seq_length + 1
@@ -121,17 +121,17 @@ class DatasetStats:
 _ARRAYS = [field.name for field in fields(DatasetStats) if field.name != "mask_id"]
 
 
-def _histogram(values: NDArray[Any], size: int) -> Counts:
+def _histogram(values: NDArray[Any], size: int) -> Histogram:
     return np.bincount(np.clip(values, 0, size - 1), minlength=size)
 
 
-def _count_ids(ids: NDArray[Any], size: int) -> Counts:
+def _count_ids(ids: NDArray[Any], size: int) -> Histogram:
     if ids.max(initial=0) >= MAX_TOKENS:
         ids = ids[ids < MAX_TOKENS]
     return np.bincount(ids, minlength=size)
 
 
-def _add(a: Counts, b: Counts) -> Counts:
+def _add(a: Histogram, b: Histogram) -> Histogram:
     """The sum of histograms, one of which may be shorter."""
     if len(a) < len(b):
         a, b = b, a

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from maskmill.pipeline.dataset.length_bins import count_lengths
 from maskmill.pipeline.dataset.schema import ShardInfo, features
 from maskmill.pipeline.dataset.unfinished import Unfinished
 from maskmill.pipeline.instances.masking import Masker, Predictions
@@ -21,7 +22,6 @@ from maskmill.pipeline.records.tfrecord import write_records
 from maskmill.tokenizer.vocab import UNK, Vocab
 
 BATCH_INSTANCES = 512  # a batch stays within the processor's cache; part of the seeding, so not to be changed lightly
-LENGTH_BINS = 16
 GATHERED = "gathered"  # documents that came into a pool, whatever became of them: a count that is checked, not kept
 
 Counts = Counter[str]  # "section/name" -> number
@@ -118,10 +118,8 @@ class ShardBuilder:
         counts[f"{split}/masked_as_mask"] += int(is_mask.sum())
         counts[f"{split}/masked_as_same"] += int(is_kept.sum())
         counts[f"{split}/masked_as_random"] += int((~is_mask & ~is_kept).sum())
-        bin_size = -(-self.config.max_seq_length // LENGTH_BINS)
-        bins, sizes = np.unique(-(-segments.lengths // bin_size) * bin_size, return_counts=True)
-        for longest, size in zip(bins.tolist(), sizes.tolist()):
-            counts[f"{split}_lengths/{min(longest, self.config.max_seq_length)}"] += size
+        for longest, instances in count_lengths(segments.lengths, self.config.max_seq_length).items():
+            counts[f"{split}_lengths/{longest}"] += instances
 
 
 def _count_tokens(pairs: Pairs) -> int:

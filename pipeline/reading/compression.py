@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 from isal import igzip, igzip_lib
 
-from maskmill.tokenizer.errors import InputError, first_line
+from maskmill.tokenizer.errors import DamagedError, NeedsMemoryError
 
 HEAD_BYTES = 8  # enough to tell how a file is compressed
 SKIPPABLE = {bytes([first]) + b"\x2a\x4d\x18": "zstd" for first in range(0x50, 0x60)}  # frames, as pzstd begins with
@@ -18,25 +18,6 @@ COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", **SKIPPABLE, b"B
 READ_BYTES = 1 << 16
 XZ_MEMORY = 1 << 28  # to unpack a file; xz -9 takes a quarter of it. Arrow gives zstd half as much
 SUFFIXES = (".gz", ".zst", ".bz2", ".xz")
-
-
-class DamagedError(Exception):
-    """A compressed file is cut off, or is not what it seems to be."""
-
-
-class NeedsMemoryError(DamagedError):
-    """A compressed file is whole, and made to be unpacked with more memory than we give it."""
-
-    def explain(self, path: str) -> InputError:
-        """What to tell the user."""
-        return InputError(
-            f"was compressed so that unpacking it takes much memory ({first_line(self)})",
-            way_out=(
-                f"compress it again with a window of 128 MB or less, such as: zstd -d --long=31 -c {path} | "
-                "zstd -o NEW.zst"
-            ),
-            path=path,
-        )
 
 
 def tells_of_data(error: OSError) -> bool:

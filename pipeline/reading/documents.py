@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from maskmill.pipeline.reading.languages import LANGUAGES, SHOWN_LANGUAGES
-from maskmill.tokenizer.errors import InputError
+from maskmill.tokenizer.errors import InputError, NoRoomError
 
 InputFormat = Literal["auto", "text", "lines", "jsonl", "parquet", "wiki"]
 PlainText = Literal["text", "lines"]
@@ -63,10 +63,6 @@ class ReadOptions:
     def longest(self) -> int:
         """The bytes of the longest document that is taken."""
         return min(self.max_document_bytes, self.document_room or self.max_document_bytes)
-
-
-class NoRoomError(InputError):
-    """A document is longer than there is memory for."""
 
 
 @dataclass(frozen=True, slots=True)

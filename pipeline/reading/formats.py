@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from maskmill.pipeline.reading.compression import DamagedError, tells_of_data
+from maskmill.pipeline.reading.compression import tells_of_data
 from maskmill.pipeline.reading.documents import (
     BYTE_ORDER_MARK,
     EXCERPT_CHARACTERS,
@@ -27,7 +27,7 @@ from maskmill.pipeline.reading.documents import (
     reject_long,
 )
 from maskmill.pipeline.reading.files import BLOCK_BYTES, FilePart, LineBlocks
-from maskmill.tokenizer.errors import InputError
+from maskmill.tokenizer.errors import DamagedError, InputError
 
 BLANK_LINES = re.compile(r"\n\s*\n")  # \s is what str.strip() removes; a fixed first character is ten times faster
 BLANK_START = re.compile(r"\s*\n")

@@ -6,8 +6,8 @@ from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from maskmill.pipeline.reading.compression import SUFFIXES, DamagedError, NeedsMemoryError, decompress
-from maskmill.pipeline.reading.documents import Document, InputFormat, NoRoomError, ReadOptions, Rejected, clip
+from maskmill.pipeline.reading.compression import SUFFIXES, decompress
+from maskmill.pipeline.reading.documents import Document, InputFormat, ReadOptions, Rejected, clip
 from maskmill.pipeline.reading.duplicates import key_of
 from maskmill.pipeline.reading.files import BLOCK_BYTES, PARQUET_START, FilePart, read_lines
 from maskmill.pipeline.reading.formats import (
@@ -20,7 +20,7 @@ from maskmill.pipeline.reading.formats import (
 )
 from maskmill.pipeline.reading.kinds import require_documents, require_documents_by_name, require_text
 from maskmill.pipeline.storage.storage import open_file, size_of
-from maskmill.tokenizer.errors import InputError, first_line
+from maskmill.tokenizer.errors import DamagedError, InputError, NeedsMemoryError, NoRoomError, first_line
 
 PEEK_BYTES = 4096
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")

@@ -15,11 +15,12 @@ from typing import Any, BinaryIO, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from maskmill.pipeline.reading.compression import HEAD_BYTES, DamagedError, compression_of, decompress
+from maskmill.pipeline.reading.compression import HEAD_BYTES, compression_of, decompress
 from maskmill.pipeline.reading.documents import Document, RawDocument, ReadOptions, Rejected, content_of, digest_of
 from maskmill.pipeline.reading.files import PARQUET_START, FilePart
 from maskmill.pipeline.reading.parts import read_stream
 from maskmill.pipeline.storage.storage import open_file, size_of
+from maskmill.tokenizer.errors import DamagedError
 
 WINDOWS = 64
 SAMPLE_BYTES = 32_000_000  # of the files as they are stored, in all windows together

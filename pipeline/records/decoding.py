@@ -19,7 +19,7 @@ from maskmill.pipeline.records.examples import (
     decode_example,
     entry_head,
 )
-from maskmill.tokenizer.errors import InputError
+from maskmill.tokenizer.errors import InputError, RecordError
 
 LONGEST_VARINT = 4  # bytes, of those that are decoded together; such a number is below 2**28
 BLOCK_VALUES = 1 << 17  # of the longest feature, decoded at a time: few steps of Python, and still in the cache
@@ -57,7 +57,7 @@ class ExampleDecoder:
             For each feature its values, [n, feature.length]: int32 where the feature is int64, else float32.
 
         Raises:
-            InputError: when a record is no such message, lacks a feature, has more or fewer values of it than its
+            RecordError: when a record is no such message, lacks a feature, has more or fewer values of it than its
                 length, or an integer that is below 0 or above 2**31 - 1.
         """
         blocks = []
@@ -132,10 +132,10 @@ class ExampleDecoder:
 
 
 def _decode_readably(record: bytes, name: str, features: Iterable[Feature]) -> dict[str, list[int] | list[float]]:
-    """The features of a record, whatever its layout. Raises InputError, which calls it by `name`, as `decode` does."""
+    """The features of a record, whatever its layout. Raises RecordError, which calls it by `name`, as `decode` does."""
 
-    def unfit(what: str) -> InputError:
-        return InputError(f"{name}: {what}", way_out="generate the dataset again")
+    def unfit(what: str) -> RecordError:
+        return RecordError(what, record=name, way_out="generate the dataset again")
 
     try:
         found = decode_example(record)

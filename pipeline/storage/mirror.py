@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from maskmill.deploy.terminal.temporary import UNSENT
 from maskmill.pipeline.storage.storage import (
     claim_files,
     create_file,
@@ -31,15 +30,12 @@ from maskmill.pipeline.storage.storage import (
     remove_files,
     write_text,
 )
-from maskmill.tokenizer.errors import InputError
+from maskmill.tokenizer.errors import InputError, OvertakenError
 
+UNSENT = ".unsent"  # a file in a folder here whose content is to be kept: it could not be sent
 MARK = ".written-by"  # a file of Cloud Storage alone: who sent what is there, and for which time
 
 logger = logging.getLogger(__name__)
-
-
-class OvertakenError(InputError):
-    """Another training has sent into the folder since this one did, or began."""
 
 
 @dataclass
@@ -106,8 +102,10 @@ class Mirror:
         found = self._read_mark()
         if found != self._mark and not found.startswith(self._name):
             raise OvertakenError(
-                f"another training has written into {self.remote} since this one last did; let only one run, which "
-                "goes on from the newest checkpoint there, or give each a folder of its own"
+                f"another training has written into {self.remote} since this one last did",
+                way_out=(
+                    "let only one run, which goes on from the newest checkpoint there, or give each a folder of its own"
+                ),
             )
         self._times += 1  # so that who began from the last one is told of this
         write_text(os.path.join(self.remote, MARK), f"{self._name} {self._times}\n")
@@ -158,9 +156,9 @@ def mirror(folder: str, sends: bool = True, trains: bool = False, is_new: bool =
     except InputError as error:
         if mirrored.is_behind():
             mirrored.keep_here()
-            raise InputError(f"{error}", way_out=f"what could not be sent is in {local}") from error
+            raise InputError(str(error), way_out=f"what could not be sent is in {local}") from error
         shutil.rmtree(local, ignore_errors=True)
-        raise InputError(str(error).replace(local, folder)) from error
+        raise error.renamed(local, folder) from error
     except BaseException:
         shutil.rmtree(local, ignore_errors=True)
         raise

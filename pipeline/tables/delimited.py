@@ -16,7 +16,7 @@ from maskmill.pipeline.reading.documents import BYTE_ORDER_MARK, MAX_CHARACTERS,
 from maskmill.pipeline.reading.files import BLOCK_BYTES, FilePart
 from maskmill.pipeline.tables.opening import open_table
 from maskmill.pipeline.tables.quotes import ESCAPE, Quotes, double_quotes
-from maskmill.tokenizer.errors import InputError, first_line
+from maskmill.tokenizer.errors import HiddenRowsError, InputError, first_line
 
 MAX_ROW_BYTES = 100_000_000
 DELIMITERS = (",", ";", "\t")  # that a CSV file may have: Excel writes a semicolon where the comma is a decimal point
@@ -34,10 +34,6 @@ class TablePart(FilePart):
     """A part of a table."""
 
     quotes: Quotes | None = None  # of a CSV file; None: whoever reads it finds out, where it matters
-
-
-class HiddenRowsError(InputError):
-    """A row may have taken in others."""
 
 
 class DelimitedReader:

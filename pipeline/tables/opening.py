@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 import pyarrow as pa
 
-from maskmill.pipeline.reading.compression import DamagedError, NeedsMemoryError, decompress, tells_of_data
+from maskmill.pipeline.reading.compression import decompress, tells_of_data
 from maskmill.pipeline.reading.files import BLOCK_BYTES, FilePart
 from maskmill.pipeline.storage.storage import open_file
-from maskmill.tokenizer.errors import InputError, first_line
+from maskmill.tokenizer.errors import DamagedError, InputError, NeedsMemoryError, first_line
 
 
 @contextmanager

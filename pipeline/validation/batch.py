@@ -16,7 +16,7 @@ from maskmill.pipeline.validation.standard import Standard
 Facts = NDArray[np.bool_]
 
 
-class Batch:
+class ExampleBatch:
     """Some examples that are held to a standard, and what several rules derive from them."""
 
     def __init__(self, arrays: Arrays, standard: Standard):
@@ -31,9 +31,9 @@ class Batch:
     def __len__(self) -> int:
         return len(self.input_ids)
 
-    def take(self, rows: Facts) -> "Batch":
+    def take(self, rows: Facts) -> "ExampleBatch":
         """Some of the examples."""
-        return Batch({name: array[rows] for name, array in self.arrays.items()}, self.standard)
+        return ExampleBatch({name: array[rows] for name, array in self.arrays.items()}, self.standard)
 
     @cached_property
     def lengths(self) -> NDArray[np.int32]:

@@ -107,13 +107,13 @@ def _check_counts(info: DatasetInfo, counted: Counter[str]) -> Iterator[Problem]
                      "masked_as_same", "masked_as_random"):  # fmt: skip
             says, count = of_split.get(name, 0), counted[f"{split}/{name}"]
             if says != count:
-                yield Problem("counts", MANIFEST, f"its {split}/{name} is {says:,}, and {count:,} were counted")
+                yield Problem("counts", MANIFEST, f"its {split}/{name} is {says:,}, but {count:,} were counted")
         section = f"{split}_lengths"
         lengths = {
             name.removeprefix(f"{section}/"): count for name, count in counted.items() if name.startswith(section)
         }
         if lengths != {name: count for name, count in info.counts.get(section, {}).items() if count}:
-            yield Problem("counts", MANIFEST, f"its {section} are not those that were counted")
+            yield Problem("counts", MANIFEST, f"its {section} differ from the lengths that were counted")
         yield from _check_tokens(info, split, counted)
 
 
@@ -130,7 +130,7 @@ def _check_tokens(info: DatasetInfo, split: Split, counted: Counter[str]) -> Ite
     expected = of_split.get("tokens", 0) * copies
     if found != expected:
         yield Problem(
-            "counts", MANIFEST, f"its {split}/tokens make {expected:,} in all copies, and the shards hold {found:,}"
+            "counts", MANIFEST, f"its {split}/tokens make {expected:,} in all copies, but the shards hold {found:,}"
         )
 
 
@@ -179,7 +179,8 @@ def _check_lonely(
         yield Problem("label_share", split, says)
     else:
         validation.notes.append(
-            f"No random next in {lonely} of {pools} {split} pools: a document that is alone in its pool has none."
+            f"No random next in {lonely} of {pools} {split} pools: a document that is alone in its pool has no other "
+            "to take one from."
         )
 
 
@@ -194,16 +195,16 @@ def _check_repeats(validation: Validation, shards: Sequence[ShardInfo], keys: Se
         says = f"it is the same, masks and all, as record {first_record:,} of {shards[first].path}, {why}"
         return Problem("repeated", shards[second].path, says, record)
 
-    problems.add_all(same(repeat, "which chance does not make") for repeat in repeats.errors)
+    problems.add_all(same(repeat, "which does not happen by chance") for repeat in repeats.errors)
     for number, unnamed in repeats.unnamed.items():
         problems.add_unnamed("repeated", shards[number].path, unnamed)
     if repeats.too_many and repeats.first_by_chance:
-        why = f"one of {repeats.by_chance:,} such pairs, of which chance makes about {repeats.expected:,.1f}"
+        why = f"one of {repeats.by_chance:,} such pairs, where chance makes about {repeats.expected:,.1f}"
         problems.add(same(repeats.first_by_chance, why))
     elif repeats.by_chance:
         pairs = "1 pair" if repeats.by_chance == 1 else f"{repeats.by_chance:,} pairs"
         notes.append(
-            f"{pairs} of equal examples, as short texts that come again make (about {repeats.expected:,.1f} by chance)."
+            f"{pairs} of equal examples, as repeated short texts make them (about {repeats.expected:,.1f} by chance)."
         )
     problems.add_all(_check_held_out(validation, repeats, max((shard.copy for shard in shards), default=0) + 1))
 

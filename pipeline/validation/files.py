@@ -32,12 +32,12 @@ MOST_MISSING = 100_000  # shards that a manifest may lack, each to be named
 
 
 def read_config(directory: str, info: DatasetInfo) -> InstanceConfig:
-    """The configuration in a manifest. Raises InputError when it is none."""
+    """The configuration in a manifest. Raises InputError when it is invalid."""
     try:
         return InstanceConfig(**info.config)
     except (InputError, TypeError) as error:
         raise InputError(
-            f"{os.path.join(directory, MANIFEST)} has a config that is none of maskmill's ({error})",
+            f"{os.path.join(directory, MANIFEST)} has an invalid config ({error})",
             way_out="restore it, or generate the dataset again",
         ) from error
 
@@ -49,7 +49,7 @@ def check_manifest(directory: str, info: DatasetInfo, config: InstanceConfig) ->
     pools = Pools.plan(config, 0, 0)  # whose number its config holds
     asked = pools.train * config.dupe_factor + pools.eval
     if asked > MOST_MISSING + len(info.shards):  # a config that was changed may ask for billions
-        yield Problem("manifest", MANIFEST, f"it lists {len(info.shards):,} shards, and its config asks for {asked:,}")
+        yield Problem("manifest", MANIFEST, f"it lists {len(info.shards):,} shards, but its config asks for {asked:,}")
         return
     planned = {shard for pool in range(len(pools)) for shard in plan_shards(pools, config, pool)}
     listed = [PlannedShard(shard.path, shard.split, shard.copy, shard.pool) for shard in info.shards]
@@ -71,12 +71,12 @@ def check_names(directory: str, info: DatasetInfo, names: Sequence[str]) -> Iter
     expected = [VOCAB, *(shard.path for shard in info.shards)]
     for name in expected:
         if name not in names:
-            yield Problem("missing", name, f"it is not there, and {MANIFEST} names it")
+            yield Problem("missing", name, f"it is missing, but {MANIFEST} lists it")
     known = {MANIFEST, RUN, *expected, *rejected_names(directory)}
     for name in names:
         if name not in known and not name.startswith("."):
-            reader = ", and what reads all shards would read it" if SHARD_NAME.fullmatch(name) else ""
-            yield Problem("extra", name, f"{MANIFEST} does not name it{reader}")
+            reader = ", but a program that reads all shards would read it" if SHARD_NAME.fullmatch(name) else ""
+            yield Problem("extra", name, f"{MANIFEST} does not list it{reader}")
 
 
 def check_run(directory: str, names: Sequence[str]) -> Iterator[Problem]:
@@ -95,7 +95,7 @@ def check_run(directory: str, names: Sequence[str]) -> Iterator[Problem]:
     present = describe_files(directory, [name for name in recorded if name in names])
     for name, sha256 in recorded.items():
         if name not in present:
-            yield Problem("missing", name, f"it is not there, and {RUN} names it")
+            yield Problem("missing", name, f"it is missing, but {RUN} lists it")
         elif present[name] != sha256:
             yield Problem("sha256", name, f"it has sha256 {present[name][:12]}..., {RUN} says {sha256[:12]}...")
 

@@ -48,7 +48,7 @@ class Problems:
             self.in_files[kind, file] += number
 
     def add_all(self, problems: Iterable[Problem]) -> None:
-        """Adds several."""
+        """Counts several problems, see `add`."""
         for problem in problems:
             self.add(problem)
 

@@ -18,7 +18,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from maskmill.pipeline.validation.batch import Batch
+from maskmill.pipeline.validation.batch import ExampleBatch
 
 # Of equal examples, one in e^30 times is made by chance.
 ALARM = 30.0  # nats
@@ -58,7 +58,7 @@ class Repeats:
         return pairs > mean and (pairs * math.log(pairs / mean) - pairs + mean if mean else math.inf) > ALARM
 
 
-def make_keys(batch: Batch, numbers: NDArray[np.int64]) -> Keys:
+def make_keys(batch: ExampleBatch, numbers: NDArray[np.int64]) -> Keys:
     """What is kept of examples that keep all rules, which are the records of these numbers: [n]."""
     keys = np.zeros(len(batch), KEY)
     label = batch.arrays["next_sentence_labels"][:, 0].astype(np.uint64)
@@ -70,7 +70,7 @@ def make_keys(batch: Batch, numbers: NDArray[np.int64]) -> Keys:
     return keys
 
 
-def _count_bits(batch: Batch) -> NDArray[np.float32]:
+def _count_bits(batch: ExampleBatch) -> NDArray[np.float32]:
     """A lower bound of the bits that the masks are drawn with: -log2 of the chance that two draws are equal: [n]."""
     if batch.standard.config.whole_word_mask:
         # Words of one piece always fit: a choice is at least one among those.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from maskmill.pipeline.validation.batch import Batch, Facts
+from maskmill.pipeline.validation.batch import ExampleBatch, Facts
 from maskmill.pipeline.validation.standard import CONTINUABLE, CONTINUATION, ORDINARY, TEXT, Standard
 
 # mypy: disable-error-code="no-any-return"
@@ -25,7 +25,7 @@ class Rule:
     name: str
     feature: str  # whose elements it looks at
     expected: str  # a sentence without its full stop: what keeps it
-    find_broken: Callable[[Batch], Facts]  # -> [n, feature.length]: True at the elements that break it
+    find_broken: Callable[[ExampleBatch], Facts]  # -> [n, feature.length]: True at the elements that break it
     needs_vocab: bool = False
     whole_words: bool | None = None  # for datasets of whole-word masking only, or for the others only; None: for all
 
@@ -35,10 +35,10 @@ RULES: list[Rule] = []
 
 def rule(
     feature: str, *, needs_vocab: bool = False, whole_words: bool | None = None
-) -> Callable[[Callable[[Batch], Facts]], Callable[[Batch], Facts]]:
+) -> Callable[[Callable[[ExampleBatch], Facts]], Callable[[ExampleBatch], Facts]]:
     """Makes a rule, the next in their order, of a function whose docstring says what keeps it."""
 
-    def add(find_broken: Callable[[Batch], Facts]) -> Callable[[Batch], Facts]:
+    def add(find_broken: Callable[[ExampleBatch], Facts]) -> Callable[[ExampleBatch], Facts]:
         expected = " ".join((find_broken.__doc__ or "").split()).rstrip(".")
         RULES.append(Rule(find_broken.__name__, feature, expected, find_broken, needs_vocab, whole_words))
         return find_broken
@@ -47,7 +47,7 @@ def rule(
 
 
 @rule("input_mask")
-def tokens_come_first(batch: Batch) -> Facts:
+def tokens_come_first(batch: ExampleBatch) -> Facts:
     """It is 1 at the tokens, which come first and are enough for the segments, and 0 at padding."""
     expected = batch.is_token.copy()
     expected[:, : batch.standard.shortest] = True
@@ -55,43 +55,43 @@ def tokens_come_first(batch: Batch) -> Facts:
 
 
 @rule("input_ids")
-def ids_are_in_vocabulary(batch: Batch) -> Facts:
+def ids_are_in_vocabulary(batch: ExampleBatch) -> Facts:
     """Ids are those of the vocabulary."""
     return batch.input_ids >= batch.standard.vocab_size
 
 
 @rule("masked_lm_ids")
-def labels_are_in_vocabulary(batch: Batch) -> Facts:
+def labels_are_in_vocabulary(batch: ExampleBatch) -> Facts:
     """Ids are those of the vocabulary."""
     return batch.arrays["masked_lm_ids"] >= batch.standard.vocab_size
 
 
 @rule("input_ids")
-def padding_is_zero(batch: Batch) -> Facts:
+def padding_is_zero(batch: ExampleBatch) -> Facts:
     """Padding is 0."""
     return (batch.input_ids != 0) & ~batch.is_token
 
 
 @rule("masked_lm_weights")
-def predictions_come_first(batch: Batch) -> Facts:
+def predictions_come_first(batch: ExampleBatch) -> Facts:
     """It is 1.0 at the predictions, which come first, and 0.0 at their padding."""
     return batch.arrays["masked_lm_weights"] != batch.is_given
 
 
 @rule("masked_lm_positions")
-def padding_of_positions_is_zero(batch: Batch) -> Facts:
+def padding_of_positions_is_zero(batch: ExampleBatch) -> Facts:
     """Padding is 0."""
     return (batch.positions != 0) & ~batch.is_given
 
 
 @rule("masked_lm_ids")
-def padding_of_labels_is_zero(batch: Batch) -> Facts:
+def padding_of_labels_is_zero(batch: ExampleBatch) -> Facts:
     """Padding is 0."""
     return (batch.arrays["masked_lm_ids"] != 0) & ~batch.is_given
 
 
 @rule("masked_lm_positions")
-def positions_ascend_in_text(batch: Batch) -> Facts:
+def positions_ascend_in_text(batch: ExampleBatch) -> Facts:
     """Positions ascend, after [CLS] and before the last [SEP]."""
     before = np.zeros_like(batch.positions)
     before[:, 1:] = batch.positions[:, :-1]
@@ -99,7 +99,7 @@ def positions_ascend_in_text(batch: Batch) -> Facts:
 
 
 @rule("input_ids", needs_vocab=True)
-def cls_opens(batch: Batch) -> Facts:
+def cls_opens(batch: ExampleBatch) -> Facts:
     """[CLS] opens the example."""
     broken = np.zeros(batch.original.shape, np.bool_)
     broken[:, 0] = batch.original[:, 0] != batch.standard.cls_id
@@ -107,7 +107,7 @@ def cls_opens(batch: Batch) -> Facts:
 
 
 @rule("input_ids", needs_vocab=True)
-def sep_closes_segments(batch: Batch) -> Facts:
+def sep_closes_segments(batch: ExampleBatch) -> Facts:
     """[SEP] closes each segment and stands nowhere else, and no segment is empty."""
     last = batch.lengths[:, None] - 1
     if batch.standard.has_pairs:
@@ -120,19 +120,19 @@ def sep_closes_segments(batch: Batch) -> Facts:
 
 
 @rule("masked_lm_positions", needs_vocab=True)
-def specials_are_not_predicted(batch: Batch) -> Facts:
+def specials_are_not_predicted(batch: ExampleBatch) -> Facts:
     """No special token is predicted."""
     return (batch.positions == batch.first_sep[:, None]) & batch.is_given
 
 
 @rule("input_ids", needs_vocab=True)
-def text_is_ordinary(batch: Batch) -> Facts:
+def text_is_ordinary(batch: ExampleBatch) -> Facts:
     """Between [CLS] and [SEP] stands what text can become with this vocabulary."""
     return ((batch.kinds & TEXT) == 0) & batch.candidates
 
 
 @rule("input_ids", needs_vocab=True)
-def pieces_continue_words(batch: Batch) -> Facts:
+def pieces_continue_words(batch: ExampleBatch) -> Facts:
     """A ## piece continues a word."""
     continues = (batch.kinds & CONTINUATION) != 0
     broken = np.zeros_like(continues)
@@ -142,14 +142,14 @@ def pieces_continue_words(batch: Batch) -> Facts:
 
 
 @rule("segment_ids", needs_vocab=True)
-def segments_end_at_sep(batch: Batch) -> Facts:
+def segments_end_at_sep(batch: ExampleBatch) -> Facts:
     """It is 0 up to the first [SEP], 1 to the second, and 0 at padding."""
     in_b = (batch.columns > batch.first_sep[:, None]) & batch.is_token
     return batch.arrays["segment_ids"] != in_b
 
 
 @rule("input_ids", needs_vocab=True)
-def masks_are_shown(batch: Batch) -> Facts:
+def masks_are_shown(batch: ExampleBatch) -> Facts:
     """A token to predict is shown as [MASK], as it is, or as an ordinary token."""
     is_ordinary = (batch.standard.kinds.take(batch.shown) & ORDINARY) != 0
     is_known = (batch.shown == batch.standard.mask_id) | (batch.shown == batch.labels) | is_ordinary
@@ -159,14 +159,14 @@ def masks_are_shown(batch: Batch) -> Facts:
 
 
 @rule("masked_lm_weights", whole_words=False)
-def predictions_are_as_many(batch: Batch) -> Facts:
+def predictions_are_as_many(batch: ExampleBatch) -> Facts:
     """As many tokens are predicted as the masking rule asks for."""
     wanted = batch.standard.count_wanted(batch.lengths)
     return batch.is_given != (np.arange(batch.is_given.shape[1]) < wanted[:, None])
 
 
 @rule("input_ids", needs_vocab=True, whole_words=True)
-def words_are_whole(batch: Batch) -> Facts:
+def words_are_whole(batch: ExampleBatch) -> Facts:
     """All pieces of a word are predicted, or none."""
     broken = np.zeros_like(batch.is_chosen)
     broken[:, 1:] = batch.is_chosen[:, 1:] != batch.is_chosen[:, :-1]
@@ -174,7 +174,7 @@ def words_are_whole(batch: Batch) -> Facts:
 
 
 @rule("masked_lm_weights", needs_vocab=True, whole_words=True)
-def words_are_as_many(batch: Batch) -> Facts:
+def words_are_as_many(batch: ExampleBatch) -> Facts:
     """No more tokens are predicted than the masking rule asks for, and no word is left that would fit."""
     left = batch.standard.count_wanted(batch.lengths) - batch.counts
     # Sizes of the words that were not chosen: those of one piece, then of two, and so on, as far as something is left.
@@ -195,7 +195,7 @@ def words_are_as_many(batch: Batch) -> Facts:
 
 
 @rule("next_sentence_labels")
-def label_is_known(batch: Batch) -> Facts:
+def label_is_known(batch: ExampleBatch) -> Facts:
     """It is 0 or 1, and 0 where there is no B."""
     return batch.arrays["next_sentence_labels"] > batch.standard.has_pairs
 
@@ -206,7 +206,7 @@ def rules_for(standard: Standard) -> list[Rule]:
     return [one for one in RULES if (standard.vocab or not one.needs_vocab) and one.whole_words in (None, whole_words)]
 
 
-def find_broken(batch: Batch) -> Iterator[tuple[Rule, NDArray[np.int64], Batch, Facts]]:
+def find_broken(batch: ExampleBatch) -> Iterator[tuple[Rule, NDArray[np.int64], ExampleBatch, Facts]]:
     """Puts examples to the rules, one after the other.
 
     Yields:

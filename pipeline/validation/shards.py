@@ -12,17 +12,17 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from maskmill.pipeline.dataset.length_bins import count_lengths
 from maskmill.pipeline.dataset.schema import MANIFEST, ShardInfo, Split, features
-from maskmill.pipeline.jobs.shards import LENGTH_BINS
 from maskmill.pipeline.records.decoding import Arrays, ExampleDecoder
 from maskmill.pipeline.records.tfrecord import Damage, scan_records
 from maskmill.pipeline.storage.storage import AnyPath, open_file
-from maskmill.pipeline.validation.batch import Batch, Facts
+from maskmill.pipeline.validation.batch import ExampleBatch, Facts
 from maskmill.pipeline.validation.problems import NAMED, Problem, Problems
 from maskmill.pipeline.validation.repeats import Keys, make_keys, save_keys
 from maskmill.pipeline.validation.rules import Rule, find_broken
 from maskmill.pipeline.validation.standard import Standard
-from maskmill.tokenizer.errors import InputError
+from maskmill.tokenizer.errors import InputError, RecordError
 
 BATCH_RECORDS = 1024  # its arrays stay within the processor's cache
 READ_BYTES = 1 << 18
@@ -102,22 +102,21 @@ class _Reading:
 
     def decode(self, numbers: NDArray[np.int64], records: list[bytes]) -> tuple[NDArray[np.int64], Arrays]:
         """The examples of records, and the numbers of those."""
-        with suppress(InputError):
+        with suppress(RecordError):
             return numbers, self.decoder.decode(records)
         fits = []
         for number, record in zip(numbers.tolist(), records):
             try:
                 self.decoder.decode([record])
                 fits.append(True)
-            except InputError as error:
+            except RecordError as error:
                 fits.append(False)
-                says = str(error).removeprefix("record 1: ").partition("; ")[0]
-                self.found("features", says, number)
+                self.found("features", error.problem, number)
         return numbers[fits], self.decoder.decode(list(compress(records, fits)))
 
     def examine(self, numbers: NDArray[np.int64], arrays: Arrays) -> None:
         """Puts examples, which are the records of these numbers, to the rules; counts those that keep them."""
-        batch = Batch(arrays, self.standard)
+        batch = ExampleBatch(arrays, self.standard)
         keeps_rules = np.ones(len(batch), np.bool_)
         for rule, rows, broken_batch, broken in find_broken(batch):
             keeps_rules[rows] = False
@@ -165,7 +164,7 @@ class _Digested(io.RawIOBase):
             pass
 
 
-def describe(rule: Rule, batch: Batch, broken: Facts, row: int) -> str:
+def describe(rule: Rule, batch: ExampleBatch, broken: Facts, row: int) -> str:
     """What breaks a rule in an example, as a clause: the first such element and its value, and what was expected."""
     column = int(broken[row].argmax())
     value = batch.arrays[rule.feature][row, column].item()
@@ -175,7 +174,7 @@ def describe(rule: Rule, batch: Batch, broken: Facts, row: int) -> str:
     return f"{rule.feature}[{column}] is {value}{token}; expected: {rule.expected}"
 
 
-def count_batch(batch: Batch, split: str) -> Counter[str]:
+def count_batch(batch: ExampleBatch, split: str) -> Counter[str]:
     """What the manifest counts of examples that keep all rules, by `section/name`."""
     standard = batch.standard
     counts = {
@@ -189,8 +188,8 @@ def count_batch(batch: Batch, split: str) -> Counter[str]:
         counts["masked_as_mask"] = int(is_mask.sum())
         counts["masked_as_same"] = int((is_same & ~is_mask).sum())
         counts["masked_as_random"] = len(batch.shown) - counts["masked_as_mask"] - counts["masked_as_same"]
-    longest = standard.config.max_seq_length
-    bin_size = -(-longest // LENGTH_BINS)
-    by_length = np.bincount(-(-batch.lengths // bin_size)).tolist()
-    bins = {f"{split}_lengths/{min(bin * bin_size, longest)}": size for bin, size in enumerate(by_length) if size}
-    return Counter({f"{split}/{name}": count for name, count in counts.items()} | bins)
+    by_length = count_lengths(batch.lengths, standard.config.max_seq_length)
+    return Counter(
+        {f"{split}/{name}": count for name, count in counts.items()}
+        | {f"{split}_lengths/{longest}": count for longest, count in by_length.items()}
+    )

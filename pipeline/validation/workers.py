@@ -4,7 +4,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 
 from maskmill.pipeline.analysis.measuring import map_shards
 from maskmill.pipeline.dataset.schema import ShardInfo
@@ -13,13 +13,6 @@ from maskmill.pipeline.validation.shards import ShardResult, validate_shard
 from maskmill.pipeline.validation.standard import Standard
 
 Tell = Callable[[int, int], None]  # is told the bytes and the examples of each shard that is done
-
-
-@dataclass(frozen=True)
-class _Given:
-    directory: str
-    standard: Standard
-    scratch: str
 
 
 @contextmanager
@@ -37,8 +30,8 @@ def shard_reader(directory: str, num_workers: int | None, tell: Tell) -> Iterato
             if standard.vocab:
                 assert len(standard.kinds)  # found once, here
             results = []
-            given = _Given(directory, standard, scratch)
-            for shard, result in zip(shards, map_shards(_validate, given, shards, num_workers)):
+            work = partial(_validate, directory, standard, scratch)
+            for shard, result in zip(shards, map_shards(work, shards, num_workers)):
                 results.append(result)
                 tell(shard.bytes, result.examples)
             return results
@@ -46,6 +39,5 @@ def shard_reader(directory: str, num_workers: int | None, tell: Tell) -> Iterato
         yield read_shards
 
 
-def _validate(given: _Given, shard: ShardInfo) -> ShardResult:
-    keys = os.path.join(given.scratch, f"{shard.path}.npy")
-    return validate_shard(given.directory, shard, given.standard, keys)
+def _validate(directory: str, standard: Standard, scratch: str, shard: ShardInfo) -> ShardResult:
+    return validate_shard(directory, shard, standard, os.path.join(scratch, f"{shard.path}.npy"))

@@ -20,7 +20,8 @@ from maskmill.pipeline.instances.plan import Target
 from maskmill.pipeline.instances.pools import Pools, unpack_pool
 from maskmill.pipeline.jobs.manifest import write_manifest
 from maskmill.pipeline.jobs.shards import ShardBuilder
-from maskmill.pipeline.storage.storage import claim_files, claim_folder, create_file, create_folder
+from maskmill.pipeline.storage.local_claims import create_folder
+from maskmill.pipeline.storage.storage import claim_files, claim_folder, create_file
 from maskmill.tokenizer.errors import InputError
 from maskmill.tokenizer.fast import id_dtype
 from maskmill.tokenizer.vocab import UNK

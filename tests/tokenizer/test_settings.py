@@ -199,7 +199,7 @@ def test_where_the_files_do_not_say_the_case_or_disagree_the_user_is_asked(tmp_p
         ({"tokenizer": tokenizer_json(unk_token="<unk>")}, r'has unk_token "<unk>", expected \[UNK\]'),
         ({"tokenizer": tokenizer_json(continuing_subword_prefix="@")}, 'continuing_subword_prefix "@", expected ##'),
         ({"tokenizer": tokenizer_json(max_input_chars_per_word=-1)}, "has max_input_chars_per_word -1, expected"),
-        ({"tokenizer": tokenizer_json(vocab={"a": 1})}, "whose ids are 0 to its end"),
+        ({"tokenizer": tokenizer_json(vocab={"a": 1})}, "no WordPiece vocabulary with the ids 0, 1, 2 and so on"),
         ({"tokenizer": tokenizer_json(vocab=["a"])}, "is damaged"),
         ({"tokenizer": {"model": 3}}, "is damaged"),
         ({"added_tokens": {"new": "x"}}, "has an added token without a content or an id"),

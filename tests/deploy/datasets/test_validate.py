@@ -87,7 +87,7 @@ def test_several_datasets_and_json(made, folder):
     assert (good["dataset"], good["is_valid"], good["problems"], good["shards"]) == (str(made), True, [], 5)
     assert good["examples"] == good["counts"]["train/instances"] + good["counts"]["eval/instances"]
     assert (bad["is_valid"], bad["problem_counts"]) == (False, {"missing": {"vocab.txt": 1}})
-    says = "it is not there, and dataset_info.json names it"
+    says = "it is missing, but dataset_info.json lists it"
     assert bad["problems"] == [{"kind": "missing", "file": "vocab.txt", "record": None, "says": says}]
 
 

@@ -15,7 +15,7 @@ from loopback_google import Google, lead_to
 
 from maskmill.deploy.doctor.buckets import holds
 from maskmill.deploy.engines import source_package
-from maskmill.pipeline.storage import cloud_storage
+from maskmill.pipeline.storage.store import CLOUD
 
 
 @pytest.fixture(scope="module")
@@ -31,14 +31,12 @@ def google(servers, tmp_path, monkeypatch) -> Iterator[Google]:
     monkeypatch.setattr(service, "refusal", None)
     file = service.credentials(tmp_path / "key.json")
     lead_to(url, file, monkeypatch)
-    cloud_storage._client.cache_clear()
-    cloud_storage._listed.clear()
+    CLOUD.forget()
     bucket = Client(project="my-project").create_bucket("the-bucket")
     yield Google(service, bucket, json.loads(file.read_text())["private_key"])
     bucket.delete_blobs(list(bucket.list_blobs()))
     bucket.delete()
-    cloud_storage._client.cache_clear()
-    cloud_storage._listed.clear()
+    CLOUD.forget()
 
 
 def move(bucket: Bucket, location: str) -> None:

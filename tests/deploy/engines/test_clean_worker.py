@@ -20,6 +20,7 @@ from engines import (
     succeed,
     wheels_of_core,
 )
+from own_modules import write_own_modules
 from places import ROOT
 
 
@@ -52,7 +53,9 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CleanWorkers]:
         job_port, pool_port = (option.rsplit(":", 1)[1] for option in (workers.runner[-1], workers.beam[2]))
         servers.start("jobs", [workers.python, *job_server, job_port], env, int(job_port))
         pool = ["-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={pool_port}"]
-        servers.start("workers", [workers.python, *pool, f"--container_executable={boot}"], env, int(pool_port))
+        own = write_own_modules(folder / "own")  # of a user, on the path of the workers
+        pool += [f"--container_executable={boot}"]
+        servers.start("workers", [workers.python, *pool], {**env, "PYTHONPATH": str(own)}, int(pool_port))
         yield workers
 
 

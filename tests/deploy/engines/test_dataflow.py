@@ -42,7 +42,7 @@ from maskmill.pipeline.dataset.config import InstanceConfig
 from maskmill.pipeline.instances.plan import Target
 from maskmill.pipeline.jobs import dag
 from maskmill.pipeline.reading.documents import ReadOptions
-from maskmill.pipeline.storage import cloud_storage
+from maskmill.pipeline.storage.store import CLOUD
 from maskmill.tokenizer.errors import InputError
 
 OPTIONS = DataflowOptions("my-project", "us-central1", "gs://the-bucket/tmp", job_name="maskmill-test")
@@ -403,8 +403,7 @@ def command(google, corpus_file, small_vocab_file) -> Iterator[list[object]]:
         blob.delete()
     google.bucket.blob("corpus.txt").upload_from_filename(corpus_file)
     google.bucket.blob("vocab.txt").upload_from_filename(small_vocab_file)
-    cloud_storage._client.cache_clear()
-    cloud_storage._listed.clear()
+    CLOUD.forget()
     where = ["--project", "my-project", "--region", "us-central1", "--temp-location", "gs://the-bucket/tmp"]
     beam_options = [
         "--",
@@ -412,7 +411,7 @@ def command(google, corpus_file, small_vocab_file) -> Iterator[list[object]]:
         "--experiments=disable_logging_submission_environment",
     ]
     yield ["generate", "gs://the-bucket/corpus.txt", *GENERATE, "--runner", "dataflow", *where, *beam_options]
-    cloud_storage._client.cache_clear()
+    CLOUD.forget()
 
 
 @pytest.fixture(autouse=True)

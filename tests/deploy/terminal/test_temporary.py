@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from maskmill.deploy.terminal.command import Command
-from maskmill.deploy.terminal.temporary import MARK, UNSENT, remove_abandoned
+from maskmill.deploy.terminal.temporary import MARK, remove_abandoned
+from maskmill.pipeline.storage.mirror import UNSENT
 
 # A process that makes its folder, says so, and is killed.
 KILLED = """

@@ -10,7 +10,7 @@ from fake_tpu import MADE, TPU, TRAINING, WHERE
 from fake_tpu import cloud as cloud  # a fixture
 from fake_tpu import installed as installed  # a fixture
 
-from maskmill.deploy.tpu.tpu_run import PATIENCE, Host, Request, explain, next_action, repeat, wait_until_active
+from maskmill.deploy.tpu.tpu_run import PATIENCE, Host, QueuedResource, explain, next_action, repeat, wait_until_active
 from maskmill.tokenizer.errors import InputError
 
 TWO_HOSTS = [*WHERE, "--accelerator-type", "v5litepod-16"]
@@ -121,20 +121,20 @@ def play(steps: list[str]) -> str:
     ("request_", "states", "action"),
     [
         (None, [], "create"),
-        (Request("WAITING_FOR_RESOURCES"), [], "wait"),
-        (Request("SUSPENDING"), [], "wait"),
-        (Request("SUSPENDED"), [], "delete"),
-        (Request("FAILED", "why"), [], "fail"),
-        (Request("ACTIVE"), ["bare"], "install"),
-        (Request("ACTIVE"), ["idle", "bare"], "install"),
-        (Request("ACTIVE"), ["running", "bare"], "stop"),
-        (Request("ACTIVE"), ["idle", "idle"], "train"),
-        (Request("ACTIVE"), ["interrupted", "ended 0"], "train"),
-        (Request("ACTIVE"), ["running", "running"], "wait"),
-        (Request("ACTIVE"), ["running", "ended 0"], "wait"),
-        (Request("ACTIVE"), ["running", "interrupted"], "stop"),
-        (Request("ACTIVE"), ["running", "ended 1"], "fail"),
-        (Request("ACTIVE"), ["ended 0", "ended 0"], "done"),
+        (QueuedResource("WAITING_FOR_RESOURCES"), [], "wait"),
+        (QueuedResource("SUSPENDING"), [], "wait"),
+        (QueuedResource("SUSPENDED"), [], "delete"),
+        (QueuedResource("FAILED", "why"), [], "fail"),
+        (QueuedResource("ACTIVE"), ["bare"], "install"),
+        (QueuedResource("ACTIVE"), ["idle", "bare"], "install"),
+        (QueuedResource("ACTIVE"), ["running", "bare"], "stop"),
+        (QueuedResource("ACTIVE"), ["idle", "idle"], "train"),
+        (QueuedResource("ACTIVE"), ["interrupted", "ended 0"], "train"),
+        (QueuedResource("ACTIVE"), ["running", "running"], "wait"),
+        (QueuedResource("ACTIVE"), ["running", "ended 0"], "wait"),
+        (QueuedResource("ACTIVE"), ["running", "interrupted"], "stop"),
+        (QueuedResource("ACTIVE"), ["running", "ended 1"], "fail"),
+        (QueuedResource("ACTIVE"), ["ended 0", "ended 0"], "done"),
     ],
 )
 def test_what_is_next_follows_from_what_is_there(request_, states, action):
@@ -231,14 +231,14 @@ def test_an_error_on_a_host_is_told_with_its_last_line():
         "##### Command execution on worker 0 failed with exit status 2. Continuing.\n"
         "ERROR: (gcloud.compute.tpus.tpu-vm.ssh) [/usr/bin/ssh] exited with return code [2]."
     )
-    assert "gcloud says: error: Failed to fetch: https://pypi.org/simple/jax/ #####" in explain(stderr, TPU)
+    assert "gcloud says: error: Failed to fetch: https://pypi.org/simple/jax/ #####" in str(explain(stderr, TPU))
     without_error = stderr.rpartition("\n")[0]
-    assert "Failed to fetch" in explain(without_error, TPU)
+    assert "Failed to fetch" in str(explain(without_error, TPU))
 
 
 def test_a_host_that_does_not_answer_is_told():
     stderr = "ERROR: (gcloud.compute.tpus.tpu-vm.ssh) [/usr/bin/ssh] exited with return code [255]."
-    assert "whether the firewall of its network lets port 22 in" in explain(stderr, TPU)
+    assert "whether the firewall of its network lets port 22 in" in str(explain(stderr, TPU))
 
 
 def test_gcloud_missing_is_one_sentence(monkeypatch, tmp_path):

@@ -18,7 +18,8 @@ from maskmill.model.bert.config import BertConfig
 from maskmill.model.formats.checkpoint_formats import read_init_checkpoint, without_slots
 from maskmill.model.formats.init_checkpoint import initialize
 from maskmill.model.formats.interop import google_name, hugging_face_weights, weight_names
-from maskmill.pipeline.storage import cloud_storage, local_files
+from maskmill.pipeline.storage import local_files
+from maskmill.pipeline.storage.store import CLOUD
 from maskmill.tokenizer.errors import InputError
 
 OTHER_TOKENS = ["[PAD]", "new", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "b", "a", "also", "##f"]
@@ -445,7 +446,7 @@ def test_checkpoints_in_cloud_storage_are_read_there(source, tmp_path, monkeypat
     shutil.copytree(GOOGLE, tmp_path / "google")
     with emulator() as url:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
-        cloud_storage._client.cache_clear()
+        CLOUD.forget()
         bucket = Client().bucket("work")
         bucket.create()
         for path in tmp_path.rglob("*.*"):

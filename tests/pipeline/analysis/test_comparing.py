@@ -20,7 +20,7 @@ from maskmill.pipeline.analysis.opening import open_dataset
 from maskmill.pipeline.dataset.config import InstanceConfig
 from maskmill.pipeline.dataset.schema import features
 from maskmill.pipeline.records.tfrecord import read_records, write_records
-from maskmill.pipeline.storage import cloud_storage
+from maskmill.pipeline.storage.store import CLOUD
 from maskmill.tokenizer.vocab import SPECIAL_TOKENS, Vocab
 from maskmill.tokenizer.wordpiece import FullTokenizer
 
@@ -300,7 +300,7 @@ def test_json_tells_programs_all_of_it(make, google):
 def test_a_dataset_in_cloud_storage_is_compared_alike(make, monkeypatch):
     with emulator() as url:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
-        cloud_storage._client.cache_clear()  # of another test's emulator
+        CLOUD.forget()  # of another test's emulator
         bucket = Client().bucket("comparing")
         bucket.create()
         for path in make().iterdir():

@@ -12,7 +12,7 @@ from maskmill.pipeline.analysis.opening import open_dataset
 from maskmill.pipeline.dataset.schema import DatasetInfo
 from maskmill.pipeline.records.examples import decode_example
 from maskmill.pipeline.records.tfrecord import read_records, write_records
-from maskmill.pipeline.storage import cloud_storage
+from maskmill.pipeline.storage.store import CLOUD
 from maskmill.tokenizer.errors import InputError
 from maskmill.tokenizer.vocab import MASK
 
@@ -140,7 +140,7 @@ def test_datasets_in_cloud_storage_are_opened_alike(tmp_path, monkeypatch, datas
     write_shard(tmp_path / "a.tfrecord", random_examples(1, 9), MODEL_GARDEN)
     with emulator() as url:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
-        cloud_storage._client.cache_clear()  # of another test's emulator
+        CLOUD.forget()  # of another test's emulator
         bucket = Client().bucket("opening")
         bucket.create()
         for path in [*dataset.iterdir(), tmp_path / "a.tfrecord"]:

@@ -20,6 +20,7 @@ from maskmill.pipeline.reading.documents import ReadOptions
 from maskmill.pipeline.reading.files import list_files, list_parts
 from maskmill.pipeline.reading.parts import read_documents
 from maskmill.pipeline.storage import cloud_storage, storage
+from maskmill.pipeline.storage.store import CLOUD
 from maskmill.tokenizer.errors import InputError
 
 
@@ -45,8 +46,7 @@ def bucket(server, monkeypatch):
 
 
 def forget_client() -> None:
-    cloud_storage._client.cache_clear()
-    cloud_storage._listed.clear()
+    CLOUD.forget()
 
 
 def put(bucket, name, data):

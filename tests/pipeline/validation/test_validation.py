@@ -182,9 +182,9 @@ def test_an_extra_file_and_a_missing_one_are_found(folder):
     (folder / SECOND).rename(folder / "instances-00007-of-00008.tfrecord")
     (folder / ".DS_Store").write_text("a file of the system is no matter")
     assert said(validate(folder)) == [
-        f"{SECOND}: it is not there, and dataset_info.json names it",
-        "instances-00007-of-00008.tfrecord: dataset_info.json does not name it, "
-        "and what reads all shards would read it",
+        f"{SECOND}: it is missing, but dataset_info.json lists it",
+        "instances-00007-of-00008.tfrecord: dataset_info.json does not list it, "
+        "but a program that reads all shards would read it",
     ]
 
 
@@ -194,7 +194,7 @@ def test_a_missing_file_does_not_keep_the_others_from_being_read(folder, name):
     rewrite_shard(folder, 0, lambda arrays: arrays["input_mask"].__setitem__((2, 1), 0))
     found = validate(folder)
     missing, broken = said(found)
-    assert missing == f"{name}: it is not there, and dataset_info.json names it"
+    assert missing == f"{name}: it is missing, but dataset_info.json lists it"
     assert broken.startswith(f"{FIRST}, record 3: input_mask[1] is 0; expected: It is 1 at the tokens")
     assert any("Without the vocabulary" in note for note in found.notes) == (name == "vocab.txt")
 
@@ -231,7 +231,7 @@ def test_counts_that_are_not_those_of_the_shards_are_found(folder):
     counts = DatasetInfo.load(folder).counts["train"]
     change_manifest(folder, lambda values: values["counts"]["train"].update(random_next=1))
     assert the_problem(folder) == (
-        f"{MANIFEST}: its train/random_next is 1, and {counts['random_next']:,} were counted"
+        f"{MANIFEST}: its train/random_next is 1, but {counts['random_next']:,} were counted"
     )
 
 
@@ -241,7 +241,7 @@ def test_where_each_token_is_used_once_their_number_is_proved(tmp_path, corpus_l
     folder = make_dataset(tmp_path / "out", corpus_lines, config, small_vocab)
     tokens = DatasetInfo.load(folder).counts["train"]["tokens"]
     change_manifest(folder, lambda values: values["counts"]["train"].update(tokens=tokens + 1))
-    assert f"its train/tokens make {2 * tokens + 2:,} in all copies, and the shards hold {2 * tokens:,}" in the_problem(
+    assert f"its train/tokens make {2 * tokens + 2:,} in all copies, but the shards hold {2 * tokens:,}" in the_problem(
         folder
     )
 

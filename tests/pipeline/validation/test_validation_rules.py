@@ -8,7 +8,7 @@ from validation_oracle import first_broken
 
 from maskmill.pipeline.dataset.config import InstanceConfig
 from maskmill.pipeline.dataset.schema import DatasetInfo
-from maskmill.pipeline.validation.batch import Batch
+from maskmill.pipeline.validation.batch import ExampleBatch
 from maskmill.pipeline.validation.rules import RULES, find_broken, rules_for
 from maskmill.pipeline.validation.standard import CONTINUABLE, CONTINUATION, ORDINARY, TEXT, Standard, find_kinds
 from maskmill.tokenizer.vocab import SPECIAL_TOKENS, Vocab
@@ -34,7 +34,7 @@ def made(request, tmp_path_factory, corpus_file, small_vocab_file, small_vocab):
 def found_by_rules(arrays, standard):
     """For each example the name of the first rule that it breaks, or None."""
     found = [None] * len(arrays["input_ids"])
-    for rule, rows, _, broken in find_broken(Batch(arrays, standard)):
+    for rule, rows, _, broken in find_broken(ExampleBatch(arrays, standard)):
         assert broken.any(axis=1).all()
         for row in rows:
             assert found[row] is None
