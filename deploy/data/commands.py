@@ -278,7 +278,7 @@ def generate(
     """
     from maskmill.deploy.data.generate import generate_datasets
     from maskmill.deploy.data.generation import RunOptions
-    from maskmill.pipeline.instances.plan import Target
+    from maskmill.pipeline.dataset.target import Target
 
     for length, times in Counter(lengths).items():
         if times > 1:

@@ -4,7 +4,7 @@ import platform
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, get_args
@@ -12,14 +12,14 @@ from typing import Any, get_args
 from maskmill.deploy.data.dry_run import show_dry_run
 from maskmill.deploy.data.generate_elsewhere import generate_elsewhere
 from maskmill.deploy.data.generate_here import generate_here
-from maskmill.deploy.data.generation import Generation, RunOptions
+from maskmill.deploy.data.generation import Generation, RunOptions, identify
 from maskmill.deploy.engines.local import LocalRunner
 from maskmill.deploy.terminal.inputs import check_apart, describe, find_wrong_case, list_documents, load_vocab
 from maskmill.deploy.terminal.show import new_talk, show_summary
 from maskmill.deploy.terminal.talk import print_json, warn
 from maskmill.pipeline.dataset.outputs import check_output, leave_out_finished
 from maskmill.pipeline.dataset.schema import DatasetInfo, Split
-from maskmill.pipeline.instances.plan import Target
+from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.reading.documents import ReadOptions
 from maskmill.pipeline.storage.storage import claim_folder, printable
 
@@ -44,6 +44,7 @@ def generate_datasets(
     runner = options.runner or LocalRunner.prepare(files, options.num_workers)
     for path in (vocab_file, *(target.output for target in targets)):
         check_apart(inputs, files, path)
+    targets = [replace(target, identity=identify(target.config, reading, vocab)) for target in targets]
     generation = Generation(console, inputs, files, vocab, targets, reading, options)
     if wrong := find_wrong_case(vocab_file, vocab, targets[0].config.cased):
         warn("; ".join(wrong))
@@ -64,8 +65,8 @@ def generate_datasets(
     with ExitStack() as stack:
         for target in targets:
             stack.enter_context(claim_folder(target.output))
-        for target in leave_out_finished(targets, list(map(generation.identify, targets))):
-            check_output(target.output, generation.identify(target), options.overwrite)
+        for target in leave_out_finished(targets):
+            check_output(target, options.overwrite)
         if isinstance(runner, LocalRunner):
             generate_here(generation, runner, facts)
         else:

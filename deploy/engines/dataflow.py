@@ -16,7 +16,7 @@ from importlib.metadata import version
 from typing import Any
 
 from maskmill.deploy.engines.dataflow_options import DataflowOptions
-from maskmill.deploy.engines.jobs import Job
+from maskmill.deploy.engines.jobs import submit
 from maskmill.deploy.engines.remote import WORKER_ERROR, JobEndedError, beams_refusals, run_jobs, shorten_error
 from maskmill.deploy.engines.source_package import find_setup_file
 from maskmill.pipeline.processes import hold_back_stderr
@@ -56,7 +56,7 @@ class DataflowRunner:
         logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
         sources = nullcontext(None) if options.sdk_container_image else find_setup_file()
         with sources as setup_file, hold_back_stderr(), submission(options), beams_refusals():
-            result = job.submit(options.to_beam(version("maskmill"), setup_file, min_ram))
+            result = submit(job, options.to_beam(version("maskmill"), setup_file, min_ram))
         return DataflowJob(result, options)
 
     def check(self) -> None:

@@ -18,8 +18,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import cast
 
-from maskmill.deploy.engines.jobs import Job
+from maskmill.deploy.engines.jobs import submit
 from maskmill.deploy.engines.memory import give_back_memory
+from maskmill.pipeline.jobs.jobs import Job
 from maskmill.pipeline.processes import LOST, WorkerLostError, begin_worker, fork_server
 from maskmill.pipeline.storage.storage import size_of
 from maskmill.tokenizer.errors import InputError
@@ -96,7 +97,7 @@ class LocalRunner:
 def _run(job: Job) -> None:
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # the errors it would log are raised as well
     try:
-        job.submit(["--runner=FnApiRunner"]).wait_until_finish()
+        submit(job, ["--runner=FnApiRunner"]).wait_until_finish()
     except InputError as error:
         raise InputError(STEP.sub("", str(error))) from None
     except Exception as error:

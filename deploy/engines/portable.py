@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from maskmill.deploy.engines.jobs import Job
+from maskmill.deploy.engines.jobs import submit
 from maskmill.deploy.engines.remote import WORKER_ERROR, JobEndedError, beams_refusals, run_jobs, shorten_error
 from maskmill.deploy.engines.source_package import find_setup_file
 from maskmill.pipeline.processes import hold_back_stderr
@@ -48,7 +48,7 @@ class PortableRunner:
             if setup_file:
                 options.append(f"--setup_file={setup_file}")
             with beams_refusals():
-                return PortableJob(self, job.submit(options))
+                return PortableJob(self, submit(job, options))
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Runs jobs to their end, one after the other."""

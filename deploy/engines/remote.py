@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, redirect_stderr
 from typing import Protocol
 
-from maskmill.deploy.engines.jobs import Job
+from maskmill.pipeline.jobs.jobs import Job
 from maskmill.tokenizer.errors import InputError, first_line
 
 # What an engine makes of an error in a worker: a message that holds the traceback there.
