@@ -7,17 +7,26 @@ from typing import Any
 
 import click
 
-from maskmill.deploy.data.commands import generate, vocab
-from maskmill.deploy.datasets.commands import compare, inspect, report, validate
-from maskmill.deploy.doctor.commands import demo, doctor
-from maskmill.deploy.tasks.commands import embed, fill_mask
-from maskmill.deploy.tasks.finetune_command import finetune, predict
+from maskmill.deploy.data.generate import generate
+from maskmill.deploy.data.vocab import vocab
+from maskmill.deploy.datasets.compare import compare
+from maskmill.deploy.datasets.inspect import inspect
+from maskmill.deploy.datasets.report import report
+from maskmill.deploy.datasets.validate import validate
+from maskmill.deploy.demo.demo import demo
+from maskmill.deploy.doctor.doctor import doctor
+from maskmill.deploy.tasks.embed import embed
+from maskmill.deploy.tasks.fill_mask import fill_mask
+from maskmill.deploy.tasks.finetune import finetune
+from maskmill.deploy.tasks.predict import predict
 from maskmill.deploy.terminal.command import STOPPED, Group, signals_as_ctrl_c, stopped
 from maskmill.deploy.terminal.streams import find_lost_output, safe_streams
 from maskmill.deploy.terminal.visible import visible, visible_in_line
 from maskmill.deploy.tpu.commands import tpu_commands
-from maskmill.deploy.training.commands import evaluate, export, train
-from maskmill.deploy.training.prune_command import prune
+from maskmill.deploy.training.evaluate import evaluate
+from maskmill.deploy.training.export import export
+from maskmill.deploy.training.prune import prune
+from maskmill.deploy.training.train import train
 from maskmill.tokenizer.errors import InputError
 
 MOST_SAID = 3000  # characters of an error, which may quote a value of any length

@@ -1,96 +1,245 @@
-"""`generate`: check first, say what will be made, have it made here or elsewhere, say what was made."""
+"""`maskmill generate`: its options, and what they ask for."""
 
-import platform
-import time
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, replace
-from datetime import UTC, datetime
-from importlib.metadata import version
-from typing import Any, get_args
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any, get_args
 
-from maskmill.deploy.data.dry_run import show_dry_run
-from maskmill.deploy.data.generate_elsewhere import generate_elsewhere
-from maskmill.deploy.data.generate_here import generate_here
-from maskmill.deploy.data.generation import Generation, RunOptions, identify
-from maskmill.deploy.engines.local import LocalRunner
-from maskmill.deploy.terminal.inputs import check_apart, describe, find_wrong_case, list_documents, load_vocab
-from maskmill.deploy.terminal.show import new_talk, show_summary
-from maskmill.deploy.terminal.talk import print_json, warn
-from maskmill.pipeline.dataset.outputs import check_output, leave_out_finished
-from maskmill.pipeline.dataset.schema import DatasetInfo, Split
-from maskmill.pipeline.dataset.target import Target
-from maskmill.pipeline.reading.documents import ReadOptions
-from maskmill.pipeline.storage.storage import claim_folder, printable
+import click
+
+from maskmill.deploy.engines.engine_options import DATAFLOW, Engine, engine_options
+from maskmill.deploy.terminal.cli_types import Bytes, Place, Whole, wrong_usage
+from maskmill.deploy.terminal.command import MAKES, READS, RUNS, Command, json_option, option, pick, under
+from maskmill.deploy.terminal.options import CASED, DOCUMENTS, NUM_WORKERS, OVERWRITE, REJECTED
+from maskmill.pipeline.dataset.config import InstanceConfig, Objective
+from maskmill.pipeline.reading.documents import MAX_REJECTED, ReadOptions
+from maskmill.pipeline.storage.storage import absolute, is_remote
+from maskmill.tokenizer.errors import InputError
+
+if TYPE_CHECKING:
+    from maskmill.deploy.engines.remote import RemoteRunner
+    from maskmill.pipeline.dataset.target import Target
 
 
-def generate_datasets(
-    inputs: Sequence[str],
-    vocab_file: str,
-    targets: Sequence[Target],
-    reading: ReadOptions,
-    options: RunOptions,
-    as_json: bool = False,
-) -> None:
-    """Inputs and a vocabulary -> datasets, one for each target; targets differ in the lengths of instances alone.
+@dataclass(frozen=True)
+class RunOptions:
+    """How `generate` runs. Nothing of it changes a byte of what is made.
 
-    What was made, or begun elsewhere, or would be made, is printed with `as_json`.
-
-    Raises InputError before any work where it can be seen to fail.
+    Raises InputError for options that do not go together.
     """
-    console = new_talk()
-    vocab = load_vocab(vocab_file)
-    files = list_documents(inputs, reading)
-    runner = options.runner or LocalRunner.prepare(files, options.num_workers)
-    for path in (vocab_file, *(target.output for target in targets)):
-        check_apart(inputs, files, path)
-    targets = [replace(target, identity=identify(target.config, reading, vocab)) for target in targets]
-    generation = Generation(console, inputs, files, vocab, targets, reading, options)
-    if wrong := find_wrong_case(vocab_file, vocab, targets[0].config.cased):
-        warn("; ".join(wrong))
-    console.print(f"Reading {describe(files)}")
-    if options.dry_run:
-        show_dry_run(generation, runner, as_json)
-        return
 
-    facts = {
-        "inputs": list(map(printable, inputs)),
-        "files": len(files),
-        "reading": asdict(reading),
-        "vocab_file": printable(vocab_file),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "platform": platform.platform(),
-        "versions": {name: version(name) for name in ("maskmill", "apache-beam", "numpy", "sentencex")},
-    }
-    with ExitStack() as stack:
-        for target in targets:
-            stack.enter_context(claim_folder(target.output))
-        for target in leave_out_finished(targets):
-            check_output(target, options.overwrite)
-        if isinstance(runner, LocalRunner):
-            generate_here(generation, runner, facts)
-        else:
-            job = generate_elsewhere(generation, runner, facts)
-            if not options.wait:
-                if as_json:
-                    print_json([{"dataset": target.output, **job} for target in targets])
-                return
-    seconds = time.monotonic() - generation.clock
-    infos = [DatasetInfo.load(target.output) for target in targets]
-    for target, info in zip(targets, infos):
-        show_summary(console, target.output, info, seconds)
-    console.print(f"Look at it with: maskmill inspect {targets[0].output}")
-    if as_json:
-        print_json([describe_dataset(target.output, info, seconds) for target, info in zip(targets, infos)])
+    num_workers: int | None = None  # None: by the size of the input
+    runner: "RemoteRunner | None" = None  # None: on this machine
+    memory_limit: int | None = None  # bytes, of all processes together; None: half of the machine's
+    overwrite: bool = False
+    dry_run: bool = False
+    max_rejected: float = MAX_REJECTED  # share of the documents that may be rejected
+    wait: bool = True  # for the end of a job elsewhere
+    prices: str | None = None  # a file of prices, for a dry run of such a job
+
+    def __post_init__(self) -> None:
+        if self.prices and not self.runner:
+            raise InputError(
+                "--prices is given without --runner flink, dataflow or portable", way_out="here nothing is billed"
+            )
+        if not self.wait and (self.runner is None or self.runner.name != DATAFLOW):
+            raise InputError("--no-wait is given without --runner dataflow")
 
 
-def describe_dataset(output: str, info: DatasetInfo, seconds: float) -> dict[str, Any]:
-    """What a run made, for JSON."""
-    return {
-        "dataset": output,
-        "shards": len(info.shards),
-        "bytes": sum(shard.bytes for shard in info.shards),
-        "examples": {split: info.examples_of(split) for split in get_args(Split)},
-        "counts": info.counts,
-        "seconds": round(seconds, 1),
-    }
+@dataclass(frozen=True)
+class GenerateRequest:
+    """What `generate` is asked for."""
+
+    inputs: Sequence[str]
+    vocab_file: str
+    targets: "Sequence[Target]"  # which differ in the lengths of instances alone
+    reading: ReadOptions = field(default_factory=ReadOptions)
+    options: RunOptions = field(default_factory=RunOptions)
+
+
+@click.command(
+    cls=Command,
+    stopped="Stopped; the same command goes on with the shards that are finished.",
+    examples=(
+        "maskmill generate corpus/ --vocab-file vocab.txt --output shards --eval-fraction 0.02",
+        "maskmill generate corpus/ --vocab-file vocab.txt --output shards --dry-run",
+        "maskmill generate wiki/ --vocab-file v.txt --output both --max-seq-length 128 --max-seq-length 512",
+    ),
+)
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@under(
+    READS,
+    option("--vocab-file", required=True, type=Place(dir_okay=False), help="Vocabulary, one token a line."),
+    *DOCUMENTS,
+    option(
+        "--id-field",
+        metavar="FIELD",
+        help="JSONL and Parquet: field of the id of a document. Of documents with the same id, one is kept.",
+    ),
+    option(
+        "--split-sentences",
+        default="auto",
+        metavar="auto|none|CODE",
+        help="none: each line is a sentence. auto: none for text, --language for other formats. CODE: split by the "
+        "rules of that language.",
+    ),
+    option(
+        "--language",
+        default="en",
+        metavar="auto|CODE",
+        help="Language used for splitting sentences; auto: guess it from each document's script.",
+    ),
+    CASED,
+    REJECTED,
+)
+@under(
+    "Documents and sentences to leave out",
+    option("--min-sentence-tokens", default=1, metavar="TOKENS", help="Shorter sentences are left out."),
+    option("--min-document-tokens", default=1, metavar="TOKENS", help="Shorter documents are left out."),
+    option("--max-document-tokens", type=int, metavar="TOKENS", help="Longer documents are split into several."),
+    option(
+        "--exclude-unk-above", type=float, metavar="SHARE", help="Documents with a larger share of [UNK] are left out."
+    ),
+    option("--dedup", is_flag=True, help="Keep only one of several identical documents."),
+)
+@under(
+    "Instances",
+    option(
+        "--max-seq-length",
+        "lengths",
+        default=[InstanceConfig.max_seq_length],
+        multiple=True,
+        metavar="TOKENS",
+        help="Tokens of an instance; BERT takes 512 at most. Given twice, it makes DIR/seq128 and DIR/seq512.",
+    ),
+    option(
+        "--max-predictions-per-seq",
+        "predictions",
+        type=int,
+        multiple=True,
+        metavar="TOKENS",
+        show_default="length times --masked-lm-prob, rounded up: 20 and 77",
+        help="Largest number of masked tokens; once for each --max-seq-length.",
+    ),
+    option(
+        "--masked-lm-prob",
+        default=InstanceConfig.masked_lm_prob,
+        metavar="SHARE",
+        help="Share of the tokens that are masked.",
+    ),
+    option(
+        "--short-seq-prob",
+        default=InstanceConfig.short_seq_prob,
+        metavar="SHARE",
+        help="Probability that a document is cut into shorter sequences.",
+    ),
+    option(
+        "--dupe-factor",
+        default=InstanceConfig.dupe_factor,
+        metavar="N",
+        help="Copies of each document, each with other masks.",
+    ),
+    option("--whole-word-mask", is_flag=True, help="Mask all tokens of a word together."),
+    option(
+        "--objective",
+        type=click.Choice(get_args(Objective)),
+        default=InstanceConfig.objective,
+        help="nsp: next sentence (BERT). sop: sentence order (ALBERT). mlm: no pairs (RoBERTa).",
+    ),
+    option(
+        "--random-seed",
+        default=InstanceConfig.random_seed,
+        type=Whole(-(1 << 63), (1 << 63) - 1),
+        metavar="N",
+        help="Seed of all random draws; the same seed, documents and options give the same bytes.",
+    ),
+)
+@under(
+    MAKES,
+    option("--output", required=True, type=Place(file_okay=False), help="Folder to write."),
+    option(
+        "--eval-fraction",
+        default=InstanceConfig.eval_fraction,
+        metavar="SHARE",
+        help="Share of the documents held out for evaluation.",
+    ),
+    option(
+        "--shards-per-copy",
+        type=int,
+        metavar="N",
+        show_default="by the size of the corpus",
+        help="Number of shards of each copy.",
+    ),
+    option("--compression", type=click.Choice(["none", "gzip"]), default="none", help="Compression of the shards."),
+    OVERWRITE,
+)
+@under(
+    RUNS,
+    option(
+        "--dry-run",
+        is_flag=True,
+        help="Estimate output, time and memory from a sample of the documents; write nothing.",
+    ),
+    option(
+        "--prices", type=Place(exists=True, dir_okay=False), help="JSON file of prices, for --dry-run with --runner."
+    ),
+    NUM_WORKERS,
+    option(
+        "--memory-limit",
+        type=Bytes(),
+        show_default="half of the machine's memory",
+        help="Memory of all processes together, such as 8GB.",
+    ),
+    option("--no-wait", is_flag=True, help="dataflow: return as soon as the job is submitted."),
+)
+@engine_options
+@json_option("what was made, a list with an object for each dataset")
+def generate(engine: Engine, as_json: bool, **given: Any) -> None:
+    """Make BERT pre-training shards from documents.
+
+    INPUT is a file, a folder or a pattern: text, JSONL, Parquet or WikiExtractor's output, plain, .gz, .zst, .bz2 or
+    .xz. Run the same command again to continue an interrupted run.
+    """
+    from maskmill.deploy.data.datasets import generate_datasets
+
+    generate_datasets(make_request(engine, given), as_json)
+
+
+def make_request(engine: Engine, given: Mapping[str, Any]) -> GenerateRequest:
+    """The options of the command as a request. Raises UsageError for options that do not go together."""
+    with wrong_usage():
+        configs = make_configs(given)
+        reading = ReadOptions(**pick(ReadOptions, given))
+    local = pick(RunOptions, given, "overwrite", "dry_run", "max_rejected", "prices")  # what an engine decides itself
+    runner, inputs = engine.make_runner(given["inputs"], given["output"], **local)
+    if runner and runner.name == DATAFLOW and not is_remote(given["output"]):
+        raise click.UsageError(
+            f"--output {given['output']} is on this machine; with --runner dataflow give gs://BUCKET/FOLDER"
+        )
+    if not given["no_wait"] and any(name.startswith("--template_location") for name in given["inputs"]):
+        raise click.UsageError("--template_location makes a template, for which nobody can wait; it needs --no-wait")
+    with wrong_usage():
+        options = RunOptions(runner=runner, wait=not given["no_wait"], **pick(RunOptions, given))
+    output = absolute(given["output"]) if runner else given["output"]
+    folders = [output] if len(configs) == 1 else [os.path.join(output, f"seq{one.max_seq_length}") for one in configs]
+    from maskmill.pipeline.dataset.target import Target
+
+    targets = list(map(Target, configs, folders))
+    return GenerateRequest(inputs, given["vocab_file"], targets, reading, options)
+
+
+def make_configs(given: Mapping[str, Any]) -> list[InstanceConfig]:
+    """The configuration of each dataset, one for each --max-seq-length. Raises InputError where one makes no sense."""
+    lengths, predictions = given["lengths"], given["predictions"]
+    for length, times in Counter(lengths).items():
+        if times > 1:
+            raise InputError(f"--max-seq-length {length} is given {times} times", way_out="give each length once")
+    if predictions and len(predictions) != len(lengths):
+        raise InputError(
+            f"--max-predictions-per-seq is given {len(predictions)} times",
+            expected=f"once for each --max-seq-length, {len(lengths)} times",
+        )
+    config = InstanceConfig(max_predictions_per_seq=1, **pick(InstanceConfig, given))
+    return [config.with_length(length, wanted) for length, wanted in zip_longest(lengths, predictions)]

@@ -9,32 +9,18 @@ from typing import Any
 
 from rich.console import Console
 
-from maskmill.deploy.engines.remote import RemoteRunner
+from maskmill.deploy.data.generate import RunOptions
 from maskmill.deploy.terminal.progress import Work
 from maskmill.pipeline.dataset.config import InstanceConfig
 from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.instances.pools import Pools
 from maskmill.pipeline.jobs.estimate import Estimate, estimate_copy
-from maskmill.pipeline.reading.documents import MAX_REJECTED, ReadOptions
+from maskmill.pipeline.reading.documents import ReadOptions
 from maskmill.pipeline.reading.sampling import Sample, read_sample
 from maskmill.tokenizer.vocab import Vocab
 
 # Processor time to hand tokenised documents on to their pools, which a sample does not show.
 SHUFFLE_SECONDS_PER_MB = 0.02
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How `generate` runs. Nothing of it changes a byte of what is made."""
-
-    num_workers: int | None = None  # None: by the size of the input
-    runner: RemoteRunner | None = None  # None: on this machine
-    memory_limit: int | None = None  # bytes, of all processes together; None: half of the machine's
-    overwrite: bool = False
-    dry_run: bool = False
-    max_rejected: float = MAX_REJECTED  # share of the documents that may be rejected
-    wait: bool = True  # for the end of a job elsewhere
-    prices: str | None = None  # a file of prices, for a dry run of such a job
 
 
 @dataclass(frozen=True)

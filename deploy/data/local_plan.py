@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from maskmill.deploy.data.generation import Generation, RunOptions
+from maskmill.deploy.data.generate import RunOptions
+from maskmill.deploy.data.generation import Generation
 from maskmill.deploy.engines.local import LocalRunner
 from maskmill.deploy.engines.memory import machine_memory, plan_passes
 from maskmill.deploy.terminal.progress import Work

@@ -8,6 +8,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from maskmill.deploy.datasets.inspect import InspectRequest
 from maskmill.deploy.terminal.show import LABELLED_1, count_table, new_console, new_table
 from maskmill.deploy.terminal.talk import print_json, warn
 from maskmill.deploy.terminal.words import in_bytes
@@ -26,32 +27,26 @@ MEASURED = 50_000  # examples of TFRecords without a manifest that are counted: 
 TOLD_OF_DOCUMENTS = {"set_aside": "rejected", "repaired": "repaired", "filtered": "left out as asked"}
 
 
-def inspect_dataset(
-    directory: str,
-    count: int,
-    shard: str | None = None,
-    random_seed: int | None = None,
-    grep: str | None = None,
-    vocab_file: str | None = None,
-    as_json: bool = False,
-) -> None:
-    """Prints what is in a dataset, and some of its examples. The arguments are the options of the command.
+def inspect_dataset(request: InspectRequest, as_json: bool = False) -> None:
+    """Prints what is in a dataset, and some of its examples.
 
     Raises InputError when it cannot be read, has no such shard, or the word is in no vocabulary.
     """
-    opened = open_dataset(directory, vocab_file)
-    shards = choose_shards(opened, shard) if shard else opened.shards_of("train") or list(opened.shards)
+    opened, count, grep = open_dataset(request.dataset, request.vocab_file), request.count, request.grep
+    shards = opened.shards_of("train") or list(opened.shards)
+    if request.shard:
+        shards = choose_shards(opened, request.shard)
     word = _parse_word(opened, grep) if grep is not None else None
     if as_json:
-        chosen = choose_examples(opened, shards, count, random_seed, word)
+        chosen = choose_examples(opened, shards, count, request.random_seed, word)
         print_json(_to_values(opened, chosen))
         return
     console = new_console(unfolded=True)
-    if not shard:
+    if not request.shard:
         for table in _tables(opened):
             console.print(table)
-    console.print(_shard_table(shards if shard else opened.shards))
-    chosen = choose_examples(opened, shards, count, random_seed, word)
+    console.print(_shard_table(shards if request.shard else opened.shards))
+    chosen = choose_examples(opened, shards, count, request.random_seed, word)
     for example in chosen:
         console.print(f"\n{example.shard.name}, record {example.record:,}", style="bold")
         readable = make_readable(opened, example.arrays, 0)

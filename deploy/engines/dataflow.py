@@ -19,6 +19,7 @@ from maskmill.deploy.engines.dataflow_options import DataflowOptions
 from maskmill.deploy.engines.jobs import submit
 from maskmill.deploy.engines.remote import WORKER_ERROR, JobEndedError, beams_refusals, run_jobs, shorten_error
 from maskmill.deploy.engines.source_package import find_setup_file
+from maskmill.pipeline.jobs.jobs import Job
 from maskmill.pipeline.processes import hold_back_stderr
 from maskmill.pipeline.storage.storage import remove_folder
 from maskmill.tokenizer.errors import InputError, first_line

@@ -36,9 +36,7 @@ class Runner(Protocol):
         """A folder that the workers see, too, and that is gone afterwards."""
 
 
-def run_for_results(
-    runner: Runner, jobs: Sequence[MeasureCorpus] | Sequence[CountWords]
-) -> list[tuple["Arrays", Counter[str]]]:
+def run_for_results(runner: Runner, jobs: Sequence[MeasureCorpus | CountWords]) -> list[tuple["Arrays", Counter[str]]]:
     """Runs jobs that write arrays and counts to their `result`, and returns those."""
     from maskmill.pipeline.jobs.results import read_result
 

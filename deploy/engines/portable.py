@@ -13,6 +13,7 @@ from typing import Any
 from maskmill.deploy.engines.jobs import submit
 from maskmill.deploy.engines.remote import WORKER_ERROR, JobEndedError, beams_refusals, run_jobs, shorten_error
 from maskmill.deploy.engines.source_package import find_setup_file
+from maskmill.pipeline.jobs.jobs import Job
 from maskmill.pipeline.processes import hold_back_stderr
 from maskmill.pipeline.storage.storage import make_folder, remove_folder
 from maskmill.tokenizer.errors import InputError, first_line

@@ -69,6 +69,6 @@ def to_arguments(flags: Sequence[str], command: click.Command) -> list[str]:
 
 if __name__ == "__main__":
     from maskmill.deploy.cli import main
-    from maskmill.deploy.data.commands import generate
+    from maskmill.deploy.data.generate import generate
 
     main(to_arguments(sys.argv[1:], generate), prog_name="maskmill")

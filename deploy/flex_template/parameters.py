@@ -123,7 +123,7 @@ def to_json(value: dict[str, Any]) -> str:
 
 def main() -> None:
     """Writes metadata.json, or prints the specification of an image's template."""
-    from maskmill.deploy.data.commands import generate
+    from maskmill.deploy.data.generate import generate
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--image", help="the launcher's image; prints the specification file of its template")

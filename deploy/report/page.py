@@ -15,6 +15,7 @@ from maskmill.deploy.report.examples import show_token
 from maskmill.deploy.report.figures import Figure, Table, called
 from maskmill.deploy.report.findings import list_findings
 from maskmill.deploy.report.headline import list_tiles
+from maskmill.deploy.report.request import ReportRequest
 from maskmill.deploy.report.subject import Subject, load_subject, name_subjects
 from maskmill.deploy.report.svg import in_style
 from maskmill.deploy.terminal.show import new_talk
@@ -26,7 +27,6 @@ from maskmill.pipeline.dataset.schema import MANIFEST
 from maskmill.pipeline.reading.files import list_files
 from maskmill.pipeline.storage.storage import claim_files, exists
 
-MOST_DATASETS = 2
 SHOWN_UNUSED = 12  # tokens of each kind that never occur
 
 
@@ -51,36 +51,19 @@ class Section:
     note: str = ""
 
 
-def write_report(
-    datasets: Sequence[str],
-    output: str,
-    *,
-    vocab_file: str | None = None,
-    documents: Sequence[str] = (),
-    num_workers: int | None = None,
-    overwrite: bool = False,
-) -> None:
+def write_report(request: ReportRequest) -> None:
     """Reads one dataset or two and writes the page, whole or not at all.
 
-    Args:
-        datasets: what `open_dataset` opens.
-        output: the HTML file, here or in Cloud Storage.
-        vocab_file: as for `open_dataset`; of two datasets, for those that have no manifest.
-        documents: what the datasets were made from, to see the words that became [UNK].
-        num_workers: processes that read; None: by the size of the datasets.
-        overwrite: whether a file of that name may be replaced.
-
-    Raises:
-        InputError: before anything is read where the output exists, and where a dataset cannot be read.
+    Raises InputError, before anything is read where the output exists, and where a dataset cannot be read.
     """
-    console = new_talk()
+    console, datasets, output, documents = new_talk(), request.datasets, request.output, request.documents
     if documents:
         list_files(documents)  # before anything is read
-    with claim_files([output], overwrite) as claim:
-        opened = [open_dataset(dataset, choose_vocab(dataset, datasets, vocab_file)) for dataset in datasets]
+    with claim_files([output], request.overwrite) as claim:
+        opened = [open_dataset(dataset, choose_vocab(dataset, datasets, request.vocab_file)) for dataset in datasets]
         with console.status("Reading"):
             subjects = [
-                load_subject(one, number, name, num_workers, documents)
+                load_subject(one, number, name, request.num_workers, documents)
                 for number, (one, name) in enumerate(zip(opened, name_subjects(datasets)), 1)
             ]
         page = render(subjects)

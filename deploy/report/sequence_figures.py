@@ -26,13 +26,11 @@ KINDS_IN_WORDS = dict(zip(KINDS, ("[MASK]", "the token itself", "another token")
 
 def draw_sequences(subjects: Sequence[Subject]) -> Iterator[Figure]:
     """Lengths and segments."""
-    longest = max(subject.opened.max_seq_length for subject in subjects)
     yield _draw_lengths(
         subjects,
         "lengths",
         "Sequence lengths",
         "tokens in a sequence, with [CLS] and [SEP]",
-        longest,
         lambda subject: subject.stats.lengths,
         _say_lengths,
         "A model computes padding like text, and throws the result away.",
@@ -42,7 +40,6 @@ def draw_sequences(subjects: Sequence[Subject]) -> Iterator[Figure]:
         "segment-a",
         "Segment A",
         "tokens in segment A, without [CLS] and [SEP]",
-        longest,
         lambda subject: subject.stats.lengths_a,
         lambda subject: f"{mean_of(subject.stats.lengths_a):,.1f} tokens on average.",
     )
@@ -53,7 +50,6 @@ def draw_sequences(subjects: Sequence[Subject]) -> Iterator[Figure]:
             "segment-b",
             "Segment B",
             "tokens in segment B, without [SEP]",
-            longest,
             lambda subject: subject.stats.lengths_b,
             lambda subject: f"{mean_of(subject.stats.lengths_b):,.1f} tokens on average.",
         )
@@ -74,11 +70,11 @@ def _draw_lengths(
     name: str,
     title: str,
     of: str,
-    longest: int,
     take: Callable[[Subject], Counts],
     say: Callable[[Subject], str],
     note: str = "",
 ) -> Figure:
+    longest = max(subject.opened.max_seq_length for subject in subjects)
     width = -(-longest // BINS)
     bins = [into_bins(take(subject), width) for subject in subjects]
     edges = [np.arange(len(one) + 1) * float(width) for one in bins]

@@ -1,79 +1,114 @@
-"""`embed` on the terminal."""
+"""`maskmill embed`: its options."""
 
-import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
 
-from maskmill.deploy.tasks.source import ModelSource
-from maskmill.deploy.tasks.texts import MOST_CHARACTERS, TextReader
-from maskmill.deploy.tasks.vectors import create_vectors, paths_of
-from maskmill.deploy.terminal.inputs import check_apart, describe
-from maskmill.deploy.terminal.progress import PlainLines
-from maskmill.deploy.terminal.show import new_talk, warn_of_unknown
-from maskmill.deploy.terminal.talk import warn
-from maskmill.deploy.terminal.words import count
-from maskmill.model.tasks.embed_config import EmbedConfig
+import click
+
+from maskmill.deploy.tasks.model_source import ModelSource
+from maskmill.deploy.tasks.text_options import TEXTS, reading_of
+from maskmill.deploy.terminal.cli_types import Place, wrong_usage
+from maskmill.deploy.terminal.command import MAKES, READS, RUNS, Command, option, pick, under
+from maskmill.deploy.terminal.options import BACKEND, CASE, CHECKPOINT, OVERWRITE, PRECISION, TRAINED
+from maskmill.model.tasks.embed_config import EmbedConfig, Pooling, VectorDtype
 from maskmill.pipeline.reading.documents import ReadOptions
-from maskmill.pipeline.storage.storage import claim_files
+from maskmill.tokenizer.errors import InputError
 
-MOST_VALUES = 1 << 25  # of vectors of tokens in memory at once, 128 MB, if a character is a token
-
-
-def embed_texts(
-    inputs: tuple[str, ...],
-    source: ModelSource,
-    output: str,
-    config: EmbedConfig,
-    reading: ReadOptions,
-    with_text: bool,
-    overwrite: bool,
-) -> None:
-    """Writes a vector for every text of the inputs, and says what was cut or rejected."""
-    from maskmill.model.tasks.embed import Embedder
-
-    console = new_talk()
-    reader = TextReader(inputs, reading)
-    for path in paths_of(output):
-        check_apart(inputs, reader.files, path)
-    with claim_files(paths_of(output), overwrite) as claim:
-        trained = source.open()
-        embedder = Embedder(trained, config)
-        console.print(f"Reading {describe(reader.files)}")
-        started, lines = time.monotonic(), PlainLines(console)
-        texts = long = windows = tokens = unknown = 0
-        by_token = config.pooling == "tokens"
-        most_characters = min(MOST_CHARACTERS, MOST_VALUES // embedder.width) if by_token else MOST_CHARACTERS
-        names = trained.token_names if by_token else None
-        with (
-            console.status("Embedding") as status,
-            create_vectors(claim, output, embedder.width, config.dtype, with_text, names) as file,
-        ):
-            for some in reader.read_some(most_characters):
-                embeddings = list(embedder.embed([one.text for one in some]))
-                file.write(some, embeddings)
-                texts += len(some)
-                long += sum(one.is_cut or one.num_windows > 1 for one in embeddings)
-                windows += sum(one.num_windows for one in embeddings)
-                tokens += sum(one.num_tokens for one in embeddings)
-                unknown += sum(one.num_unknown for one in embeddings)
-                done = f"{texts:,} texts, {texts / (time.monotonic() - started):,.0f} texts/s"
-                status.update(done)
-                lines.print(done)
-    reader.show_dirt()
-    warn_of_unknown(unknown / max(tokens, 1))
-    if long:
-        warn(describe_long(config, embedder.window_length - 2, long, texts, windows))
-    seconds = time.monotonic() - started
-    console.print(
-        f"Wrote {' and '.join(paths_of(output))}: {count(texts, 'text')}, vectors of {embedder.width:,}, "
-        f"in {seconds:.1f} s, {texts / seconds:,.0f} texts/s"
-    )
+PARQUET, NPY = ".parquet", ".npy"
 
 
-def describe_long(config: EmbedConfig, most_tokens: int, long: int, texts: int, windows: int) -> str:
-    """What became of the texts that are longer than the model takes."""
-    said = f"{long:,} of {count(texts, 'text')} {'has' if long == 1 else 'have'} more than {most_tokens} tokens"
-    if config.stride:
-        how = "the largest values were" if config.pooling == "max" else "the average was"
-        return f"{said}: of their {windows - texts + long:,} windows {how} taken"
-    if config.pooling == "tokens":
-        return f"{said}, and the rest was cut off"
-    return f"{said}, and the rest was cut off; --stride {max(1, most_tokens // 2)} averages over windows of all of it"
+@dataclass(frozen=True)
+class EmbedRequest:
+    """What `embed` is asked for. Raises InputError where the output cannot hold it."""
+
+    inputs: Sequence[str]
+    source: ModelSource
+    output: str
+    config: EmbedConfig
+    reading: ReadOptions
+    with_text: bool = False
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.output.endswith((PARQUET, NPY)):
+            raise InputError(f"--output {self.output} is given", expected=f"a name that ends in {PARQUET} or {NPY}")
+        if self.config.pooling == "tokens" and self.output.endswith(NPY):
+            raise InputError(
+                f"--pooling tokens gives each text as many vectors as it has tokens, which {NPY} cannot hold",
+                expected=f"an --output that ends in {PARQUET}",
+            )
+
+
+@click.command(
+    cls=Command,
+    stopped="Stopped; nothing was written.",
+    examples=(
+        "maskmill embed texts.txt --model-dir model --output vectors.parquet",
+        "maskmill embed 'data/*.jsonl' --id-field id --model-dir bert-base-uncased --output vectors.npy",
+    ),
+)
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@under(READS, TRAINED, CHECKPOINT, CASE, *TEXTS)
+@under(
+    MAKES,
+    option("--output", required=True, type=Place(dir_okay=False), help="File to write: .parquet or .npy."),
+    option(
+        "--layers",
+        default=EmbedConfig.layers,
+        metavar="last|last4|N,N,...",
+        help="last, last4, or layer numbers such as 0,6,12 (0: the embeddings). Several layers are concatenated.",
+    ),
+    option(
+        "--pooling",
+        type=click.Choice(get_args(Pooling)),
+        default=EmbedConfig.pooling,
+        help="mean, max: over all tokens of a text, with [CLS] and [SEP]. cls: the vector of [CLS]. tokens: one "
+        "vector for each token.",
+    ),
+    option(
+        "--dtype", type=click.Choice(get_args(VectorDtype)), default=EmbedConfig.dtype, help="Data type of the vectors."
+    ),
+    option(
+        "--max-seq-length",
+        type=int,
+        metavar="TOKENS",
+        show_default="all positions",
+        help="Longest input of the model; longer texts are truncated, or split with --stride.",
+    ),
+    option(
+        "--stride",
+        type=int,
+        metavar="TOKENS",
+        show_default="truncate",
+        help="Split a long text into windows that begin every N tokens, and average their vectors.",
+    ),
+    option("--with-text", is_flag=True, help="Also write the texts."),
+    OVERWRITE,
+)
+@under(
+    RUNS,
+    BACKEND,
+    PRECISION,
+    option(
+        "--batch-tokens",
+        type=int,
+        metavar="TOKENS",
+        show_default="2,048 on a CPU, 32,768 elsewhere",
+        help="Tokens in a batch, padding included.",
+    ),
+)
+def embed(backend: str, **given: Any) -> None:
+    """Turn texts into vectors, in Parquet or npy.
+
+    INPUT is a file, a folder or a pattern, as for generate; in plain text every line is a text. Rows are in the
+    order of the input. The ids for vectors.npy are written to vectors.ids.jsonl.
+    """
+    from maskmill.deploy.tasks.embedding import embed_texts
+    from maskmill.deploy.terminal.backend import choose_backend
+
+    with wrong_usage():
+        source, config = ModelSource(**pick(ModelSource, given)), EmbedConfig(**pick(EmbedConfig, given))
+        request = EmbedRequest(source=source, config=config, reading=reading_of(given), **pick(EmbedRequest, given))
+    choose_backend(backend)
+    embed_texts(request)

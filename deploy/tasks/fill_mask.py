@@ -1,79 +1,73 @@
-"""`fill-mask` on the terminal."""
+"""`maskmill fill-mask`: its options."""
 
-from collections.abc import Iterator, Sequence
-from itertools import chain
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import click
-from rich.table import Table
 
-from maskmill.deploy.tasks.source import ModelSource
-from maskmill.deploy.tasks.texts import TextReader
-from maskmill.deploy.terminal.show import new_console, new_table
-from maskmill.deploy.terminal.talk import to_json
+from maskmill.deploy.tasks.model_source import ModelSource
+from maskmill.deploy.tasks.text_options import TEXTS, reading_of
+from maskmill.deploy.terminal.cli_types import Whole, wrong_usage
+from maskmill.deploy.terminal.command import PRINTS, READS, RUNS, Command, json_option, option, pick, under
+from maskmill.deploy.terminal.options import BACKEND, CASE, CHECKPOINT, TRAINED
 from maskmill.pipeline.reading.documents import ReadOptions
-from maskmill.tokenizer.vocab import MASK
-
-if TYPE_CHECKING:
-    from maskmill.model.tasks.fill_mask import Filling, MaskFiller
-
-    Filled = tuple[str, str, list[list[Filling]]]  # the id and the text, and what is likely at each of its [MASK]s
+from maskmill.tokenizer.errors import InputError
 
 
-def fill_masks(
-    source: ModelSource,
-    texts: Sequence[str],
-    inputs: Sequence[str],
-    reading: ReadOptions,
-    top_k: int,
-    as_json: bool,
-) -> None:
-    """Prints the likeliest tokens for each `[MASK]` in the texts, and in those that the inputs hold."""
-    from maskmill.model.tasks.fill_mask import MaskFiller
+@dataclass(frozen=True)
+class FillMaskRequest:
+    """What `fill-mask` is asked for. Raises InputError where there is no text."""
 
-    reader = TextReader(inputs, reading)
-    filler = MaskFiller(source.open(), top_k)
-    filled = chain(fill_given(filler, texts), fill_read(filler, reader) if inputs else ())
-    if as_json:
-        print_json(filled)
-    else:
-        console = new_console(unfolded=True)
-        for _, text, masks in filled:
-            console.print(text)
-            console.print(make_table(masks))
-    reader.show_dirt()
+    source: ModelSource
+    texts: Sequence[str]  # from the command line
+    inputs: Sequence[str]  # files of more
+    reading: ReadOptions
+    top_k: int
+
+    def __post_init__(self) -> None:
+        if not self.texts and not self.inputs:
+            raise InputError("expected a TEXT with [MASK], or --input with a file of them")
 
 
-def fill_given(filler: "MaskFiller", texts: Sequence[str]) -> Iterator["Filled"]:
-    """Texts -> the same, filled in; their ids count them from 1."""
-    for number, (text, masks) in enumerate(zip(texts, filler.fill(texts)), 1):
-        yield str(number), text, masks
+@click.command(
+    cls=Command,
+    examples=(
+        "maskmill fill-mask --model-dir model 'The function returns a [MASK].'",
+        "maskmill fill-mask --model-dir bert-base-uncased --input texts.txt --top-k 3 --json",
+    ),
+)
+@click.argument("texts", nargs=-1, metavar="[TEXT]...")
+@under(
+    READS,
+    TRAINED,
+    CHECKPOINT,
+    CASE,
+    option(
+        "--input",
+        "inputs",
+        multiple=True,
+        metavar="INPUT",
+        help="File, folder or pattern of files with texts that contain [MASK].",
+    ),
+    *TEXTS,
+)
+@under(RUNS, BACKEND)
+@under(
+    PRINTS,
+    option("--top-k", default=5, type=Whole(1, 100_000), metavar="N", help="Tokens to show for each [MASK]."),
+)
+@json_option("a list with an object for each text")
+def fill_mask(backend: str, as_json: bool, **given: Any) -> None:
+    """Predict the most likely tokens for each [MASK] in texts.
 
+    TEXT contains [MASK], for example "The function returns a [MASK].".
+    """
+    from maskmill.deploy.tasks.mask_filling import fill_masks
+    from maskmill.deploy.terminal.backend import choose_backend
 
-def fill_read(filler: "MaskFiller", reader: TextReader) -> Iterator["Filled"]:
-    """The texts of a reader, filled in."""
-    for some in reader.read_some():
-        ids, texts = zip(*some)
-        yield from zip(ids, texts, filler.fill(texts, ids))
-
-
-def print_json(filled: Iterator["Filled"]) -> None:
-    """Prints one JSON list, a text in each line: as it goes, for there may be millions of them."""
-    between = "["
-    for id, text, masks in filled:
-        found = [[{"token": token, "probability": float(f"{share:.6g}")} for token, share in best] for best in masks]
-        row = to_json({"id": id, "text": text, "masks": found})
-        click.echo(f"{between}\n{row}", nl=False)
-        between = ","
-    click.echo("\n]")
-
-
-def make_table(masks: "list[list[Filling]]") -> Table:
-    """The likeliest tokens of each `[MASK]` side by side, with their probabilities."""
-    names = [MASK] if len(masks) == 1 else [f"{MASK} {number}" for number in range(1, len(masks) + 1)]
-    table = new_table(*chain.from_iterable((name, "") for name in names))
-    for column in table.columns[1::2]:
-        column.justify = "right"
-    for row in zip(*masks):
-        table.add_row(*chain.from_iterable((token, f"{share:.1%}") for token, share in row))
-    return table
+    with wrong_usage():
+        source = ModelSource(**pick(ModelSource, given))
+        request = FillMaskRequest(source, reading=reading_of(given), **pick(FillMaskRequest, given))
+    choose_backend(backend)
+    fill_masks(request, as_json)

@@ -1,141 +1,107 @@
-"""`predict` on the terminal: divide a table into parts, have them predicted here or elsewhere, join them in order."""
+"""`maskmill predict`: its options."""
 
-import os
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from itertools import islice
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+import click
 
-from maskmill.deploy.engines.jobs import Runner, share_out
-from maskmill.deploy.engines.local import LocalRunner
-from maskmill.deploy.tasks.predict_part import (
-    PART_BYTES,
-    ROWS_AT_A_TIME,
-    PredictPart,
-    encode_rows,
-    open_classifier,
-    part_name,
-)
-from maskmill.deploy.terminal.inputs import resolve
-from maskmill.deploy.terminal.progress import PlainLines, looking
-from maskmill.deploy.terminal.show import new_talk, warn_of_unknown
-from maskmill.deploy.terminal.talk import warn
-from maskmill.deploy.terminal.words import count
-from maskmill.pipeline.jobs.jobs import WorkOnTable
-from maskmill.pipeline.reading.files import FilePart
-from maskmill.pipeline.storage.storage import claim_files, is_remote, list_names, require_version, version_of
-from maskmill.pipeline.tables.fields import Fields, TableFormat
-from maskmill.pipeline.tables.labelled import list_reasons
-from maskmill.pipeline.tables.predictions import join_parts, writer_for
-from maskmill.pipeline.tables.rows import Row, list_table_parts, read_rows
-from maskmill.tokenizer.errors import InputError
-from maskmill.tokenizer.fast import FastTokenizer
+from maskmill.deploy.engines.engine_options import DATAFLOW, Engine, engine_options
+from maskmill.deploy.terminal.cli_types import MOST_WORKERS, Place, Whole, wrong_usage
+from maskmill.deploy.terminal.command import MAKES, READS, RUNS, Command, option, pick, under
+from maskmill.deploy.terminal.options import BACKEND, OVERWRITE, TABLE_FORMAT
+from maskmill.pipeline.storage.storage import absolute, is_remote
+from maskmill.pipeline.tables.fields import TableFormat
 
 if TYPE_CHECKING:
+    from maskmill.deploy.engines.jobs import Runner
     from maskmill.model.formats.model_dir import WhichCheckpoint
-    from maskmill.model.tasks.finetuned import FinetunedBert
-
-SECONDS_BETWEEN_LOOKS = 0.5
-SECONDS_BETWEEN_LISTINGS = 5.0  # of a folder in Cloud Storage
 
 
-def predict_table(
-    table: str,
-    model_dir: str,
-    output: str,
-    text_field: str | None,
-    text_pair_field: str | None,
-    input_format: TableFormat,
-    checkpoint: "WhichCheckpoint",
-    backend: str,
-    overwrite: bool,
-    runner: Runner | None,
-    num_workers: int | None,
-    escape_formulas: bool = False,
-) -> None:
-    """Predicts the rows of a table into a file, a row for each in their order.
+@dataclass(frozen=True)
+class PredictRequest:
+    """What `predict` is asked for."""
 
-    The columns are those that the model was trained on, unless others are given.
+    table: str
+    model_dir: str
+    output: str
+    text_field: str | None = None  # None: that of the training; so with the next
+    text_pair_field: str | None = None
+    input_format: TableFormat = "auto"
+    checkpoint: "WhichCheckpoint" = "best"
+    backend: str = "tensorflow"
+    overwrite: bool = False
+    escape_formulas: bool = False
+    num_workers: int | None = None  # None: one
+    runner: "Runner | None" = None  # None: on this machine
 
-    Raises InputError before any work where it can be seen to fail.
+
+@click.command(
+    cls=Command,
+    stopped="Stopped; nothing was written.",
+    examples=(
+        "maskmill predict new.csv --model-dir classifier --output predictions.csv",
+        "maskmill predict new.parquet --model-dir classifier --output predictions.parquet --num-workers 2",
+    ),
+)
+@click.argument("inputs", nargs=-1, required=True, metavar="TABLE")
+@under(
+    READS,
+    option("--model-dir", required=True, type=Place(), help="Folder that finetune wrote."),
+    option(
+        "--checkpoint",
+        type=click.Choice(["newest", "best"]),
+        default="best",
+        help="newest, or best: that of the best epoch.",
+    ),
+    option("--text-field", metavar="FIELD", show_default="that of the training", help="Column of the text."),
+    option(
+        "--text-pair-field",
+        metavar="FIELD",
+        show_default="that of the training",
+        help="Column of the second text.",
+    ),
+    TABLE_FORMAT,
+)
+@under(
+    MAKES,
+    option("--output", required=True, type=Place(dir_okay=False), help="File to write: .csv, .jsonl or .parquet."),
+    OVERWRITE,
+    option(
+        "--escape-formulas",
+        is_flag=True,
+        help="CSV: an apostrophe before values that Excel would take for formulas, with =, +, - or @ at the beginning.",
+    ),
+)
+@under(
+    RUNS,
+    option(
+        "--num-workers",
+        type=Whole(1, MOST_WORKERS),
+        metavar="N",
+        show_default="1",
+        help="Number of processes on this machine; each loads the model.",
+    ),
+    BACKEND,
+)
+@engine_options
+def predict(engine: Engine, **given: Any) -> None:
+    """Label the rows of a table with a fine-tuned model.
+
+    TABLE is CSV, TSV, JSON lines or Parquet. The output has a row for each of its rows, in their order: the most
+    likely label and the probability of each label, or the reason why the row cannot be read.
     """
-    console = new_talk()
-    writer_for(output, escape_formulas)
-    if resolve(output) == resolve(table):
-        raise InputError(f"output {output} is the table itself", way_out="give another file")
-    with claim_files([output], overwrite) as claim:
-        open_classifier.cache_clear()  # of a folder that may have been trained on since
-        found, _ = open_classifier(model_dir, checkpoint, backend)
-        fields = choose_fields(text_field, text_pair_field, found.fields)
-        version = version_of(table)
-        began = time.monotonic()
-        look_at_rows(table, fields, input_format, found)
-        with console.status("Dividing the table"):
-            num_parts = sum(1 for _ in list_table_parts(table, PART_BYTES, input_format))
-        runner = runner or LocalRunner.prepare([table], 1 if num_workers is None else num_workers)
-        console.print(
-            f"Predicting {table} with {model_dir} in {count(num_parts, 'part')}: {count(len(found.labels), 'label')}"
-        )
-        with runner.scratch() as folder:
-            work = PredictPart(model_dir, checkpoint, backend, fields, input_format, folder, found.sha256)
-            job = WorkOnTable(table, input_format, PART_BYTES, work)
-            with _watched(console, folder, num_parts):
-                runner.run(share_out(runner, job, num_parts))
-            require_version(table, version)  # each worker has divided it for itself
-            parts = [part_name(number) for number in range(num_parts)]
-            if missing := set(parts) - set(list_names(folder)):
-                raise InputError(
-                    f"{count(len(missing), 'part')} of {num_parts:,} came back without predictions",
-                    way_out="give the same command again, and look at the engine's log",
-                )
-            paths = [os.path.join(folder, name) for name in parts]
-            rows, reasons = join_parts(paths, claim, output, found.labels, escape_formulas)
-    if reasons:
-        warn(f"{reasons.total():,} of {count(rows, 'row')} got no label: {list_reasons(reasons)}")
-    seconds = time.monotonic() - began
-    console.print(f"Wrote {output}: {count(rows, 'row')}, in {seconds:.1f} s ({rows / seconds:,.0f} rows/s)")
+    from maskmill.deploy.tasks.prediction import predict_table
+    from maskmill.pipeline.tables.predictions import writer_for
 
-
-def choose_fields(text_field: str | None, text_pair_field: str | None, trained: Mapping[str, str | None]) -> Fields:
-    """The columns to read: as given, else those that the model was trained on. Labels are not read.
-
-    Raises InputError where a pair is given to a model of single texts.
-    """
-    if text_pair_field and not trained["text_pair_field"]:
-        raise InputError(
-            f"text_pair_field is {text_pair_field}, but the model was trained on single texts", way_out="leave it out"
-        )
-    return Fields(text_field or trained["text_field"] or "text", text_pair_field or trained["text_pair_field"])
-
-
-def look_at_rows(table: str, fields: Fields, input_format: TableFormat, found: "FinetunedBert") -> None:
-    """Reads the first rows of a table, before all of it is, and warns where the vocabulary does not fit.
-
-    Raises InputError where the table does not have the fields, or cannot be read.
-    """
-    read = islice(read_rows(FilePart(table), fields, input_format), ROWS_AT_A_TIME)
-    rows = [row for row in read if isinstance(row, Row)]
-    texts = encode_rows(rows, fields, found, FastTokenizer(found.vocab, found.rules))
-    warn_of_unknown(texts.unknown_share)
-
-
-@contextmanager
-def _watched(console: Console, folder: str, num_parts: int) -> Iterator[None]:
-    """Shows how many parts are done: a bar on a terminal, a line now and then elsewhere."""
-    lines = PlainLines(console)
-    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_interactive) as bar:
-        task = bar.add_task("compiling", total=num_parts)
-
-        def show() -> None:
-            done = sum(not name.startswith(".") for name in list_names(folder))
-            text = f"{done:,} of {num_parts:,} parts"
-            bar.update(task, completed=done, description=text)
-            lines.print(text)
-
-        with looking(show, SECONDS_BETWEEN_LISTINGS if is_remote(folder) else SECONDS_BETWEEN_LOOKS):
-            yield
+    with wrong_usage():
+        writer_for(given["output"], given["escape_formulas"])
+    runner, tables = engine.make_runner(given["inputs"], given["output"], num_workers=given["num_workers"])
+    if len(tables) > 1:
+        raise click.UsageError(f"{len(tables)} tables are given; expected one, as its rows keep their order")
+    if runner:
+        given |= {name: absolute(given[name]) for name in ("model_dir", "output")}
+        if runner.name == DATAFLOW and not (is_remote(given["model_dir"]) and is_remote(given["output"])):
+            raise click.UsageError(
+                "--model-dir or --output is on this machine, where the workers of Dataflow do not see it; give gs://..."
+            )
+    predict_table(PredictRequest(tables[0], runner=runner, **pick(PredictRequest, given)))

@@ -61,7 +61,7 @@ def part_name(number: int) -> str:
 @lru_cache(1)
 def open_classifier(model_dir: str, checkpoint: "WhichCheckpoint", backend: str) -> tuple["FinetunedBert", Any]:
     """A classifier with its compiled step; once in a process."""
-    from maskmill.deploy.training.models import choose_backend
+    from maskmill.deploy.terminal.backend import choose_backend
 
     choose_backend(backend)
     from maskmill.model.formats.checkpoint_formats import on_this_machine

@@ -13,13 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from maskmill.deploy.tasks.embed import NPY
 from maskmill.deploy.tasks.texts import NamedText
 from maskmill.pipeline.storage.storage import Claim
 
 if TYPE_CHECKING:
     from maskmill.model.tasks.embed import Embedding
-
-NPY = ".npy"  # the suffix; every other output is Parquet
 
 
 class VectorWriter(Protocol):

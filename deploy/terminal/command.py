@@ -4,6 +4,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +105,11 @@ def under(heading: str, *options: Callable[..., Decorator]) -> Decorator:
         return command
 
     return decorate
+
+
+def pick(kind: Any, given: Mapping[str, Any], *but: str) -> dict[str, Any]:
+    """The values of options that a dataclass has fields for, by name, but for some."""
+    return {name: given[name] for one in fields(kind) if (name := one.name) in given and name not in but}
 
 
 def json_option(what: str) -> Decorator:

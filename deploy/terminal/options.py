@@ -1,12 +1,16 @@
 """Options that several commands have."""
 
+from importlib.util import find_spec
 from typing import get_args
 
 import click
 
 from maskmill.deploy.terminal.cli_types import MOST_WORKERS, Bytes, Place, Whole
 from maskmill.deploy.terminal.command import option
+from maskmill.deploy.terminal.talk import warn
+from maskmill.model.bert.config import ComputeDtype, TrainConfig
 from maskmill.pipeline.reading.documents import MAX_DOCUMENT_BYTES, MAX_REJECTED, InputFormat
+from maskmill.pipeline.tables.fields import TableFormat
 
 DOCUMENTS = (
     option(
@@ -64,4 +68,63 @@ CASE = option(
     default=None,
     show_default="by the files beside the model, its name or vocabulary",
     help="For a model of others: keep the case and accents of text, or lower-case it.",
+)
+TABLE_FORMAT = option(
+    "--input-format",
+    type=click.Choice(get_args(TableFormat)),
+    default="auto",
+    help="auto: by name and content. The first line of CSV and TSV names the columns.",
+)
+
+
+def default_backend() -> str:
+    """TensorFlow; where only JAX is installed, that, which is then said."""
+    if find_spec("tensorflow") or not find_spec("jax"):
+        return "tensorflow"
+    warn("TensorFlow is not installed here; Keras runs on JAX.")
+    return "jax"
+
+
+MODEL_DIR = option("--model-dir", required=True, type=Place(file_okay=False), help="Folder of the model.")
+CHECKPOINT = option(
+    "--checkpoint",
+    type=click.Choice(["newest", "best"]),
+    default="newest",
+    help="newest, or best: the one with the lowest loss on held-out documents, found by --eval-every.",
+)
+BACKEND = option(
+    "--backend",
+    type=click.Choice(["tensorflow", "jax"]),
+    default=default_backend,
+    show_default="tensorflow; jax where only that is installed",
+    envvar="KERAS_BACKEND",
+    show_envvar=True,
+    help="Backend of Keras.",
+)
+SAVE_CHECKPOINTS_STEPS = option(
+    "--save-checkpoints-steps",
+    default=TrainConfig.save_checkpoints_steps,
+    metavar="STEPS",
+    help="Steps between checkpoints.",
+)
+KEEP_CHECKPOINTS = option(
+    "--keep-checkpoints",
+    default=TrainConfig.keep_checkpoints,
+    metavar="N",
+    help="Number of newest checkpoints to keep.",
+)
+TRAIN_BATCH_SIZE = option(
+    "--train-batch-size", default=TrainConfig.train_batch_size, metavar="N", help="Sequences per step."
+)
+LEARNING_RATE = option(
+    "--learning-rate",
+    default=TrainConfig.learning_rate,
+    metavar="RATE",
+    help="Peak learning rate, reached after the warm-up.",
+)
+PRECISION = option(
+    "--precision",
+    type=click.Choice(get_args(ComputeDtype)),
+    default=TrainConfig.precision,
+    help="Data type of activations and matrix products. bfloat16 is faster on processors that support it.",
 )

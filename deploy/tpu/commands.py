@@ -171,7 +171,7 @@ EVERY = option(
 
 def check_training(arguments: Sequence[str]) -> None:
     """Raises click.UsageError for what `maskmill train` would refuse, and for what no host of a TPU sees."""
-    from maskmill.deploy.training.commands import check_options
+    from maskmill.deploy.training.train import check_options
 
     root = click.get_current_context().find_root().command
     assert isinstance(root, click.Group)

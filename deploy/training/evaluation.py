@@ -9,11 +9,11 @@ from rich.table import Table
 
 from maskmill.deploy.terminal.show import new_console, new_talk
 from maskmill.deploy.terminal.talk import print_json
+from maskmill.deploy.training.evaluate import EvaluateRequest
 from maskmill.pipeline.dataset.schema import DatasetInfo, Split
 from maskmill.pipeline.storage.mirror import mirror
 
 if TYPE_CHECKING:
-    from maskmill.model.formats.model_dir import WhichCheckpoint
     from maskmill.model.pretraining.evaluate import Evaluation
     from maskmill.model.pretraining.token_counts import Band
 
@@ -35,23 +35,17 @@ class LearningWarning:
     remedy: str
 
 
-def evaluate_model(
-    dataset: str,
-    model_dir: str,
-    split: Split,
-    eval_batch_size: int,
-    checkpoint: "WhichCheckpoint",
-    as_json: bool = False,
-) -> None:
+def evaluate_model(request: EvaluateRequest, as_json: bool = False) -> None:
     """Prints the metrics of the model on a split, with guesses and warnings, and writes `eval_results.txt`."""
     from maskmill.model.formats.model_dir import read_training
     from maskmill.model.pretraining.evaluate import EVAL_RESULTS, measure, write_results
 
+    dataset, model_dir, split = request.dataset, request.model_dir, request.split
     info = DatasetInfo.load(dataset)
     examples = info.examples_of(split)
     with mirror(model_dir) as folder:
         with info.unchanged(dataset):
-            found = measure(dataset, folder.local, split, eval_batch_size, checkpoint)
+            found = measure(dataset, folder.local, split, request.eval_batch_size, request.checkpoint)
         guesses = guesses_of(found, info, split)
         warnings = list(find_warnings(found, guesses, examples, info.objective, read_training(folder.local)))
         if as_json:  # printed before it is written, for the folder may be read-only

@@ -72,9 +72,7 @@ def check_corpus(name: str, corpus: Counts, objective: Objective, max_rejected: 
         )
 
 
-def divide_corpus(
-    corpus: Counts, name: str, targets: Sequence[Target], max_rejected: float, overwrite: bool
-) -> Pools:
+def divide_corpus(corpus: Counts, name: str, targets: Sequence[Target], max_rejected: float, overwrite: bool) -> Pools:
     """The pools of a corpus that was measured; from here on its datasets are in the making.
 
     Args:

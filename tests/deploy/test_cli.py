@@ -7,7 +7,7 @@ import pytest
 from command import SMALL, assert_refused, maskmill
 
 from maskmill.deploy.cli import find_sentence
-from maskmill.deploy.training import commands as train_command
+from maskmill.deploy.terminal import options
 from maskmill.pipeline.dataset.schema import DatasetInfo
 from maskmill.tokenizer.vocab import SPECIAL_TOKENS, Vocab
 
@@ -264,8 +264,8 @@ def test_a_missing_extra_is_named_with_the_way_to_install_it(module, extras):
     [({"tensorflow", "jax"}, "tensorflow"), ({"tensorflow"}, "tensorflow"), ({"jax"}, "jax"), (set(), "tensorflow")],
 )
 def test_keras_runs_on_jax_where_only_that_is_installed_and_it_is_said(monkeypatch, capsys, installed, backend):
-    monkeypatch.setattr(train_command, "find_spec", lambda name: name if name in installed else None)
-    assert train_command.default_backend() == backend
+    monkeypatch.setattr(options, "find_spec", lambda name: name if name in installed else None)
+    assert options.default_backend() == backend
     assert ("runs on JAX" in capsys.readouterr().err) == (backend == "jax")
 
 

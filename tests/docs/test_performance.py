@@ -48,7 +48,8 @@ def test_every_benchmark_and_each_of_its_options_exists(command):
         assert f'"{option}"' in script
 
 
-PARTS = {f"benchmarks/{name}.py" for name in ("finetune_tasks", "finetune_torch")}  # of bench_finetune.py
+# Of bench_finetune.py and bench_pretrain.py.
+PARTS = {f"benchmarks/{name}.py" for name in ("finetune_tasks", "finetune_torch", "pretrain_torch")}
 
 
 def test_every_benchmark_is_told_how_to_repeat():

@@ -8,7 +8,7 @@ from places import ROOT
 
 from maskmill.deploy.cli import main
 from maskmill.deploy.tpu.commands import check_training
-from maskmill.deploy.training.commands import check_options
+from maskmill.deploy.training.train import check_options
 
 PAGES = sorted(
     str(path.relative_to(ROOT))

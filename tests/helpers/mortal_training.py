@@ -51,7 +51,7 @@ def run_all(backend: str, *runs: Run, until_done: bool = False) -> list[End]:
 
 
 def _main(backend: str, folder: str, until_done: bool, runs: list[dict]) -> None:
-    from maskmill.deploy.training.models import choose_backend
+    from maskmill.deploy.terminal.backend import choose_backend
 
     choose_backend(backend)
     import maskmill.model.pretraining.train  # noqa: F401

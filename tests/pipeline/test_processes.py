@@ -2,10 +2,11 @@
 
 import pytest
 
-from maskmill.deploy.engines.jobs import Job
 from maskmill.deploy.engines.local import LocalRunner
 from maskmill.pipeline.analysis import measuring
+from maskmill.pipeline.jobs.jobs import MeasureCorpus
 from maskmill.pipeline.processes import WorkerLostError, fork_server
+from maskmill.pipeline.reading.documents import ReadOptions
 
 
 class Killed:
@@ -19,7 +20,7 @@ def test_a_fork_server_that_is_killed_is_a_lost_worker(monkeypatch):
     context = fork_server()
     monkeypatch.setattr(type(context), "Process", lambda *_, **__: Killed())
     with pytest.raises(WorkerLostError, match=r"a worker process was killed, .*; give a smaller --num-workers"):
-        LocalRunner(2).run([Job("measure_corpus", {})] * 2)
+        LocalRunner(2).run([MeasureCorpus([], ReadOptions())] * 2)
     with pytest.raises(WorkerLostError):
         list(measuring.map_shards(len, None, [None, None], num_workers=2))
 

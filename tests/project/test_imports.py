@@ -16,7 +16,7 @@ ORDER = (
     "pipeline/tables", "pipeline/jobs", "pipeline/analysis", "pipeline/validation",
     "model/bert", "model/training", "model/formats", "model/pretraining", "model/tasks", "model/pruning",
     "deploy/terminal", "deploy/engines", "deploy/data", "deploy/report", "deploy/datasets", "deploy/tasks",
-    "deploy/training", "deploy/tpu", "deploy/demo", "deploy/doctor",
+    "deploy/training", "deploy/tpu", "deploy/doctor", "deploy/demo",
     "deploy",  # cli.py
     "deploy/flex_template",
 )  # fmt: skip
@@ -31,7 +31,6 @@ NOT_IN_MODEL = ("pipeline/jobs", "pipeline/reading", "pipeline/analysis", "pipel
 TO_DO = (
     "pipeline/dataset/outputs.py", "pipeline/storage/mirror.py", "model/bert/first_weights.py",
     "model/formats/checkpoint_formats.py", "model/formats/model_dir.py", "model/training/meter.py",
-    "deploy/tasks/commands.py", "deploy/tasks/finetune_command.py", "deploy/tasks/predict_part.py",
 )  # fmt: skip
 
 

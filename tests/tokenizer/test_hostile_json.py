@@ -12,6 +12,7 @@ from damage import make_dataset, validate
 from hostile_json import mutations
 
 from maskmill.deploy.data.cost import PRICES, Prices
+from maskmill.deploy.datasets.inspect import InspectRequest
 from maskmill.deploy.datasets.inspection import inspect_dataset
 from maskmill.model.bert.config import BertConfig, TrainConfig
 from maskmill.model.formats.checkpoint_formats import read_init_checkpoint
@@ -124,7 +125,7 @@ def put(folder: Path, name: str, content: bytes, read) -> str:
 
 
 def inspect(folder: Path) -> None:
-    inspect_dataset(str(folder), 1)
+    inspect_dataset(InspectRequest(str(folder), 1))
 
 
 def show_words(folder: Path) -> None:

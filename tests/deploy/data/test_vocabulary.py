@@ -9,10 +9,10 @@ import pytest
 from rich.console import Console
 from tokenizers import Tokenizer
 
-from maskmill.deploy.data import vocab as vocabulary
-from maskmill.deploy.data.vocab import train_vocab_file
+from maskmill.deploy.data import vocabulary
+from maskmill.deploy.data.vocab import VocabRequest
+from maskmill.deploy.data.vocabulary import train_vocab_file
 from maskmill.pipeline.jobs import transforms
-from maskmill.pipeline.reading.documents import ReadOptions
 from maskmill.tokenizer.config import VocabConfig
 from maskmill.tokenizer.errors import InputError
 from maskmill.tokenizer.vocab import Vocab
@@ -29,9 +29,7 @@ def printed(monkeypatch) -> Console:
 
 
 def train(inputs: list[Path], output: Path, config: VocabConfig = CONFIG, num_workers: int = 1) -> bytes:
-    train_vocab_file(
-        [str(path) for path in inputs], output, config, ReadOptions(), num_workers=num_workers, overwrite=False
-    )
+    train_vocab_file(VocabRequest([str(path) for path in inputs], str(output), config, num_workers=num_workers))
     return output.read_bytes()
 
 

@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from maskmill.deploy.cli import main
-from maskmill.deploy.demo import demo, python_docs
-from maskmill.deploy.training import models
+from maskmill.deploy.demo import python_docs, steps
+from maskmill.deploy.training import training
 
 pytest.importorskip("tensorflow", reason="needs the [train] extra")
 
@@ -16,9 +16,9 @@ pytest.importorskip("tensorflow", reason="needs the [train] extra")
 @pytest.fixture
 def short_demo(monkeypatch):
     """Eighty documents, a small vocabulary, three steps."""
-    monkeypatch.setattr(demo, "collect_documents", lambda: islice(python_docs.collect_documents(), 80))
-    monkeypatch.setattr(demo, "VOCAB", "--vocab-size 600")
-    monkeypatch.setattr(demo, "TRAIN", "--bert-config tiny --train-batch-size 8 --num-train-steps 3")
+    monkeypatch.setattr(steps, "collect_documents", lambda: islice(python_docs.collect_documents(), 80))
+    monkeypatch.setattr(steps, "VOCAB", "--vocab-size 600")
+    monkeypatch.setattr(steps, "TRAIN", "--bert-config tiny --train-batch-size 8 --num-train-steps 3")
 
 
 def test_the_demo_goes_from_text_to_an_exported_model(tmp_path: Path, short_demo):
@@ -41,7 +41,7 @@ def test_ctrl_c_in_a_step_ends_the_demo(tmp_path: Path, short_demo, monkeypatch)
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(models, "train_model", interrupt)
+    monkeypatch.setattr(training, "train_model", interrupt)
     result = CliRunner().invoke(main, ["demo", "--output", str(tmp_path / "demo")])
     assert result.exit_code == 130
     assert "$ maskmill train" in result.output
@@ -51,7 +51,7 @@ def test_ctrl_c_in_a_step_ends_the_demo(tmp_path: Path, short_demo, monkeypatch)
 
 def test_a_demo_that_was_stopped_at_the_start_can_begin_again(tmp_path: Path, short_demo):
     (tmp_path / ".python_docs.jsonl.gz.tmp").write_text("half")
-    demo._write_corpus(tmp_path / "corpus" / "python_docs.jsonl.gz")
+    steps._write_corpus(tmp_path / "corpus" / "python_docs.jsonl.gz")
     assert [path.name for path in tmp_path.iterdir()] == ["corpus"]
 
 

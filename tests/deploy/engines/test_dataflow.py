@@ -39,7 +39,7 @@ from maskmill.deploy.engines.dataflow_options import DataflowOptions
 from maskmill.deploy.engines.source_package import find_setup_file
 from maskmill.deploy.terminal import progress
 from maskmill.pipeline.dataset.config import InstanceConfig
-from maskmill.pipeline.instances.plan import Target
+from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.jobs import dag
 from maskmill.pipeline.reading.documents import ReadOptions
 from maskmill.pipeline.storage import cloud_storage

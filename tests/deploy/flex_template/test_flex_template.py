@@ -6,7 +6,7 @@ import re
 import click
 import pytest
 
-from maskmill.deploy.data.commands import generate
+from maskmill.deploy.data.generate import generate
 from maskmill.deploy.flex_template.main import to_arguments
 from maskmill.deploy.flex_template.parameters import (
     LEFT_OUT,

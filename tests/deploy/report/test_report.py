@@ -22,6 +22,7 @@ from look import MODEL_GARDEN, random_examples, write_shard
 from maskmill.deploy.cli import find_sentence
 from maskmill.deploy.report import charts, page, subject
 from maskmill.deploy.report.charts import Axis
+from maskmill.deploy.report.request import ReportRequest
 from maskmill.deploy.report.svg import VARIABLES, in_style, new_figure, to_svg
 from maskmill.pipeline.analysis.measures import attention_on_padding, group_shards, into_bins, rank_tokens
 from maskmill.pipeline.dataset.schema import DatasetInfo
@@ -240,7 +241,7 @@ def test_a_report_of_many_shards_of_long_sequences_stays_small(others, monkeypat
     folder = tmp_path / "long"
     folder.mkdir()
     write_shard(folder / "part.tfrecord", random_examples(0, 24, 512, 77, 30_000))
-    page.write_report([str(folder), str(others)], str(tmp_path / "report.html"))
+    page.write_report(ReportRequest([str(folder), str(others)], str(tmp_path / "report.html")))
     html = (tmp_path / "report.html").read_text()
     assert len(html.encode()) < 1_000_000
     assert "groups of 42 and 84 shards" in html

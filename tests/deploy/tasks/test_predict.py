@@ -12,7 +12,7 @@ from command import refuse, run
 from engines import job_endpoint as job_endpoint  # a fixture
 from small_classifier import CONFIG, rows, write_csv, write_model
 
-from maskmill.deploy.tasks import predict
+from maskmill.deploy.tasks import prediction
 from maskmill.deploy.tasks.predict_part import PredictPart, part_name
 from maskmill.model.tasks.finetune_config import FinetuneConfig
 from maskmill.model.tasks.finetuned import open_finetuned
@@ -88,7 +88,7 @@ def test_every_format_holds_the_same(folder, tmp_path):
 
 
 def test_the_bytes_do_not_depend_on_who_does_the_work(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(predict, "PART_BYTES", 1500)
+    monkeypatch.setattr(prediction, "PART_BYTES", 1500)
     alone = predicted(folder, tmp_path / "alone.csv")
     # By hand, without Beam, the parts in another order.
     backend = json.loads((folder / "classifier" / "finetuning.json").read_text())["backend"]
@@ -110,7 +110,7 @@ def test_the_bytes_do_not_depend_on_who_does_the_work(folder, tmp_path, monkeypa
 
 @pytest.mark.slow
 def test_two_workers_give_the_bytes_of_one(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(predict, "PART_BYTES", 1500)
+    monkeypatch.setattr(prediction, "PART_BYTES", 1500)
     for name in ("out.csv", "out.parquet"):
         alone = predicted(folder, tmp_path / f"alone-{name}")
         assert predicted(folder, tmp_path / f"two-{name}", "--num-workers", 2) == alone
@@ -118,7 +118,7 @@ def test_two_workers_give_the_bytes_of_one(folder, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_job_server_gives_the_bytes_of_one_worker(folder, tmp_path, monkeypatch, job_endpoint):
-    monkeypatch.setattr(predict, "PART_BYTES", 1500)
+    monkeypatch.setattr(prediction, "PART_BYTES", 1500)
     there = ["--runner", "portable", "--job-endpoint", job_endpoint, "--", "--environment_type=LOOPBACK"]
     alone = predicted(folder, tmp_path / "alone.csv")
     assert predicted(folder, tmp_path / "there.csv", *there) == alone
@@ -152,7 +152,7 @@ def test_formulas_are_escaped_where_that_is_asked_for(tmp_path):
 
 
 def test_quotes_of_spark_cost_no_row(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(predict, "PART_BYTES", 1500)
+    monkeypatch.setattr(prediction, "PART_BYTES", 1500)
     texts = [row["text"] for row in rows(300)]
     texts[99], texts[200] = '"the film, he said: \\"great\\""', '"she said, \\"poor\\""'
     (tmp_path / "spark.csv").write_text("id,text\n" + "".join(f"{i},{text}\n" for i, text in enumerate(texts)))

@@ -15,8 +15,8 @@ from command import refuse, run, run_unread
 from rich.console import Console, Group
 
 from maskmill.deploy.cli import main
-from maskmill.deploy.training import models
-from maskmill.deploy.training.models import describe_progress, describe_steps, describe_want_of_memory
+from maskmill.deploy.training import training
+from maskmill.deploy.training.training import describe_progress, describe_steps, describe_want_of_memory
 from maskmill.model.bert.config import BertConfig, TrainConfig
 from maskmill.model.formats.model_dir import read_training
 from maskmill.model.training.meter import TrainProgress
@@ -210,9 +210,9 @@ def test_what_is_not_known_is_not_told():
 @pytest.mark.parametrize("columns", [40, 80, 120])
 def test_the_bar_fits_the_terminal(columns):
     console = Console(width=columns, force_terminal=True, soft_wrap=True, file=io.StringIO(), legacy_windows=False)
-    bar = models.TrainingBar(console=console)
+    bar = training.TrainingBar(console=console)
     bar.add_task(describe_steps(PROGRESS), total=1_000_000, completed=123_456)
-    bar.numbers = describe_progress(PROGRESS, is_short=columns < models.WIDE)
+    bar.numbers = describe_progress(PROGRESS, is_short=columns < training.WIDE)
     lines = console.render_lines(Group(*bar.get_renderables()))
     texts = ["".join(segment.text for segment in line) for line in lines]
     assert len(texts) == 2
@@ -224,7 +224,7 @@ def test_a_step_that_cannot_fit_into_memory_is_told_beforehand(folder, monkeypat
     info = DatasetInfo.load(folder / "shards")
     bert = BertConfig.load("base", info.vocab_size)
     config = TrainConfig(train_batch_size=4096)
-    monkeypatch.setattr(models, "machine_memory", lambda: 16e9)
+    monkeypatch.setattr(training, "machine_memory", lambda: 16e9)
     warning = describe_want_of_memory(bert, config, info)
     assert warning
     assert warning.startswith("A step needs 103 GB of memory or more, this machine has 16 GB: ")
@@ -232,11 +232,11 @@ def test_a_step_that_cannot_fit_into_memory_is_told_beforehand(folder, monkeypat
         "Give more --gradient-accumulation-steps, a smaller --train-batch-size, or --precision bfloat16."
     )
     assert describe_want_of_memory(bert, replace(config, gradient_accumulation_steps=64), info) is None
-    monkeypatch.setattr(models, "machine_memory", lambda: 1e9)  # which no batch is small enough for
+    monkeypatch.setattr(training, "machine_memory", lambda: 1e9)  # which no batch is small enough for
     warning = describe_want_of_memory(bert, replace(config, gradient_accumulation_steps=4096), info)
     assert warning
     assert warning.endswith("Give a smaller --bert-config.")
-    monkeypatch.setattr(models, "machine_memory", lambda: 16e9)
+    monkeypatch.setattr(training, "machine_memory", lambda: 16e9)
     monkeypatch.setattr("maskmill.model.training.flops.is_on_cpu", lambda: False)
     assert describe_want_of_memory(bert, config, info) is None
 

@@ -12,7 +12,7 @@ from command import refuse
 from command import run as maskmill
 from mortal_training import Run, run_all
 
-from maskmill.deploy.training.commands import parse_phase
+from maskmill.deploy.training.train import parse_phase
 from maskmill.model.bert.config import TrainConfig
 from maskmill.pipeline.dataset.schema import DatasetInfo
 

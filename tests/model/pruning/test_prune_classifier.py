@@ -10,7 +10,8 @@ from command import refuse, run
 from small_classifier import rows, write_csv, write_model
 from small_dataset import write_both_splits
 
-from maskmill.deploy.training.prune_subjects import open_finetuned_subject
+from maskmill.deploy.training.prune import PruneRequest
+from maskmill.deploy.training.pruned_models import open_finetuned_subject
 from maskmill.model.bert.config import PruneConfig
 from maskmill.model.pruning.classifier import METRICS, prune_classifier
 from maskmill.model.tasks.finetune_config import FINETUNING, FinetuneConfig
@@ -31,6 +32,10 @@ CONFIG = FinetuneConfig(train_batch_size=16, learning_rate=5e-3, num_train_epoch
 HALF = PruneConfig(heads=0.5, ffn=0.5)
 RECOVERY = replace(CONFIG, num_train_steps=6, save_checkpoints_steps=2)  # an epoch has 3 steps
 LEARNING = {"precision": "float32"}
+
+
+def request_for(table, model_dir, learning=LEARNING, **options):
+    return PruneRequest(str(table), str(model_dir), "out", PruneConfig(heads=0.5), learning=learning, **options)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +106,7 @@ def test_a_recovery_that_an_older_maskmill_began_goes_on_with_googles_optimizer(
         del finetuning["config"]["optimizer"]
         path.write_text(seal_versioned(finetuning))
     table, classifier = str(folder / "table.csv"), str(tmp_path / "classifier")
-    subject = open_finetuned_subject(table, classifier, "best", 6, {"precision": "float32"})
+    subject = open_finetuned_subject(request_for(table, classifier, recovery_steps=6))
     assert subject.config.optimizer == "google"
     request = replace(RECOVERY, optimizer=subject.config.optimizer)
     with pytest.raises(InputError, match=r"holds a training with optimizer google, this one has adamw"):
@@ -141,13 +146,13 @@ def test_the_rows_held_out_are_those_of_the_training_unless_others_are_given(wor
     folder, parts, _, _ = work
 
     def opened(model_dir, **given):
-        return open_finetuned_subject(str(folder / "table.csv"), str(model_dir), "best", None, LEARNING, **given)
+        return open_finetuned_subject(request_for(folder / "table.csv", model_dir, of_table=given))
 
     subject = opened(folder / "classifier")
     assert (subject.train, subject.held_out) == parts
     more = write_csv(tmp_path / "more.csv", rows(80))  # held-out rows of which the model may have learned from
     with pytest.raises(InputError, match=r"more.csv does not hold the rows that were held out when .* --eval-file"):
-        open_finetuned_subject(str(more), str(folder / "classifier"), "best", None, LEARNING)
+        open_finetuned_subject(request_for(more, folder / "classifier"))
     dev = write_csv(tmp_path / "dev.csv", rows(20))
     other = opened(folder / "classifier", eval_file=str(dev))
     assert (len(other.train), len(other.held_out)) == (60, 20)

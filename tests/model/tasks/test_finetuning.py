@@ -13,7 +13,7 @@ from command import refuse, run
 from google.cloud.storage import Client
 from small_classifier import CONFIG, TOKENS, rows, write_csv, write_model
 
-from maskmill.deploy.tasks.finetune import default_optimizer
+from maskmill.deploy.tasks.finetuning import default_optimizer
 from maskmill.model.bert.encoder import BertPretrainer
 from maskmill.model.formats.checkpoint_formats import read_init_checkpoint
 from maskmill.model.tasks import finetuning, finetuning_loop

@@ -10,12 +10,11 @@ from damage import change_manifest, make_dataset, read_shard, rewrite_shard, sai
 from places import FIELD
 from small_text import WORDS
 
-from maskmill.deploy.data.generate import generate_datasets
-from maskmill.deploy.data.generation import RunOptions
+from maskmill.deploy.data.datasets import generate_datasets
+from maskmill.deploy.data.generate import GenerateRequest, RunOptions
 from maskmill.pipeline.dataset.config import InstanceConfig
 from maskmill.pipeline.dataset.schema import DatasetInfo
-from maskmill.pipeline.instances.plan import Target
-from maskmill.pipeline.reading.documents import ReadOptions
+from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.records.tfrecord import read_records
 from maskmill.pipeline.validation.shares import check_labels, check_masking, drawn_labels, note_labels, surprise
 
@@ -232,5 +231,5 @@ def test_generate_says_so_before_and_after(tmp_path, capsys, small_vocab_file, d
     corpus = FIELD / "all_random.txt"
     target = Target(InstanceConfig(max_predictions_per_seq=5, dupe_factor=1), str(tmp_path / "out"))
     options = RunOptions(num_workers=1, dry_run=dry_run)
-    generate_datasets([str(corpus)], str(small_vocab_file), [target], ReadOptions(), options)
+    generate_datasets(GenerateRequest([str(corpus)], str(small_vocab_file), [target], options=options))
     assert "100.0% of the pairs have a random next" in capsys.readouterr().err

@@ -6,15 +6,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from maskmill.deploy.tasks.finetune import Tables, run_finetuning, warn_of_rejected
-from maskmill.deploy.tasks.predict import choose_fields
+from maskmill.deploy.tasks.finetune import Tables
+from maskmill.deploy.tasks.finetuning import run_finetuning, warn_of_rejected
+from maskmill.deploy.tasks.prediction import choose_fields
+from maskmill.deploy.terminal.command import pick
 from maskmill.deploy.terminal.talk import warn
-from maskmill.deploy.training.models import TrainRequest, train_model
+from maskmill.deploy.training.prune import PruneRequest
+from maskmill.deploy.training.train import TrainRequest
+from maskmill.deploy.training.training import train_model
 from maskmill.model.bert.config import BERT_CONFIG, PruneConfig, TrainConfig
 from maskmill.model.pretraining.recipes import OF_FILE
 from maskmill.model.tasks.finetune_config import FinetuneConfig
 from maskmill.pipeline.dataset.schema import Split
-from maskmill.pipeline.reading.documents import MAX_REJECTED
 from maskmill.pipeline.storage.mirror import mirror
 from maskmill.pipeline.tables.labelled import LabelledTexts
 from maskmill.tokenizer.errors import InputError
@@ -22,7 +25,6 @@ from maskmill.tokenizer.errors import InputError
 if TYPE_CHECKING:
     from maskmill.model.formats.model_dir import WhichCheckpoint
     from maskmill.model.tasks.finetuned import FinetunedBert
-    from maskmill.pipeline.tables.fields import TableFormat
 
 
 class Subject(Protocol):
@@ -150,32 +152,34 @@ class Finetuned:
         return outcome.metrics if outcome.is_done else None
 
 
-def open_finetuned_subject(
-    table: str,
-    model_dir: str,
-    checkpoint: "WhichCheckpoint",
-    recovery_steps: int | None,
-    learning: dict[str, Any],
-    text_field: str | None = None,
-    text_pair_field: str | None = None,
-    label_field: str | None = None,
-    input_format: "TableFormat" = "auto",
-    eval_file: str | None = None,
-    max_rejected: float = MAX_REJECTED,
-) -> Finetuned:
+def open_pretrained_subject(request: PruneRequest) -> Pretrained:
+    """A model that was pre-trained, which is opened later."""
+    return Pretrained(
+        request.data,
+        request.model_dir,
+        request.checkpoint or "newest",
+        request.split or "eval",
+        request.recovery(),
+        request.cased,
+    )
+
+
+def open_finetuned_subject(request: PruneRequest) -> Finetuned:
     """Opens a classifier, and reads the rows: columns and held-out rows are those of its training unless given.
 
-    `learning` are values of its FinetuneConfig that are to be others. Raises InputError when the rows that were held
-    out are in a file of their own that is not given.
+    Raises InputError when the rows that were held out are in a file of their own that is not given.
     """
     from maskmill.model.formats.checkpoint_formats import on_this_machine
     from maskmill.model.tasks.finetuned import open_finetuned
     from maskmill.model.tasks.finetuning import require_labels
 
+    table, model_dir, learning, of_table = request.data, request.model_dir, request.learning, request.of_table
+    checkpoint, eval_file = request.checkpoint or "best", of_table.get("eval_file")
     with on_this_machine(model_dir) as path:
         found = replace(open_finetuned(path, checkpoint, learning["precision"]), path=model_dir)
     fields = replace(
-        choose_fields(text_field, text_pair_field, found.fields), label_field=label_field or found.fields["label_field"]
+        choose_fields(of_table.get("text_field"), of_table.get("text_pair_field"), found.fields),
+        label_field=of_table.get("label_field") or found.fields["label_field"],
     )
     of_training = found.held_out
     if not eval_file and of_training.eval_file:  # never opened because the folder of a model names it
@@ -184,7 +188,8 @@ def open_finetuned_subject(
             way_out="give them with --eval-file",
             path=model_dir,
         )
-    tables = Tables(table, fields, input_format, eval_file, of_training.eval_fraction or 0.0, max_rejected)
+    fraction = None if eval_file else of_training.eval_fraction or 0.0
+    tables = Tables(table, fields, eval_fraction=fraction, **pick(Tables, of_table))
     train, held_out, rejected = tables.read(of_training.random_seed or 0, bool(of_training.stratified))
     warn_of_rejected(rejected)
     require_labels(found, train, held_out)
@@ -194,6 +199,5 @@ def open_finetuned_subject(
             f"{table} does not hold the rows that were held out when {model_dir} was trained",
             way_out="give rows that it did not learn from with --eval-file",
         )
-    return Finetuned(
-        found, train, held_out, checkpoint, replace(found.config, num_train_steps=recovery_steps, **learning)
-    )
+    config = replace(found.config, num_train_steps=request.recovery_steps, **learning)
+    return Finetuned(found, train, held_out, checkpoint, config)

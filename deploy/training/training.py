@@ -1,12 +1,12 @@
-"""`train` and `export`: the model on the terminal."""
+"""`train` at work: a training with a bar, or a line now and then."""
 
 import os
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import RenderableType
@@ -18,49 +18,21 @@ from maskmill.deploy.terminal.progress import PlainLines
 from maskmill.deploy.terminal.show import new_talk
 from maskmill.deploy.terminal.talk import warn
 from maskmill.deploy.terminal.words import duration
+from maskmill.deploy.training.train import TrainRequest
 from maskmill.deploy.training.training_time import A_DAY, A_MINUTE, SECONDS_TO_MEASURE, describe_time
 from maskmill.model.bert.config import BERT_CONFIG, BertConfig, TrainConfig
-from maskmill.model.pretraining.recipes import GOOGLE, RECIPES, Recipe, settle
-from maskmill.model.training.signals import signals_end_at_once
-from maskmill.pipeline.dataset.schema import VOCAB, DatasetInfo
-from maskmill.pipeline.processes import hold_back_stderr
+from maskmill.model.pretraining.recipes import GOOGLE, RECIPES, settle
+from maskmill.pipeline.dataset.schema import DatasetInfo
 from maskmill.pipeline.storage.mirror import mirror
-from maskmill.pipeline.storage.storage import create_folder, list_names, require_empty, write_text
-from maskmill.tokenizer.huggingface import to_tokenizer_json
-from maskmill.tokenizer.vocab import Vocab
+from maskmill.pipeline.storage.storage import list_names
 
 if TYPE_CHECKING:
-    from maskmill.model.formats.model_dir import WhichCheckpoint
     from maskmill.model.training.meter import TrainProgress
 
 WIDE = 120  # columns of a terminal on which nothing needs to be shortened
 
 
-def choose_backend(backend: str, distributed: bool = False) -> None:
-    """Imports Keras on a backend, TensorFlow or JAX, and joins the other processes where there are some."""
-    os.environ["KERAS_BACKEND"] = backend
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with signals_end_at_once(), hold_back_stderr():  # TensorFlow greets every user with notes on GPUs and rounding
-        import maskmill.model.bert.encoder  # noqa: F401
-        from maskmill.model.training.distribution import join_processes
-    if distributed:
-        join_processes()
-
-
-@dataclass(frozen=True)
-class TrainRequest:
-    """What `maskmill train` is asked for."""
-
-    datasets: list[tuple[str, int | None]]  # folders, and the steps to take on each
-    model_dir: str
-    bert_config: str | None
-    recipe: Recipe
-    settings: Mapping[str, Any]  # the options of the recipe and of TrainConfig that were given
-    init_checkpoint: str | None = None
-    resize_embeddings: bool = False
-
-
-def train_model(request: TrainRequest, profile: bool = False) -> None:
+def train_model(request: TrainRequest) -> None:
     """Trains with a bar, or with a line now and then where there is no terminal; then draws the curve of the loss."""
     from maskmill.model.formats.model_dir import recorded_recipe
     from maskmill.model.pretraining.dataset import require_examples
@@ -122,7 +94,7 @@ def train_model(request: TrainRequest, profile: bool = False) -> None:
         try:
             with leaving_alone(), mirror(model_dir, sends=is_first_process(), trains=True) as folder:
                 hooks = Hooks(report, tell_evaluation, folder.send_if_possible, begin)
-                step = train(datasets, folder.local, config, train_config, hooks, start, profile)
+                step = train(datasets, folder.local, config, train_config, hooks, start, request.profile)
                 curve = draw_curve(folder.local)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
@@ -137,7 +109,7 @@ def train_model(request: TrainRequest, profile: bool = False) -> None:
         return
     if curve:
         console.print(curve)
-    if profile:
+    if request.profile:
         console.print(
             f"The trace is in {os.path.join(model_dir, PROFILE)}; see it with: tensorboard --logdir {model_dir}"
         )
@@ -247,20 +219,3 @@ def draw_curve(model_dir: Path) -> str | None:
         return None
     steps, losses = (np.array([row[name] for row in rows]) for name in ("step", "loss"))
     return str(plot_to_string(xs=steps, ys=losses, title="loss by step", lines=True, width=72, height=12))
-
-
-def export_model(model_dir: str, output: str, checkpoint: "WhichCheckpoint") -> None:
-    """Writes the model as a folder that Hugging Face `transformers` loads, whole or not at all.
-
-    Raises InputError when the folder is there and not empty.
-    """
-    from maskmill.model.formats.interop import export
-    from maskmill.model.formats.model_dir import read_training
-
-    require_empty(output)  # before it is mirrored
-    with mirror(model_dir) as source, mirror(output, is_new=True) as target, create_folder(target.local) as folder:
-        export(source.local, folder, checkpoint)
-        vocab = Vocab.load(folder / VOCAB)
-        cased = read_training(source.local)["cased"]
-        write_text(folder / "tokenizer.json", to_tokenizer_json(vocab, cased))
-    new_talk().print(f"Wrote {output}: {', '.join(list_names(output))}")

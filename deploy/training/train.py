@@ -1,73 +1,34 @@
-"""`train`, `evaluate` and `export` on the command line, and the options of all commands that have a model."""
+"""`maskmill train`: its options."""
 
 import re
 from collections.abc import Mapping
-from importlib.util import find_spec
+from dataclasses import dataclass
 from typing import Any, get_args
 
 import click
 
-from maskmill.deploy.terminal.cli_types import MOST, SEED, Duration, Place, Whole, clip, wrong_usage
-from maskmill.deploy.terminal.command import LEARNS, MAKES, READS, RUNS, Command, json_option, option, under
-from maskmill.deploy.terminal.talk import warn
-from maskmill.model.bert.config import ComputeDtype, FirstWeights, Optimizer, TrainConfig
+from maskmill.deploy.terminal.cli_types import MOST, SEED, Duration, Place, clip, wrong_usage
+from maskmill.deploy.terminal.command import LEARNS, MAKES, READS, RUNS, Command, option, pick, under
+from maskmill.deploy.terminal.options import BACKEND, KEEP_CHECKPOINTS, MODEL_DIR, PRECISION, SAVE_CHECKPOINTS_STEPS
+from maskmill.model.bert.config import FirstWeights, Optimizer, TrainConfig
 from maskmill.model.pretraining.recipes import Recipe, RecipeName, choose_recipe, settle
 from maskmill.pipeline.dataset.schema import DatasetInfo
 
 OF_PRESET = "the recipe's"
 
 
-def default_backend() -> str:
-    """TensorFlow; where only JAX is installed, that, which is then said."""
-    if find_spec("tensorflow") or not find_spec("jax"):
-        return "tensorflow"
-    warn("TensorFlow is not installed here; Keras runs on JAX.")
-    return "jax"
+@dataclass(frozen=True)
+class TrainRequest:
+    """What `maskmill train` is asked for."""
 
-
-MODEL_DIR = option("--model-dir", required=True, type=Place(file_okay=False), help="Folder of the model.")
-CHECKPOINT = option(
-    "--checkpoint",
-    type=click.Choice(["newest", "best"]),
-    default="newest",
-    help="newest, or best: the one with the lowest loss on held-out documents, found by --eval-every.",
-)
-BACKEND = option(
-    "--backend",
-    type=click.Choice(["tensorflow", "jax"]),
-    default=default_backend,
-    show_default="tensorflow; jax where only that is installed",
-    envvar="KERAS_BACKEND",
-    show_envvar=True,
-    help="Backend of Keras.",
-)
-SAVE_CHECKPOINTS_STEPS = option(
-    "--save-checkpoints-steps",
-    default=TrainConfig.save_checkpoints_steps,
-    metavar="STEPS",
-    help="Steps between checkpoints.",
-)
-KEEP_CHECKPOINTS = option(
-    "--keep-checkpoints",
-    default=TrainConfig.keep_checkpoints,
-    metavar="N",
-    help="Number of newest checkpoints to keep.",
-)
-TRAIN_BATCH_SIZE = option(
-    "--train-batch-size", default=TrainConfig.train_batch_size, metavar="N", help="Sequences per step."
-)
-LEARNING_RATE = option(
-    "--learning-rate",
-    default=TrainConfig.learning_rate,
-    metavar="RATE",
-    help="Peak learning rate, reached after the warm-up.",
-)
-PRECISION = option(
-    "--precision",
-    type=click.Choice(get_args(ComputeDtype)),
-    default=TrainConfig.precision,
-    help="Data type of activations and matrix products. bfloat16 is faster on processors that support it.",
-)
+    datasets: list[tuple[str, int | None]]  # folders, and the steps to take on each
+    model_dir: str
+    bert_config: str | None
+    recipe: Recipe
+    settings: Mapping[str, Any]  # the options of the recipe and of TrainConfig that were given
+    init_checkpoint: str | None = None
+    resize_embeddings: bool = False
+    profile: bool = False  # whether a trace of a few steps is recorded
 
 
 @click.command(
@@ -208,42 +169,37 @@ PRECISION = option(
     ),
     option("--distributed", is_flag=True, help="jax: train together with the same command on other hosts."),
 )
-def train(
-    model_dir: str,
-    bert_config: str | None,
-    init_checkpoint: str | None,
-    resize_embeddings: bool,
-    profile: bool,
-    backend: str,
-    distributed: bool,
-    recipe: RecipeName,
-    **others: Any,
-) -> None:
+def train(backend: str, distributed: bool, **given: Any) -> None:
     """Train a BERT on a dataset.
 
     DATASET is a folder that generate wrote. Run the same command again to continue from the last checkpoint.
     """
-    from maskmill.deploy.training.models import TrainRequest, choose_backend, train_model
+    from maskmill.deploy.terminal.backend import choose_backend
+    from maskmill.deploy.training.training import train_model
 
     if distributed and backend != "jax":
         raise click.UsageError("--distributed is given with --backend tensorflow; expected --backend jax")
-    if resize_embeddings and not init_checkpoint:
-        raise click.UsageError("--resize-embeddings is given without --init-checkpoint, whose embeddings it resizes")
-    datasets = check_options(click.get_current_context().params)
-    for directory, _ in datasets:
+    request = make_request(given)
+    for directory, _ in request.datasets:
         DatasetInfo.load(directory, sealed=True)  # before the seconds that Keras takes
     choose_backend(backend, distributed)
-    chosen = choose_recipe(bert_config, recipe, init_checkpoint is not None)
-    train_model(
-        TrainRequest(datasets, model_dir, bert_config, chosen, given(others), init_checkpoint, resize_embeddings),
-        profile,
-    )
+    train_model(request)
 
 
-def given(settings: Mapping[str, Any]) -> dict[str, Any]:
+def make_request(given: Mapping[str, Any]) -> TrainRequest:
+    """The options of the command as a request. Raises UsageError for options that do not go together."""
+    if given["resize_embeddings"] and not given["init_checkpoint"]:
+        raise click.UsageError("--resize-embeddings is given without --init-checkpoint, whose embeddings it resizes")
+    datasets = check_options(given)
+    recipe = choose_recipe(given["bert_config"], given["recipe"], given["init_checkpoint"] is not None)
+    settings = settings_of(given)
+    return TrainRequest(datasets, recipe=recipe, settings=settings, **pick(TrainRequest, given, "recipe"))
+
+
+def settings_of(given: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a training that have a value, out of all parameters of the command."""
     names = TrainConfig.__dataclass_fields__.keys() | Recipe.__dataclass_fields__.keys()
-    return {name: value for name, value in settings.items() if name in names and value is not None}
+    return {name: value for name, value in given.items() if name in names and value is not None}
 
 
 def check_options(params: Mapping[str, Any]) -> list[tuple[str, int | None]]:
@@ -261,7 +217,7 @@ def check_options(params: Mapping[str, Any]) -> list[tuple[str, int | None]]:
             "--first-weights neighbours is given beside --init-checkpoint, which has the first weights; give one"
         )
     with wrong_usage():
-        settle(given(params), choose_recipe(params["bert_config"], params["recipe"], init_checkpoint is not None))
+        settle(settings_of(params), choose_recipe(params["bert_config"], params["recipe"], init_checkpoint is not None))
     return datasets
 
 
@@ -286,60 +242,3 @@ def parse_phase(phase: str) -> tuple[str, int | None]:
             f"--phase {clip(phase)} is given; expected DIR:STEPS with 1 to {MOST:,} steps, such as shards/seq128:900000"
         )
     return directory, int(steps)
-
-
-@click.command(
-    cls=Command,
-    examples=(
-        "maskmill evaluate shards --model-dir model",
-        "maskmill evaluate shards --model-dir model --checkpoint best --json",
-    ),
-)
-@click.argument("dataset", type=Place())
-@under(
-    READS,
-    MODEL_DIR,
-    CHECKPOINT,
-    option("--split", type=click.Choice(["eval", "train"]), default="eval", help="Examples to evaluate on."),
-)
-@under(
-    RUNS,
-    option("--eval-batch-size", default=64, type=Whole(1, 1_000_000), metavar="N", help="Sequences in a batch."),
-    BACKEND,
-)
-@json_option("the metrics, those of guessing, and warnings")
-def evaluate(
-    dataset: str, model_dir: str, split: Any, eval_batch_size: int, checkpoint: Any, backend: str, as_json: bool
-) -> None:
-    """Evaluate a trained model on held-out documents.
-
-    DATASET is a folder that generate wrote with --eval-fraction. The metrics are also written to eval_results.txt.
-    """
-    from maskmill.deploy.training.evaluation import evaluate_model
-    from maskmill.deploy.training.models import choose_backend
-
-    DatasetInfo.load(dataset, sealed=True)  # before the seconds that Keras takes
-    choose_backend(backend)
-    evaluate_model(dataset, model_dir, split, eval_batch_size, checkpoint, as_json)
-
-
-@click.command(
-    cls=Command,
-    stopped="Stopped; nothing was written.",
-    examples=(
-        "maskmill export --model-dir model --output bert",
-        "maskmill export --model-dir gs://BUCKET/model --checkpoint best --output bert",
-    ),
-)
-@under(READS, MODEL_DIR, CHECKPOINT)
-@under(MAKES, option("--output", required=True, type=Place(file_okay=False), help="Folder to write."))
-@under(RUNS, BACKEND)
-def export(model_dir: str, output: str, checkpoint: Any, backend: str) -> None:
-    """Write a model for Hugging Face transformers and Keras.
-
-    The output is a folder that transformers loads. It also has a file that Keras loads without maskmill.
-    """
-    from maskmill.deploy.training.models import choose_backend, export_model
-
-    choose_backend(backend)
-    export_model(model_dir, output, checkpoint)

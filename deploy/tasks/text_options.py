@@ -1,0 +1,36 @@
+"""The options of commands that read texts."""
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+import click
+
+from maskmill.deploy.terminal.command import option, pick
+from maskmill.pipeline.reading.documents import InputFormat, ReadOptions
+
+TEXTS = (
+    option(
+        "--input-format",
+        type=click.Choice(get_args(InputFormat)),
+        default="auto",
+        help="lines: a text per line. text: BERT's, where a blank line ends a text. jsonl: an object per line. wiki: "
+        "WikiExtractor's <doc>. auto: by content and name, else lines.",
+    ),
+    option(
+        "--text-field",
+        default="text",
+        metavar="FIELD",
+        help="JSONL and Parquet: field of the text; a.b is field b of a.",
+    ),
+    option(
+        "--id-field",
+        metavar="FIELD",
+        show_default="file and line or row",
+        help="JSONL and Parquet: field of the id of a text.",
+    ),
+)
+
+
+def reading_of(given: Mapping[str, Any]) -> ReadOptions:
+    """How texts are read. Raises InputError where an option cannot be."""
+    return ReadOptions(plain_text="lines", **pick(ReadOptions, given))
