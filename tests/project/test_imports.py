@@ -29,7 +29,7 @@ NOT_IN_MODEL = ("pipeline/jobs", "pipeline/reading", "pipeline/analysis", "pipel
 
 
 TO_DO = (
-    "pipeline/dataset/outputs.py", "pipeline/storage/mirror.py", "model/bert/first_weights.py",
+    "pipeline/storage/mirror.py", "model/bert/first_weights.py",
     "model/formats/checkpoint_formats.py", "model/formats/model_dir.py", "model/training/meter.py",
 )  # fmt: skip
 
