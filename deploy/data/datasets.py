@@ -3,7 +3,7 @@
 import platform
 import time
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, get_args
@@ -12,7 +12,7 @@ from maskmill.deploy.data.dry_run import show_dry_run
 from maskmill.deploy.data.generate import GenerateRequest
 from maskmill.deploy.data.generate_elsewhere import generate_elsewhere
 from maskmill.deploy.data.generate_here import generate_here
-from maskmill.deploy.data.generation import Generation
+from maskmill.deploy.data.generation import Generation, identify
 from maskmill.deploy.engines.local import LocalRunner
 from maskmill.deploy.terminal.inputs import check_apart, describe, find_wrong_case, list_documents, load_vocab
 from maskmill.deploy.terminal.show import new_talk, show_summary
@@ -35,6 +35,7 @@ def generate_datasets(request: GenerateRequest, as_json: bool = False) -> None:
     runner = options.runner or LocalRunner.prepare(files, options.num_workers)
     for path in (request.vocab_file, *(target.output for target in targets)):
         check_apart(inputs, files, path)
+    targets = [replace(target, identity=identify(target.config, request.reading, vocab)) for target in targets]
     generation = Generation(console, inputs, files, vocab, targets, request.reading, options)
     if wrong := find_wrong_case(request.vocab_file, vocab, targets[0].config.cased):
         warn("; ".join(wrong))
@@ -55,8 +56,8 @@ def generate_datasets(request: GenerateRequest, as_json: bool = False) -> None:
     with ExitStack() as stack:
         for target in targets:
             stack.enter_context(claim_folder(target.output))
-        for target in leave_out_finished(targets, list(map(generation.identify, targets))):
-            check_output(target.output, generation.identify(target), options.overwrite)
+        for target in leave_out_finished(targets):
+            check_output(target, options.overwrite)
         if isinstance(runner, LocalRunner):
             generate_here(generation, runner, facts)
         else:

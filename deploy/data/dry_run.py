@@ -15,7 +15,7 @@ from maskmill.deploy.engines.remote import RemoteRunner
 from maskmill.deploy.terminal.show import new_console
 from maskmill.deploy.terminal.talk import print_json, warn
 from maskmill.deploy.terminal.words import count, duration, in_bytes
-from maskmill.pipeline.instances.plan import Target
+from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.instances.pools import Pools
 from maskmill.pipeline.jobs.corpus import no_documents
 from maskmill.pipeline.jobs.estimate import Estimate

@@ -20,7 +20,7 @@ from maskmill.tokenizer.errors import InputError
 
 if TYPE_CHECKING:
     from maskmill.deploy.engines.remote import RemoteRunner
-    from maskmill.pipeline.instances.plan import Target
+    from maskmill.pipeline.dataset.target import Target
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ def make_request(engine: Engine, given: Mapping[str, Any]) -> GenerateRequest:
         options = RunOptions(runner=runner, wait=not given["no_wait"], **pick(RunOptions, given))
     output = absolute(given["output"]) if runner else given["output"]
     folders = [output] if len(configs) == 1 else [os.path.join(output, f"seq{one.max_seq_length}") for one in configs]
-    from maskmill.pipeline.instances.plan import Target
+    from maskmill.pipeline.dataset.target import Target
 
     targets = list(map(Target, configs, folders))
     return GenerateRequest(inputs, given["vocab_file"], targets, reading, options)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from maskmill.deploy.data.generation import Generation
-from maskmill.deploy.engines.jobs import Job
 from maskmill.deploy.engines.memory import POOL_FACTOR, WORKER_BYTES
 from maskmill.deploy.engines.remote import RemoteRunner, RunningJob
 from maskmill.deploy.terminal.inputs import show_reading, warn_of_rejected
@@ -23,6 +22,7 @@ from maskmill.pipeline.dataset.outputs import (
 from maskmill.pipeline.dataset.schema import MANIFEST, DatasetInfo
 from maskmill.pipeline.dataset.unfinished import RUN_ID, Unfinished
 from maskmill.pipeline.instances.pools import Pools
+from maskmill.pipeline.jobs.jobs import GenerateDataset
 from maskmill.pipeline.jobs.manifest import add_facts, write_about
 from maskmill.pipeline.reading.rejected import REJECTED, rejected_names
 from maskmill.pipeline.storage.storage import exists, make_folder
@@ -38,37 +38,29 @@ def generate_elsewhere(generation: Generation, runner: RemoteRunner, facts: Mapp
     """
     options = generation.options
     if not options.overwrite:
-        left = leave_out_finished(generation.targets, list(map(generation.identify, generation.targets)))
-        generation = replace(generation, targets=left)
-    console, targets = generation.console, generation.targets
+        generation = replace(generation, targets=leave_out_finished(generation.targets))
+    console, targets, run = generation.console, list(generation.targets), uuid.uuid4().hex
     work = _weigh(generation)
-    identities = [generation.identify(target) for target in targets]
     runner.check()  # before anything is touched
-    finished: list[set[str]] = []
-    for target, identity in zip(targets, identities):
-        if options.overwrite:  # by the job, when it has found the documents to be good
+    if options.overwrite:  # by the job, when it has found the documents to be good
+        for target in targets:
             make_folder(target.output)
-            finished.append(set())
-        else:
-            finished.append(prepare_output(target.output, identity, overwrite=False))
-    if done := sum(map(len, finished)):
+    else:
+        targets = [prepare_output(target, overwrite=False) for target in targets]
+    if done := sum(len(target.finished) for target in targets):
         console.print(f"Going on with an interrupted run: {done} shards are finished")
     for target in targets:
         remove_rejected_folder(target.output)
-    run = uuid.uuid4().hex
-    arguments = {
-        "inputs": generation.inputs,
-        "options": generation.reading,
-        "vocab": generation.vocab,
-        "targets": targets,
-        "identities": identities,
-        "finished": finished,
-        "max_rejected": options.max_rejected,
-        "rejected": rejected_folder(generation.folder),
-        "run": run,
-        "facts": {**facts, "runner": runner.name},
-        "overwrite": options.overwrite,
-    }
+    dag = GenerateDataset(
+        inputs=generation.inputs,
+        options=generation.reading,
+        vocab=generation.vocab,
+        targets=[replace(target, run=run) for target in targets],
+        max_rejected=options.max_rejected,
+        rejected=rejected_folder(generation.folder),
+        facts={**facts, "runner": runner.name},
+        overwrite=options.overwrite,
+    )
     console.print(
         f"Building about {work.shards:,} shards, {work.instances:,.0f} instances, from about {work.documents:,} "
         f"documents: about {duration(work.seconds + generation.readings * work.read_seconds)} of processor time"
@@ -76,7 +68,7 @@ def generate_elsewhere(generation: Generation, runner: RemoteRunner, facts: Mapp
     job = None
     try:
         with console.status(f"Submitting the job to {runner.name}"):
-            job = runner.submit(Job("generate_dataset", arguments), _weigh_worker(generation, work))
+            job = runner.submit(dag, _weigh_worker(generation, work))
         console.print(f"Submitted {job.description}")
         if options.wait:
             _wait(generation, job, work)

@@ -9,7 +9,7 @@ from typing import Any
 
 from maskmill.deploy.data.generation import Generation
 from maskmill.deploy.data.local_plan import LocalPlan, memory_limit
-from maskmill.deploy.engines.jobs import Job, run_for_results, share_out
+from maskmill.deploy.engines.jobs import run_for_results, share_out
 from maskmill.deploy.engines.local import LocalRunner
 from maskmill.deploy.engines.memory import document_room
 from maskmill.deploy.terminal.inputs import show_reading, warn_of_rejected
@@ -25,10 +25,12 @@ from maskmill.pipeline.dataset.outputs import (
     remove_rejected_folder,
     remove_temporaries,
 )
-from maskmill.pipeline.dataset.unfinished import RUN_ID, Unfinished
+from maskmill.pipeline.dataset.target import Target
+from maskmill.pipeline.dataset.unfinished import Unfinished
 from maskmill.pipeline.instances.plan import plan_shards
 from maskmill.pipeline.instances.pools import Pools
 from maskmill.pipeline.jobs.corpus import check_corpus, count_set_aside, name_inputs
+from maskmill.pipeline.jobs.jobs import GenerateShards, MeasureCorpus
 from maskmill.pipeline.jobs.manifest import write_manifest
 from maskmill.pipeline.jobs.tally import read_tally
 from maskmill.pipeline.reading.documents import ReadOptions
@@ -48,18 +50,19 @@ def generate_here(generation: Generation, runner: LocalRunner, facts: Mapping[st
 
     `facts` about the run are written to run.json, with more of them.
     """
-    console, targets, options = generation.console, generation.targets, generation.options
-    run = uuid.uuid4().hex
+    console, options, run = generation.console, generation.options, uuid.uuid4().hex
     room = document_room(memory_limit(options), runner.num_workers)
     reading = replace(generation.reading, document_room=room)
     with runner.scratch() as rejected:
         corpus, duplicates = _measure(generation, runner, reading, rejected)
-        identities = [{**generation.identify(target), "documents": corpus["fingerprint"]} for target in targets]
-        if len(left := leave_out_finished(targets, identities)) < len(targets):
-            generate_here(replace(generation, targets=left), runner, facts)
+        targets = [replace(target.with_documents(corpus["fingerprint"]), run=run) for target in generation.targets]
+        left = leave_out_finished(targets)
+        generation = replace(generation, targets=left)
+        if len(left) < len(targets):
+            generate_here(generation, runner, facts)
             return
-        for target, identity in zip(targets, identities):
-            check_output(target.output, identity, options.overwrite)
+        for target in targets:
+            check_output(target, options.overwrite)
         try:
             check_corpus(name_inputs(generation.inputs), corpus, generation.config.objective, options.max_rejected)
         except InputError:
@@ -68,16 +71,16 @@ def generate_here(generation: Generation, runner: LocalRunner, facts: Mapping[st
         pools = Pools.plan(generation.config, corpus["documents"], corpus["bytes"])
         plan = LocalPlan.of(generation, runner, len(pools), corpus["bytes"])
         plan.passes(range(len(pools)))  # which may fail, before anything is removed
-        for target, identity in zip(targets, identities):
-            prepare_output(target.output, {**identity, RUN_ID: run}, options.overwrite)
+        for target in targets:
+            prepare_output(target, options.overwrite)
             place_rejected(rejected, target.output)
             remove_rejected_folder(target.output)
     if count_set_aside(corpus):
         warn_of_rejected(os.path.join(generation.folder, REJECTED))
     show_reading(corpus)
     console.print(f"{count(corpus['documents'], 'document')}, {in_bytes(corpus['bytes'])} of text without whitespace")
-    build = _Build(generation, runner, pools, duplicates, plan, run)
-    work = generation.weigh(corpus["documents"], corpus["bytes"], pools, sum(map(len, build.finished())))
+    build = _Build(generation, runner, pools, duplicates, plan)
+    work = generation.weigh(corpus["documents"], corpus["bytes"], pools, build.shards_finished())
     if work.shards_before:
         console.print(f"Going on with an interrupted run: {work.shards_before} of {work.shards} shards are finished")
     pools_left = build.pools_left()
@@ -91,7 +94,7 @@ def generate_here(generation: Generation, runner: LocalRunner, facts: Mapping[st
         build.run(os.path.join(scratch, "tokenized"), work)
     for target in targets:
         about = {**facts, "num_workers": runner.num_workers, "memory_limit": plan.memory_limit, "passes": passes}
-        write_manifest(target, generation.vocab, pools, corpus, run, {**about, **generation.seconds_since_start()})
+        write_manifest(target, generation.vocab, pools, corpus, {**about, **generation.seconds_since_start()})
     for target in targets:
         Unfinished(target.output).remove()  # not before all are whole: else a kill in between could not be gone on from
 
@@ -103,10 +106,10 @@ def _measure(
 
     Rejected documents are listed in the folder `rejected`.
     """
-    job = Job("measure_corpus", {"inputs": generation.inputs, "options": reading, "rejected": rejected})
+    job = MeasureCorpus(generation.inputs, reading, rejected=rejected)
 
     def measure(duplicates: Container[bytes]) -> tuple[bytes, Counter[str]]:
-        jobs = share_out(runner, job.with_arguments(duplicates=duplicates), most_parts(generation.files))
+        jobs = share_out(runner, replace(job, duplicates=duplicates), most_parts(generation.files))
         arrays, counts = zip(*run_for_results(runner, jobs))
         return b"".join(found["keys"].tobytes() for found in arrays), sum(counts, Counter())
 
@@ -126,21 +129,24 @@ class _Build:
     pools: Pools
     duplicates: Container[bytes]
     plan: LocalPlan
-    run_id: str
 
-    def finished(self) -> list[set[str]]:
-        """The names of the shards that are finished, for each target."""
-        return [Unfinished(target.output).names() for target in self.generation.targets]
+    def targets(self) -> list[Target]:
+        """The targets, with the shards that are finished by now."""
+        return [replace(target, finished=Unfinished(target.output).names()) for target in self.generation.targets]
+
+    def shards_finished(self) -> int:
+        """The number of shards that are finished, of all targets."""
+        return sum(len(target.finished) for target in self.targets())
 
     def pools_left(self) -> list[int]:
         """The pools that have a shard which is not finished."""
-        finished = self.finished()
+        targets = self.targets()
         return [
             pool
             for pool in range(len(self.pools))
             if any(
-                shard.path not in names
-                for target, names in zip(self.generation.targets, finished)
+                shard.path not in target.finished
+                for target in targets
                 for shard in plan_shards(self.pools, target.config, pool)
             )
         ]
@@ -148,20 +154,18 @@ class _Build:
     def run(self, progress: str, work: Work) -> None:
         """Builds them; once more those that are missing when a worker process was killed."""
         generation = self.generation
-        arguments = {
-            "inputs": generation.inputs,
-            "options": generation.reading,
-            "vocab": generation.vocab,
-            "targets": generation.targets,
-            "pools": self.pools,
-            "duplicates": self.duplicates,
-            "progress": progress,
-            "run": self.run_id,
-        }
-        job = Job("generate_shards", arguments)
+        job = GenerateShards(
+            inputs=generation.inputs,
+            options=generation.reading,
+            vocab=generation.vocab,
+            targets=generation.targets,
+            pools=self.pools,
+            duplicates=self.duplicates,
+            progress=progress,
+        )
 
         def look() -> Done:
-            shards = sum(map(len, self.finished()))
+            shards = self.shards_finished()
             return Done(read_tally(progress), shards, int(work.instances * shards / work.shards))
 
         pause = SECONDS_BETWEEN_LISTINGS if is_remote(generation.folder) else SECONDS_BETWEEN_LOOKS
@@ -172,11 +176,11 @@ class _Build:
                 for target in generation.targets:
                     remove_temporaries(target.output)
 
-    def _run_passes(self, job: Job) -> None:
+    def _run_passes(self, job: GenerateShards) -> None:
         for retries_left in reversed(range(MAX_RETRIES + 1)):
             passes = self.plan.passes(self.pools_left())
             try:
-                self.runner.run([job.with_arguments(wanted=wanted, finished=self.finished()) for wanted in passes])
+                self.runner.run([replace(job, wanted=wanted, targets=self.targets()) for wanted in passes])
                 return
             except WorkerLostError:
                 if not retries_left:

@@ -12,7 +12,7 @@ from rich.console import Console
 from maskmill.deploy.data.generate import RunOptions
 from maskmill.deploy.terminal.progress import Work
 from maskmill.pipeline.dataset.config import InstanceConfig
-from maskmill.pipeline.instances.plan import Target
+from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.instances.pools import Pools
 from maskmill.pipeline.jobs.estimate import Estimate, estimate_copy
 from maskmill.pipeline.reading.documents import ReadOptions
@@ -95,11 +95,7 @@ class Generation:
             build_seconds=sum(cost.build_seconds * scale * config.copies for cost, config in zip(self.costs, configs)),
         )
 
-    def identify(self, target: Target) -> Mapping[str, Any]:
-        """What the bytes of a target depend on, but for the documents."""
-        return {
-            **asdict(target.config),
-            **asdict(self.reading),
-            "vocab_sha256": self.vocab.sha256,
-            "maskmill": version("maskmill"),
-        }
+
+def identify(config: InstanceConfig, reading: ReadOptions, vocab: Vocab) -> Mapping[str, Any]:
+    """What the bytes of a dataset depend on, but for the documents."""
+    return {**asdict(config), **asdict(reading), "vocab_sha256": vocab.sha256, "maskmill": version("maskmill")}

@@ -5,16 +5,18 @@ import random
 import time
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 
 from rich.console import Console
 
 from maskmill.deploy.data.vocab import VocabRequest
-from maskmill.deploy.engines.jobs import Job, Runner, run_for_results, share_out
+from maskmill.deploy.engines.jobs import Runner, run_for_results, share_out
 from maskmill.deploy.engines.local import LocalRunner
 from maskmill.deploy.terminal.inputs import check_apart, describe, list_documents, show_reading
 from maskmill.deploy.terminal.show import new_talk
 from maskmill.deploy.terminal.talk import print_json, warn
 from maskmill.pipeline.jobs.corpus import check_reading, count_set_aside, name_inputs
+from maskmill.pipeline.jobs.jobs import CountWords
 from maskmill.pipeline.reading.files import most_parts
 from maskmill.pipeline.storage.storage import claim_files
 from maskmill.tokenizer.config import VocabConfig
@@ -46,7 +48,7 @@ def train_vocab_file(request: VocabRequest, as_json: bool = False) -> None:
 
     with claim_files([output, tokenizer_json], request.overwrite) as claim:
         console.print(f"Reading {describe(files)}")
-        job = Job("count_words", {"inputs": inputs, "options": request.reading, "cased": config.cased})
+        job = CountWords(inputs, request.reading, config.cased)
         counts, documents = _count_corpus(runner, job, most_parts(files), request)
         with console.status("Learning the vocabulary"):
             vocab = train_vocab(counts, config)
@@ -80,14 +82,14 @@ def train_vocab_file(request: VocabRequest, as_json: bool = False) -> None:
         print_json(made)
 
 
-def _count_corpus(runner: Runner, job: Job, parts: int, request: VocabRequest) -> tuple[Mapping[str, int], int]:
+def _count_corpus(runner: Runner, job: CountWords, parts: int, request: VocabRequest) -> tuple[Mapping[str, int], int]:
     """How often each word occurs in the documents, of too many distinct words the frequent ones; and their number.
 
     The inputs have at most so many `parts`.
     """
     console = new_talk()
     with console.status("Counting words"):
-        words, counts_of_reading = _count(runner, job.with_arguments(frequent=None), parts)
+        words, counts_of_reading = _count(runner, job, parts)
     check_reading(name_inputs(request.inputs), counts_of_reading, request.max_rejected)
     show_reading(counts_of_reading)
     documents = counts_of_reading["documents/read"] - count_set_aside(counts_of_reading)
@@ -95,7 +97,7 @@ def _count_corpus(runner: Runner, job: Job, parts: int, request: VocabRequest) -
         return words.words, documents
     with console.status("Counting the frequent words"):
         frequent = words.sketch.find_frequent(MAX_FREQUENT_WORDS)
-        words, _ = _count(runner, job.with_arguments(frequent=frequent), parts)
+        words, _ = _count(runner, replace(job, frequent=frequent), parts)
     counts = {word: count for word, count in words.words.items() if count >= frequent.floor}
     left_out = 1 - sum(counts.values()) / frequent.occurrences
     warn(
@@ -105,7 +107,7 @@ def _count_corpus(runner: Runner, job: Job, parts: int, request: VocabRequest) -
     return counts, documents
 
 
-def _count(runner: Runner, job: Job, parts: int) -> tuple[WordCounts, Counter[str]]:
+def _count(runner: Runner, job: CountWords, parts: int) -> tuple[WordCounts, Counter[str]]:
     """The words of all documents, and the counts of reading."""
     arrays, counts = zip(*run_for_results(runner, share_out(runner, job, parts)))
     words, *others = map(WordCounts.from_arrays, arrays)

@@ -18,9 +18,10 @@ from typing import Any
 
 from maskmill.deploy.engines.beam_errors import beams_refusals, is_refused_upload, read_worker_error, shorten_error
 from maskmill.deploy.engines.dataflow_options import DataflowOptions
-from maskmill.deploy.engines.jobs import Job
+from maskmill.deploy.engines.jobs import submit
 from maskmill.deploy.engines.remote import run_jobs
 from maskmill.deploy.engines.source_package import find_setup_file
+from maskmill.pipeline.jobs.jobs import Job
 from maskmill.pipeline.processes import hold_back_stderr
 from maskmill.pipeline.storage.google_errors import LOG_IN, Refusal, google_errors, read_refusal
 from maskmill.pipeline.storage.storage import remove_folder
@@ -59,7 +60,7 @@ class DataflowRunner:
         logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
         sources = nullcontext(None) if options.sdk_container_image else find_setup_file()
         with sources as setup_file, hold_back_stderr(), submission(options), beams_refusals():
-            result = job.submit(options.to_beam(version("maskmill"), setup_file, min_ram))
+            result = submit(job, options.to_beam(version("maskmill"), setup_file, min_ram))
         return DataflowJob(result, options)
 
     def check(self) -> None:

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from maskmill.deploy.engines.beam_errors import raised_by_step
-from maskmill.deploy.engines.jobs import Job
+from maskmill.deploy.engines.jobs import submit
 from maskmill.deploy.engines.memory import give_back_memory
+from maskmill.pipeline.jobs.jobs import Job
 from maskmill.pipeline.processes import WorkerPool, count_processors, fork_server
 from maskmill.pipeline.storage.storage import size_of
 from maskmill.tokenizer.errors import InputError
@@ -62,7 +63,7 @@ class LocalRunner:
 def _run(job: Job) -> None:
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # the errors it would log are raised as well
     try:
-        job.submit(["--runner=FnApiRunner"]).wait_until_finish()
+        submit(job, ["--runner=FnApiRunner"]).wait_until_finish()
     except Exception as error:
         raised = raised_by_step(error)
         if isinstance(raised, (InputError, KeyboardInterrupt)):

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from maskmill.deploy.engines.beam_errors import beams_refusals, lacks_job_server, read_worker_error, shorten_error
-from maskmill.deploy.engines.jobs import Job
+from maskmill.deploy.engines.jobs import submit
 from maskmill.deploy.engines.remote import run_jobs
 from maskmill.deploy.engines.source_package import find_setup_file
+from maskmill.pipeline.jobs.jobs import Job
 from maskmill.pipeline.processes import hold_back_stderr
 from maskmill.pipeline.storage.storage import make_folder, remove_folder
 from maskmill.tokenizer.errors import EndedError, InputError, first_line
@@ -48,7 +49,7 @@ class PortableRunner:
             if setup_file:
                 options.append(f"--setup_file={setup_file}")
             with beams_refusals():
-                return PortableJob(self, job.submit(options))
+                return PortableJob(self, submit(job, options))
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Runs jobs to their end, one after the other."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from maskmill.deploy.engines.jobs import Job
+from maskmill.pipeline.jobs.jobs import Job
 
 
 class RunningJob(Protocol):

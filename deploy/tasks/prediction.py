@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from maskmill.deploy.engines.jobs import Job, share_out
+from maskmill.deploy.engines.jobs import share_out
 from maskmill.deploy.engines.local import LocalRunner
 from maskmill.deploy.tasks.predict import PredictRequest
 from maskmill.deploy.tasks.predict_part import (
@@ -26,6 +26,7 @@ from maskmill.deploy.terminal.progress import PlainLines, looking
 from maskmill.deploy.terminal.show import new_talk, warn_of_unknown
 from maskmill.deploy.terminal.talk import warn
 from maskmill.deploy.terminal.words import count
+from maskmill.pipeline.jobs.jobs import WorkOnTable
 from maskmill.pipeline.reading.files import FilePart
 from maskmill.pipeline.storage.storage import claim_files, is_remote, list_names, require_version, version_of
 from maskmill.pipeline.tables.fields import Fields, TableFormat
@@ -68,9 +69,9 @@ def predict_table(request: PredictRequest) -> None:
         console.print(f"Predicting {table} with {request.model_dir} in {count(num_parts, 'part')}: {labels}")
         with runner.scratch() as folder:
             work = PredictPart(*model, fields, request.input_format, folder, found.sha256)
-            arguments = {"table": table, "input_format": request.input_format, "part_bytes": PART_BYTES, "work": work}
+            job = WorkOnTable(table, request.input_format, PART_BYTES, work)
             with _watched(console, folder, num_parts):
-                runner.run(share_out(runner, Job("work_on_table", arguments), num_parts))
+                runner.run(share_out(runner, job, num_parts))
             require_version(table, version)  # each worker has divided it for itself
             parts = [part_name(number) for number in range(num_parts)]
             if missing := set(parts) - set(list_names(folder)):

@@ -4,11 +4,11 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
 
 from maskmill.pipeline.dataset.schema import MANIFEST, RUN, SHARD_NAME, VOCAB
+from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.dataset.unfinished import RUN_ID, Unfinished
-from maskmill.pipeline.instances.plan import Target
 from maskmill.pipeline.reading.rejected import FIELDS, REJECTED, REJECTED_NAME, rejected_names
 from maskmill.pipeline.storage.storage import (
     check_writable,
@@ -35,21 +35,19 @@ MARKS: Mapping[str, tuple[bytes, ...]] = {
 }
 
 
-def check_output(output: str, identity: Mapping[str, Any], overwrite: bool) -> None:
+def check_output(target: Target, overwrite: bool) -> None:
     """Raises InputError when the folder cannot be written, or holds what must not be replaced or gone on with.
 
-    Args:
-        output: the folder.
-        identity: what the bytes of the dataset depend on, as far as it is known.
-        overwrite: whether a dataset that is there may be replaced.
+    With `overwrite` a dataset that is there may be replaced.
     """
+    output = target.output
     check_writable(output)
     _require_ours(output)
     if overwrite:
         return
     unfinished = Unfinished(output)
     if unfinished.identity() is not None:
-        unfinished.require(identity)
+        unfinished.require(target.identity)
         return
     names = dataset_names(output)
     if MANIFEST in names:
@@ -62,7 +60,7 @@ def check_output(output: str, identity: Mapping[str, Any], overwrite: bool) -> N
             way_out="give another folder, or --overwrite to replace them",
         )
     vocab = os.path.join(output, VOCAB)
-    if exists(vocab) and hashlib.sha256(read_bytes(vocab)).hexdigest() != identity["vocab_sha256"]:
+    if exists(vocab) and hashlib.sha256(read_bytes(vocab)).hexdigest() != target.identity["vocab_sha256"]:
         raise InputError(f"{vocab} is another vocabulary", way_out="give another output, or --overwrite to replace it")
 
 
@@ -94,41 +92,40 @@ def _is_begun(name: str) -> bool:
     return is_temporary is not None and OURS.fullmatch(is_temporary[1]) is not None
 
 
-def is_finished_by(output: str, identity: Mapping[str, Any]) -> bool:
-    """Whether a folder holds a dataset, with nothing left to do, of the run that `identity` describes."""
-    if Unfinished(output).identity() is not None or not exists(os.path.join(output, MANIFEST)):
+def is_finished(target: Target) -> bool:
+    """Whether the folder holds the dataset with nothing left to do, made from all that the target depends on."""
+    if Unfinished(target.output).identity() is not None or not exists(os.path.join(target.output, MANIFEST)):
         return False
-    path = os.path.join(output, RUN)
+    path = os.path.join(target.output, RUN)
     try:
         before = parse_json(read_bytes(path))["identity"] if exists(path) else {}
     except (ValueError, KeyError, TypeError):
         return False
-    return bool(before) and all(before.get(name) == value for name, value in identity.items())
+    return bool(before) and all(before.get(name) == value for name, value in target.identity.items())
 
 
-def leave_out_finished(targets: Sequence[Target], identities: Sequence[Mapping[str, Any]]) -> list[Target]:
+def leave_out_finished(targets: Sequence[Target]) -> list[Target]:
     """The targets that an interrupted run has not finished; all of them where no run was interrupted."""
     if all(Unfinished(target.output).identity() is None for target in targets):
         return list(targets)
-    return [target for target, identity in zip(targets, identities) if not is_finished_by(target.output, identity)]
+    return [target for target in targets if not is_finished(target)]
 
 
-def prepare_output(output: str, identity: Mapping[str, Any], overwrite: bool) -> set[str]:
-    """Makes the folder ready for a run; returns the names of the shards that an interrupted one left whole.
+def prepare_output(target: Target, overwrite: bool) -> Target:
+    """Makes the folder ready for a run; returns the target with the shards that an interrupted run left whole.
 
-    `identity` holds what the bytes of the dataset depend on, and the id of the run. With `overwrite` an interrupted run
-    that would make the same dataset is gone on with, and anything else is removed.
+    With `overwrite` an interrupted run that would make the same dataset is gone on with, and anything else is removed.
     """
-    unfinished = Unfinished(output)
-    make_folder(output)
-    known = {name: value for name, value in identity.items() if name != RUN_ID}
+    unfinished = Unfinished(target.output)
+    make_folder(target.output)
     if not overwrite:
-        unfinished.require(known)
-    elif unfinished.identity() is None or unfinished.find_difference(known):
-        remove_dataset(output)
-    unfinished.start({**(unfinished.identity() or {}), **identity})
-    remove_temporaries(output)
-    return unfinished.check()
+        unfinished.require(target.identity)
+    elif unfinished.identity() is None or unfinished.find_difference(target.identity):
+        remove_dataset(target.output)
+    run = {RUN_ID: target.run} if target.run else {}
+    unfinished.start({**(unfinished.identity() or {}), **target.identity, **run})
+    remove_temporaries(target.output)
+    return replace(target, finished=unfinished.check())
 
 
 def remove_dataset(output: str) -> None:

@@ -1,4 +1,4 @@
-"""What a run is to make: datasets, the pools they share, and the shards of each pool."""
+"""The shards of each pool of a dataset."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,14 +6,6 @@ from dataclasses import dataclass
 from maskmill.pipeline.dataset.config import InstanceConfig
 from maskmill.pipeline.dataset.schema import Split, shard_name
 from maskmill.pipeline.instances.pools import Pools
-
-
-@dataclass(frozen=True)
-class Target:
-    """A dataset to make: its configuration and its folder."""
-
-    config: InstanceConfig
-    output: str
 
 
 @dataclass(frozen=True)

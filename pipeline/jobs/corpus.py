@@ -1,12 +1,11 @@
 """A corpus as it was measured: whether it can be used, and what it is divided into."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from maskmill.pipeline.dataset.config import Objective
 from maskmill.pipeline.dataset.outputs import place_rejected, rejected_folder, remove_dataset
+from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.dataset.unfinished import RUN_ID, Unfinished
-from maskmill.pipeline.instances.plan import Target
 from maskmill.pipeline.instances.pools import Pools
 from maskmill.tokenizer.errors import InputError
 
@@ -73,35 +72,24 @@ def check_corpus(name: str, corpus: Counts, objective: Objective, max_rejected: 
         )
 
 
-def divide_corpus(
-    corpus: Counts,
-    name: str,
-    targets: Sequence[Target],
-    identities: Sequence[Mapping[str, Any]],
-    max_rejected: float,
-    run: str,
-    overwrite: bool,
-) -> Pools:
+def divide_corpus(corpus: Counts, name: str, targets: Sequence[Target], max_rejected: float, overwrite: bool) -> Pools:
     """The pools of a corpus that was measured; from here on its datasets are in the making.
 
     Args:
         corpus: what was measured.
         name: of the inputs.
-        targets: the datasets.
-        identities: what the bytes of each depend on, but for the documents.
+        targets: the datasets, whose identities hold all but the documents.
         max_rejected: the share of documents that may be rejected.
-        run: an id of this run, by which it tells later that no other has begun in its folders.
         overwrite: whether it replaces datasets, which it does here, and but once: an engine may do a step again.
 
     Raises InputError when the corpus cannot be used, or is not that of the run that is gone on with.
     """
     check_corpus(name, corpus, targets[0].config.objective, max_rejected)
-    for target, identity in zip(targets, identities):
-        unfinished = Unfinished(target.output)
-        documents = {"documents": corpus["fingerprint"]}
-        if overwrite and (unfinished.identity() or {}).get(RUN_ID) != run:
+    for target in targets:
+        unfinished, identity = Unfinished(target.output), target.with_documents(corpus["fingerprint"]).identity
+        if overwrite and (unfinished.identity() or {}).get(RUN_ID) != target.run:
             remove_dataset(target.output)
-        unfinished.require({**identity, **documents})
-        unfinished.start({**identity, **documents, RUN_ID: run})
+        unfinished.require(identity)
+        unfinished.start({**identity, RUN_ID: target.run})
         place_rejected(rejected_folder(targets[0].output), target.output)
     return Pools.plan(targets[0].config, corpus["documents"], corpus["bytes"])

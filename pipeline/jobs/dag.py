@@ -2,11 +2,11 @@
 
 On one machine, `measure_corpus` and `generate_shards` are jobs of their own, each run in several processes, the latter
 in passes. Elsewhere `generate_dataset` does all of it in one job, which needs nobody to wait for it. `work_on_table` is
-for what uses a trained model.
+for what uses a trained model. What each is given is in `jobs.py`.
 """
 
 import os
-from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import partial
 from itertools import islice
@@ -19,36 +19,43 @@ from apache_beam.pvalue import AsDict, AsSingleton
 from apache_beam.runners.runner import PipelineResult
 
 from maskmill.pipeline.dataset.outputs import remove_rejected_folder, remove_temporaries
+from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.dataset.unfinished import Unfinished
-from maskmill.pipeline.instances.plan import Target
 from maskmill.pipeline.instances.pools import Pools
 from maskmill.pipeline.jobs.corpus import divide_corpus, name_inputs
+from maskmill.pipeline.jobs.jobs import (
+    EVERYTHING,
+    BuildDatasets,
+    CountWords,
+    GenerateDataset,
+    GenerateShards,
+    MeasureCorpus,
+    Share,
+    WorkOnTable,
+)
 from maskmill.pipeline.jobs.manifest import write_manifest
 from maskmill.pipeline.jobs.results import write_result
 from maskmill.pipeline.jobs.transforms import (
     COUNTS,
     BuildShards,
     ChooseDocuments,
-    CountWords,
     ListKeys,
     MeasureText,
     ReadDocuments,
     SplitSentences,
+    SumWords,
     TokenizeDocuments,
     WorkOnPart,
 )
 from maskmill.pipeline.reading.documents import ReadOptions
 from maskmill.pipeline.reading.duplicates import find_duplicates
 from maskmill.pipeline.reading.files import FilePart, list_parts
-from maskmill.pipeline.tables.fields import TableFormat
 from maskmill.pipeline.tables.rows import list_table_parts
-from maskmill.tokenizer.counts import FrequentWords, WordCounts
+from maskmill.tokenizer.counts import WordCounts
 from maskmill.tokenizer.vocab import Vocab
 
 Build = Callable[[beam.Pipeline], None]  # adds the steps of a DAG to a pipeline
-Share = tuple[int, int]  # (i, n): of all parts of the files number i and every n-th after it
 ALIKE = 0.8  # of the names of two options: a misspelt one, and no option of Flink's beside one of Beam's
-EVERYTHING: Share = (0, 1)
 Side = Any  # a value, or a view of a collection that will hold it: steps take either
 
 
@@ -71,121 +78,68 @@ def find_unknown_options(beam_options: Sequence[str]) -> dict[str, str | None]:
     return {name: next(iter(get_close_matches(name, known, 1, ALIKE)), None) for name in names if name not in known}
 
 
-def measure_corpus(
-    pipeline: beam.Pipeline,
-    inputs: Sequence[str],
-    options: ReadOptions,
-    result: str,
-    duplicates: Container[bytes] = (),
-    rejected: str | None = None,
-    share: Share = EVERYTHING,
-) -> None:
-    """Inputs -> the keys of documents with ids, and `{"documents": n, "bytes": n, ...}`: a cheap first reading."""
-    parts = pipeline | "List" >> _list_files(inputs, share)
-    keys, corpus = parts | "Measure" >> _measure(options, rejected, duplicates)
-    _ = keys | "Write" >> beam.Map(partial(_write_keys, result), AsSingleton(corpus))
+def measure_corpus(pipeline: beam.Pipeline, job: MeasureCorpus) -> None:
+    """Inputs -> the keys of documents with ids, and `{"documents": n, "bytes": n, ...}`."""
+    parts = pipeline | "List" >> _list_files(job.inputs, job.share)
+    keys, corpus = parts | "Measure" >> _measure(job.options, job.rejected, job.duplicates)
+    _ = keys | "Write" >> beam.Map(partial(_write_keys, job.result), AsSingleton(corpus))
 
 
-def count_words(
-    pipeline: beam.Pipeline,
-    inputs: Sequence[str],
-    options: ReadOptions,
-    cased: bool,
-    frequent: FrequentWords | None,
-    result: str,
-    share: Share = EVERYTHING,
-) -> None:
-    """Inputs -> WordCounts and counts of reading; words as BERT's basic tokenizer makes them."""
-    parts = pipeline | "List" >> _list_files(inputs, share)
-    raw, reading_counts = parts | "Read" >> _read(ReadDocuments(options), ())  # list[RawDocument]
-    words = raw | "Count words" >> beam.CombineGlobally(CountWords(cased, frequent))  # WordCounts
+def count_words(pipeline: beam.Pipeline, job: CountWords) -> None:
+    """Inputs -> WordCounts and counts of reading."""
+    parts = pipeline | "List" >> _list_files(job.inputs, job.share)
+    raw, reading_counts = parts | "Read" >> _read(ReadDocuments(job.options), ())  # list[RawDocument]
+    words = raw | "Count words" >> beam.CombineGlobally(SumWords(job.cased, job.frequent))  # WordCounts
     counts = reading_counts | "Sum" >> beam.CombinePerKey(sum)
-    _ = words | "Write" >> beam.Map(partial(_write_words, result), AsDict(counts))
+    _ = words | "Write" >> beam.Map(partial(_write_words, job.result), AsDict(counts))
 
 
-def generate_shards(
-    pipeline: beam.Pipeline,
-    inputs: Sequence[str],
-    options: ReadOptions,
-    vocab: Vocab,
-    targets: Sequence[Target],
-    pools: Pools,
-    wanted: Collection[int],
-    finished: Sequence[Container[str]],
-    duplicates: Container[bytes] = (),
-    progress: str | None = None,
-    run: str | None = None,
-) -> None:
+def generate_shards(pipeline: beam.Pipeline, job: GenerateShards) -> None:
     """Inputs -> the TFRecord shards of the wanted pools, for every target those that are not finished."""
-    parts = pipeline | "List" >> _list_files(inputs)
-    every_pool = pipeline | "Name pools" >> beam.Create(list(wanted))
-    _ = every_pool | "Build" >> _build(
-        parts, options, vocab, targets, pools, wanted, finished, duplicates, progress, run
-    )
+    parts = pipeline | "List" >> _list_files(job.inputs)
+    wanted = pipeline | "Name pools" >> beam.Create(list(range(len(job.pools)) if job.wanted is None else job.wanted))
+    _ = wanted | "Build" >> _build(parts, job, job.pools, job.duplicates)
 
 
-def generate_dataset(
-    pipeline: beam.Pipeline,
-    inputs: Sequence[str],
-    options: ReadOptions,
-    vocab: Vocab,
-    targets: Sequence[Target],
-    identities: Sequence[Mapping[str, Any]],
-    finished: Sequence[Container[str]],
-    max_rejected: float,
-    rejected: str,
-    run: str,
-    facts: Mapping[str, Any],
-    overwrite: bool = False,
-) -> None:
-    """Inputs -> datasets, whole: the corpus is measured, then read again to be built, the manifests come last.
-
-    For `identities`, `run` and `overwrite` see `divide_corpus`, for `facts` `write_manifest`; `rejected` is where
-    documents that cannot be used are listed.
-    """
-    parts = pipeline | "List" >> _list_files(inputs)
+def generate_dataset(pipeline: beam.Pipeline, job: GenerateDataset) -> None:
+    """Inputs -> datasets, whole: the corpus is measured, then read again to be built, the manifests come last."""
+    parts = pipeline | "List" >> _list_files(job.inputs)
     duplicates: Side = ()
-    if options.id_field:
-        keys, _ = parts | "Find ids" >> _measure(options, None, duplicates)
+    if job.options.id_field:
+        keys, _ = parts | "Find ids" >> _measure(job.options, None, duplicates)
         duplicates = AsSingleton(keys | "Find duplicates" >> beam.Map(find_duplicates))
-    _, corpus = parts | "Measure" >> _measure(options, rejected, duplicates)
+    _, corpus = parts | "Measure" >> _measure(job.options, job.rejected, duplicates)
     pools = corpus | "Divide" >> beam.Map(  # Pools
-        divide_corpus, name_inputs(inputs), targets, identities, max_rejected, run, overwrite
+        divide_corpus, name_inputs(job.inputs), job.targets, job.max_rejected, job.overwrite
     )
     shards = (
         pools
         | "Name pools" >> beam.FlatMap(lambda pools: range(len(pools)))
-        | "Build" >> _build(parts, options, vocab, targets, AsSingleton(pools), None, finished, duplicates, run=run)
+        | "Build" >> _build(parts, job, AsSingleton(pools), duplicates)
     )  # ShardInfo
     _ = (
         shards
         | "Wait for shards" >> beam.combiners.Count.Globally()
         | "Write manifests"
-        >> beam.FlatMap(_write_manifests, targets, vocab, run, facts, AsSingleton(pools), AsSingleton(corpus))
+        >> beam.FlatMap(_write_manifests, job.targets, job.vocab, job.facts, AsSingleton(pools), AsSingleton(corpus))
         | "Wait for manifests" >> beam.Reshuffle()
         | "Clean up" >> beam.Map(_clean_up)
     )
 
 
-def work_on_table(
-    pipeline: beam.Pipeline,
-    table: str,
-    input_format: TableFormat,
-    part_bytes: int,
-    work: Callable[[FilePart], None],
-    share: Share = EVERYTHING,
-) -> None:
-    """A table -> whatever `work` writes of each of its parts. Models are nothing that this module knows of."""
+def work_on_table(pipeline: beam.Pipeline, job: WorkOnTable) -> None:
+    """A table -> whatever the job's `work` writes of each of its parts."""
+    part_bytes, input_format, share = job.part_bytes, job.input_format, job.share
 
     def list_share(name: bytes) -> Iterator[FilePart]:
         return islice(list_table_parts(os.fsdecode(name), part_bytes, input_format), share[0], None, share[1])
 
     _ = (
         pipeline
-        | "Name table" >> beam.Create([os.fsencode(table)])  # which need not be UTF-8
+        | "Name table" >> beam.Create([os.fsencode(job.table)])  # which need not be UTF-8
         | "List parts" >> beam.FlatMap(list_share)  # FilePart
         | "Share parts" >> beam.Reshuffle()
-        | "Work" >> beam.ParDo(WorkOnPart(work))
+        | "Work" >> beam.ParDo(WorkOnPart(job.work))
     )
 
 
@@ -225,27 +179,17 @@ def _measure(parts: beam.PCollection, options: ReadOptions, rejected: str | None
 
 @beam.ptransform_fn
 def _build(
-    every_pool: beam.PCollection,
-    parts: beam.PCollection,
-    options: ReadOptions,
-    vocab: Vocab,
-    targets: Sequence[Target],
-    pools: Side,
-    wanted: Container[int] | None,
-    finished: Sequence[Container[str]],
-    duplicates: Side,
-    progress: str | None = None,
-    run: str | None = None,
+    every_pool: beam.PCollection, parts: beam.PCollection, job: BuildDatasets, pools: Side, duplicates: Side
 ) -> Any:
     """The numbers of the pools to build -> their shards. A pool that no document chose has its shards too."""
-    config = targets[0].config
-    raw, _ = parts | "Read" >> _read(ReadDocuments(options), duplicates)  # list[RawDocument]
+    config = job.targets[0].config
+    raw, _ = parts | "Read" >> _read(ReadDocuments(job.options), duplicates)  # list[RawDocument]
     documents = (
         raw
-        | "Choose" >> beam.ParDo(ChooseDocuments(config, wanted), pools)  # list[ChosenDocument]
-        | "Split" >> beam.ParDo(SplitSentences(options))  # list[Sentences]
+        | "Choose" >> beam.ParDo(ChooseDocuments(config, job.wanted), pools)  # list[ChosenDocument]
+        | "Split" >> beam.ParDo(SplitSentences(job.options))  # list[Sentences]
         | "Tokenize"
-        >> beam.ParDo(TokenizeDocuments(vocab, config.cased, progress)).with_output_types(tuple[int, bytes])
+        >> beam.ParDo(TokenizeDocuments(job.vocab, config.cased, job.progress)).with_output_types(tuple[int, bytes])
     )
     no_documents = every_pool | "Without documents" >> beam.Map(lambda pool: (pool, b"")).with_output_types(
         tuple[int, bytes]
@@ -254,21 +198,15 @@ def _build(
         (documents, no_documents)
         | beam.Flatten()
         | "Gather pools" >> beam.GroupByKey()  # (pool, packed documents): the one shuffle
-        | "Build shards" >> beam.ParDo(BuildShards(vocab, targets, finished, run), pools)  # ShardInfo
+        | "Build shards" >> beam.ParDo(BuildShards(job.vocab, job.targets), pools)  # ShardInfo
     )
 
 
 def _write_manifests(
-    _: int,
-    targets: Sequence[Target],
-    vocab: Vocab,
-    run: str,
-    facts: Mapping[str, Any],
-    pools: Pools,
-    corpus: dict[str, int],
+    _: int, targets: Sequence[Target], vocab: Vocab, facts: Mapping[str, Any], pools: Pools, corpus: dict[str, int]
 ) -> Iterator[str]:
     for target in targets:
-        write_manifest(target, vocab, pools, corpus, run, facts)
+        write_manifest(target, vocab, pools, corpus, facts)
     return (target.output for target in targets)
 
 

@@ -5,8 +5,8 @@ import time
 from dataclasses import dataclass, replace
 
 from maskmill.pipeline.dataset.config import InstanceConfig
+from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.dataset.unfinished import Unfinished
-from maskmill.pipeline.instances.plan import Target
 from maskmill.pipeline.instances.pools import Pools, pack_documents, unpack_pool
 from maskmill.pipeline.jobs.shards import ShardBuilder
 from maskmill.pipeline.reading.documents import ReadOptions, content_of, digest_of
@@ -44,7 +44,7 @@ def estimate_copy(sample: Sample, options: ReadOptions, vocab: Vocab, config: In
         middle = time.process_time()
         pool = unpack_pool(packed, id_dtype(len(vocab)), config, vocab.ids[UNK])
         Unfinished(target.output).start({})
-        list(ShardBuilder(vocab, target).build(0, pool, Pools(1, 0), finished=()))
+        list(ShardBuilder(vocab, target).build(0, pool, Pools(1, 0)))
         end = time.process_time()
         [record] = Unfinished(target.output).finished()
         shard, counts = record.shard, record.counts

@@ -8,8 +8,9 @@ from importlib.metadata import version
 from typing import Any
 
 from maskmill.pipeline.dataset.schema import MANIFEST, RUN, VOCAB, DatasetInfo, describe_files
+from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.dataset.unfinished import RUN_ID, Unfinished
-from maskmill.pipeline.instances.plan import Target, plan_shards
+from maskmill.pipeline.instances.plan import plan_shards
 from maskmill.pipeline.instances.pools import Pools
 from maskmill.pipeline.jobs.shards import GATHERED
 from maskmill.pipeline.reading.rejected import rejected_names
@@ -24,7 +25,6 @@ def write_manifest(
     vocab: Vocab,
     pools: Pools,
     corpus: Mapping[str, int],
-    run: str | None = None,
     facts: Mapping[str, Any] | None = None,
 ) -> None:
     """Puts the records of the finished shards together; writes the vocabulary, run.json, and the manifest last.
@@ -36,7 +36,6 @@ def write_manifest(
         vocab: the vocabulary, a copy of which goes beside the shards.
         pools: the pools of the dataset.
         corpus: what was measured, and the counts of reading the documents, as `section/name`.
-        run: see `divide_corpus`.
         facts: about the run, for run.json, which is written where they are given.
 
     Raises InputError when a shard is missing or is not the one that was written, a document is in no shard or in two,
@@ -48,7 +47,7 @@ def write_manifest(
         there = DatasetInfo.load(target.output)
         if (there.config, there.vocab_sha256) == (config, vocab.sha256):
             return
-    unfinished.require_run(run)
+    unfinished.require_run(target.run)
     finished = unfinished.finished()
     planned = {shard.path for pool in range(len(pools)) for shard in plan_shards(pools, target.config, pool)}
     if missing := planned - {record.shard.path for record in finished}:
@@ -66,14 +65,13 @@ def write_manifest(
             f"{target.output}",
             way_out="INPUT changed meanwhile, so run the command again with --overwrite",
         )
-    identity = unfinished.require_run(run)
+    identity = unfinished.require_run(target.run)
     write_text(os.path.join(target.output, VOCAB), vocab.to_text())
     if facts is not None:
         rejected = describe_files(target.output, rejected_names(target.output))
-        write_about(
-            target.output, {**_read_about(target.output, run), **facts, "identity": identity, "rejected": rejected}
-        )
-    unfinished.require_run(run)
+        before = _read_about(target.output, target.run)
+        write_about(target.output, {**before, **facts, "identity": identity, "rejected": rejected})
+    unfinished.require_run(target.run)
     DatasetInfo(
         config=config,
         vocab_size=len(vocab),

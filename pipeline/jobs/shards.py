@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from maskmill.pipeline.dataset.length_bins import count_lengths
 from maskmill.pipeline.dataset.schema import ShardInfo, features
+from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.dataset.unfinished import Unfinished
 from maskmill.pipeline.instances.masking import Masker, Predictions
 from maskmill.pipeline.instances.pairs import Pairs, pair_documents, truncate_pairs
-from maskmill.pipeline.instances.plan import Target, plan_shards
+from maskmill.pipeline.instances.plan import plan_shards
 from maskmill.pipeline.instances.pools import Pool, Pools
 from maskmill.pipeline.instances.seeding import rng_for
 from maskmill.pipeline.instances.segments import Segments, assemble
@@ -33,7 +34,6 @@ class ShardBuilder:
 
     vocab: Vocab
     target: Target
-    run: str | None = None  # the run that must not have been taken over by another
 
     def __post_init__(self) -> None:
         self.config = self.target.config
@@ -41,12 +41,12 @@ class ShardBuilder:
         self.masker = Masker(self.vocab, self.config)
         self.encoder = ExampleEncoder(features(self.config.max_seq_length, self.config.max_predictions_per_seq))
 
-    def build(self, number: int, pool: Pool, pools: Pools, finished: Container[str]) -> Iterator[ShardInfo]:
-        """Writes and records the shards of a pool, one of `pools`, but for those `finished` before; yields them."""
+    def build(self, number: int, pool: Pool, pools: Pools) -> Iterator[ShardInfo]:
+        """Writes and records the shards of a pool, one of `pools`, but for those finished before; yields them."""
         for planned in plan_shards(pools, self.config, number):
-            if planned.path in finished:
+            if planned.path in self.target.finished:
                 continue
-            self.unfinished.require_run(self.run)
+            self.unfinished.require_run(self.target.run)
             counts = Counter[str]() if planned.copy else self._count_pool(planned.split, pool)
             written = write_records(
                 os.path.join(self.target.output, planned.path),
@@ -54,7 +54,7 @@ class ShardBuilder:
                 self.config.compression,
             )
             shard = ShardInfo(**asdict(planned), examples=written.records, bytes=written.bytes, sha256=written.sha256)
-            self.unfinished.record(shard, counts, self.run)
+            self.unfinished.record(shard, counts, self.target.run)
             yield shard
 
     def _encode_copy(self, number: int, pool: Pool, copy: int, split: str, counts: Counts) -> Iterator[list[bytes]]:

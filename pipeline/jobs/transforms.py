@@ -12,7 +12,7 @@ from apache_beam.pvalue import TaggedOutput
 
 from maskmill.pipeline.dataset.config import InstanceConfig
 from maskmill.pipeline.dataset.schema import ShardInfo
-from maskmill.pipeline.instances.plan import Target
+from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.instances.pools import Pools, pack_documents, unpack_pool
 from maskmill.pipeline.jobs.shards import ShardBuilder
 from maskmill.pipeline.jobs.tally import add_to_tally
@@ -169,17 +169,15 @@ class BuildShards(beam.DoFn):
 
     vocab: Vocab
     targets: Sequence[Target]
-    finished: Sequence[Container[str]]  # for each target, their names
-    run: str | None = None  # see `divide_corpus`
 
     def setup(self) -> None:
-        self.builders = [ShardBuilder(self.vocab, target, self.run) for target in self.targets]
+        self.builders = [ShardBuilder(self.vocab, target) for target in self.targets]
 
     def process(self, element: tuple[int, Iterable[bytes]], pools: Pools) -> Iterator[ShardInfo]:
         number, packed = element
         pool = unpack_pool(filter(None, packed), id_dtype(len(self.vocab)), self.targets[0].config, self.vocab.ids[UNK])
-        for builder, finished in zip(self.builders, self.finished):
-            for shard in builder.build(number, pool, pools, finished):
+        for builder in self.builders:
+            for shard in builder.build(number, pool, pools):
                 Metrics.counter(NAMESPACE, "shards_written").inc()
                 Metrics.counter(NAMESPACE, "instances_written").inc(shard.examples)
                 yield shard
@@ -192,7 +190,7 @@ class ListKeys(beam.DoFn):
         yield b"".join(key_of(document.id, document.text) for document in documents if document.id is not None)
 
 
-class CountWords(beam.CombineFn):
+class SumWords(beam.CombineFn):
     """Lists of raw documents -> how often each word occurs; of all words, or of those that were found frequent."""
 
     def __init__(self, cased: bool, frequent: FrequentWords | None):

@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,8 @@ from google.cloud.storage import Client
 
 from maskmill.pipeline.dataset.config import InstanceConfig
 from maskmill.pipeline.dataset.outputs import check_output, leave_out_finished, prepare_output
+from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.dataset.unfinished import RUN_ID, Unfinished
-from maskmill.pipeline.instances.plan import Target
 from maskmill.pipeline.instances.pools import Pools, unpack_pool
 from maskmill.pipeline.jobs.manifest import write_manifest
 from maskmill.pipeline.jobs.shards import ShardBuilder
@@ -213,18 +214,19 @@ CONFIG = InstanceConfig(max_seq_length=32, max_predictions_per_seq=5, dupe_facto
 
 def generate(folder: Path, vocab, overwrite: bool = False) -> None:
     """Datasets of two lengths, written as `generate` writes them."""
-    targets = [Target(CONFIG.with_length(length), str(folder / str(length))) for length in (32, 64)]
     identity = {"vocab_sha256": vocab.sha256, "documents": 7}
-    targets = leave_out_finished(targets, [identity] * 2)
+    targets = leave_out_finished(
+        [Target(CONFIG.with_length(length), str(folder / str(length)), identity, "run 1") for length in (32, 64)]
+    )
     for target in targets:
-        check_output(target.output, identity, overwrite)
+        check_output(target, overwrite)
     pools = Pools(train=1, eval=0)
     for target in targets:
-        finished = prepare_output(target.output, {**identity, RUN_ID: "run 1"}, overwrite)
+        prepared = prepare_output(target, overwrite)
         pool = unpack_pool([], id_dtype(len(vocab)), target.config, vocab.ids[UNK])
-        list(ShardBuilder(vocab, target, "run 1").build(0, pool, pools, finished))
+        list(ShardBuilder(vocab, prepared).build(0, pool, pools))
     for target in targets:
-        write_manifest(target, vocab, pools, Counter(documents=0), "run 1", {"inputs": [], "vocab_file": ""})
+        write_manifest(target, vocab, pools, Counter(documents=0), {"inputs": [], "vocab_file": ""})
     for target in targets:
         Unfinished(target.output).remove()
 
@@ -250,16 +252,16 @@ def test_a_generation_killed_at_any_moment_goes_on(tmp_path, monkeypatch, small_
 
 
 def test_a_shard_that_another_run_wrote_meanwhile_is_in_no_dataset(tmp_path, small_vocab):
-    target, pools = Target(CONFIG, str(tmp_path)), Pools(train=1, eval=0)
-    prepare_output(target.output, {RUN_ID: "run 1"}, overwrite=False)
+    target, pools = Target(CONFIG, str(tmp_path), run="run 1"), Pools(train=1, eval=0)
+    prepare_output(target, overwrite=False)
     pool = unpack_pool([], id_dtype(len(small_vocab)), target.config, small_vocab.ids[UNK])
-    first, *_ = ShardBuilder(small_vocab, target, "run 1").build(0, pool, pools, ())
+    first, *_ = ShardBuilder(small_vocab, target).build(0, pool, pools)
     with create_file(str(tmp_path / first.path)) as file:
         file.write(b"of another run")
     with pytest.raises(InputError, match=f"{first.path} has 14 bytes.*something else wrote to it meanwhile"):
-        write_manifest(target, small_vocab, pools, Counter(documents=0), "run 1")
+        write_manifest(target, small_vocab, pools, Counter(documents=0))
     # Nor is what another run recorded taken for ours.
-    prepare_output(target.output, {RUN_ID: "run 2"}, overwrite=False)
+    prepare_output(replace(target, run="run 2"), overwrite=False)
     Unfinished(target.output).start({RUN_ID: "run 3", "random_seed": 1})
     assert Unfinished(target.output).check() == set()
 

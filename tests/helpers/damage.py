@@ -10,8 +10,8 @@ import numpy as np
 
 from maskmill.pipeline.dataset.outputs import prepare_output
 from maskmill.pipeline.dataset.schema import MANIFEST, DatasetInfo
+from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.dataset.unfinished import Unfinished
-from maskmill.pipeline.instances.plan import Target
 from maskmill.pipeline.instances.pools import Pools, pack_documents, unpack_pool
 from maskmill.pipeline.jobs.manifest import write_manifest
 from maskmill.pipeline.jobs.shards import ShardBuilder
@@ -29,7 +29,7 @@ from maskmill.tokenizer.vocab import UNK
 def make_dataset(folder: Path, documents, config, vocab) -> Path:
     """Documents, each a list of sentences, to a dataset, as `generate` makes it."""
     target = Target(config, str(folder))
-    prepare_output(target.output, {}, overwrite=True)
+    prepare_output(target, overwrite=True)
     digests = [digest_of(content_of("\n".join(sentences))) for sentences in documents]
     pools = Pools.plan(config, len(documents), sum(len(line) for sentences in documents for line in sentences))
     packed = list(pack_documents(documents, digests, FastTokenizer(vocab, cased=config.cased)))
@@ -37,7 +37,7 @@ def make_dataset(folder: Path, documents, config, vocab) -> Path:
     for number in range(len(pools)):
         of_pool = [one for one, digest in zip(packed, digests) if pools.pool_of(digest, config) == number]
         pool = unpack_pool(of_pool, np.dtype(np.uint16), config, vocab.ids[UNK])
-        assert list(builder.build(number, pool, pools, finished=()))
+        assert list(builder.build(number, pool, pools))
     write_manifest(target, vocab, pools, Counter({"documents": len(documents)}))
     Unfinished(target.output).remove()
     return folder

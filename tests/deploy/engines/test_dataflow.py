@@ -39,8 +39,9 @@ from maskmill.deploy.engines.dataflow_options import DataflowOptions
 from maskmill.deploy.engines.source_package import find_setup_file
 from maskmill.deploy.terminal import progress
 from maskmill.pipeline.dataset.config import InstanceConfig
-from maskmill.pipeline.instances.plan import Target
+from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.jobs import dag
+from maskmill.pipeline.jobs.jobs import GenerateDataset, MeasureCorpus
 from maskmill.pipeline.reading.documents import ReadOptions
 from maskmill.pipeline.storage.store import CLOUD
 from maskmill.tokenizer.errors import InputError
@@ -74,14 +75,19 @@ def submit(google: Google, options: DataflowOptions, build: dag.Build, **to_beam
 
 
 def measure(inputs: list[str]) -> dag.Build:
-    return lambda pipeline: dag.measure_corpus(pipeline, inputs, ReadOptions(), "gs://the-bucket/result")
+    return MeasureCorpus(inputs, ReadOptions(), result="gs://the-bucket/result").build
 
 
 def generate(inputs: list[str], vocab: Any) -> dag.Build:
-    target = Target(InstanceConfig(max_seq_length=32, max_predictions_per_seq=5), "gs://the-bucket/out")
-    return lambda pipeline: dag.generate_dataset(
-        pipeline, inputs, ReadOptions(), vocab, [target], [{}], [()], 0.01, "gs://the-bucket/out", "run 1", {}
-    )
+    config = InstanceConfig(max_seq_length=32, max_predictions_per_seq=5)
+    return GenerateDataset(
+        inputs=inputs,
+        options=ReadOptions(),
+        vocab=vocab,
+        targets=[Target(config, "gs://the-bucket/out", run="run 1")],
+        max_rejected=0.01,
+        rejected="gs://the-bucket/out",
+    ).build
 
 
 def play(google: Google, *states: str, errors: tuple[str, ...] = (), **counters: int) -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 
 import pytest
@@ -15,7 +16,7 @@ from maskmill.deploy.cli import main
 from maskmill.deploy.engines import portable
 from maskmill.pipeline.dataset.config import InstanceConfig
 from maskmill.pipeline.dataset.schema import DatasetInfo
-from maskmill.pipeline.instances.plan import Target
+from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.instances.pools import unpack_pool
 from maskmill.pipeline.jobs.corpus import divide_corpus
 from maskmill.pipeline.jobs.manifest import write_manifest
@@ -164,15 +165,17 @@ def test_ctrl_c_ends_the_job_of_a_vocabulary_there_too(tmp_path, corpus_file, jo
 
 
 def test_a_run_that_another_has_taken_over_ends(tmp_path, small_vocab):
-    target = Target(InstanceConfig(max_seq_length=32, max_predictions_per_seq=5, dupe_factor=2), str(tmp_path))
+    target = Target(
+        InstanceConfig(max_seq_length=32, max_predictions_per_seq=5, dupe_factor=2), str(tmp_path), run="run 1"
+    )
     corpus = {"documents": 2, "documents/read": 2, "bytes": 100, "fingerprint": 7}
-    pools = divide_corpus(corpus, "a.txt", [target], [{}], 0.01, "run 1", overwrite=False)
+    pools = divide_corpus(corpus, "a.txt", [target], 0.01, overwrite=False)
     pool = unpack_pool([], id_dtype(len(small_vocab)), target.config, small_vocab.ids["[UNK]"])
-    first = ShardBuilder(small_vocab, target, "run 1").build(0, pool, pools, ())
+    first = ShardBuilder(small_vocab, target).build(0, pool, pools)
     next(first)
-    divide_corpus(corpus, "a.txt", [target], [{}], 0.01, "run 2", overwrite=True)
+    divide_corpus(corpus, "a.txt", [replace(target, run="run 2")], 0.01, overwrite=True)
     with pytest.raises(InputError, match="another run has begun in output"):
         next(first)
     with pytest.raises(InputError, match="another run has begun in output"):
-        write_manifest(target, small_vocab, pools, corpus, "run 1")
+        write_manifest(target, small_vocab, pools, corpus)
     assert list(tmp_path.glob("*.tfrecord")) == []

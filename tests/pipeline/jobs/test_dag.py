@@ -6,13 +6,14 @@ import os
 
 import pytest
 
-from maskmill.deploy.engines.jobs import Job, run_for_results
+from maskmill.deploy.engines.jobs import run_for_results
 from maskmill.deploy.engines.local import LocalRunner
 from maskmill.pipeline.dataset.config import InstanceConfig
 from maskmill.pipeline.dataset.schema import DatasetInfo
+from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.dataset.unfinished import Unfinished
-from maskmill.pipeline.instances.plan import Target
 from maskmill.pipeline.instances.pools import Pools
+from maskmill.pipeline.jobs.jobs import CountWords, GenerateShards, MeasureCorpus
 from maskmill.pipeline.jobs.manifest import write_manifest
 from maskmill.pipeline.reading.documents import ReadOptions
 from maskmill.pipeline.records.examples import decode_example
@@ -31,16 +32,15 @@ def generate(inputs, output, vocab, config=CONFIG, pools=POOLS, reading=None, nu
     Unfinished(target.output).start({})
     jobs = []
     for wanted in passes or [range(len(pools))]:
-        arguments = {
-            "inputs": [str(path) for path in inputs],
-            "options": reading or ReadOptions(),
-            "vocab": vocab,
-            "targets": [target],
-            "pools": pools,
-            "wanted": wanted,
-            "finished": [()],
-        }
-        jobs.append(Job("generate_shards", arguments))
+        job = GenerateShards(
+            inputs=[str(path) for path in inputs],
+            options=reading or ReadOptions(),
+            vocab=vocab,
+            targets=[target],
+            pools=pools,
+            wanted=wanted,
+        )
+        jobs.append(job)
     LocalRunner(num_workers).run(jobs)
     write_manifest(target, vocab, pools, {"documents/read": documents, "documents": documents})
     Unfinished(target.output).remove()
@@ -157,9 +157,7 @@ def test_the_corpus_is_measured_by_its_text_alone(tmp_path, corpus_file, corpus_
     text = "".join(json.dumps({"text": "\n\n".join(lines)}) + "\n" for lines in corpus_lines)
     (tmp_path / "a.jsonl").write_text(text + "{broken\n")
     measured = [
-        run_for_results(LocalRunner(1), [Job("measure_corpus", {"inputs": [str(path)], "options": ReadOptions()})])[0][
-            1
-        ]
+        run_for_results(LocalRunner(1), [MeasureCorpus([str(path)], ReadOptions())])[0][1]
         for path in (corpus_file, tmp_path / "a.jsonl")
     ]
     text_bytes = sum(len(line.replace(" ", "").encode()) for lines in corpus_lines for line in lines)
@@ -172,8 +170,7 @@ def test_the_corpus_is_measured_by_its_text_alone(tmp_path, corpus_file, corpus_
 def test_words_are_counted_over_all_files(tmp_path):
     (tmp_path / "a.txt").write_text("To be.\n\nOr not")
     (tmp_path / "b.txt").write_text("to\tBE!")
-    arguments = {"inputs": [str(tmp_path)], "options": ReadOptions(), "cased": False, "frequent": None}
-    [(arrays, reading)] = run_for_results(LocalRunner(1), [Job("count_words", arguments)])
+    [(arrays, reading)] = run_for_results(LocalRunner(1), [CountWords([str(tmp_path)], ReadOptions(), cased=False)])
     assert WordCounts.from_arrays(arrays).words == {"to": 2, "be": 2, ".": 1, "or": 1, "not": 1, "!": 1}
     assert reading == {"documents/read": 3}
 
@@ -182,8 +179,7 @@ def test_names_of_files_may_have_bytes_that_are_no_utf8(tmp_path):
     folder = tmp_path / os.fsdecode(b"rejected\xfe")
     folder.mkdir()
     (tmp_path / os.fsdecode(b"a\xff.jsonl")).write_text('{"text": "One."}\n{broken\n')
-    arguments = {"inputs": [str(tmp_path / os.fsdecode(b"a\xff.jsonl"))], "options": ReadOptions()}
-    jobs = [Job("measure_corpus", {**arguments, "rejected": str(folder)})]
+    jobs = [MeasureCorpus([str(tmp_path / os.fsdecode(b"a\xff.jsonl"))], ReadOptions(), rejected=str(folder))]
     assert run_for_results(LocalRunner(1), jobs)[0][1]["documents"] == 1
     rejected = json.loads((folder / "rejected-00000.jsonl").read_text())
     assert rejected["file"].endswith("a\\udcff.jsonl")

@@ -4,8 +4,8 @@ import numpy as np
 
 from maskmill.pipeline.dataset.config import InstanceConfig
 from maskmill.pipeline.dataset.schema import features
+from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.dataset.unfinished import Unfinished
-from maskmill.pipeline.instances.plan import Target
 from maskmill.pipeline.instances.pools import Pools, pack_document, unpack_pool
 from maskmill.pipeline.jobs.shards import ShardBuilder
 from maskmill.pipeline.records.decoding import ExampleDecoder
@@ -25,7 +25,7 @@ def test_instances_of_a_document_are_shuffled_and_each_copy_in_another_way(tmp_p
     pool = unpack_pool([document], np.dtype(np.uint16), config, unk_id=1)
     Unfinished(str(tmp_path)).start({})
     orders = []
-    for shard in ShardBuilder(vocab, Target(config, str(tmp_path))).build(0, pool, Pools(train=1, eval=0), ()):
+    for shard in ShardBuilder(vocab, Target(config, str(tmp_path))).build(0, pool, Pools(train=1, eval=0)):
         records = list(read_records(tmp_path / shard.path))
         arrays = ExampleDecoder(features(config.max_seq_length, 1)).decode(records)
         whole = arrays["input_ids"]

@@ -14,7 +14,7 @@ from maskmill.deploy.data.datasets import generate_datasets
 from maskmill.deploy.data.generate import GenerateRequest, RunOptions
 from maskmill.pipeline.dataset.config import InstanceConfig
 from maskmill.pipeline.dataset.schema import DatasetInfo
-from maskmill.pipeline.instances.plan import Target
+from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.records.tfrecord import read_records
 from maskmill.pipeline.validation.shares import check_labels, check_masking, drawn_labels, note_labels, surprise
 
