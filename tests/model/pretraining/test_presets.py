@@ -10,8 +10,8 @@ from fake_steps import datasets as datasets  # a fixture
 from fake_steps import steps as steps  # a fixture
 
 from maskmill.model.bert.config import PRESETS, BertConfig
-from maskmill.model.formats.model_dir import recorded_recipe
 from maskmill.model.pretraining.config import TrainConfig
+from maskmill.model.pretraining.description import recorded_recipe
 from maskmill.model.pretraining.recipes import GOOGLE, OF_FILE, RECIPES, choose_recipe, settle
 from maskmill.tokenizer.errors import InputError
 from maskmill.tokenizer.json_file import SEAL, VERSION
