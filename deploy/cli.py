@@ -22,7 +22,7 @@ from maskmill.deploy.tasks.predict import predict
 from maskmill.deploy.terminal.command import STOPPED, Group, signals_as_ctrl_c, stopped
 from maskmill.deploy.terminal.streams import find_lost_output, safe_streams
 from maskmill.deploy.terminal.visible import visible, visible_in_line
-from maskmill.deploy.tpu.commands import tpu_commands
+from maskmill.deploy.tpu.tpu import tpu_commands
 from maskmill.deploy.training.evaluate import evaluate
 from maskmill.deploy.training.export import export
 from maskmill.deploy.training.prune import prune

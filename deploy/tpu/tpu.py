@@ -1,207 +1,372 @@
-"""The commands that train on a Cloud TPU: gcloud's, and the scripts that it runs on the hosts. `tpu_run.py` runs them.
+"""`maskmill tpu`: the commands that train on a Cloud TPU."""
 
-A TPU is a queued resource and the node that it becomes, both of one name: the queue is what Google recommends, and
-where spot capacity is waited for. A node is one host or several; every host is told the same, and JAX finds its peers
-by itself. A host keeps in ~/maskmill: `python/`, the environment, and `installed`, its mark; `lock`, held by what works
-there; `train.log`; `training`, a digest of its arguments; `pid` from its start to its end, and from then on `ended`,
-with its exit code.
-"""
-
-import hashlib
 import os
-import re
 import shlex
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any
 
+import click
+
+from maskmill.deploy.terminal.cli_types import Whole, wrong_usage
+from maskmill.deploy.terminal.command import PRINTS, RUNS, Group, json_option, option, under
+from maskmill.deploy.terminal.talk import is_given, print_json, say
+from maskmill.deploy.terminal.visible import visible
+from maskmill.model.bert.config import PRESETS
+from maskmill.pipeline.storage.storage import is_remote
 from maskmill.tokenizer.errors import InputError
 
-# The software of the hosts on which JAX is installed: https://cloud.google.com/tpu/docs/runtimes
-RUNTIMES = {
-    "v6e": "v2-alpha-tpuv6e",
-    "v5p": "v2-alpha-tpuv5",
-    "v5litepod": "v2-alpha-tpuv5-lite",
-    **dict.fromkeys(("v4", "v3", "v2"), "tpu-ubuntu2204-base"),
-}
-PACKAGE = "maskmill.tar.gz"
-# What `maskmill train` is given on a TPU beside the user's own. A single host finds that there is no other one.
-SAME_ON_EVERY_HOST = ("--backend", "jax", "--distributed")
-SECONDS_TO_STOP = 120  # for the step at hand and its checkpoint
+if TYPE_CHECKING:
+    from maskmill.deploy.tpu.gcloud import Machine, Tpu
+
+SECONDS_BETWEEN_LOOKS = 30.0
+TRAINING = "\\\n    -- gs://BUCKET/shards --model-dir gs://BUCKET/model"  # of the examples
 
 
 @dataclass(frozen=True)
-class Tpu:
-    """Which one. Raises InputError for what Google would not take as a name or a zone."""
+class Here:
+    """The TPU of a command, and whether its commands are only printed."""
 
-    name: str
-    project: str
-    zone: str
+    tpu: "Tpu"
+    dry_run: bool
 
-    def __post_init__(self) -> None:
-        if not re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", self.name):
-            raise InputError(f"NAME {self.name} is no name of a TPU", expected="a-z, 0-9 and -, a letter first")
-        if not re.fullmatch(r"[a-z]+-[a-z]+\d+-[a-z0-9]+", self.zone):
-            raise InputError(f"--zone {self.zone} is no zone", expected="one such as us-west4-a, with its last letter")
+    def run(self, commands: Sequence[Sequence[str]], show: bool = False) -> bool:
+        """Whether the commands were run: with --dry-run they are printed."""
+        from maskmill.deploy.tpu.gcloud import to_shell
+        from maskmill.deploy.tpu.operations import run
 
-    @property
-    def flags(self) -> list[str]:
-        """Said with every command. Quiet: gcloud asks nothing."""
-        return [f"--project={self.project}", f"--zone={self.zone}", "--quiet"]
+        for command in commands:
+            if self.dry_run:
+                click.echo(to_shell(command))
+            else:
+                run(self.tpu, command, show)
+        return not self.dry_run
 
-    def tell(self, command: str) -> str:
-        """A command of ours for it, to be copied."""
-        return f"maskmill tpu {command} {self.name} --project {self.project} --zone {self.zone}"
+    def say(self, text: str) -> None:
+        """Says what is being done, where it is done."""
+        if not self.dry_run:
+            say(text)
 
-
-@dataclass(frozen=True)
-class Machine:
-    """What is asked for. Raises InputError where no runtime version is given and none is known."""
-
-    accelerator_type: str
-    runtime_version: str = ""  # none: by the accelerator
-    spot: bool = False
-    service_account: str = ""  # none: the project's default one
-    network: str = ""
-    subnetwork: str = ""
-
-    def __post_init__(self) -> None:
-        if not self.runtime_version and self.family not in RUNTIMES:
-            raise InputError(
-                f"--accelerator-type {self.accelerator_type} is not a known accelerator type",
-                way_out=f"use for example v5litepod-8 ({', '.join(RUNTIMES)}), or give its --runtime-version as well",
-            )
-
-    @property
-    def family(self) -> str:
-        """What stands before the size."""
-        return self.accelerator_type.partition("-")[0]
-
-    @property
-    def flags(self) -> list[str]:
-        """What `create` is told of it."""
-        named = {"service-account": self.service_account, "network": self.network, "subnetwork": self.subnetwork}
-        return [
-            f"--accelerator-type={self.accelerator_type}",
-            f"--runtime-version={self.runtime_version or RUNTIMES[self.family]}",
-            *(f"--{flag}={value}" for flag, value in named.items() if value),
-            *(["--spot"] if self.spot else []),
-        ]
+    @contextmanager
+    def ctrl_c(self, sentence: str) -> Iterator[None]:
+        """Within it, Ctrl-C ends the waiting, and what is said of it is what goes on without us."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(sentence) from None
 
 
-def create_command(tpu: Tpu, machine: Machine) -> list[str]:
-    """Puts a request into the queue."""
-    node = f"--node-id={tpu.name}"
-    return ["gcloud", "compute", "tpus", "queued-resources", "create", tpu.name, node, *machine.flags, *tpu.flags]
+@click.group(
+    "tpu",
+    cls=Group,
+    examples=(
+        "maskmill tpu create  bert --project PROJECT --zone us-west4-a --accelerator-type v5litepod-8",
+        "maskmill tpu install bert --project PROJECT --zone us-west4-a",
+        f"maskmill tpu train   bert --project PROJECT --zone us-west4-a {TRAINING}",
+        "maskmill tpu delete  bert --project PROJECT --zone us-west4-a",
+    ),
+)
+def tpu_commands() -> None:
+    """Train on a Cloud TPU, with gcloud run for you.
 
-
-def describe_command(tpu: Tpu) -> list[str]:
-    """Tells what has become of the request."""
-    return ["gcloud", "compute", "tpus", "queued-resources", "describe", tpu.name, "--format=json", *tpu.flags]
-
-
-def delete_command(tpu: Tpu) -> list[str]:
-    """Deletes the node, then the request."""
-    return ["gcloud", "compute", "tpus", "queued-resources", "delete", tpu.name, "--force", *tpu.flags]
-
-
-def ssh_command(tpu: Tpu, script: str, worker: str = "all") -> list[str]:
-    """Runs a script of the shell on hosts of the node, on all at the same time."""
-    start = ["gcloud", "compute", "tpus", "tpu-vm", "ssh", tpu.name, f"--worker={worker}", *tpu.flags]
-    return [*start, f"--command={script}"]
-
-
-def install_commands(tpu: Tpu) -> list[list[str]]:
-    """Packs maskmill as it is here, copies it to every host, and installs it there with JAX for TPU."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "maskmill")
-    pack = [sys.executable, "-P", "-m", "maskmill.deploy.engines.source_package", str(folder)]
-    copy = ["gcloud", "compute", "tpus", "tpu-vm", "scp", str(folder / PACKAGE), f"{tpu.name}:", "--worker=all"]
-    return [pack, [*copy, *tpu.flags], ssh_command(tpu, INSTALL)]
-
-
-def train_command(tpu: Tpu, arguments: Sequence[str]) -> list[str]:
-    """Starts `maskmill train` with these arguments on every host, and leaves it running there."""
-    words = shlex.join([*arguments, *SAME_ON_EVERY_HOST])
-    return ssh_command(tpu, TRAIN.replace("DIGEST", digest_of(arguments)).replace("ARGUMENTS", words))
-
-
-def digest_of(arguments: Sequence[str]) -> str:
-    """By which two trainings are told apart."""
-    return hashlib.sha256(shlex.join(arguments).encode()).hexdigest()[:12]
-
-
-def logs_command(tpu: Tpu, lines: int, follow: bool, worker: str) -> list[str]:
-    """Shows the end of a host's log."""
-    return ssh_command(tpu, f"tail -n {lines} {'-F ' if follow else ''}maskmill/train.log", worker)
-
-
-def to_shell(command: Sequence[str]) -> str:
-    r"""A command as a shell takes it, an option a line.
-
-    >>> print(to_shell(["gcloud", "ssh", "--zone=z", "--command=ls 'a b'"]))
-    gcloud ssh \
-      --zone=z \
-      '--command=ls '"'"'a b'"'"''
+    With --dry-run its commands are printed. watch does what create, install and train do, and again after a preemption,
+    until the training is done. docs/tpu.md tells all of it.
     """
-    first = next((place for place, word in enumerate(command) if word.startswith("--")), len(command))
-    return " \\\n  ".join([shlex.join(command[:first]), *map(shlex.quote, command[first:])])
 
 
-# What a host says after "maskmill: " is shown to the user as it is.
-TAKE_LOCK = """exec 9>lock
-flock --nonblock 9 || {
-  echo 'maskmill: something runs there already; see status, or end it with stop' >&2
-  exit 75
-}
-"""
+def on_tpu(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds what says which TPU; the command gets it as `here`."""
 
-# uv brings the Python that we need, whatever the host has; Ubuntu 22.04 has 3.10. The end asks for all chips, as a
-# training does.
-INSTALL = f"""set -e
-mkdir -p maskmill
-cd maskmill
-{TAKE_LOCK}rm -f installed pid ended
-PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --user --quiet --upgrade uv
-python3 -m uv venv --quiet --clear --python 3.11 python
-python3 -m uv pip install --quiet --python python/bin/python "maskmill[tpu] @ file://$HOME/{PACKAGE}"
-python/bin/python -c 'import jax
-jax.distributed.initialize()
-print(jax.process_count(), "hosts,", jax.device_count(), "chips,", jax.devices()[0].device_kind)
-jax.default_backend() == "tpu" or exit("maskmill: JAX finds no TPU there")'
-touch installed
-"""
+    @wraps(command)
+    def with_tpu(name: str, project: str, zone: str, dry_run: bool, **values: Any) -> None:
+        from maskmill.deploy.tpu.gcloud import Tpu
 
-# The training inherits the lock, and has a session of its own: a lost connection does not end it. When the machine
-# shuts down, the shell that waits for it dies at once, and itself after a checkpoint: `pid` stays, `ended` is not made.
-TRAIN = f"""cd maskmill 2>/dev/null && test -e installed || {{
-  echo 'maskmill: not installed there; run install first' >&2
-  exit 76
-}}
-{TAKE_LOCK}rm -f ended
-echo DIGEST > training
-setsid bash -c '"$@" & echo $! > pid; wait $!; code=$?; rm pid; echo $code > ended' - \\
-  python/bin/maskmill train ARGUMENTS >> train.log 2>&1 < /dev/null &
-"""
+        with wrong_usage():
+            here = Here(Tpu(name, project, zone), dry_run)
+        command(here=here, **values)
 
-STATUS = r"""cd maskmill 2>/dev/null && test -e installed || {
-  printf 'maskmill-host\t%s\tbare\t\t\n' "$(hostname)"
-  exit 0
-}
-if ! flock --nonblock lock true; then state=running
-elif test -e pid; then state=interrupted
-elif test -e ended; then state="ended $(cat ended)"
-else state=idle; fi
-last="$(tail -n 1 train.log 2>/dev/null | tr '\t' ' ')"
-printf 'maskmill-host\t%s\t%s\t%s\t%s\n' "$(hostname)" "$state" "$(cat training 2>/dev/null)" "$last"
-"""
+    with_options: Callable[..., None] = under(
+        "Which TPU",
+        option(
+            "--project",
+            required=True,
+            metavar="PROJECT",
+            envvar="CLOUDSDK_CORE_PROJECT",
+            show_envvar=True,
+            help="Google Cloud project.",
+        ),
+        option(
+            "--zone",
+            required=True,
+            metavar="ZONE",
+            envvar="CLOUDSDK_COMPUTE_ZONE",
+            show_envvar=True,
+            help="Zone of the TPU, such as us-west4-a.",
+        ),
+    )(under(RUNS, option("--dry-run", is_flag=True, help="Print the commands without running them."))(with_tpu))
+    return click.argument("name", metavar="NAME")(with_options)
 
-# What is stopped has not come to its end: it is left as an interrupted one is.
-STOP = f"""cd maskmill 2>/dev/null && test -e pid || exit 0
-flock --nonblock lock true && exit 0
-kill -TERM "$(cat pid)"
-flock --timeout {SECONDS_TO_STOP} lock mv ended pid && exit 0
-kill -KILL "$(cat pid)"
-flock lock mv ended pid
-echo "$(hostname) did not stop in {SECONDS_TO_STOP} s and was killed; its last checkpoint holds"
-"""
+
+def of_machine(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds what says what to create; the command gets it as `machine`."""
+
+    @wraps(command)
+    def with_machine(**values: Any) -> None:
+        from maskmill.deploy.tpu.gcloud import Machine
+
+        names = ("accelerator_type", "runtime_version", "spot", "service_account", "network", "subnetwork")
+        with wrong_usage():
+            machine = Machine(**{name: values.pop(name) for name in names})
+        command(machine=machine, **values)
+
+    return under(
+        "What to create",
+        option(
+            "--accelerator-type",
+            required=True,
+            metavar="TYPE",
+            help="Family and size of the TPU, such as v5litepod-8 or v6e-8.",
+        ),
+        option(
+            "--runtime-version",
+            default="",
+            metavar="NAME",
+            show_default="by the accelerator",
+            help="TPU software version of the hosts.",
+        ),
+        option("--spot", is_flag=True, help="Create a spot TPU: cheaper, but Google may take it away at any time."),
+        option(
+            "--service-account",
+            default="",
+            metavar="EMAIL",
+            show_default="Compute Engine's of the project",
+            help="Service account that the hosts run as.",
+        ),
+        option("--network", default="", metavar="NAME", show_default="default", help="VPC network of the hosts."),
+        option("--subnetwork", default="", metavar="NAME", show_default=False, help="Subnetwork of the hosts."),
+    )(with_machine)
+
+
+def of_training(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the arguments of `maskmill train`, which follow after --; the command gets them as `arguments`."""
+
+    @wraps(command)
+    def with_arguments(arguments: tuple[str, ...], **values: Any) -> None:
+        check_training(arguments)
+        command(arguments=arguments, **values)
+
+    return click.argument("arguments", nargs=-1, required=True, metavar="-- ARGUMENTS OF TRAIN")(with_arguments)
+
+
+EVERY = option(
+    "--every",
+    default=SECONDS_BETWEEN_LOOKS,
+    type=click.FloatRange(0, 86_400),
+    metavar="SECONDS",
+    help="Seconds between two checks of the state.",
+)
+
+
+def check_training(arguments: Sequence[str]) -> None:
+    """Raises click.UsageError for what `maskmill train` would refuse, and for what no host of a TPU sees."""
+    from maskmill.deploy.training.train import check_options
+
+    root = click.get_current_context().find_root().command
+    assert isinstance(root, click.Group)
+    context = root.commands["train"].make_context("maskmill train", list(arguments))
+    given = context.get_parameter_source("backend") is click.core.ParameterSource.COMMANDLINE
+    if given and context.params["backend"] != "jax":
+        raise click.UsageError(f"--backend {context.params['backend']} runs on no TPU; leave it out, there it is jax")
+    datasets = check_options(context.params)
+    for word in arguments:
+        value = word.partition("=")[2] if word.startswith("--") else word
+        if ("/" in value or "." in value) and os.path.isfile(value):
+            raise click.UsageError(
+                f"{value} is a file of this machine, where no TPU sees it; "
+                f"run: gcloud storage cp {shlex.quote(value)} gs://BUCKET/, and name that"
+            )
+    places = [
+        *(directory for directory, _ in datasets),
+        *(context.params[name] for name in ("model_dir", "init_checkpoint")),
+    ]
+    if context.params["bert_config"] not in PRESETS:
+        places.append(context.params["bert_config"])
+    for place in filter(None, places):
+        if not is_remote(place):
+            raise click.UsageError(f"{place} is on this machine, where no TPU sees it; expected gs://BUCKET/...")
+
+
+@tpu_commands.command(
+    examples=("maskmill tpu create bert --project PROJECT --zone us-west4-a --accelerator-type v6e-8 --spot",)
+)
+@on_tpu
+@of_machine
+@under(RUNS, option("--no-wait", is_flag=True, help="Return as soon as the request is queued."), EVERY)
+def create(here: Here, machine: "Machine", no_wait: bool, every: float) -> None:
+    """Request a TPU, and wait until it is ready.
+
+    You are billed from then on, until the TPU is deleted.
+    """
+    from maskmill.deploy.tpu.gcloud import create_command
+    from maskmill.deploy.tpu.operations import wait_until_active
+
+    delete_it = here.tpu.tell("delete")
+    here.say(f"Asking for {machine.accelerator_type} in {here.tpu.zone}")
+    if here.run([create_command(here.tpu, machine)]) and not no_wait:
+        with here.ctrl_c(
+            f"The request stays in the queue, and you are billed once the TPU is ready; to cancel it: {delete_it}"
+        ):
+            wait_until_active(here.tpu, say, every)
+        say(f"The TPU is ready. You are billed until you run: {delete_it}")
+
+
+@tpu_commands.command(examples=("maskmill tpu install bert --project PROJECT --zone us-west4-a",))
+@on_tpu
+def install(here: Here) -> None:
+    """Install maskmill, as it is here, on every host.
+
+    With JAX for TPU; at the end it is seen that JAX finds all chips.
+    """
+    from maskmill.deploy.tpu.gcloud import install_commands
+
+    here.say(f"Installing on every host of {here.tpu.name}, which takes minutes")
+    with here.ctrl_c("The hosts may go on with it for a while; then the same command does it again."):
+        if here.run(install_commands(here.tpu), show=not is_given("--quiet")):
+            say(f"Installed; now: {here.tpu.tell('train')} -- gs://BUCKET/shards --model-dir gs://BUCKET/model")
+
+
+@tpu_commands.command(examples=(f"maskmill tpu train bert --project PROJECT --zone us-west4-a {TRAINING}",))
+@on_tpu
+@of_training
+def train(here: Here, arguments: tuple[str, ...]) -> None:
+    """Start a training on every host, and return.
+
+    The same again goes on from the last checkpoint. After -- follow the arguments of maskmill train; --backend jax
+    --distributed is added.
+    """
+    from maskmill.deploy.tpu.gcloud import train_command
+
+    if here.run([train_command(here.tpu, arguments)]):
+        say(f"Started on every host of {here.tpu.name}; see it with: {here.tpu.tell('logs')} --follow")
+
+
+@tpu_commands.command(
+    examples=(f"maskmill tpu watch bert --project PROJECT --zone us-west4-a --accelerator-type v6e-8 {TRAINING}",)
+)
+@on_tpu
+@of_machine
+@under(RUNS, option("--delete-when-done", is_flag=True, help="Delete the TPU when the training is finished."), EVERY)
+@of_training
+def watch(here: Here, machine: "Machine", delete_when_done: bool, every: float, arguments: tuple[str, ...]) -> None:
+    """Keep a training going until it is done.
+
+    It creates, installs and trains, and does so again after each preemption. It looks what is there and does what is
+    next, so it may be ended and run again at any time. It deletes nothing but the request of this name when Google has
+    taken its TPU; at the end the TPU is left there.
+    """
+    from maskmill.deploy.terminal.show import new_talk
+    from maskmill.deploy.tpu.gcloud import create_command, delete_command, install_commands, train_command
+    from maskmill.deploy.tpu.operations import keep_training
+
+    if here.dry_run:
+        new = [create_command(here.tpu, machine), *install_commands(here.tpu), train_command(here.tpu, arguments)]
+        here.run(new)
+        click.echo("# after a preemption, and then all of the above again:")
+        here.run([delete_command(here.tpu)])
+        return
+    say = new_talk().print  # it deletes what costs, also when nobody reads what it says
+    with here.ctrl_c(
+        f"The TPU keeps running and is billed; run the same command to watch it again, or: {here.tpu.tell('delete')}"
+    ):
+        keep_training(here.tpu, machine, arguments, say, every)
+    if delete_when_done:
+        here.run([delete_command(here.tpu)])
+        say(f"The training is done, and {here.tpu.name} is deleted.")
+    else:
+        say(f"The training is done. You are billed for the TPU until you run: {here.tpu.tell('delete')}")
+
+
+@tpu_commands.command(examples=("maskmill tpu status bert --project PROJECT --zone us-west4-a",))
+@on_tpu
+@json_option("the state of the request, and a list of hosts")
+def status(here: Here, as_json: bool) -> None:
+    """Show the state of the request, and what each host does."""
+    from maskmill.deploy.tpu.gcloud import STATUS, describe_command, ssh_command
+    from maskmill.deploy.tpu.operations import find_hosts, find_request
+
+    if here.dry_run and as_json:
+        raise click.UsageError("--json is given beside --dry-run, which prints commands of a shell")
+    if here.dry_run:
+        here.run([describe_command(here.tpu), ssh_command(here.tpu, STATUS)])
+        return
+    request = find_request(here.tpu)
+    hosts = find_hosts(here.tpu) if request and request.state == "ACTIVE" else []
+    if as_json:
+        known = asdict(request) if request else {"state": None, "error": ""}
+        print_json({"name": here.tpu.name, **known, "hosts": [asdict(host) for host in hosts]})
+        return
+    if request is None:
+        click.echo(f"{here.tpu.name} is not there")
+        return
+    click.echo(visible(f"{here.tpu.name} {request.state} {request.error}".rstrip()))
+    for host in hosts:
+        click.echo(visible(f"{host.name} {host.state} {host.last_line}".rstrip()))
+
+
+@tpu_commands.command(examples=("maskmill tpu logs bert --project PROJECT --zone us-west4-a --follow",))
+@on_tpu
+@under(
+    PRINTS,
+    option("--worker", default="0", metavar="N|all", help="Number of the host, starting at 0; or all."),
+    option("--lines", default=30, type=Whole(1), metavar="N", help="Number of last lines to show."),
+    option("--follow", is_flag=True, help="Also show new lines, until Ctrl-C."),
+)
+def logs(here: Here, lines: int, follow: bool, worker: str) -> None:
+    """Show what the training wrote on a host."""
+    from maskmill.deploy.tpu.gcloud import logs_command
+
+    with here.ctrl_c("The training goes on."):
+        here.run([logs_command(here.tpu, lines, follow, worker)], show=True)
+
+
+@tpu_commands.command(examples=("maskmill tpu stop bert --project PROJECT --zone us-west4-a",))
+@on_tpu
+def stop(here: Here) -> None:
+    """Stop the training after it has saved a checkpoint.
+
+    The TPU stays, and you are still billed for it.
+    """
+    from maskmill.deploy.tpu.gcloud import STOP, ssh_command
+
+    here.say(f"Stopping what runs on {here.tpu.name}")
+    if here.run([ssh_command(here.tpu, STOP)], show=not is_given("--quiet")):
+        say(f"The training has stopped. You are billed for the TPU until you run: {here.tpu.tell('delete')}")
+
+
+@tpu_commands.command(
+    examples=(
+        "maskmill tpu delete bert --project PROJECT --zone us-west4-a",
+        "maskmill tpu delete bert --project PROJECT --zone us-west4-a --yes",
+    )
+)
+@on_tpu
+@under(RUNS, option("--yes", is_flag=True, help="Delete without asking."))
+def delete(here: Here, yes: bool) -> None:
+    """Delete the TPU of this name, and its request.
+
+    What is on its disks is lost; buckets are not touched.
+    """
+    from maskmill.deploy.tpu.gcloud import delete_command
+
+    if not (yes or here.dry_run):
+        where = f"of project {here.tpu.project} in {here.tpu.zone}"
+        if not click.confirm(f"Delete the TPU {here.tpu.name} {where}, and end what runs there?", err=True):
+            raise InputError(f"{here.tpu.name} is not deleted", way_out="you are still billed for it")
+    here.say(f"Deleting {here.tpu.name}")
+    if here.run([delete_command(here.tpu)]):
+        say(f"{here.tpu.name} is deleted. You are no longer billed for it.")
+
+
+tpu_commands.add_section("In the order of use", create, install, train, watch, status, logs, stop, delete)

@@ -8,7 +8,7 @@ from documentation import commands_in, read_page
 from fake_tpu import TPU
 
 from maskmill.deploy.cli import main
-from maskmill.deploy.tpu.tpu import (
+from maskmill.deploy.tpu.gcloud import (
     Machine,
     create_command,
     delete_command,
@@ -17,7 +17,7 @@ from maskmill.deploy.tpu.tpu import (
     logs_command,
     train_command,
 )
-from maskmill.deploy.tpu.tpu_run import REMEDIES
+from maskmill.deploy.tpu.operations import REMEDIES
 
 # The commands of gcloud in docs/tpu.md and in deploy/, and the flags of theirs that are used: as in Google's reference,
 # https://cloud.google.com/sdk/gcloud/reference/, below the command's own words, in May 2025.

@@ -7,7 +7,7 @@ import click
 from places import ROOT
 
 from maskmill.deploy.cli import main
-from maskmill.deploy.tpu.commands import check_training
+from maskmill.deploy.tpu.tpu import check_training
 from maskmill.deploy.training.train import check_options
 
 PAGES = sorted(

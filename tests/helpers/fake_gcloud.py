@@ -1,6 +1,6 @@
 """A gcloud that plays Cloud TPU on this machine: its hosts are folders, and what it is to run there is run by a shell.
 
-`Cloud` makes it: an executable `gcloud` on PATH, which is this file. It answers the commands of `deploy/tpu/tpu.py` as
+`Cloud` makes it: an executable `gcloud` on PATH, which is this file. It answers the commands of `gcloud.py` as
 Google's does, writes each to `calls.jsonl`, and fails as it is told to. Hosts have a `python3` and a `maskmill` that
 are this file, too: the first makes the folders that an installation makes, the second "trains" until it is ended.
 """

@@ -7,7 +7,7 @@ from command import run
 from fake_gcloud import Cloud
 from places import ROOT
 
-from maskmill.deploy.tpu.tpu import Tpu
+from maskmill.deploy.tpu.gcloud import Tpu
 
 WHERE = ["--project", "my-project", "--zone", "us-west4-a"]
 MADE = [*WHERE, "--accelerator-type", "v5litepod-8"]

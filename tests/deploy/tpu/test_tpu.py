@@ -17,8 +17,16 @@ from fake_tpu import cloud as cloud  # a fixture
 from fake_tpu import installed as installed  # a fixture
 
 from maskmill.deploy.cli import main
-from maskmill.deploy.tpu.tpu import SECONDS_TO_STOP, STOP, Machine, create_command, ssh_command, to_shell, train_command
-from maskmill.deploy.tpu.tpu_run import run as run_command
+from maskmill.deploy.tpu.gcloud import (
+    SECONDS_TO_STOP,
+    STOP,
+    Machine,
+    create_command,
+    ssh_command,
+    to_shell,
+    train_command,
+)
+from maskmill.deploy.tpu.operations import run as run_command
 
 ODD = """gs://bucket/a "quoted" name/it's $HOME `id` \\ *"""
 
@@ -66,7 +74,7 @@ def test_install_brings_what_is_here_to_every_host(cloud):
     for host in cloud.hosts("bert"):
         assert (host / "maskmill" / "installed").exists()
         with tarfile.open(host / "maskmill.tar.gz") as package:
-            tpu = [name for name in package.getnames() if name.endswith("deploy/tpu/tpu.py")]
+            tpu = [name for name in package.getnames() if name.endswith("deploy/tpu/gcloud.py")]
             (metadata,) = [name for name in package.getnames() if re.fullmatch(r"[^/]+/PKG-INFO", name)]
             file = package.extractfile(metadata)
             assert file
@@ -203,7 +211,7 @@ def test_ctrl_c_says_what_goes_on_without_us(cloud, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("maskmill.deploy.tpu.tpu_run.time.sleep", interrupt)
+    monkeypatch.setattr("maskmill.deploy.tpu.operations.time.sleep", interrupt)
     result = CliRunner().invoke(main, ["tpu", "create", "bert", *MADE])
     assert result.exit_code == 130
     assert (

@@ -1,4 +1,4 @@
-"""Runs the commands of `tpu.py`: what went wrong in a sentence, what a TPU does, and a training kept going."""
+"""Runs the commands of `gcloud.py`: what went wrong in a sentence, what a TPU does, and a training kept going."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from maskmill.deploy.tpu.tpu import (
+from maskmill.deploy.tpu.gcloud import (
     STATUS,
     STOP,
     Machine,

@@ -10,7 +10,15 @@ from fake_tpu import MADE, TPU, TRAINING, WHERE
 from fake_tpu import cloud as cloud  # a fixture
 from fake_tpu import installed as installed  # a fixture
 
-from maskmill.deploy.tpu.tpu_run import PATIENCE, Host, QueuedResource, explain, next_action, repeat, wait_until_active
+from maskmill.deploy.tpu.operations import (
+    PATIENCE,
+    Host,
+    QueuedResource,
+    explain,
+    next_action,
+    repeat,
+    wait_until_active,
+)
 from maskmill.tokenizer.errors import InputError
 
 TWO_HOSTS = [*WHERE, "--accelerator-type", "v5litepod-16"]
