@@ -39,8 +39,8 @@ OF_FILE = replace(GOOGLE, dropout=None, initializer_range=None)
 RECIPES = {
     "tiny": Recipe(learning_rate=1e-3, first_weights="neighbours", dropout=0.0, initializer_range=0.08),
     "mini": Recipe(learning_rate=5e-4, first_weights="neighbours", dropout=0.0, initializer_range=0.04),
-    "small": Recipe(learning_rate=3e-4, first_weights="neighbours", dropout=0.0, initializer_range=0.03),
-    "medium": Recipe(learning_rate=2e-4, first_weights="neighbours", dropout=0.0, initializer_range=0.03),
+    "small": Recipe(learning_rate=1e-4, first_weights="neighbours", dropout=0.0, initializer_range=0.03),
+    "medium": Recipe(learning_rate=1e-4, first_weights="neighbours", dropout=0.0, initializer_range=0.03),
 }
 
 
