@@ -51,7 +51,6 @@ def check_worker(images: Images, container: str, has_boot: bool) -> None:
     """The worker's image generates, has no TensorFlow, and is Beam's own boot to a cluster."""
     assert images.run(container, "id", "-u").strip() == "0"
     assert not images.run(container, "python", "-c", MODULES).strip(), "TensorFlow is in the worker's image"
-    assert images.run(container, "pwd").strip() == "/"
     with timed("generated in the worker's image"):
         assert "dataset_info.json" in images.run(container, "sh", "-c", GENERATE)
     print(images.run(container, "sh", "-c", DOCTOR), end="")
