@@ -6,6 +6,7 @@ from typing import Any, get_args
 import click
 
 from maskmill.deploy.terminal.command import option, pick
+from maskmill.deploy.terminal.options import TEXT_FIELD
 from maskmill.pipeline.reading.documents import InputFormat, ReadOptions
 
 TEXTS = (
@@ -16,12 +17,7 @@ TEXTS = (
         help="lines: a text per line. text: BERT's, where a blank line ends a text. jsonl: an object per line. wiki: "
         "WikiExtractor's <doc>. auto: by content and name, else lines.",
     ),
-    option(
-        "--text-field",
-        default="text",
-        metavar="FIELD",
-        help="JSONL and Parquet: field of the text; a.b is field b of a.",
-    ),
+    TEXT_FIELD,
     option(
         "--id-field",
         metavar="FIELD",

@@ -13,6 +13,12 @@ from maskmill.model.pretraining.config import TrainConfig
 from maskmill.pipeline.reading.documents import MAX_DOCUMENT_BYTES, MAX_REJECTED, InputFormat
 from maskmill.pipeline.tables.fields import TableFormat
 
+TEXT_FIELD = option(
+    "--text-field",
+    default="text",
+    metavar="FIELD",
+    help="JSONL and Parquet: field of the text; a.b is field b of a.",
+)
 DOCUMENTS = (
     option(
         "--input-format",
@@ -21,12 +27,7 @@ DOCUMENTS = (
         help="text: a sentence per line, a blank line between documents. lines: a document per line. jsonl: an object "
         "per line. wiki: WikiExtractor's <doc>. auto: by content and name.",
     ),
-    option(
-        "--text-field",
-        default="text",
-        metavar="FIELD",
-        help="JSONL and Parquet: field of the text; a.b is field b of a.",
-    ),
+    TEXT_FIELD,
     option(
         "--max-document-bytes",
         type=Bytes(),

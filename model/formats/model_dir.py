@@ -3,7 +3,6 @@
 import fcntl
 import hashlib
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +19,7 @@ from maskmill.model.training.checkpoint import (
     restore_newest,
 )
 from maskmill.pipeline.dataset.schema import VOCAB
+from maskmill.pipeline.storage.local_claims import TEMPORARY
 from maskmill.pipeline.storage.storage import AnyPath, read_at_most, read_bytes, write_text
 from maskmill.tokenizer.errors import InputError
 from maskmill.tokenizer.json_file import MAX_BYTES, parse_sealed, require_types, seal_versioned
@@ -39,9 +39,6 @@ _PHASE: dict[str, Any] = {
 }  # fmt: skip
 
 _WAY_OUT = "restore it, or train into a new folder"
-
-# What a process leaves that is killed while it writes a file: `create_file` names it so.
-_UNFINISHED = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 
 # What may change between two runs of one training: it does not change the weights; or only by what dropout draws from
 # there on, and a later phase, or another machine, may leave less memory.
@@ -85,7 +82,8 @@ def open_folder(
         raise _something_else(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):  # before anything is looked at: the process that has it may write another checkpoint
-        unfinished = {path for path in folder.glob(".*") if _UNFINISHED.fullmatch(path.name)}
+        # What a process leaves that is killed while it writes a file.
+        unfinished = {path for path in folder.glob(".*") if TEMPORARY.fullmatch(path.name)}
         if list_checkpoints(folder) and (folder / file).exists():
             _require_same(folder, read(folder), training)
         elif (folder / BEST).exists():

@@ -10,6 +10,7 @@ from maskmill.pipeline.dataset.schema import MANIFEST, RUN, SHARD_NAME, VOCAB
 from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.dataset.unfinished import RUN_ID, Unfinished
 from maskmill.pipeline.reading.rejected import FIELDS, REJECTED, REJECTED_NAME, rejected_names
+from maskmill.pipeline.storage.local_claims import TEMPORARY
 from maskmill.pipeline.storage.storage import (
     check_writable,
     exists,
@@ -88,7 +89,7 @@ def dataset_names(output: str) -> list[str]:
 
 def _is_begun(name: str) -> bool:
     """Whether it is the temporary name of a file that a run writes."""
-    is_temporary = re.fullmatch(r"\.(.+)\.[0-9a-f]{32}\.tmp", name)
+    is_temporary = TEMPORARY.fullmatch(name)
     return is_temporary is not None and OURS.fullmatch(is_temporary[1]) is not None
 
 

@@ -17,7 +17,7 @@ from typing import BinaryIO
 from maskmill.pipeline.storage.refusals import already_exists, not_empty, written_meanwhile
 from maskmill.tokenizer.errors import InputError
 
-TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")  # the name of a file or folder that is not finished
+TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{32}\.tmp")  # of what is not finished, by its own name
 LONG_NAME_BYTES = 200  # a longer name leaves no room for what a temporary name adds to it; a file system takes 255
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK)
