@@ -47,6 +47,7 @@ def measure(corpus: Path, backend: str) -> None:
     from maskmill.model.pretraining.dynamic_masking import MaskingRules, remask
     from maskmill.pipeline.dataset import schema
     from maskmill.pipeline.dataset.config import InstanceConfig
+    from maskmill.pipeline.dataset.dataset import Dataset
     from maskmill.pipeline.dataset.schema import DatasetInfo
     from maskmill.pipeline.instances.masking import Masker
     from maskmill.pipeline.instances.segments import assemble
@@ -62,7 +63,7 @@ def measure(corpus: Path, backend: str) -> None:
         with tempfile.TemporaryDirectory() as directory:
             Path(directory, schema.VOCAB).write_text(vocab.to_text())
             info = DatasetInfo(asdict(config), len(vocab), vocab.sha256, {}, (), "0")
-            rules = MaskingRules.load(info, directory)
+            rules = MaskingRules.load(Dataset(directory, info))
         rng = np.random.default_rng(0)
         length_a = rng.integers(1, config.max_num_tokens, BATCH)
         start = rng.integers(len(ids) - length, size=BATCH)

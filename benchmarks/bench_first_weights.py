@@ -26,12 +26,12 @@ from maskmill.model.bert.config import BertConfig
 from maskmill.model.bert.encoder import BertPretrainer
 from maskmill.model.bert.first_weights import NeighbourStart, begin_with_neighbours
 from maskmill.model.bert.heads import SUMS, metrics_of
-from maskmill.model.pretraining.dataset import eval_batches, train_batches
+from maskmill.model.pretraining.batches import eval_batches, train_batches
 from maskmill.model.pretraining.phases import adam_settings
 from maskmill.model.pretraining.recipes import GOOGLE, RECIPES, settle
 from maskmill.model.training.optimization import AdamWeightDecay, Schedule
 from maskmill.model.training.step import eval_step, train_step
-from maskmill.pipeline.dataset.schema import DatasetInfo
+from maskmill.pipeline.dataset.dataset import Dataset
 
 # What a variant gives besides the recipe: options of a training, and how the neighbour start is made.
 VARIANTS: dict[str, tuple[dict[str, Any], NeighbourStart]] = {
@@ -64,26 +64,27 @@ class Run:
 
 def train(dataset: Path, preset: str, settings: dict[str, Any], start: NeighbourStart, is_google: bool) -> Run:
     """Trains as `maskmill train` does, but writes nothing."""
-    info = DatasetInfo.load(dataset)
+    opened = Dataset.open(dataset)
+    info = opened.info
     config, changes = settle(settings, GOOGLE if is_google else RECIPES.get(preset, GOOGLE))
     bert = replace(BertConfig.preset(preset, info.vocab_size), **changes)
     model = BertPretrainer(bert, config.random_seed, config.precision)
     if config.first_weights == "neighbours":
         begin_with_neighbours(model, start)
-    attention = attention_of(model, next(eval_batches(info, dataset, 8, "eval")))
+    attention = attention_of(model, next(eval_batches(opened, 8, "eval")))
     steps = config.num_train_steps or 0
     optimizer = AdamWeightDecay(
         model.named_weights, Schedule(config.learning_rate, steps, steps // 10), adam_settings(config)
     )
     run_step, curve, sums = train_step(model, optimizer, config.random_seed), [], dict.fromkeys(SUMS, 0.0)
-    with closing(train_batches(info, dataset, config.train_batch_size, config.random_seed)) as batches:
+    with closing(train_batches(opened, config.train_batch_size, config.random_seed)) as batches:
         for step, batch in enumerate(itertools.islice(batches, steps), start=1):
             add(sums, run_step(batch))
             if step % max(1, steps // POINTS) == 0:
                 curve.append((step, float(metrics_of(sums)["masked_lm_accuracy"])))
                 sums = dict.fromkeys(SUMS, 0.0)
     run_eval, sums = eval_step(model), dict.fromkeys(SUMS, 0.0)
-    with closing(eval_batches(info, dataset, 64, "eval")) as batches:
+    with closing(eval_batches(opened, 64, "eval")) as batches:
         for batch in batches:
             add(sums, run_eval(batch))
     metrics = metrics_of(sums)

@@ -31,9 +31,9 @@ import needs
 import numpy as np
 
 from maskmill.model.bert.config import BertConfig
-from maskmill.model.pretraining.dataset import eval_batches, train_batches
+from maskmill.model.pretraining.batches import eval_batches, train_batches
 from maskmill.model.pretraining.recipes import RECIPES
-from maskmill.pipeline.dataset.schema import DatasetInfo
+from maskmill.pipeline.dataset.dataset import Dataset
 
 MASKMILL = "maskmill"
 RATES = {"transformers 5e-5": (5e-5, 0.0), "transformers 5e-4": (5e-4, 0.1)}  # and the share of warm-up
@@ -71,7 +71,8 @@ def time_maskmill(dataset: Path, options: argparse.Namespace) -> float:
 
 def run_transformers(dataset: Path, side: str, options: argparse.Namespace, steps: int, seed: int) -> dict[str, float]:
     """The same on the other side: held-out metrics; or, for 0 steps, the seconds of a step."""
-    info = DatasetInfo.load(dataset)
+    opened = Dataset.open(dataset)
+    info = opened.info
     rate, warmup = RATES[side]
     size = RECIPES[options.bert_config].train_batch_size
     bert = BertConfig.preset(options.bert_config, info.vocab_size)
@@ -85,9 +86,9 @@ def run_transformers(dataset: Path, side: str, options: argparse.Namespace, step
         "random_seed": seed,
         "measures_speed": not steps,
     }
-    with closing(train_batches(info, dataset, size, seed)) as batches:
+    with closing(train_batches(opened, size, seed)) as batches:
         arrays: dict[str, Any] = stack("train_", itertools.islice(batches, steps or 100))
-    with closing(eval_batches(info, dataset, 1, "eval")) as batches:  # one each: none is filled up
+    with closing(eval_batches(opened, 1, "eval")) as batches:  # one each: none is filled up
         arrays |= stack("eval_", batches)
     script = Path(__file__).with_name("pretrain_torch.py")
     with tempfile.NamedTemporaryFile(suffix=".npz") as file:

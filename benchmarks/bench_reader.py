@@ -23,7 +23,8 @@ import numpy as np
 from needs import CORPUS, ENGLISH, VOCAB, require
 
 from maskmill.deploy.cli import main as maskmill
-from maskmill.model.pretraining.dataset import eval_batches
+from maskmill.model.pretraining.batches import eval_batches
+from maskmill.pipeline.dataset.dataset import Dataset
 from maskmill.pipeline.dataset.schema import DatasetInfo
 from maskmill.pipeline.records.decoding import ExampleDecoder
 from maskmill.pipeline.records.examples import decode_example
@@ -58,7 +59,8 @@ def main() -> None:
 
 def measure_all(dataset: Path) -> dict[str, float]:
     """Examples per CPU second of each system; their rounds take turns."""
-    info = DatasetInfo.load(dataset)
+    opened = Dataset.open(dataset)
+    info = opened.info
     paths = [str(dataset / shard.path) for shard in info.shards_of("train")]
     records = [record for path in paths for record in read_records(path)]
     decoder = ExampleDecoder(info.features)
@@ -66,10 +68,10 @@ def measure_all(dataset: Path) -> dict[str, float]:
         "`read_records`, CRC checked": lambda: sum(1 for path in paths for _ in read_records(path)),
         "`ExampleDecoder`": lambda: sum(map(count, decode_all(decoder, records))),
         "`decode_example`, readable": lambda: len([decode_example(record) for record in records[:SOME]]),
-        "reader: both, in its two threads": lambda: sum(map(count, eval_batches(info, dataset, BATCH, "train"))),
+        "reader: both, in its two threads": lambda: sum(map(count, eval_batches(opened, BATCH, "train"))),
         "tf.data: batch, then `parse_example`": lambda: sum(map(count, tf_batches(info, paths))),
     }
-    ours, theirs = eval_batches(info, dataset, BATCH, "train"), tf_batches(info, paths)
+    ours, theirs = eval_batches(opened, BATCH, "train"), tf_batches(info, paths)
     for one, other in zip(ours, theirs):  # the last of ours is filled up
         assert all((values[: count(other)] == other[name]).all() for name, values in one.items()), "batches differ"
     speeds: dict[str, list[float]] = {name: [] for name in systems}

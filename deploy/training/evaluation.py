@@ -10,6 +10,7 @@ from rich.table import Table
 from maskmill.deploy.terminal.show import new_console, new_talk
 from maskmill.deploy.terminal.talk import print_json
 from maskmill.deploy.training.evaluate import EvaluateRequest
+from maskmill.pipeline.dataset.dataset import Dataset
 from maskmill.pipeline.dataset.schema import DatasetInfo, Split
 from maskmill.pipeline.storage.mirror import mirror
 
@@ -41,10 +42,11 @@ def evaluate_model(request: EvaluateRequest, as_json: bool = False) -> None:
     from maskmill.model.pretraining.evaluate import EVAL_RESULTS, measure, write_results
 
     dataset, model_dir, split = request.dataset, request.model_dir, request.split
-    info = DatasetInfo.load(dataset)
+    opened = Dataset.open(dataset)
+    info = opened.info
     examples = info.examples_of(split)
     with mirror(model_dir) as folder:
-        with info.unchanged(dataset):
+        with opened.unchanged():
             found = measure(dataset, folder.local, split, request.eval_batch_size, request.checkpoint)
         guesses = guesses_of(found, info, split)
         warnings = list(find_warnings(found, guesses, examples, info.objective, read_training(folder.local)))

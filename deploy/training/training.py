@@ -23,6 +23,7 @@ from maskmill.deploy.training.training_time import A_DAY, A_MINUTE, SECONDS_TO_M
 from maskmill.model.bert.config import BERT_CONFIG, BertConfig
 from maskmill.model.pretraining.config import TrainConfig
 from maskmill.model.pretraining.recipes import GOOGLE, RECIPES, settle
+from maskmill.pipeline.dataset.dataset import Dataset
 from maskmill.pipeline.dataset.schema import DatasetInfo
 from maskmill.pipeline.storage.mirror import mirror
 from maskmill.pipeline.storage.storage import list_names
@@ -35,7 +36,7 @@ WIDE = 120  # columns of a terminal on which nothing needs to be shortened
 
 def train_model(request: TrainRequest) -> None:
     """Trains with a bar, or with a line now and then where there is no terminal; then draws the curve of the loss."""
-    from maskmill.model.pretraining.dataset import require_examples
+    from maskmill.model.pretraining.batches import require_examples
     from maskmill.model.pretraining.description import recorded_recipe
     from maskmill.model.pretraining.train import Start, train
     from maskmill.model.training.distribution import is_first_process, leaving_alone
@@ -48,10 +49,11 @@ def train_model(request: TrainRequest) -> None:
     if recipe in RECIPES.values():  # of the preset of today; a training that was begun goes on as it began
         recipe = recorded_recipe(model_dir) or recipe
     train_config, changes = settle(request.settings, recipe)
-    infos = [DatasetInfo.load(directory) for directory, _ in datasets]
+    opened = [Dataset.open(directory) for directory, _ in datasets]
+    infos = [dataset.info for dataset in opened]
     batch_size = train_config.train_batch_size
-    for info, (directory, _) in zip(infos, datasets):
-        require_examples(info, directory, "train", batch_size)
+    for dataset in opened:
+        require_examples(dataset, "train", batch_size)
     longest = max(infos, key=lambda info: info.max_seq_length)
     config = replace(choose_config(longest, model_dir, request.bert_config, init_checkpoint), **changes)
     name = request.bert_config or init_checkpoint or "base"

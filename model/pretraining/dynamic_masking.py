@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from maskmill.model.bert.layers import gather
 from maskmill.model.bert.randomness import Key, Tensor, fold_in, random_below, random_bits
-from maskmill.pipeline.dataset.schema import MANIFEST, VOCAB, DatasetInfo
+from maskmill.pipeline.dataset.dataset import Dataset
+from maskmill.pipeline.dataset.schema import MANIFEST, VOCAB
 from maskmill.tokenizer.errors import InputError
 from maskmill.tokenizer.vocab import MASK, Vocab
 
@@ -37,18 +38,19 @@ class MaskingRules:
     predictions_of_length: NDArray[np.int32]  # [max_seq_length + 1]: how many for a length in tokens, specials included
 
     @classmethod
-    def load(cls, info: DatasetInfo, directory: str | os.PathLike[str]) -> "MaskingRules":
-        """The rules that the shards in a folder were made by.
+    def load(cls, dataset: Dataset) -> "MaskingRules":
+        """The rules that the shards of a dataset were made by.
 
         Raises InputError when its manifest does not say them all, or its vocabulary is none of BERT's.
         """
+        info, directory = dataset.info, dataset.directory
         for name in ("masked_lm_prob", "whole_word_mask"):
             if name not in info.config:
                 raise InputError(
                     f"{os.path.join(directory, MANIFEST)} has no {name}, which --dynamic-masking needs",
                     way_out="generate the dataset again, or train without --dynamic-masking",
                 )
-        vocab = Vocab.parse(info.read_vocab(directory), os.path.join(directory, VOCAB))
+        vocab = Vocab.parse(dataset.read_vocab(), os.path.join(directory, VOCAB))
         # A table, made here in float64: in float32 some of the products would round to the other side.
         lengths = np.arange(info.max_seq_length + 1)
         predictions = np.clip(np.rint(lengths * info.config["masked_lm_prob"]), 1, info.max_predictions_per_seq)

@@ -10,14 +10,15 @@ from keras import ops
 
 from maskmill.model.bert.heads import IS_RIGHT, SUMS, known_metrics
 from maskmill.model.formats.model_dir import WhichCheckpoint, load_model, read_training
-from maskmill.model.pretraining.dataset import eval_batches, require_examples
+from maskmill.model.pretraining.batches import eval_batches, require_examples
 from maskmill.model.pretraining.phases import check_fits
 from maskmill.model.pretraining.plateau import MARGIN
 from maskmill.model.pretraining.token_counts import Band, TokenCounts
 from maskmill.model.training.distribution import ONE_DEVICE, Devices
 from maskmill.model.training.memory import want_of_memory
 from maskmill.model.training.step import Batch, EvalStep, Losses, eval_step
-from maskmill.pipeline.dataset.schema import VOCAB, DatasetInfo, Split
+from maskmill.pipeline.dataset.dataset import Dataset
+from maskmill.pipeline.dataset.schema import VOCAB, Split
 from maskmill.pipeline.storage.storage import write_text
 from maskmill.tokenizer.errors import InputError
 from maskmill.tokenizer.vocab import Vocab
@@ -69,8 +70,9 @@ def measure(
     Raises InputError when the split is empty, or the dataset was made with another vocabulary or longer sequences than
     the model takes.
     """
-    info = DatasetInfo.load(dataset_dir, sealed=True)
-    require_examples(info, dataset_dir, split)
+    dataset = Dataset.open(dataset_dir, sealed=True)
+    info = dataset.info
+    require_examples(dataset, split)
     training = read_training(Path(model_dir))
     if training["vocab_sha256"] != info.vocab_sha256:
         raise InputError(
@@ -86,9 +88,9 @@ def measure(
         )
     # Computed as the training computed it, so that both come to the same numbers.
     model, global_step = load_model(model_dir, checkpoint, training["train_config"].get("precision", "float32"))
-    check_fits(info, dataset_dir, model.config)
-    info.check_files(dataset_dir, split)
-    tokens = TokenCounts(Vocab.parse(info.read_vocab(dataset_dir), os.path.join(dataset_dir, VOCAB)))
+    check_fits(dataset, model.config)
+    dataset.check_files(split)
+    tokens = TokenCounts(Vocab.parse(dataset.read_vocab(), os.path.join(dataset_dir, VOCAB)))
     run_step = eval_step(model)
 
     def run_and_count(batch: Batch) -> Losses:
@@ -97,7 +99,7 @@ def measure(
         return losses
 
     with want_of_memory(f"a batch of {eval_batch_size:,} sequences", "a smaller --eval-batch-size"):
-        metrics = evaluate_split(run_and_count, info, dataset_dir, split, eval_batch_size)
+        metrics = evaluate_split(run_and_count, dataset, split, eval_batch_size)
     if characters := tokens.characters:
         bits = metrics["masked_lm_loss"] * tokens.masked_tokens / math.log(2)
         metrics["bits_per_character"] = bits / characters
@@ -113,8 +115,7 @@ def write_results(model_dir: str | os.PathLike[str], results: dict[str, float]) 
 
 def evaluate_split(
     run_step: EvalStep,
-    info: DatasetInfo,
-    dataset_dir: str | os.PathLike[str],
+    dataset: Dataset,
     split: Split,
     eval_batch_size: int,
     devices: Devices = ONE_DEVICE,
@@ -124,7 +125,7 @@ def evaluate_split(
     They are exact: sums over the whole split, divided once. Of a dataset without pairs there is no next-sentence loss.
     """
     totals = dict.fromkeys(SUMS, 0.0)
-    with closing(eval_batches(info, dataset_dir, eval_batch_size, split, devices.host, devices.num_hosts)) as batches:
+    with closing(eval_batches(dataset, eval_batch_size, split, devices.host, devices.num_hosts)) as batches:
         for batch in batches:
             losses = run_step(devices.place(batch))
             for name in SUMS:

@@ -6,14 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from maskmill.model.bert.config import BertConfig
+from maskmill.model.pretraining.batches import require_examples
 from maskmill.model.pretraining.config import TrainConfig
-from maskmill.model.pretraining.dataset import require_examples
 from maskmill.model.pretraining.dynamic_masking import MaskingRules, remask
 from maskmill.model.training.flops import train_flops
 from maskmill.model.training.memory import require_countable
 from maskmill.model.training.meter import Pace
 from maskmill.model.training.optimization import AdamSettings, Schedule
 from maskmill.model.training.step import Remask
+from maskmill.pipeline.dataset.dataset import Dataset
 from maskmill.pipeline.dataset.schema import DatasetInfo
 from maskmill.tokenizer.errors import InputError
 
@@ -22,12 +23,21 @@ from maskmill.tokenizer.errors import InputError
 class Phase:
     """A dataset, and the steps of the training that are taken on it."""
 
-    directory: str
-    info: DatasetInfo
+    dataset: Dataset
     first_step: int  # steps done before it
     last_step: int  # steps done after it
     rules: MaskingRules | None = None  # of --dynamic-masking, where that is wanted
     first_batch: int = 0  # of the dataset: as many were taken in earlier phases on it
+
+    @property
+    def info(self) -> DatasetInfo:
+        """What the dataset says of itself."""
+        return self.dataset.info
+
+    @property
+    def directory(self) -> str:
+        """Where the dataset lies."""
+        return self.dataset.directory
 
     def batch_at(self, step: int) -> int:
         """The number of the batch that is trained on after `step` steps of the training, counted over the dataset."""
@@ -59,22 +69,22 @@ class Plan:
         """
         phases: list[Phase] = []
         for directory, steps in datasets:
-            info = DatasetInfo.load(directory, sealed=True)
-            check_fits(info, directory, bert)
-            require_countable(bert, info.max_seq_length)
-            require_examples(info, directory, "train", config.train_batch_size)
+            dataset = Dataset.open(directory, sealed=True)
+            check_fits(dataset, bert)
+            require_countable(bert, dataset.info.max_seq_length)
+            require_examples(dataset, "train", config.train_batch_size)
             if steps is None:
-                steps = math.ceil(info.examples_of("train") / config.train_batch_size)
+                steps = math.ceil(dataset.info.examples_of("train") / config.train_batch_size)
             first_step = phases[-1].last_step if phases else 0
-            rules = MaskingRules.load(info, directory) if config.dynamic_masking else None
-            same = (phase for phase in phases if phase.info.origin.sha256 == info.origin.sha256)
+            rules = MaskingRules.load(dataset) if config.dynamic_masking else None
+            same = (phase for phase in phases if phase.dataset.sha256 == dataset.sha256)
             first_batch = sum(phase.last_step - phase.first_step for phase in same)
-            phases.append(Phase(os.fspath(directory), info, first_step, first_step + steps, rules, first_batch))
+            phases.append(Phase(dataset, first_step, first_step + steps, rules, first_batch))
             _require_alike(phases, phases[-1])
             if config.eval_every is not None:
-                require_examples(info, directory, "eval")
+                require_examples(dataset, "eval")
         for phase in phases:
-            phase.info.check_files(phase.directory)
+            phase.dataset.check_files()
         return cls(tuple(phases))
 
     @property
@@ -137,16 +147,18 @@ def sequence_flops(phase: Phase, bert: BertConfig) -> float:
     return train_flops(bert, phase.info.max_seq_length, phase.info.max_predictions_per_seq)
 
 
-def check_fits(info: DatasetInfo, dataset_dir: str | os.PathLike[str], config: BertConfig) -> None:
+def check_fits(dataset: Dataset, config: BertConfig) -> None:
     """Raises InputError when a model of that shape cannot read the dataset."""
+    info = dataset.info
     if info.vocab_size != config.vocab_size:
         raise InputError(
-            f"bert_config has vocab_size {config.vocab_size}, {dataset_dir} was made with {info.vocab_size} tokens",
+            f"bert_config has vocab_size {config.vocab_size}, {dataset.directory} was made with {info.vocab_size} "
+            "tokens",
             way_out="set vocab_size to that number",
         )
     if info.max_seq_length > config.max_position_embeddings:
         raise InputError(
-            f"bert_config has max_position_embeddings {config.max_position_embeddings}, {dataset_dir} has "
+            f"bert_config has max_position_embeddings {config.max_position_embeddings}, {dataset.directory} has "
             f"max_seq_length {info.max_seq_length}",
             way_out="raise the former, or generate shorter sequences",
         )

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from maskmill.model.bert.config import BertConfig
 from maskmill.model.bert.encoder import BertPretrainer
+from maskmill.model.pretraining.batches import train_batches
 from maskmill.model.pretraining.config import TrainConfig
-from maskmill.model.pretraining.dataset import train_batches
 from maskmill.model.pretraining.phases import Phase, adam_settings
 from maskmill.model.training.distribution import Devices
 from maskmill.model.training.optimization import AdamWeightDecay, Schedule
@@ -61,7 +61,7 @@ def measure_speed(phase: Phase, bert: BertConfig, config: TrainConfig, devices: 
     optimizer = AdamWeightDecay(model.named_weights, Schedule(config.learning_rate, 1000, 100), adam_settings(config))
     run_step = train_step(model, optimizer, config.random_seed, config.gradient_accumulation_steps, phase.remask)
     size, hosts = config.train_batch_size, (devices.host, devices.num_hosts)
-    with closing(train_batches(phase.info, phase.directory, size, config.random_seed, 0, *hosts)) as batches:
+    with closing(train_batches(phase.dataset, size, config.random_seed, 0, *hosts)) as batches:
 
         def take_step() -> None:
             float(run_step(devices.place(next(batches)))["loss"])  # waits for the device

@@ -21,8 +21,8 @@ from maskmill.model.formats.checkpoint_formats import read_init_checkpoint
 from maskmill.model.formats.init_checkpoint import initialize
 from maskmill.model.formats.model_dir import open_model_dir, read_training
 from maskmill.model.formats.names import TRAINING
+from maskmill.model.pretraining.batches import name_examples, train_batches
 from maskmill.model.pretraining.config import TrainConfig
-from maskmill.model.pretraining.dataset import name_examples, train_batches
 from maskmill.model.pretraining.description import describe_training
 from maskmill.model.pretraining.evaluate import EVAL_BATCH_SIZE, evaluate_split
 from maskmill.model.pretraining.phases import Phase, Plan, adam_settings
@@ -98,7 +98,7 @@ def train(
         steps, warmup = schedule.num_train_steps, schedule.num_warmup_steps
         config = replace(train_config, num_train_steps=steps, num_warmup_steps=warmup)
         first = plan.phases[0]
-        vocab_text = first.info.read_vocab(first.directory).decode()
+        vocab_text = first.dataset.read_vocab().decode()
         description = describe_training(plan, bert_config, config, absolute(start.init_checkpoint) if start else None)
     devices.require_same(description)
     hooks.begins(steps)
@@ -201,8 +201,7 @@ class _Pretraining:
 
     def _batches(self, phase: Phase, step: int) -> Generator[Batch, None, None]:
         return train_batches(
-            phase.info,
-            phase.directory,
+            phase.dataset,
             self.config.train_batch_size,
             self.config.random_seed,
             phase.batch_at(step),
@@ -228,7 +227,7 @@ class _Pretraining:
     def evaluate(self, run_step: EvalStep, step: int) -> dict[str, float]:
         phase = self.plan.phase_of(step)
         batch_size = EVAL_BATCH_SIZE * self.devices.count
-        return evaluate_split(run_step, phase.info, phase.directory, "eval", batch_size, self.devices)
+        return evaluate_split(run_step, phase.dataset, "eval", batch_size, self.devices)
 
     def is_best(self, metrics: dict[str, float], step: int) -> bool:
         best_step, best_loss = read_best(self.folder) or (0, math.inf)
@@ -241,14 +240,13 @@ class _Pretraining:
         return {}
 
     def require_unchanged(self, step: int) -> None:
-        phase = self.plan.phase_of(step)
-        phase.info.require_unchanged(phase.directory)
+        self.plan.phase_of(step).dataset.require_unchanged()
 
     def explain(self, error: NotFiniteError) -> InputError:
         """Writes which examples were in the batch of the step that went wrong, too."""
         phase, config = self.plan.phase_of(error.step), self.config  # perhaps the one before: losses are read later
         batch = phase.batch_at(error.step - 1)
-        names = name_examples(phase.info, phase.directory, config.train_batch_size, config.random_seed, batch)
+        names = name_examples(phase.dataset, config.train_batch_size, config.random_seed, batch)
         if self.devices.writes:
             write_text(self.folder / BAD_BATCH, json.dumps({"step": error.step, "examples": names}, indent=1) + "\n")
         causes = [f"a learning_rate of {config.learning_rate} that is too high or warms up too fast"]

@@ -14,8 +14,8 @@ import keras
 from maskmill.model.bert.config import BertConfig, ComputeDtype
 from maskmill.model.bert.encoder import BertPretrainer
 from maskmill.model.formats.model_dir import WhichCheckpoint, open_model_dir
+from maskmill.model.pretraining.batches import eval_batches, require_examples, train_batches
 from maskmill.model.pretraining.config import TrainConfig
-from maskmill.model.pretraining.dataset import eval_batches, require_examples, train_batches
 from maskmill.model.pretraining.description import describe_training
 from maskmill.model.pretraining.evaluate import EVAL_BATCH_SIZE, evaluate_split
 from maskmill.model.pretraining.phases import Plan, check_fits
@@ -25,7 +25,8 @@ from maskmill.model.tasks.trained import TrainedBert, open_trained, without_spar
 from maskmill.model.training.checkpoint import save_checkpoint
 from maskmill.model.training.optimization import AdamWeightDecay
 from maskmill.model.training.step import Batch, Losses
-from maskmill.pipeline.dataset.schema import MANIFEST, DatasetInfo, Split
+from maskmill.pipeline.dataset.dataset import Dataset
+from maskmill.pipeline.dataset.schema import MANIFEST, Split
 from maskmill.pipeline.storage.storage import AnyPath, absolute, read_bytes
 from maskmill.tokenizer.errors import InputError
 
@@ -59,22 +60,21 @@ def prune(
     do not fit, or when nothing would be removed.
     """
     train_config = train_config or TrainConfig()
-    dataset_dir = source.dataset_dir
-    info = DatasetInfo.load(dataset_dir, sealed=True)
+    dataset = Dataset.open(source.dataset_dir, sealed=True)
     for needed in sorted({"train", source.split}):
-        require_examples(info, dataset_dir, needed)
+        require_examples(dataset, needed)
     trained = open_trained(source.model_dir, source.checkpoint, train_config.precision, source.cased)
     for note in trained.notes:
         logger.warning(note)
-    _require_fit(trained, info, dataset_dir)
+    _require_fit(trained, dataset)
     trained = without_spare_rows(trained, train_config.precision)
     plan = None
     if train_config.num_train_steps:
-        plan = Plan.load([(dataset_dir, train_config.num_train_steps)], trained.model.config, train_config)
+        plan = Plan.load([(source.dataset_dir, train_config.num_train_steps)], trained.model.config, train_config)
     else:
-        info.check_files(dataset_dir)
+        dataset.check_files()
     request = describe_request(source, config, train_config.num_train_steps)
-    pretrained = _Pretrained(trained, info, source, plan, train_config)
+    pretrained = _Pretrained(trained, dataset, source, plan, train_config)
     return prune_to_folder(pretrained, Path(output_dir), config, request)
 
 
@@ -90,21 +90,22 @@ def describe_request(source: PruneSource, config: PruneConfig, recovery_steps: i
     }
 
 
-def _require_fit(trained: TrainedBert, info: DatasetInfo, dataset_dir: AnyPath) -> None:
+def _require_fit(trained: TrainedBert, dataset: Dataset) -> None:
     """Raises InputError when the model cannot be measured on the dataset."""
+    info = dataset.info
     if trained.vocab.sha256 != info.vocab_sha256:
         raise InputError(
             f"was made with another vocabulary than {trained.path} has",
             way_out="generate it with --vocab-file and the vocab.txt of the model",
-            path=dataset_dir,
+            path=dataset.directory,
         )
     if difference := trained.rules.difference_from(info.config["cased"]):
         raise InputError(
             f"has other tokens than {trained.path} was trained on ({difference})",
             way_out="generate the dataset as the model's was",
-            path=dataset_dir,
+            path=dataset.directory,
         )
-    check_fits(info, dataset_dir, trained.model.config)
+    check_fits(dataset, trained.model.config)
     trained.require_head("masked_lm")
     if info.objective != "mlm":
         trained.require_head("bert/pooler")
@@ -116,7 +117,7 @@ class _Pretrained:
     """A pre-trained model, measured on a dataset: a `Prunable`."""
 
     trained: TrainedBert
-    info: DatasetInfo
+    dataset: Dataset
     source: PruneSource
     plan: Plan | None  # of the recovery
     train_config: TrainConfig
@@ -124,21 +125,21 @@ class _Pretrained:
     def __post_init__(self) -> None:
         self.model: BertPretrainer = self.trained.model
         self.precision: ComputeDtype = self.train_config.precision
-        self.num_examples = self.info.examples_of("train")
+        self.num_examples = self.dataset.info.examples_of("train")
 
     def train_batches(self, batch_size: int, random_seed: int) -> Generator[Batch, None, None]:
-        return train_batches(self.info, self.source.dataset_dir, batch_size, random_seed)
+        return train_batches(self.dataset, batch_size, random_seed)
 
     def batch(self) -> Batch:
-        with closing(eval_batches(self.info, self.source.dataset_dir, EVAL_BATCH_SIZE, self.source.split)) as batches:
+        with closing(eval_batches(self.dataset, EVAL_BATCH_SIZE, self.source.split)) as batches:
             return next(batches)
 
     def evaluate(self, run_step: Callable[[Batch], Losses]) -> dict[str, float]:
-        return evaluate_split(run_step, self.info, self.source.dataset_dir, self.source.split, EVAL_BATCH_SIZE)
+        return evaluate_split(run_step, self.dataset, self.source.split, EVAL_BATCH_SIZE)
 
     def write(self, folder: Path, pruned: BertPretrainer, metrics: dict[str, float]) -> None:
         training = _describe(self.plan, pruned.config, self.train_config, self.trained, absolute(self.source.model_dir))
-        with open_model_dir(folder, training, self.info.read_vocab(self.source.dataset_dir).decode()):
+        with open_model_dir(folder, training, self.dataset.read_vocab().decode()):
             save_checkpoint(folder, 0, _state(pruned, self.plan, self.train_config), keep=1)
 
 

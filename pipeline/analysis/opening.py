@@ -12,6 +12,7 @@ from itertools import islice
 
 import numpy as np
 
+from maskmill.pipeline.dataset.dataset import Dataset
 from maskmill.pipeline.dataset.schema import MANIFEST, VOCAB, DatasetInfo, Feature, Split, features
 from maskmill.pipeline.records.decoding import Arrays, ExampleDecoder
 from maskmill.pipeline.records.examples import decode_example
@@ -43,7 +44,7 @@ class OpenedDataset:
     """What is known of a dataset before it is read. Can be sent to other processes."""
 
     directory: str  # as it was given: a folder, or a file or pattern of others' TFRecords
-    info: DatasetInfo | None  # None: TFRecords without a manifest
+    dataset: Dataset | None  # None: TFRecords without a manifest
     shards: tuple[OpenedShard, ...]  # at least one
     vocab: Vocab | None  # None where nothing says it
     mask_id: int  # of [MASK]; without a vocabulary, what most often stands at masked positions
@@ -52,6 +53,11 @@ class OpenedDataset:
     max_predictions_per_seq: int
     stored_names: dict[str, str]  # our names of features -> those in the files
     versions: dict[str, str] = field(default_factory=dict)  # of TFRecords without a manifest, by path, see `version_of`
+
+    @property
+    def info(self) -> DatasetInfo | None:
+        """The manifest; None where there is none."""
+        return self.dataset.info if self.dataset else None
 
     @property
     def features(self) -> list[Feature]:
@@ -85,7 +91,7 @@ class OpenedDataset:
 
     def unchanged(self) -> AbstractContextManager[None]:
         """Within it, the dataset is read. Raises InputError at its end when the dataset is no longer the one opened."""
-        return self.info.unchanged(self.directory) if self.info else nullcontext()
+        return self.dataset.unchanged() if self.dataset else nullcontext()
 
     def decode(self, records: Sequence[bytes], shard: OpenedShard, before: int = 0) -> Arrays:
         """The examples of some records of a shard, the first of which has so many before it. As `read_batches`."""
@@ -113,23 +119,25 @@ def open_dataset(directory: str | os.PathLike[str], vocab_file: str | None = Non
     name = os.fspath(directory)
     if not exists(os.path.join(name, MANIFEST)):
         return _open_others(name, vocab_file)
-    info, vocab = DatasetInfo.load(name), _load_vocab(vocab_file or os.path.join(name, VOCAB))
-    if vocab.sha256 != info.vocab_sha256:
+    dataset, vocab = Dataset.open(name), _load_vocab(vocab_file or os.path.join(name, VOCAB))
+    if vocab.sha256 != dataset.info.vocab_sha256:
         raise InputError(
-            f"{vocab.name} has sha256 {vocab.sha256[:12]}..., {MANIFEST} of {name} says {info.vocab_sha256[:12]}...",
+            f"{vocab.name} has sha256 {vocab.sha256[:12]}..., {MANIFEST} of {name} says "
+            f"{dataset.info.vocab_sha256[:12]}...",
             way_out="give the vocabulary that the dataset was made with",
         )
-    return open_ours(name, info, vocab)
+    return open_ours(dataset, vocab)
 
 
-def open_ours(directory: str, info: DatasetInfo, vocab: Vocab | None) -> OpenedDataset:
+def open_ours(dataset: Dataset, vocab: Vocab | None) -> OpenedDataset:
     """A dataset of ours by its manifest. Without a vocabulary, as after damage, `mask_id` is told by records."""
+    info = dataset.info
     opened = OpenedDataset(
-        directory=directory,
-        info=info,
+        directory=dataset.directory,
+        dataset=dataset,
         shards=tuple(
             OpenedShard(
-                path=os.path.join(directory, shard.path),
+                path=dataset.path_of(shard),
                 name=shard.path,
                 split=shard.split,
                 bytes=shard.bytes,
@@ -166,7 +174,7 @@ def _open_others(name: str, vocab_file: str | None) -> OpenedDataset:
     stored_names = {one.name: _find_name(one.name, example, path) for one in features(1, 1)}
     opened = OpenedDataset(
         directory=name,
-        info=None,
+        dataset=None,
         shards=tuple(OpenedShard(path, path.removeprefix(f"{folder}/"), "train", size_of(path)) for path in paths),
         vocab=vocab,
         mask_id=vocab.ids[MASK] if vocab else 0,

@@ -1,25 +1,16 @@
 """What a dataset is: its features, and its manifest."""
 
-import hashlib
 import os
 import re
-from collections.abc import Container, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from maskmill.pipeline.dataset.config import Compression, InstanceConfig
 from maskmill.pipeline.storage.storage import (
     AnyPath,
     current_version,
-    is_remote,
-    list_names,
-    open_file,
     read_at_most,
-    read_bytes,
-    size_of,
-    version_of,
     write_text,
 )
 from maskmill.tokenizer.errors import InputError
@@ -113,14 +104,6 @@ class ShardInfo:
             )
 
 
-@dataclass
-class Origin:
-    """The files of a dataset as they were when they were first read, by which a later change is noticed."""
-
-    sha256: str = ""  # of the manifest; empty where it was not read from a file
-    versions: dict[str, str] = field(default_factory=dict)  # of the files that were looked at, see `version_of`
-
-
 @dataclass(frozen=True)
 class DatasetInfo:
     """The manifest, `dataset_info.json`. A folder without it is no dataset.
@@ -136,7 +119,6 @@ class DatasetInfo:
     shards: tuple[ShardInfo, ...]  # by split, copy, pool
     maskmill_version: str
     format_version: int = FORMAT_VERSION
-    origin: Origin = field(default_factory=Origin, init=False, compare=False, repr=False)  # not in the file
 
     @classmethod
     def load(cls, directory: AnyPath, sealed: bool = False) -> "DatasetInfo":
@@ -144,16 +126,13 @@ class DatasetInfo:
 
         `sealed`: nor one that fails its own checksum, for who relies on it; who looks at a dataset can take any.
         """
-        path = os.path.join(directory, MANIFEST)
-        version = current_version(path)
-        if version is None:
-            raise InputError(
-                f"is no dataset: it has no {MANIFEST} (written last)",
-                way_out="make one with 'maskmill generate'",
-                path=directory,
-            )
+        content, _ = read_manifest(directory)
+        return cls.parse(content, os.path.join(directory, MANIFEST), sealed)
+
+    @classmethod
+    def parse(cls, content: bytes, path: str, sealed: bool = False) -> "DatasetInfo":
+        """The manifest in a file's content. Raises InputError, which names `path`, where `load` does."""
         way_out = "restore it, or generate the dataset again"
-        content = read_at_most(path, MAX_MANIFEST)
         values = parse_object(content, path, way_out, MAX_MANIFEST)
         if (format_version := values.get(VERSION)) != FORMAT_VERSION:
             raise InputError(
@@ -174,7 +153,6 @@ class DatasetInfo:
         require_types(info.config, dict.fromkeys(_NEEDED, Any), path, way_out)
         if wrong := next(info._wrong_counts(), None):
             raise InputError(f"is damaged ({wrong})", way_out=f"{way_out}", path=path)
-        info.origin.sha256, info.origin.versions[MANIFEST] = hashlib.sha256(content).hexdigest(), version
         return info
 
     def save(self, directory: AnyPath) -> None:
@@ -183,9 +161,7 @@ class DatasetInfo:
 
     def to_values(self) -> dict[str, Any]:
         """What the file holds, for JSON."""
-        values = asdict(self)
-        del values["origin"]
-        return values
+        return asdict(self)
 
     @property
     def max_seq_length(self) -> int:
@@ -215,26 +191,6 @@ class DatasetInfo:
         """The number of examples in a split."""
         return sum(shard.examples for shard in self.shards_of(split))
 
-    def check_files(self, directory: AnyPath, split: Split | None = None) -> None:
-        """Compares the vocabulary and every shard (of a split) with the manifest. Raises InputError where one differs.
-
-        Reads every byte, at the speed of SHA-256 on all cores; of Cloud Storage the sizes alone.
-        """
-        present = set(list_names(directory))
-
-        def check(file: tuple[str, int | None, str]) -> str | None:
-            name = file[0]
-            if name in present:
-                self.origin.versions[name] = version_of(os.path.join(directory, name))
-            return find_damage(directory, present, *file)
-
-        with self.unchanged(directory), ThreadPoolExecutor() as threads:
-            for problem in threads.map(check, self._expected_files(split)):
-                if problem:
-                    raise InputError(
-                        f"{problem}", way_out="restore the file, or generate the dataset again with --overwrite"
-                    )
-
     def _wrong_counts(self) -> Iterator[str]:
         """What no dataset can have."""
         if not 0 < self.vocab_size <= MAX_VOCAB:
@@ -246,73 +202,18 @@ class DatasetInfo:
                 if section.endswith("_lengths") and not _LENGTH.fullmatch(name):
                     yield f"{section} counts examples of {brief(name)} tokens; expected a whole number"
 
-    def require_unchanged(self, directory: AnyPath) -> None:
-        """Raises InputError when the folder no longer holds the manifest that was loaded from it. Costs one look-up."""
-        path, versions = os.path.join(directory, MANIFEST), self.origin.versions
-        if MANIFEST not in versions:
-            return  # it was not loaded
-        version = current_version(path)
-        if version == versions[MANIFEST]:
-            return
-        if version is None or hashlib.sha256(read_bytes(path)).hexdigest() != self.origin.sha256:
-            raise InputError(
-                f"the dataset {directory} changed while it was read", way_out="run this again when nothing writes to it"
-            )
-        versions[MANIFEST] = version  # the same content under a new date
 
-    @contextmanager
-    def unchanged(self, directory: AnyPath) -> Iterator[None]:
-        """Within it, files of the dataset are read. Raises InputError as `require_unchanged` before it ends.
+def read_manifest(directory: AnyPath) -> tuple[bytes, str]:
+    """The content of the manifest in a folder, and its version from before it was read, see `current_version`.
 
-        What cannot be read because the dataset is being replaced is not called damage.
-        """
-        try:
-            yield
-        except InputError:
-            self.require_unchanged(directory)
-            raise
-        self.require_unchanged(directory)
-
-    def read_vocab(self, directory: AnyPath) -> bytes:
-        """The vocabulary beside the manifest. Raises InputError when it is not the one that the manifest names."""
-        path = os.path.join(directory, VOCAB)
-        with self.unchanged(directory):
-            content = read_bytes(path)
-            if (actual := hashlib.sha256(content).hexdigest()) != self.vocab_sha256:
-                raise InputError(
-                    f"has sha256 {actual[:12]}..., {MANIFEST} says {self.vocab_sha256[:12]}...",
-                    way_out="restore the file, or generate the dataset again",
-                    path=path,
-                )
-        return content
-
-    def _expected_files(self, split: Split | None) -> Iterator[tuple[str, int | None, str]]:
-        yield VOCAB, None, self.vocab_sha256
-        for shard in self.shards_of(split) if split else self.shards:
-            yield shard.path, shard.bytes, shard.sha256
-
-
-def describe_files(folder: AnyPath, names: Iterable[str]) -> dict[str, str]:
-    """The sha256 of each of some files in a folder."""
-    return {name: hashlib.sha256(read_bytes(os.path.join(folder, name))).hexdigest() for name in names}
-
-
-def find_damage(folder: AnyPath, present: Container[str], name: str, size: int | None, sha256: str) -> str | None:
-    """Compares a file of a dataset with what is known of it: a clause that says what differs, or None.
-
-    `present` are the names of the files in the folder. An object of Cloud Storage has the right bytes if it has the
-    right number of them, because none is ever written in part.
+    Raises InputError when there is none, or a larger one than any dataset has.
     """
-    path = os.path.join(folder, name)
-    if name not in present:
-        return f"{path} is not there"
-    actual_size = size_of(path)
-    if size is not None and actual_size != size:
-        return f"{path} has {actual_size} bytes, {MANIFEST} says {size}"
-    if is_remote(path) and size is not None:
-        return None
-    with open_file(path) as file:
-        actual = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
-    if actual != sha256:
-        return f"{path} has sha256 {actual[:12]}..., {MANIFEST} says {sha256[:12]}..."
-    return None
+    path = os.path.join(directory, MANIFEST)
+    version = current_version(path)
+    if version is None:
+        raise InputError(
+            f"is no dataset: it has no {MANIFEST} (written last)",
+            way_out="make one with 'maskmill generate'",
+            path=directory,
+        )
+    return read_at_most(path, MAX_MANIFEST), version

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from maskmill.pipeline.dataset.schema import SHARD_NAME, ShardInfo, find_damage
+from maskmill.pipeline.dataset.dataset import find_damage
+from maskmill.pipeline.dataset.schema import SHARD_NAME, ShardInfo
 from maskmill.pipeline.storage.storage import (
     exists,
     list_names,

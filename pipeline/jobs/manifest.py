@@ -7,7 +7,8 @@ from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import Any
 
-from maskmill.pipeline.dataset.schema import MANIFEST, RUN, VOCAB, DatasetInfo, describe_files
+from maskmill.pipeline.dataset.dataset import describe_files
+from maskmill.pipeline.dataset.schema import MANIFEST, RUN, VOCAB, DatasetInfo
 from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.dataset.unfinished import RUN_ID, Unfinished
 from maskmill.pipeline.instances.plan import plan_shards

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from maskmill.pipeline.dataset.config import InstanceConfig
+from maskmill.pipeline.dataset.dataset import Dataset
 from maskmill.pipeline.dataset.schema import MANIFEST, VOCAB, DatasetInfo, ShardInfo, Split
 from maskmill.pipeline.storage.storage import list_names
 from maskmill.pipeline.validation.files import (
@@ -56,12 +57,13 @@ def validate_dataset(directory: str, read_shards: ReadShards) -> Validation:
     Raises:
         InputError: when there is no manifest, or one that cannot be made sense of, or another one at the end.
     """
-    info = DatasetInfo.load(directory)
-    with info.unchanged(directory):
-        return _validate(directory, info, read_shards)
+    dataset = Dataset.open(directory)
+    with dataset.unchanged():
+        return _validate(dataset, read_shards)
 
 
-def _validate(directory: str, info: DatasetInfo, read_shards: ReadShards) -> Validation:
+def _validate(dataset: Dataset, read_shards: ReadShards) -> Validation:
+    directory, info = dataset.directory, dataset.info
     config = read_config(directory, info)
     names = list_names(directory)
     validation = Validation()

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from maskmill.pipeline.dataset.config import InstanceConfig
+from maskmill.pipeline.dataset.dataset import describe_files
 from maskmill.pipeline.dataset.schema import (  # fmt: skip
     MANIFEST,
     MAX_MANIFEST,
@@ -15,7 +16,6 @@ from maskmill.pipeline.dataset.schema import (  # fmt: skip
     VOCAB,
     DatasetInfo,
     ShardInfo,
-    describe_files,
 )
 from maskmill.pipeline.instances.plan import PlannedShard, plan_shards
 from maskmill.pipeline.instances.pools import Pools

@@ -8,6 +8,7 @@ from command import SMALL, assert_refused, maskmill
 
 from maskmill.deploy.cli import find_sentence
 from maskmill.deploy.terminal import options
+from maskmill.pipeline.dataset.dataset import Dataset
 from maskmill.pipeline.dataset.schema import DatasetInfo
 from maskmill.tokenizer.vocab import SPECIAL_TOKENS, Vocab
 
@@ -107,7 +108,7 @@ def test_overwrite_replaces_the_dataset_and_nothing_else(tmp_path, corpus_file, 
     assert maskmill(*arguments, "--shards-per-copy", 3).returncode == 0
     (output / "notes.txt").write_text("mine")
     assert maskmill(*arguments, "--overwrite").returncode == 0
-    DatasetInfo.load(output).check_files(output)
+    Dataset.open(output).check_files()
     assert len(list(output.glob("*.tfrecord"))) == 2
     assert (output / "notes.txt").read_text() == "mine"
 

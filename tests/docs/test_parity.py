@@ -20,7 +20,7 @@ def rows_of(section):
 
 @pytest.mark.parametrize(("file", "test"), sorted(set(NAMED)))
 def test_every_named_test_exists(file, test):
-    assert re.search(rf"^def {test}\(", next(TESTS.rglob(file)).read_text(), re.MULTILINE)
+    assert any(re.search(rf"^def {test}\(", path.read_text(), re.MULTILINE) for path in TESTS.rglob(file))
 
 
 @pytest.mark.parametrize(("section", "at_least"), [("The rules", 30), ("Repairs", 8)])

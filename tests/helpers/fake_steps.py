@@ -31,8 +31,8 @@ def datasets(tmp_path_factory):
     """Two phases: datasets of other lengths, with held-out examples, and the steps on each."""
     folder = tmp_path_factory.mktemp("phases")
     for name, length in (("short", 16), ("long", 24)):
-        train_split = write_dataset(folder / name, [[20, 17], [20, 17]], seed=length, max_seq_length=length)
-        held_out = write_dataset(folder / name, [[9]], split="eval", seed=1, max_seq_length=length)
+        train_split = write_dataset(folder / name, [[20, 17], [20, 17]], seed=length, max_seq_length=length).info
+        held_out = write_dataset(folder / name, [[9]], split="eval", seed=1, max_seq_length=length).info
         dataclasses.replace(train_split, shards=train_split.shards + held_out.shards).save(folder / name)
     return [(folder / "short", BORDER), (folder / "long", LAST - BORDER)]
 
@@ -63,11 +63,11 @@ class FakeSteps:
 
         return step
 
-    def evaluate_split(self, run_eval, info, *rest):
+    def evaluate_split(self, run_eval, dataset, *rest):
         step = int(self.global_step)
         self.in_evaluation(step)
         run_eval({})
-        self.evaluated.append((step, info.max_seq_length))
+        self.evaluated.append((step, dataset.info.max_seq_length))
         return {"loss": self.eval_losses.get(step, 1.0)}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from maskmill.pipeline.dataset.dataset import Dataset
 from maskmill.pipeline.dataset.schema import VOCAB, DatasetInfo, ShardInfo, features
 from maskmill.tokenizer.vocab import SPECIAL_TOKENS
 
@@ -40,9 +41,7 @@ def example(number, rng, max_seq_length=MAX_SEQ_LENGTH):
     return tf.train.Example(features=tf.train.Features(feature=filled)).SerializeToString(deterministic=True)
 
 
-def write_dataset(
-    directory: Path, sizes, split="train", gzip=False, seed=0, max_seq_length=MAX_SEQ_LENGTH
-) -> DatasetInfo:
+def write_dataset(directory: Path, sizes, split="train", gzip=False, seed=0, max_seq_length=MAX_SEQ_LENGTH) -> Dataset:
     """A dataset whose shard (copy, pool) has `sizes[copy][pool]` examples, numbered from 0 within the whole."""
     rng = np.random.default_rng(seed)
     directory.mkdir(exist_ok=True)
@@ -73,12 +72,13 @@ def write_dataset(
         maskmill_version="0",
     )
     info.save(directory)
-    return info
+    return Dataset(str(directory), info)
 
 
-def write_both_splits(directory: Path, train_sizes, eval_sizes) -> DatasetInfo:
+def write_both_splits(directory: Path, train_sizes, eval_sizes) -> Dataset:
     """A dataset with examples to train on, and others to evaluate on."""
-    infos = [write_dataset(directory, train_sizes), write_dataset(directory, eval_sizes, split="eval", seed=1)]
-    info = dataclasses.replace(infos[0], shards=infos[0].shards + infos[1].shards)
+    train = write_dataset(directory, train_sizes).info
+    held_out = write_dataset(directory, eval_sizes, split="eval", seed=1).info
+    info = dataclasses.replace(train, shards=train.shards + held_out.shards)
     info.save(directory)
-    return info
+    return Dataset(str(directory), info)

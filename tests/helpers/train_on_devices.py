@@ -11,14 +11,14 @@ import jax
 
 from maskmill.model.bert.config import BertConfig
 from maskmill.model.bert.encoder import BertPretrainer
+from maskmill.model.pretraining.batches import train_batches
 from maskmill.model.pretraining.config import TrainConfig
-from maskmill.model.pretraining.dataset import train_batches
 from maskmill.model.pretraining.dynamic_masking import MaskingRules, remask
 from maskmill.model.pretraining.train import train
 from maskmill.model.training.distribution import ONE_DEVICE, find_devices
 from maskmill.model.training.optimization import AdamWeightDecay, Schedule
 from maskmill.model.training.step import train_step
-from maskmill.pipeline.dataset.schema import DatasetInfo
+from maskmill.pipeline.dataset.dataset import Dataset
 from maskmill.tokenizer.errors import InputError
 
 BERT = BertConfig(
@@ -53,10 +53,10 @@ def look_at_a_step(dataset: Path) -> dict:
     devices = find_devices()
     model = BertPretrainer(BERT)
     optimizer = AdamWeightDecay(model.named_weights, Schedule(1e-3, 5, 2))
-    info = DatasetInfo.load(dataset)
-    rules = MaskingRules.load(info, dataset)
+    opened = Dataset.open(dataset)
+    rules = MaskingRules.load(opened)
     step = train_step(model, optimizer, remask=lambda features, key: remask(features, key, rules))
-    batch = devices.place(next(train_batches(info, dataset, 16, 1)))
+    batch = devices.place(next(train_batches(opened, 16, 1)))
     exchanged = re.findall(
         r"= (\S+|\(.*?\)) (all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\(",
         step.run.lower(step.state, batch).compile().as_text(),

@@ -26,7 +26,8 @@ from maskmill.model.training.metrics_log import read_metrics
 from maskmill.pipeline.analysis.opening import open_dataset
 from maskmill.pipeline.analysis.unknown import find_unknown_words
 from maskmill.pipeline.dataset.config import InstanceConfig
-from maskmill.pipeline.dataset.schema import DatasetInfo, describe_files
+from maskmill.pipeline.dataset.dataset import describe_files
+from maskmill.pipeline.dataset.schema import DatasetInfo
 from maskmill.pipeline.dataset.unfinished import Unfinished
 from maskmill.pipeline.reading.documents import ReadOptions
 from maskmill.tokenizer.errors import InputError

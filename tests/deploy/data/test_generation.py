@@ -15,6 +15,7 @@ from command import SMALL, assert_refused, maskmill, run
 from isal import igzip
 
 from maskmill.deploy.engines.memory import plan_passes
+from maskmill.pipeline.dataset.dataset import Dataset
 from maskmill.pipeline.dataset.schema import DatasetInfo
 from maskmill.pipeline.records.examples import decode_example
 from maskmill.pipeline.records.tfrecord import read_records
@@ -201,7 +202,7 @@ def test_a_run_that_is_killed_after_its_first_manifest_goes_on(tmp_path, corpus_
     assert result.returncode == 0, result.stderr
     assert "Going on with an interrupted run: 20 of 20 shards are finished" in result.stdout
     for manifest in manifests:
-        DatasetInfo.load(manifest.parent).check_files(manifest.parent)
+        Dataset.open(manifest.parent).check_files()
         assert sorted(path.name for path in manifest.parent.glob(".*")) == []
     assert_refused(maskmill(*arguments), "holds a dataset")
 
@@ -273,7 +274,7 @@ def test_compressed_shards_hold_the_same_records(tmp_path, corpus_file, small_vo
     assert maskmill(*arguments, "--output", tmp_path / "plain").returncode == 0
     assert maskmill(*arguments, "--compression", "gzip", "--output", tmp_path / "gzip").returncode == 0
     info = DatasetInfo.load(tmp_path / "gzip")
-    info.check_files(tmp_path / "gzip")
+    Dataset.open(tmp_path / "gzip").check_files()
     for shard in info.shards:
         plain = tmp_path / "plain" / shard.path.removesuffix(".gz")
         assert igzip.decompress((tmp_path / "gzip" / shard.path).read_bytes()) == plain.read_bytes()

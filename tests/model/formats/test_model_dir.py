@@ -196,7 +196,7 @@ def test_a_manifest_that_is_not_as_it_was_written_is_refused(steps, datasets, tm
 
 
 def test_phases_of_different_vocabularies_are_refused(steps, datasets, tmp_path):
-    other = write_dataset(tmp_path / "other", [[20]])
+    other = write_dataset(tmp_path / "other", [[20]]).info
     dataclasses.replace(other, vocab_sha256="0" * 64).save(tmp_path / "other")
     with pytest.raises(InputError, match=r"made with another vocabulary than .*short; generate it with --vocab-file"):
         learn([datasets[0], (tmp_path / "other", 3)], tmp_path / "model")

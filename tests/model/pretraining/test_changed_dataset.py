@@ -11,8 +11,8 @@ from fake_steps import datasets as datasets  # a fixture
 from fake_steps import steps as steps  # a fixture
 from small_dataset import write_dataset
 
-from maskmill.model.pretraining import dataset as batches_of
-from maskmill.model.pretraining.dataset import train_batches
+from maskmill.model.pretraining import batches as batches_of
+from maskmill.model.pretraining.batches import train_batches
 from maskmill.model.pretraining.dynamic_masking import MaskingRules
 from maskmill.model.training.checkpoint import list_checkpoints
 from maskmill.pipeline.analysis.choosing import choose_examples
@@ -20,7 +20,8 @@ from maskmill.pipeline.analysis.comparing import compare_datasets
 from maskmill.pipeline.analysis.measuring import measure_dataset
 from maskmill.pipeline.analysis.opening import open_dataset
 from maskmill.pipeline.dataset.config import InstanceConfig
-from maskmill.pipeline.dataset.schema import MANIFEST, DatasetInfo
+from maskmill.pipeline.dataset.dataset import Dataset
+from maskmill.pipeline.dataset.schema import MANIFEST
 from maskmill.pipeline.records.tfrecord import read_records, write_records
 from maskmill.pipeline.validation.dataset import validate_dataset
 from maskmill.tokenizer.errors import InputError
@@ -92,9 +93,9 @@ def test_validate_does_not_judge_a_mixture(folder, replace_it):
 
 def test_batches_end_where_the_dataset_is_replaced(folder, replace_it, monkeypatch):
     monkeypatch.setattr(batches_of, "SHUFFLE_WINDOW", 8)
-    info = DatasetInfo.load(folder, sealed=True)
-    info.check_files(folder)
-    batches = train_batches(info, folder, 4, random_seed=1)
+    dataset = Dataset.open(folder, sealed=True)
+    dataset.check_files()
+    batches = train_batches(dataset, 4, random_seed=1)
     next(batches)
     replace_it()
     with pytest.raises(InputError, match=CHANGED):
@@ -102,27 +103,27 @@ def test_batches_end_where_the_dataset_is_replaced(folder, replace_it, monkeypat
 
 
 def test_batches_end_where_one_shard_is_replaced_after_its_check(tmp_path):
-    info = write_dataset(tmp_path, [[8, 8]])
-    info = DatasetInfo.load(tmp_path)
-    info.check_files(tmp_path)
-    path = tmp_path / info.shards[0].path
+    write_dataset(tmp_path, [[8, 8]])
+    dataset = Dataset.open(tmp_path)
+    dataset.check_files()
+    path = tmp_path / dataset.info.shards[0].path
     write_records(path, [list(read_records(path))[::-1]])
     with pytest.raises(InputError, match="changed while it was read"):
-        list(zip(train_batches(info, tmp_path, 4, random_seed=1), range(10)))
+        list(zip(train_batches(dataset, 4, random_seed=1), range(10)))
 
 
 def test_the_same_manifest_under_a_new_date_is_no_change(folder):
-    info = DatasetInfo.load(folder)
+    dataset = Dataset.open(folder)
     os.utime(folder / MANIFEST, ns=(0, 0))
-    info.require_unchanged(folder)
-    assert DatasetInfo.load(folder) == info
+    dataset.require_unchanged()
+    assert Dataset.open(folder) == dataset
 
 
 def test_another_vocabulary_than_the_manifests_is_refused(folder):
-    info = DatasetInfo.load(folder)
+    dataset = Dataset.open(folder)
     (folder / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n")
     with pytest.raises(InputError, match=r"vocab\.txt has sha256 .* dataset_info\.json says"):
-        MaskingRules.load(info, folder)
+        MaskingRules.load(dataset)
 
 
 def test_no_checkpoint_is_saved_of_a_training_whose_dataset_was_replaced(steps, datasets, tmp_path):

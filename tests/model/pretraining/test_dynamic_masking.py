@@ -20,6 +20,7 @@ from random_oracle import oracle_bits, oracle_key
 from maskmill.model.bert.randomness import fold_in, key_of
 from maskmill.model.pretraining.dynamic_masking import MaskingRules, choose_words, remask
 from maskmill.pipeline.dataset.config import InstanceConfig
+from maskmill.pipeline.dataset.dataset import Dataset
 from maskmill.pipeline.dataset.schema import VOCAB, DatasetInfo
 from maskmill.pipeline.instances.masking import Masker, count_predictions, find_candidates, find_word_starts
 from maskmill.pipeline.instances.pairs import pair_documents, truncate_pairs
@@ -74,7 +75,7 @@ def make_segments(small_vocab, corpus_lines):
 def make_rules(small_vocab, tmp_path_factory):
     directory = tmp_path_factory.mktemp("dataset")
     (directory / VOCAB).write_text(small_vocab.to_text())
-    return lambda config: MaskingRules.load(make_info(small_vocab, config), directory)
+    return lambda config: MaskingRules.load(Dataset(directory, make_info(small_vocab, config)))
 
 
 @pytest.fixture(scope="module")
@@ -423,15 +424,15 @@ def test_a_dataset_that_does_not_say_how_it_was_masked_is_refused(small_vocab, t
     for name in ("masked_lm_prob", "whole_word_mask"):
         config = {key: value for key, value in info.config.items() if key != name}
         with pytest.raises(InputError, match=rf"dataset_info\.json has no {name}, .* or train without --dynamic-mask"):
-            MaskingRules.load(dataclasses.replace(info, config=config), tmp_path)
+            MaskingRules.load(Dataset(tmp_path, dataclasses.replace(info, config=config)))
 
 
 def test_a_vocabulary_that_is_not_the_datasets_is_refused(small_vocab, tmp_path):
     info = make_info(small_vocab, TOKENS)
     (tmp_path / VOCAB).write_text(small_vocab.to_text() + "more\n")
     with pytest.raises(InputError, match=r"vocab\.txt has sha256 .* dataset_info\.json says .*; restore"):
-        MaskingRules.load(info, tmp_path)
+        MaskingRules.load(Dataset(tmp_path, info))
     (tmp_path / VOCAB).write_text("cat\n")
     info = dataclasses.replace(info, vocab_sha256=hashlib.sha256(b"cat\n").hexdigest())
     with pytest.raises(InputError, match=r"has no \[PAD\]"):
-        MaskingRules.load(info, tmp_path)
+        MaskingRules.load(Dataset(tmp_path, info))

@@ -14,7 +14,7 @@ from mortal_training import Run, run_all
 
 from maskmill.deploy.training.train import parse_phase
 from maskmill.model.pretraining.config import TrainConfig
-from maskmill.pipeline.dataset.schema import DatasetInfo
+from maskmill.pipeline.dataset.dataset import Dataset
 
 pytest.importorskip("tensorflow", reason="needs the [train] extra")
 pytest.importorskip("jax", reason="the [jax] extra is not installed")
@@ -186,19 +186,19 @@ def first_loss(model_dir):
 def test_a_training_masks_its_batches_as_remask_does(trained, name):
     from maskmill.model.bert.randomness import fold_in, key_of
     from maskmill.model.formats.model_dir import load_model
-    from maskmill.model.pretraining.dataset import train_batches
+    from maskmill.model.pretraining.batches import train_batches
     from maskmill.model.pretraining.dynamic_masking import MaskingRules, remask
     from maskmill.model.training.step import MASKING
 
     dataset, model_dir = trained[name]
     seed = 7 if "seed" in name else TrainConfig.random_seed
-    info = DatasetInfo.load(dataset)
-    with closing(train_batches(info, dataset, 16, seed)) as batches:
+    opened = Dataset.open(dataset)
+    with closing(train_batches(opened, 16, seed)) as batches:
         static = next(batches)
     key = fold_in(fold_in(key_of(seed), MASKING), 0)
     model, _ = load_model(model_dir)  # its only step was at a learning rate of 0
     assert first_loss(model_dir) == pytest.approx(
-        float(model(remask(static, key, MaskingRules.load(info, dataset)))["loss"]), rel=1e-5
+        float(model(remask(static, key, MaskingRules.load(opened)))["loss"]), rel=1e-5
     )
     assert first_loss(model_dir) != pytest.approx(float(model(static)["loss"]), rel=1e-3)
 

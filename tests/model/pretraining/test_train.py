@@ -14,8 +14,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from maskmill.model.bert.config import BertConfig
 from maskmill.model.formats.model_dir import load_model
+from maskmill.model.pretraining.batches import eval_batches, train_batches
 from maskmill.model.pretraining.config import TrainConfig
-from maskmill.model.pretraining.dataset import eval_batches, train_batches
 from maskmill.model.pretraining.evaluate import evaluate, measure, rests_at_guess
 from maskmill.model.pretraining.phases import Plan
 from maskmill.model.pretraining.train import BAD_BATCH, train
@@ -24,7 +24,7 @@ from maskmill.model.training.loop import Hooks
 from maskmill.model.training.memory import require_countable
 from maskmill.model.training.metrics_log import read_metrics
 from maskmill.model.training.optimization import Schedule
-from maskmill.pipeline.dataset.schema import DatasetInfo
+from maskmill.pipeline.dataset.dataset import Dataset
 from maskmill.pipeline.records.decoding import ExampleDecoder
 from maskmill.pipeline.records.tfrecord import read_records
 from maskmill.tokenizer.errors import InputError
@@ -188,12 +188,11 @@ def test_the_examples_of_a_batch_whose_loss_is_not_finite_are_named(dataset_dir,
         assert said in sentence
     bad = json.loads((tmp_path / "model" / BAD_BATCH).read_text())
     assert sentence.startswith(f"the loss of step {bad['step']} is ")
-    info = DatasetInfo.load(dataset_dir)
+    dataset = Dataset.open(dataset_dir)
     *_, batch = (
-        batch
-        for batch, _ in zip(train_batches(info, dataset_dir, 8, config.random_seed), range(bad["step"]), strict=False)
+        batch for batch, _ in zip(train_batches(dataset, 8, config.random_seed), range(bad["step"]), strict=False)
     )
-    decoder = ExampleDecoder(info.features)
+    decoder = ExampleDecoder(dataset.info.features)
     named = []
     for name in bad["examples"]:
         path, number = name.split(", record ")
@@ -334,7 +333,7 @@ def test_evaluation_equals_metrics_recomputed_in_numpy(trained, eval_dir):
     results = evaluate(eval_dir, trained[0], eval_batch_size=5)
     model, step = load_model(trained[0])
     masked, pairs, tokens, of_token = [], [], Counter(), defaultdict(list)
-    for batch in eval_batches(DatasetInfo.load(eval_dir), eval_dir, 1, "eval"):
+    for batch in eval_batches(Dataset.open(eval_dir), 1, "eval"):
         sequence, pooled = model.encoder(batch["input_ids"], batch["input_mask"], batch["segment_ids"])
         logits = ops.convert_to_numpy(model.masked_lm_logits(sequence))[0, batch["masked_lm_positions"][0]]
         for row, label, weight in zip(log_softmax(logits), batch["masked_lm_ids"][0], batch["masked_lm_weights"][0]):
@@ -385,7 +384,7 @@ def test_evaluation_refuses_what_it_cannot_evaluate(trained, dataset_dir, eval_d
         evaluate(dataset_dir, trained[0])
     with pytest.raises(InputError, match="holds no model"):
         evaluate(eval_dir, tmp_path)
-    info = write_dataset(tmp_path, [[4]], split="eval")
+    info = write_dataset(tmp_path, [[4]], split="eval").info
     dataclasses.replace(info, vocab_sha256="0" * 64).save(tmp_path)
     with pytest.raises(InputError, match="made with another vocabulary"):
         evaluate(tmp_path, trained[0])
@@ -393,7 +392,7 @@ def test_evaluation_refuses_what_it_cannot_evaluate(trained, dataset_dir, eval_d
 
 def test_the_most_frequent_token_is_a_baseline(trained, eval_dir):
     labels = []
-    for batch in eval_batches(DatasetInfo.load(eval_dir), eval_dir, 1, "eval"):
+    for batch in eval_batches(Dataset.open(eval_dir), 1, "eval"):
         labels += batch["masked_lm_ids"][batch["masked_lm_weights"] > 0].tolist()
     measured = measure(eval_dir, trained[0])
     assert measured.masked_tokens == len(labels)

@@ -13,11 +13,12 @@ from fake_steps import BORDER, CONFIG, LAST, at, die, learn, preempt
 from fake_steps import datasets as datasets  # a fixture
 from fake_steps import steps as steps  # a fixture
 
-from maskmill.model.pretraining.dataset import train_batches
+from maskmill.model.pretraining.batches import train_batches
 from maskmill.model.pretraining.train import BAD_BATCH
 from maskmill.model.training.checkpoint import BEST, list_checkpoints, read_best, read_checkpoint
 from maskmill.model.training.metrics_log import read_metrics
 from maskmill.model.training.optimization import AdamWeightDecay, Schedule
+from maskmill.pipeline.dataset.dataset import Dataset
 from maskmill.pipeline.dataset.schema import DatasetInfo
 from maskmill.pipeline.records.decoding import ExampleDecoder
 from maskmill.pipeline.records.tfrecord import read_records
@@ -33,7 +34,7 @@ def without_speeds(rows):
 def assert_all_was_taken_once(batches, datasets):
     expected = []
     for directory, count in datasets:
-        with closing(train_batches(DatasetInfo.load(directory), directory, 8, CONFIG.random_seed)) as some:
+        with closing(train_batches(Dataset.open(directory), 8, CONFIG.random_seed)) as some:
             expected += itertools.islice(some, count)
     assert len(batches) == len(expected) == LAST
     for ours, theirs in zip(batches, expected):
@@ -103,7 +104,7 @@ def returning(datasets):
 def first_ids(dataset, *steps):
     """The token ids of some batches of a dataset, told by their numbers."""
     directory, _ = dataset
-    with closing(train_batches(DatasetInfo.load(directory), directory, 8, CONFIG.random_seed)) as some:
+    with closing(train_batches(Dataset.open(directory), 8, CONFIG.random_seed)) as some:
         batches = list(itertools.islice(some, max(steps) + 1))
     return [batches[step]["input_ids"].tolist() for step in steps]
 

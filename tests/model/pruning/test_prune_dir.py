@@ -203,7 +203,7 @@ def test_what_does_not_fit_is_one_sentence(work, tmp_path):
     assert "is no dataset" in refusal(folder / "model")
     write_dataset(tmp_path / "train", [[20]])
     assert "has no eval split" in refusal(tmp_path / "train")
-    info = write_both_splits(tmp_path / "other", [[20]], [[8]])
+    info = write_both_splits(tmp_path / "other", [[20]], [[8]]).info
     replace(info, vocab_sha256="0" * 64).save(tmp_path / "other")
     assert "was made with another vocabulary than" in refusal(tmp_path / "other")
     replace(info, config={**info.config, "cased": True}).save(tmp_path / "other")

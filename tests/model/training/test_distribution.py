@@ -38,8 +38,8 @@ def folder(tmp_path_factory):
     """Holds `shards`, `other_shards` and `bert.json`."""
     folder = tmp_path_factory.mktemp("distribution")
     for name, seed in (("shards", 0), ("other_shards", 9)):
-        train = write_dataset(folder / name, [[40, 37]], seed=seed)
-        held_out = write_dataset(folder / name, [[13, 4]], split="eval", seed=seed + 1)
+        train = write_dataset(folder / name, [[40, 37]], seed=seed).info
+        held_out = write_dataset(folder / name, [[13, 4]], split="eval", seed=seed + 1).info
         dataclasses.replace(train, shards=(*train.shards, *held_out.shards)).save(folder / name)
     (folder / "bert.json").write_text(json.dumps({**BERT, "vocab_size": 100, "max_position_embeddings": 16}))
     return folder

@@ -12,6 +12,7 @@ from maskmill.model.pretraining.phases import Phase, Plan, sequence_flops
 from maskmill.model.training import meter as progress
 from maskmill.model.training.meter import Meter, NotFiniteError
 from maskmill.model.training.metrics_log import MetricsLog, read_metrics
+from maskmill.pipeline.dataset.dataset import Dataset
 from maskmill.pipeline.dataset.schema import DatasetInfo
 
 BERT = BertConfig(vocab_size=50, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16)
@@ -22,7 +23,7 @@ PEAK = 1e6  # operations a second
 def phase_of(max_seq_length, first_step, last_step):
     config = {"max_seq_length": max_seq_length, "max_predictions_per_seq": 2}
     info = DatasetInfo(config=config, vocab_size=50, vocab_sha256="", counts={}, shards=(), maskmill_version="0")
-    return Phase("data", info, first_step, last_step)
+    return Phase(Dataset("data", info), first_step, last_step)
 
 
 PLAN = Plan((phase_of(16, 0, 10), phase_of(64, 10, 15)))

@@ -12,7 +12,7 @@ from small_dataset import MAX_SEQ_LENGTH, VOCAB_SIZE, write_dataset
 
 from maskmill.model.bert.config import BertConfig
 from maskmill.model.bert.encoder import BertPretrainer
-from maskmill.model.pretraining.dataset import NO_PAIR, train_batches
+from maskmill.model.pretraining.batches import NO_PAIR, train_batches
 from maskmill.model.pretraining.dynamic_masking import MaskingRules, remask
 from maskmill.model.tasks.batches import BatchFunction
 from maskmill.model.training.optimization import AdamSettings, AdamWeightDecay, Schedule
@@ -35,9 +35,9 @@ TALKS_TO_THE_HOST = re.compile("callback|py_?func|infeed|outfeed|host|^send|^rec
 @pytest.fixture(scope="module")
 def batches(tmp_path_factory):
     directory = tmp_path_factory.mktemp("dataset")
-    info = write_dataset(directory, [[20, 17]])
-    stream = train_batches(info, directory, BATCH_SIZE, random_seed=1)
-    return [next(stream) for _ in range(3)], MaskingRules.load(info, directory)
+    dataset = write_dataset(directory, [[20, 17]])
+    stream = train_batches(dataset, BATCH_SIZE, random_seed=1)
+    return [next(stream) for _ in range(3)], MaskingRules.load(dataset)
 
 
 def operations_and_shapes(function, *arguments):

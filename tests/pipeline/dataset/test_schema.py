@@ -7,6 +7,7 @@ from dataclasses import asdict
 import pytest
 
 from maskmill.pipeline.dataset.config import InstanceConfig
+from maskmill.pipeline.dataset.dataset import Dataset
 from maskmill.pipeline.dataset.schema import DatasetInfo, ShardInfo, features
 from maskmill.tokenizer.errors import InputError
 
@@ -41,7 +42,7 @@ def test_a_saved_manifest_loads_as_it_was(dataset):
     before = (dataset / "dataset_info.json").read_bytes()
     info.save(dataset)
     assert (dataset / "dataset_info.json").read_bytes() == before
-    info.check_files(dataset)
+    Dataset.open(dataset).check_files()
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_files_that_do_not_fit_are_named(dataset, name, content, sentence):
     if content is not None:
         (dataset / name).write_bytes(content)
     with pytest.raises(InputError, match=sentence):
-        DatasetInfo.load(dataset).check_files(dataset)
+        Dataset.open(dataset).check_files()
 
 
 def test_a_folder_without_a_manifest_is_no_dataset(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from maskmill.deploy.engines.jobs import run_for_results
 from maskmill.deploy.engines.local import LocalRunner
 from maskmill.pipeline.dataset.config import InstanceConfig
+from maskmill.pipeline.dataset.dataset import Dataset
 from maskmill.pipeline.dataset.schema import DatasetInfo
 from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.dataset.unfinished import Unfinished
@@ -59,7 +60,7 @@ def test_a_dataset_is_shards_vocabulary_and_manifest(dataset, small_vocab):
     shards = [f"instances-{i:05d}-of-00006.tfrecord" for i in range(6)] + ["eval-00000-of-00001.tfrecord"]
     assert sorted(files) == sorted([*shards, "vocab.txt", "dataset_info.json"])
     info = DatasetInfo.load(folder)
-    info.check_files(folder)
+    Dataset.open(folder).check_files()
     assert [shard.path for shard in info.shards] == shards
     assert [(shard.copy, shard.pool) for shard in info.shards_of("train")] == [(c, p) for c in range(3) for p in (0, 1)]
     assert info.vocab_size == len(small_vocab)
@@ -150,7 +151,7 @@ def test_pools_without_documents_have_empty_shards(tmp_path, corpus_file, small_
     info = DatasetInfo.load(tmp_path / "out")
     assert len(info.shards_of("train")) == 600
     assert any(shard.examples == 0 for shard in info.shards)
-    info.check_files(tmp_path / "out")
+    Dataset.open(tmp_path / "out").check_files()
 
 
 def test_the_corpus_is_measured_by_its_text_alone(tmp_path, corpus_file, corpus_lines):

@@ -15,7 +15,7 @@ from cloud import Handler, emulator, faulty_network, serve, service_account
 from command import SMALL, assert_refused, maskmill
 from google.cloud.storage import Client
 
-from maskmill.pipeline.dataset.schema import DatasetInfo
+from maskmill.pipeline.dataset.dataset import Dataset
 from maskmill.pipeline.reading.documents import ReadOptions
 from maskmill.pipeline.reading.files import list_files, list_parts
 from maskmill.pipeline.reading.parts import read_documents
@@ -98,7 +98,7 @@ def test_generate_reads_objects_as_it_reads_files(tmp_path, bucket, corpus_file,
         assert result.returncode == 0, result.stderr
     manifests = [(tmp_path / name / "dataset_info.json").read_bytes() for name in ("local", "remote")]
     assert manifests[0] == manifests[1]
-    DatasetInfo.load(tmp_path / "remote").check_files(tmp_path / "remote")
+    Dataset.open(tmp_path / "remote").check_files()
 
 
 @pytest.mark.parametrize(
@@ -282,8 +282,7 @@ def test_a_vocabulary_that_was_replaced_is_found_there_too(bucket, tmp_path, cor
     put(bucket, "in/a.txt", corpus_file.read_bytes())
     arguments = ["--vocab-file", small_vocab_file, *SMALL, "--output", "gs://corpora/out"]
     assert maskmill("generate", "gs://corpora/in", *arguments).returncode == 0
-    info = DatasetInfo.load("gs://corpora/out")
-    info.check_files("gs://corpora/out")
+    Dataset.open("gs://corpora/out").check_files()
     put(bucket, "out/vocab.txt", small_vocab_file.read_bytes()[::-1])
     with pytest.raises(InputError, match=r"vocab.txt has sha256"):
-        info.check_files("gs://corpora/out")
+        Dataset.open("gs://corpora/out").check_files()

@@ -4,13 +4,13 @@ Two threads work ahead of the device: one reads records and checks them, the oth
 """
 
 import itertools
-import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 
 import numpy as np
 
 from maskmill.model.training.ahead import make_ahead
+from maskmill.pipeline.dataset.dataset import Dataset
 from maskmill.pipeline.dataset.schema import MANIFEST, DatasetInfo, ShardInfo, Split
 from maskmill.pipeline.records.decoding import ExampleDecoder
 from maskmill.pipeline.records.tfrecord import read_records
@@ -31,8 +31,7 @@ Examples = tuple[np.ndarray, list[bytes]]
 
 
 def train_batches(
-    info: DatasetInfo,
-    directory: str | os.PathLike[str],
+    dataset: Dataset,
     batch_size: int,
     random_seed: int,
     start_step: int = 0,
@@ -50,19 +49,18 @@ def train_batches(
 
     Raises InputError when the split is empty, the batch cannot be divided among the hosts, or a record is damaged.
     """
-    require_examples(info, directory, "train")
+    require_examples(dataset, "train")
     rows = _rows_of(batch_size, host, num_hosts)
 
     def name_of(place: int) -> str:
-        return _name_place(info, directory, random_seed, place)
+        return _name_place(dataset, random_seed, place)
 
-    examples = _shuffled_examples(info, directory, random_seed, start_step * batch_size)
-    yield from make_ahead(_batches(examples, info, batch_size, rows, name_of), BATCHES_AHEAD)
+    examples = _shuffled_examples(dataset, random_seed, start_step * batch_size)
+    yield from make_ahead(_batches(examples, dataset.info, batch_size, rows, name_of), BATCHES_AHEAD)
 
 
 def eval_batches(
-    info: DatasetInfo,
-    directory: str | os.PathLike[str],
+    dataset: Dataset,
     batch_size: int,
     split: Split,
     host: int = 0,
@@ -72,33 +70,31 @@ def eval_batches(
 
     Hosts get their rows, and errors are raised, as by `train_batches`.
     """
-    require_examples(info, directory, split)
+    require_examples(dataset, split)
     rows = _rows_of(batch_size, host, num_hosts)
-    shards = info.shards_of(split)
-    examples = make_ahead(_examples_in_order(_records(info, shards, directory)), 1)
-    batches = _batches(examples, info, batch_size, rows, lambda place: _name_record(shards, directory, place))
+    shards = dataset.info.shards_of(split)
+    examples = make_ahead(_examples_in_order(_records(dataset, shards)), 1)
+    batches = _batches(examples, dataset.info, batch_size, rows, lambda place: _name_record(dataset, shards, place))
     yield from make_ahead(batches, BATCHES_AHEAD)
 
 
-def require_examples(
-    info: DatasetInfo, directory: str | os.PathLike[str], split: Split, batch_size: int | None = None
-) -> None:
+def require_examples(dataset: Dataset, split: Split, batch_size: int | None = None) -> None:
     """Raises InputError when a split is empty, or has not the examples of one batch."""
-    if examples := info.examples_of(split):
+    if examples := dataset.info.examples_of(split):
         if batch_size and examples < batch_size:
             raise InputError(
                 f"has {examples:,} examples, train_batch_size is {batch_size:,}",
                 expected=f"{examples:,} or less, or more documents",
-                path=directory,
+                path=dataset.directory,
             )
         return
     if split == "eval":
         raise InputError(
             "has no eval split",
             way_out="generate it with --eval-fraction 0.05, or evaluate with --split train",
-            path=directory,
+            path=dataset.directory,
         )
-    raise InputError("has no examples to train on", way_out="generate it from more documents", path=directory)
+    raise InputError("has no examples to train on", way_out="generate it from more documents", path=dataset.directory)
 
 
 def shards_of_epoch(info: DatasetInfo, random_seed: int, epoch: int) -> list[ShardInfo]:
@@ -111,14 +107,12 @@ def shards_of_epoch(info: DatasetInfo, random_seed: int, epoch: int) -> list[Sha
     return order
 
 
-def name_examples(
-    info: DatasetInfo, directory: str | os.PathLike[str], batch_size: int, random_seed: int, step: int
-) -> list[str]:
+def name_examples(dataset: Dataset, batch_size: int, random_seed: int, step: int) -> list[str]:
     """What errors call the examples of the batch of a step: their shards, and their numbers there from 1 on."""
     names: list[str] = []
-    with closing(_shuffled_examples(info, directory, random_seed, step * batch_size)) as examples:
+    with closing(_shuffled_examples(dataset, random_seed, step * batch_size)) as examples:
         for places, _ in examples:
-            names += [_name_place(info, directory, random_seed, place) for place in places[: batch_size - len(names)]]
+            names += [_name_place(dataset, random_seed, place) for place in places[: batch_size - len(names)]]
             if len(names) == batch_size:
                 break
     return names
@@ -173,28 +167,24 @@ def _batches(
         yield {name: np.pad(values, ((0, missing), (0, 0))) for name, values in decode(waiting).items()}
 
 
-def _shuffled_examples(
-    info: DatasetInfo, directory: str | os.PathLike[str], random_seed: int, start: int
-) -> Generator[Examples, None, None]:
+def _shuffled_examples(dataset: Dataset, random_seed: int, start: int) -> Generator[Examples, None, None]:
     """Examples for ever, from the `start`-th on, in windows."""
-    size = info.examples_of("train")
+    size = dataset.info.examples_of("train")
     skip = start % size % SHUFFLE_WINDOW
-    with closing(make_ahead(_windows(info, directory, random_seed, start), 1)) as windows:
+    with closing(make_ahead(_windows(dataset, random_seed, start), 1)) as windows:
         for epoch, window, records in windows:
             order = np.random.default_rng([random_seed, epoch, 1, window]).permutation(len(records))[skip:]
             yield epoch * size + window * SHUFFLE_WINDOW + order, [records[i] for i in order.tolist()]
             skip = 0
 
 
-def _windows(
-    info: DatasetInfo, directory: str | os.PathLike[str], random_seed: int, start: int
-) -> Generator[tuple[int, int, list[bytes]], None, None]:
+def _windows(dataset: Dataset, random_seed: int, start: int) -> Generator[tuple[int, int, list[bytes]], None, None]:
     """Epoch, number of the window in it, and its records, for ever, from the window with the `start`-th example on."""
-    first_epoch, skip = divmod(start, info.examples_of("train"))
+    first_epoch, skip = divmod(start, dataset.info.examples_of("train"))
     first_window = skip // SHUFFLE_WINDOW
     for epoch in itertools.count(first_epoch):
-        shards = shards_of_epoch(info, random_seed, epoch)
-        records = _records(info, shards, directory, first_window * SHUFFLE_WINDOW)
+        shards = shards_of_epoch(dataset.info, random_seed, epoch)
+        records = _records(dataset, shards, first_window * SHUFFLE_WINDOW)
         for window in itertools.count(first_window):
             if not (some := list(itertools.islice(records, SHUFFLE_WINDOW))):
                 break
@@ -209,9 +199,7 @@ def _examples_in_order(records: Iterator[bytes]) -> Generator[Examples, None, No
         yield first + np.arange(len(some)), some
 
 
-def _records(
-    info: DatasetInfo, shards: list[ShardInfo], directory: str | os.PathLike[str], skip: int = 0
-) -> Iterator[bytes]:
+def _records(dataset: Dataset, shards: list[ShardInfo], skip: int = 0) -> Iterator[bytes]:
     """The records of the shards in turn, without the first `skip`; whole shards are skipped unread.
 
     Raises InputError when a record is damaged, a shard has not as many as the manifest says, or the dataset is no
@@ -221,9 +209,9 @@ def _records(
         if skip >= shard.examples:
             skip -= shard.examples
             continue
-        path, found = os.path.join(directory, shard.path), 0
-        with info.unchanged(directory):
-            for found, record in enumerate(read_records(path, info.origin.versions.get(shard.path)), start=1):
+        path, found = dataset.path_of(shard), 0
+        with dataset.unchanged():
+            for found, record in enumerate(read_records(path, dataset.versions.get(shard.path)), start=1):
                 if found > skip:
                     yield record
             if found != shard.examples:
@@ -235,16 +223,16 @@ def _records(
         skip = 0
 
 
-def _name_place(info: DatasetInfo, directory: str | os.PathLike[str], random_seed: int, place: int) -> str:
+def _name_place(dataset: Dataset, random_seed: int, place: int) -> str:
     """What an error calls the record at a place in the order of reading, counted from the first epoch on."""
-    epoch, place_in_epoch = divmod(place, info.examples_of("train"))
-    return _name_record(shards_of_epoch(info, random_seed, epoch), directory, place_in_epoch)
+    epoch, place_in_epoch = divmod(place, dataset.info.examples_of("train"))
+    return _name_record(dataset, shards_of_epoch(dataset.info, random_seed, epoch), place_in_epoch)
 
 
-def _name_record(shards: list[ShardInfo], directory: str | os.PathLike[str], place: int) -> str:
+def _name_record(dataset: Dataset, shards: list[ShardInfo], place: int) -> str:
     """What an error calls the record at a place in the shards."""
     for shard in shards:
         if place < shard.examples:
             break
         place -= shard.examples
-    return f"{os.path.join(directory, shard.path)}, record {place + 1}"
+    return f"{dataset.path_of(shard)}, record {place + 1}"
