@@ -1,6 +1,6 @@
 """Speed and memory of `maskmill generate`, beside the readable oracle, in one run.
 
-    python benchmarks/bench_generate.py [--times N] [--dupe-factor N] [--memory-limit SIZE]
+    python benchmarks/bench_generate.py [--times N] [--dupe-factor N] [--format tokens] [--memory-limit SIZE]
                                         [--corpus FILE] [--vocab FILE]
 
 FILE is in BERT's text format; `--times 10` makes ten distinct copies of it one large file. Prints two tables: whole
@@ -26,15 +26,16 @@ from needs import CORPUS, ENGLISH, ROOT, VOCAB, require
 from rich.console import Console
 from rich.table import Table
 
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 
 import google_reference
 
 from maskmill.pipeline.dataset.config import InstanceConfig
 from maskmill.pipeline.dataset.schema import features
 from maskmill.pipeline.instances.masking import Masker
+from maskmill.pipeline.instances.packed import PackedPool
 from maskmill.pipeline.instances.pairs import pair_documents, truncate_pairs
-from maskmill.pipeline.instances.pools import pack_documents, unpack_pool
+from maskmill.pipeline.instances.pools import pack_documents
 from maskmill.pipeline.instances.segments import assemble
 from maskmill.pipeline.reading.documents import RawDocument, ReadOptions, content_of, digest_of
 from maskmill.pipeline.reading.files import FilePart
@@ -58,6 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--times", type=int, default=1)
     parser.add_argument("--dupe-factor", default="5")
+    parser.add_argument("--format", default="tfrecord", choices=["tfrecord", "parquet", "tokens"])
     parser.add_argument("--memory-limit")
     parser.add_argument("--num-workers", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--corpus", type=Path, default=CORPUS / ENGLISH)
@@ -67,7 +69,7 @@ def main() -> None:
     part = FilePart(str(arguments.corpus))
     documents = [d for d in read_documents(part, ReadOptions()) if isinstance(d, RawDocument)]
     console = Console(width=100)
-    options = ["--dupe-factor", arguments.dupe_factor]
+    options = ["--dupe-factor", arguments.dupe_factor, "--format", arguments.format]
     if arguments.memory_limit:
         options += ["--memory-limit", arguments.memory_limit]
 
@@ -184,7 +186,7 @@ def run_stages(documents: list[RawDocument], vocab_file: Path) -> dict[str, floa
     with clock("tokenize, pack"):
         packed = list(pack_documents(split, digests, tokenizer))
     with clock("unpack"):
-        pool = unpack_pool(packed, id_dtype(len(vocab)), CONFIG, vocab.ids["[UNK]"])
+        pool = PackedPool.gather(packed, id_dtype(len(vocab))).unpack(CONFIG, vocab.ids["[UNK]"])
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(CONFIG.dupe_factor):

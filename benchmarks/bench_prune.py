@@ -19,6 +19,7 @@ from maskmill.model.pretraining.evaluate import measure
 from maskmill.model.pretraining.train import Start, train
 from maskmill.model.pruning.config import PruneConfig
 from maskmill.model.pruning.pretrained import PruneSource, prune
+from maskmill.pipeline.dataset.dataset import Dataset
 
 SHARES = ((0.25, 0.0), (0.5, 0.0), (0.0, 0.25), (0.0, 0.5), (0.5, 0.5))
 
@@ -47,7 +48,7 @@ def main() -> None:
             print(f"| {heads} | {ffn} | {pruning['before']['loss']:.3f} | {losses} |", flush=True)
         config = load_model(output)[0].config
         train(arguments.dataset, output, config, recovery, start=Start(arguments.model_dir))
-        recovered = {**pruning["after"], **measure(arguments.dataset, output).metrics}
+        recovered = {**pruning["after"], **measure(Dataset.open(arguments.dataset), output).metrics}
     columns = pruning["before"], pruning["after"], recovered
     print(f"\n| | whole | pruned by taylor | after {arguments.recovery_steps:,} steps |\n|---|---|---|---|")
     print(f"| heads and units in each layer | | {config.heads}, {config.units} | |")

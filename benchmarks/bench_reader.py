@@ -2,9 +2,9 @@
 
     python benchmarks/bench_reader.py [--corpus FOLDER]
 
-FOLDER holds books_sentences.txt.gz and bert-base-uncased-vocab.txt. Generates datasets of 128 and 512 tokens, plain and
-gzip, in a temporary folder, and prints a Markdown table: the median of the rounds, in CPU seconds, which other work on
-the machine disturbs less than wall seconds. Fails when the batches of the two differ.
+FOLDER holds books_sentences.txt.gz and bert-base-uncased-vocab.txt. Generates datasets of 128 and 512 tokens, plain,
+gzip, Parquet and tokens, in a temporary folder, and prints a Markdown table: the median of the rounds, in CPU seconds,
+which other work on the machine disturbs less than wall seconds. Fails when the batches of the two differ.
 """
 
 import os
@@ -30,6 +30,11 @@ from maskmill.pipeline.records.decoding import ExampleDecoder
 from maskmill.pipeline.records.examples import decode_example
 from maskmill.pipeline.records.tfrecord import read_records
 
+# Name, --format and --compression of the datasets.
+KINDS = (
+    ("none", "tfrecord", "none"), ("gzip", "tfrecord", "gzip"), ("parquet", "parquet", "none"),
+    ("tokens", "tokens", "none"),
+)  # fmt: skip
 ROUNDS = 5
 BATCH = 1024  # examples, of ours and of tf.data
 SOME = 1000  # examples, for what is slow
@@ -45,21 +50,24 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="maskmill-bench-") as folder:
         text = Path(folder) / "books.txt"
         text.write_bytes(gzip.decompress((corpus / ENGLISH).read_bytes()))
-        for compression in ("none", "gzip"):
-            arguments = ["--vocab-file", corpus / VOCAB, "--output", Path(folder) / compression, "--dupe-factor", 1]
-            arguments += ["--max-seq-length", 128, "--max-seq-length", 512, "--compression", compression]
-            maskmill(list(map(str, ["generate", text, *arguments])), standalone_mode=False)
+        for kind, format, compression in KINDS:
+            for length in (128, 512):
+                arguments = ["--vocab-file", corpus / VOCAB, "--output", Path(folder) / kind / str(length)]
+                arguments += ["--dupe-factor", 1, "--max-seq-length", length, "--format", format]
+                arguments += ["--compression", compression]
+                maskmill(list(map(str, ["generate", text, *arguments])), standalone_mode=False)
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # before TensorFlow counts the cores
         print("\n| examples/s | 128 tokens | 128, gzip | 512 tokens | 512, gzip |\n|---|---|---|---|---|")
-        datasets = [Path(folder) / kind / seq for seq in ("seq128", "seq512") for kind in ("none", "gzip")]
-        columns = [measure_all(dataset) for dataset in datasets]
+        columns = [measure_all(Path(folder), kind, length) for length in (128, 512) for kind in ("none", "gzip")]
         for system in columns[0]:
             print(f"| {system} | " + " | ".join(f"{column[system]:,.0f}" for column in columns) + " |")
 
 
-def measure_all(dataset: Path) -> dict[str, float]:
+def measure_all(folder: Path, kind: str, length: int) -> dict[str, float]:
     """Examples per CPU second of each system; their rounds take turns."""
+    dataset = folder / kind / str(length)
     opened = Dataset.open(dataset)
+    columns, tokens = (Dataset.open(folder / other / str(length)) for other in ("parquet", "tokens"))
     info = opened.info
     paths = [str(dataset / shard.path) for shard in info.shards_of("train")]
     records = [record for path in paths for record in read_records(path)]
@@ -69,6 +77,8 @@ def measure_all(dataset: Path) -> dict[str, float]:
         "`ExampleDecoder`": lambda: sum(map(count, decode_all(decoder, records))),
         "`decode_example`, readable": lambda: len([decode_example(record) for record in records[:SOME]]),
         "reader: both, in its two threads": lambda: sum(map(count, eval_batches(opened, BATCH, "train"))),
+        "reader, of Parquet": lambda: sum(map(count, eval_batches(columns, BATCH, "train"))),
+        "reader, drawn of tokens": lambda: sum(map(count, eval_batches(tokens, BATCH, "train"))),
         "tf.data: batch, then `parse_example`": lambda: sum(map(count, tf_batches(info, paths))),
     }
     ours, theirs = eval_batches(opened, BATCH, "train"), tf_batches(info, paths)

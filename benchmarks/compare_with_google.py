@@ -26,15 +26,16 @@ from typing import Any
 import numpy as np
 from needs import ROOT, SHARED, require
 
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 
 import google_reference
 
 from maskmill.pipeline.dataset.config import InstanceConfig
 from maskmill.pipeline.dataset.schema import features
 from maskmill.pipeline.instances.masking import Masker
+from maskmill.pipeline.instances.packed import PackedPool
 from maskmill.pipeline.instances.pairs import pair_documents, truncate_pairs
-from maskmill.pipeline.instances.pools import Pool, pack_document, unpack_pool
+from maskmill.pipeline.instances.pools import Pool, pack_document
 from maskmill.pipeline.instances.segments import assemble
 from maskmill.pipeline.reading.documents import RawDocument, ReadOptions, content_of, digest_of
 from maskmill.pipeline.reading.files import FilePart
@@ -87,7 +88,7 @@ def tokenize(corpus: Path, vocab: Vocab) -> Pool:
         ids, offsets = tokenizer.encode(sentences)
         lengths = np.diff(offsets)
         packed.append(pack_document(digest_of(content_of(document.text)), ids, lengths[lengths > 0]))
-    return unpack_pool(packed, id_dtype(len(vocab)), InstanceConfig(), vocab.ids["[UNK]"])
+    return PackedPool.gather(packed, id_dtype(len(vocab))).unpack(InstanceConfig(), vocab.ids["[UNK]"])
 
 
 def config_of(google: Statistics, setting: str, random_seed: int) -> InstanceConfig:

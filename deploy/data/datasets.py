@@ -30,14 +30,16 @@ def generate_datasets(request: GenerateRequest, as_json: bool = False) -> None:
     Raises InputError before any work where it can be seen to fail.
     """
     console, inputs, targets, options = new_talk(), request.inputs, request.targets, request.options
-    vocab = load_vocab(request.vocab_file)
-    files = list_documents(inputs, request.reading)
+    tokens, vocab = request.tokens, load_vocab(request.vocab_file)
+    files = tokens.files if tokens else list_documents(inputs, request.reading)
+    if tokens:
+        tokens.require_vocab(vocab)
     runner = options.runner or LocalRunner.prepare(files, options.num_workers)
-    for path in (request.vocab_file, *(target.output for target in targets)):
+    for path in (*([] if tokens else [request.vocab_file]), *(target.output for target in targets)):
         check_apart(inputs, files, path)
-    targets = [replace(target, identity=identify(target.config, request.reading, vocab)) for target in targets]
-    generation = Generation(console, inputs, files, vocab, targets, request.reading, options)
-    if wrong := find_wrong_case(request.vocab_file, vocab, targets[0].config.cased):
+    targets = [replace(target, identity=identify(target.config, request, vocab)) for target in targets]
+    generation = Generation(console, inputs, files, vocab, targets, request.reading, options, tokens)
+    if tokens is None and (wrong := find_wrong_case(request.vocab_file, vocab, targets[0].config.cased)):
         warn("; ".join(wrong))
     console.print(f"Reading {describe(files)}")
     if options.dry_run:
@@ -47,7 +49,7 @@ def generate_datasets(request: GenerateRequest, as_json: bool = False) -> None:
     facts = {
         "inputs": list(map(printable, inputs)),
         "files": len(files),
-        "reading": asdict(request.reading),
+        **({"tokens_sha256": tokens.sha256s} if tokens else {"reading": asdict(request.reading)}),
         "vocab_file": printable(request.vocab_file),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "platform": platform.platform(),

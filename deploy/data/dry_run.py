@@ -36,7 +36,7 @@ ROWS: dict[str, Callable[[Mapping[str, float]], str]] = {
 def show_dry_run(generation: Generation, runner: LocalRunner | RemoteRunner, as_json: bool) -> None:
     """Prints what a run would make and take. Writes nothing."""
     sample = generation.sample
-    if not sample.documents:
+    if not sample.read_documents:
         reasons = ", ".join(f"{reason} ({number:,})" for reason, number in sample.set_aside.items())
         raise no_documents(generation.files[0], reasons)
     pools = Pools.plan(generation.config, sample.all_documents, int(sample.all_content_bytes))
@@ -102,7 +102,8 @@ def show_dry_run(generation: Generation, runner: LocalRunner | RemoteRunner, as_
         console.print(_cost_table(figures, prices))
     copies = count(generation.config.dupe_factor, "copy", "copies")
     held_out = ", held-out ones once" if generation.config.eval_fraction else ""
-    console.print(f"{copies} of each document{held_out}. {how} Nothing was written.")
+    drawn = ", drawn while training" if generation.config.format == "tokens" else ""
+    console.print(f"{copies} of each document{drawn}{held_out}. {how} Nothing was written.")
     if generation.config.dedup or generation.reading.id_field:
         console.print("Duplicates are not counted out: with them removed, the dataset is smaller.")
 
@@ -135,7 +136,7 @@ def _estimate(target: Target, cost: Estimate, sample: Sample, pools: Pools) -> d
         "eval_instances": round(one_copy * config.eval_fraction),
         "tokens_an_instance": cost.instance_tokens / max(1, cost.instances),
         "padding": cost.padding,
-        "shards": pools.train * config.dupe_factor + pools.eval,
+        "shards": pools.train * config.train_copies + pools.eval,
         "bytes": round(cost.shard_bytes * scale * config.copies),
     }
 

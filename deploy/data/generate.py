@@ -2,18 +2,20 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
+from click.core import ParameterSource
 
 from maskmill.deploy.engines.engine_options import DATAFLOW, Engine, engine_options
 from maskmill.deploy.terminal.cli_types import Bytes, Place, Whole, wrong_usage
 from maskmill.deploy.terminal.command import MAKES, READS, RUNS, Command, json_option, option, pick, under
 from maskmill.deploy.terminal.options import CASED, DOCUMENTS, NUM_WORKERS, OVERWRITE, REJECTED
-from maskmill.pipeline.dataset.config import InstanceConfig, Objective
+from maskmill.pipeline.dataset.config import Format, InstanceConfig, Objective
+from maskmill.pipeline.dataset.schema import VOCAB
 from maskmill.pipeline.reading.documents import MAX_REJECTED, ReadOptions
 from maskmill.pipeline.storage.storage import absolute, is_remote
 from maskmill.tokenizer.errors import InputError
@@ -21,6 +23,7 @@ from maskmill.tokenizer.errors import InputError
 if TYPE_CHECKING:
     from maskmill.deploy.engines.remote import RemoteRunner
     from maskmill.pipeline.dataset.target import Target
+    from maskmill.pipeline.jobs.token_input import TokenInput
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class GenerateRequest:
     targets: "Sequence[Target]"  # which differ in the lengths of instances alone
     reading: ReadOptions = field(default_factory=ReadOptions)
     options: RunOptions = field(default_factory=RunOptions)
+    tokens: "TokenInput | None" = None  # the inputs, where they are datasets of tokens
 
 
 @click.command(
@@ -71,7 +75,12 @@ class GenerateRequest:
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @under(
     READS,
-    option("--vocab-file", required=True, type=Place(dir_okay=False), help="Vocabulary, one token a line."),
+    option(
+        "--vocab-file",
+        type=Place(dir_okay=False),
+        show_default="that of INPUT, if it is a dataset of tokens",
+        help="Vocabulary, one token a line.",
+    ),
     *DOCUMENTS,
     option(
         "--id-field",
@@ -160,6 +169,13 @@ class GenerateRequest:
     MAKES,
     option("--output", required=True, type=Place(file_okay=False), help="Folder to write."),
     option(
+        "--format",
+        type=click.Choice(get_args(Format)),
+        default=InstanceConfig.format,
+        help="tfrecord: tf.train.Examples. parquet: columns, for other trainers. tokens: the tokenized documents, of "
+        "which training draws its instances; as INPUT they give datasets of other options.",
+    ),
+    option(
         "--eval-fraction",
         default=InstanceConfig.eval_fraction,
         metavar="SHARE",
@@ -200,15 +216,25 @@ def generate(engine: Engine, as_json: bool, **given: Any) -> None:
     """Make BERT pre-training shards from documents.
 
     INPUT is a file, a folder or a pattern: text, JSONL, Parquet or WikiExtractor's output, plain, .gz, .zst, .bz2 or
-    .xz. Run the same command again to continue an interrupted run.
+    .xz; or a dataset that was made with --format tokens. Run the same command again to continue an interrupted run.
     """
     from maskmill.deploy.data.datasets import generate_datasets
 
-    generate_datasets(make_request(engine, given), as_json)
+    source_of = click.get_current_context().get_parameter_source
+    chosen = {name for name in given if source_of(name) not in (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)}
+    generate_datasets(make_request(engine, given, chosen), as_json)
 
 
-def make_request(engine: Engine, given: Mapping[str, Any]) -> GenerateRequest:
-    """The options of the command as a request. Raises UsageError for options that do not go together."""
+def make_request(engine: Engine, given: Mapping[str, Any], chosen: Collection[str]) -> GenerateRequest:
+    """The options of the command as a request; `chosen` are the names of those that have no default value.
+
+    Raises UsageError for options that do not go together.
+    """
+    tokens = open_tokens(given["inputs"])
+    if tokens:
+        given = settle_tokens(given, chosen, tokens)
+    elif given["vocab_file"] is None:
+        raise click.UsageError("--vocab-file is missing; expected a vocabulary, such as one from 'maskmill vocab'")
     with wrong_usage():
         configs = make_configs(given)
         reading = ReadOptions(**pick(ReadOptions, given))
@@ -227,7 +253,49 @@ def make_request(engine: Engine, given: Mapping[str, Any]) -> GenerateRequest:
     from maskmill.pipeline.dataset.target import Target
 
     targets = list(map(Target, configs, folders))
-    return GenerateRequest(inputs, given["vocab_file"], targets, reading, options)
+    return GenerateRequest(inputs, given["vocab_file"], targets, reading, options, tokens)
+
+
+def open_tokens(inputs: Sequence[str]) -> "TokenInput | None":
+    """The inputs as datasets of tokens; None where they are documents. Raises InputError for some of each."""
+    from maskmill.pipeline.dataset.outputs import holds_manifest
+
+    datasets = [name for name in inputs if holds_manifest(name)]
+    if not datasets:
+        return None
+    if len(datasets) < len(inputs):
+        other = next(name for name in inputs if name not in datasets)
+        raise InputError(
+            f"INPUT {datasets[0]} is a dataset, and INPUT {other} is none",
+            expected="documents, or datasets of tokens",
+        )
+    from maskmill.pipeline.jobs.token_input import TokenInput
+
+    return TokenInput.open(inputs)
+
+
+def settle_tokens(given: Mapping[str, Any], chosen: Collection[str], tokens: "TokenInput") -> Mapping[str, Any]:
+    """The options where the input is tokens: those that are not chosen are as the tokens were made.
+
+    Raises UsageError where one is chosen that decides how documents are read.
+    """
+    name = tokens.datasets[0].directory
+    of_reading = [one for one in (*ReadOptions.__dataclass_fields__, "cased") if one in chosen]
+    for one in of_reading:
+        if one != "cased" or not tokens.config.cased:
+            option_name = f"--{one.replace('_', '-')}"
+            raise click.UsageError(
+                f"{option_name} is given, and INPUT {name} is tokenised already; leave it out, or give the documents"
+            )
+    config = tokens.config
+    settled = {**given, "vocab_file": given["vocab_file"] or os.path.join(name, VOCAB)}
+    for field_name in InstanceConfig.__dataclass_fields__.keys() & given.keys() - {*chosen, "format"}:
+        settled[field_name] = getattr(config, field_name)
+    if "lengths" not in chosen:
+        settled["lengths"] = (config.max_seq_length,)
+        if "predictions" not in chosen and "masked_lm_prob" not in chosen:
+            settled["predictions"] = (config.max_predictions_per_seq,)
+    return settled
 
 
 def make_configs(given: Mapping[str, Any]) -> list[InstanceConfig]:
@@ -240,6 +308,11 @@ def make_configs(given: Mapping[str, Any]) -> list[InstanceConfig]:
         raise InputError(
             f"--max-predictions-per-seq is given {len(predictions)} times",
             expected=f"once for each --max-seq-length, {len(lengths)} times",
+        )
+    if given["format"] == "tokens" and len(lengths) > 1:
+        raise InputError(
+            f"--format tokens is given with {len(lengths)} lengths",
+            way_out="give one: a dataset of tokens serves every length, which training chooses",
         )
     config = InstanceConfig(max_predictions_per_seq=1, **pick(InstanceConfig, given))
     return [config.with_length(length, wanted) for length, wanted in zip_longest(lengths, predictions)]

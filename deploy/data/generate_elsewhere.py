@@ -60,6 +60,7 @@ def generate_elsewhere(generation: Generation, runner: RemoteRunner, facts: Mapp
         rejected=rejected_folder(generation.folder),
         facts={**facts, "runner": runner.name},
         overwrite=options.overwrite,
+        corpus=generation.tokens.corpus if generation.tokens else None,
     )
     console.print(
         f"Building about {work.shards:,} shards, {work.instances:,.0f} instances, from about {work.documents:,} "

@@ -106,6 +106,8 @@ def _measure(
 
     Rejected documents are listed in the folder `rejected`.
     """
+    if generation.tokens:
+        return generation.tokens.corpus, ()
     job = MeasureCorpus(generation.inputs, reading, rejected=rejected)
 
     def measure(duplicates: Container[bytes]) -> tuple[bytes, Counter[str]]:
@@ -162,6 +164,7 @@ class _Build:
             pools=self.pools,
             duplicates=self.duplicates,
             progress=progress,
+            corpus=generation.tokens.corpus if generation.tokens else None,
         )
 
         def look() -> Done:

@@ -9,12 +9,13 @@ from typing import Any
 
 from rich.console import Console
 
-from maskmill.deploy.data.generate import RunOptions
+from maskmill.deploy.data.generate import GenerateRequest, RunOptions
 from maskmill.deploy.terminal.progress import Work
 from maskmill.pipeline.dataset.config import InstanceConfig
 from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.instances.pools import Pools
-from maskmill.pipeline.jobs.estimate import Estimate, estimate_copy
+from maskmill.pipeline.jobs.estimate import Estimate, PackedSample, estimate_copy, tokenize_sample
+from maskmill.pipeline.jobs.token_input import TokenInput
 from maskmill.pipeline.reading.documents import ReadOptions
 from maskmill.pipeline.reading.sampling import Sample, read_sample
 from maskmill.tokenizer.vocab import Vocab
@@ -34,6 +35,7 @@ class Generation:
     targets: Sequence[Target]  # which differ in the lengths of instances alone
     reading: ReadOptions
     options: RunOptions
+    tokens: TokenInput | None = None  # the inputs, where they are datasets of tokens
     clock: float = field(default_factory=time.monotonic)  # when it was called
 
     @property
@@ -52,8 +54,15 @@ class Generation:
 
     @cached_property
     def sample(self) -> Sample:
-        """Some of the documents."""
-        return read_sample(self.files, self.reading)
+        """What is known of the documents before they are read."""
+        return self.tokens.sample if self.tokens else read_sample(self.files, self.reading)
+
+    @cached_property
+    def packed_sample(self) -> PackedSample:
+        """Some of the documents, tokenised."""
+        if self.tokens:
+            return self.tokens.packed_sample
+        return tokenize_sample(self.sample, self.reading, self.vocab, self.config.cased)
 
     @cached_property
     def costs(self) -> list[Estimate]:
@@ -67,7 +76,7 @@ class Generation:
 
     def estimate(self, config: InstanceConfig) -> Estimate:
         """What one copy of the sample comes to."""
-        return estimate_copy(self.sample, self.reading, self.vocab, config)
+        return estimate_copy(self.packed_sample, self.vocab, config)
 
     def packed_bytes(self, content_bytes: float) -> int:
         """The bytes of tokenised documents that have so many bytes of content."""
@@ -86,7 +95,7 @@ class Generation:
             documents=documents,
             pools=len(pools),
             megabytes=content_bytes / 1e6,
-            shards=sum(pools.train * config.dupe_factor + pools.eval for config in configs),
+            shards=sum(pools.train * config.train_copies + pools.eval for config in configs),
             shards_before=shards_before,
             instances=sum(cost.instances * scale * config.copies for cost, config in zip(self.costs, configs)),
             read_seconds=self.sample.all_read_seconds,
@@ -96,6 +105,7 @@ class Generation:
         )
 
 
-def identify(config: InstanceConfig, reading: ReadOptions, vocab: Vocab) -> Mapping[str, Any]:
+def identify(config: InstanceConfig, request: GenerateRequest, vocab: Vocab) -> Mapping[str, Any]:
     """What the bytes of a dataset depend on, but for the documents."""
-    return {**asdict(config), **asdict(reading), "vocab_sha256": vocab.sha256, "maskmill": version("maskmill")}
+    of_input = {"tokens_sha256": request.tokens.sha256s} if request.tokens else asdict(request.reading)
+    return {**config.to_values(), **of_input, "vocab_sha256": vocab.sha256, "maskmill": version("maskmill")}

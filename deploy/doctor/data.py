@@ -164,10 +164,10 @@ def check_output_folder(output: str, is_dataflow: bool = False) -> Check[bool]:
 
 def check_room(request: Request, vocab: "Vocab", sample: "Sample") -> Check[None]:
     """Whether the disk has room for a dataset made with generate's defaults."""
-    from maskmill.pipeline.jobs.estimate import estimate_copy
+    from maskmill.pipeline.jobs.estimate import estimate_copy, tokenize_sample
 
     config = InstanceConfig(cased=request.cased)
-    cost = estimate_copy(sample, request.reading, vocab, config)
+    cost = estimate_copy(tokenize_sample(sample, request.reading, vocab, config.cased), vocab, config)
     needed = cost.shard_bytes * sample.all_content_bytes / max(1, cost.content_bytes) * config.dupe_factor
     folder = os.path.abspath(request.output or os.curdir)
     while not os.path.isdir(folder):

@@ -1,7 +1,8 @@
 """Options that several commands have."""
 
+from collections.abc import Mapping
 from importlib.util import find_spec
-from typing import get_args
+from typing import Any, get_args
 
 import click
 
@@ -10,8 +11,11 @@ from maskmill.deploy.terminal.command import option
 from maskmill.deploy.terminal.talk import warn
 from maskmill.model.bert.config import ComputeDtype
 from maskmill.model.pretraining.config import TrainConfig
+from maskmill.pipeline.dataset.config import Objective
 from maskmill.pipeline.reading.documents import MAX_DOCUMENT_BYTES, MAX_REJECTED, InputFormat
 from maskmill.pipeline.tables.fields import TableFormat
+
+OF_TOKENS = "that of the dataset"
 
 TEXT_FIELD = option(
     "--text-field",
@@ -43,6 +47,34 @@ REJECTED = option(
     type=click.FloatRange(0, 1),
     metavar="SHARE",
     help="Largest share of unusable documents or rows; the run fails above it.",
+)
+DRAWN = (  # how copies of a dataset of tokens are drawn; the length apart
+    option(
+        "--objective",
+        type=click.Choice(get_args(Objective)),
+        show_default=OF_TOKENS,
+        help="Of a dataset of tokens: nsp, sop or mlm, as for generate.",
+    ),
+    option(
+        "--masked-lm-prob",
+        type=float,
+        metavar="SHARE",
+        show_default=OF_TOKENS,
+        help="Of a dataset of tokens: share of the tokens that are masked.",
+    ),
+    option(
+        "--short-seq-prob",
+        type=float,
+        metavar="SHARE",
+        show_default=OF_TOKENS,
+        help="Of a dataset of tokens: probability that a document is cut into shorter sequences.",
+    ),
+    option(
+        "--whole-word-mask/--no-whole-word-mask",
+        default=None,
+        show_default=OF_TOKENS,
+        help="Of a dataset of tokens: whether all tokens of a word are masked together.",
+    ),
 )
 CASED = option("--cased", is_flag=True, help="Keep case and accents; give it to both vocab and generate.")
 OVERWRITE = option("--overwrite", is_flag=True, help="Replace existing output.")
@@ -130,3 +162,9 @@ PRECISION = option(
     default=TrainConfig.precision,
     help="Data type of activations and matrix products. bfloat16 is faster on processors that support it.",
 )
+
+
+def changes_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options among DRAWN that are given, as `with_changes` takes them."""
+    names = ("objective", "masked_lm_prob", "short_seq_prob", "whole_word_mask")
+    return {name: given[name] for name in names if given[name] is not None}

@@ -113,13 +113,16 @@ def show_summary(console: Console, output: str, info: DatasetInfo, seconds: floa
         warn("No document was held out for evaluation; give a larger --eval-fraction.")
     for what, documents in info.counts.get("filtered", {}).items():
         console.print(f"Left out as asked: {documents:,} {what}")
-    console.print(f"Wrote {output}: {count(len(info.shards), 'shard')}, {size}, in {seconds:.1f} s")
+    words = ("pool of tokens", "pools of tokens") if info.format == "tokens" else ("shard",)
+    what = count(len(info.shards), *words)
+    console.print(f"Wrote {output}: {what}, {size}, in {seconds:.1f} s")
 
 
 def count_table(info: DatasetInfo) -> Table:
     """What is in the splits."""
     splits: list[Split] = [split for split in ("train", "eval") if info.shards_of(split)]
-    table = new_table("", *splits, numbers_from=1)
+    is_drawn = info.format == "tokens"
+    table = new_table("", *(f"{split}, copy 0" if is_drawn else split for split in splits), numbers_from=1)
     counts = [info.counts.get(split, {}) for split in splits]
     for name in ("documents", "sentences", "tokens", "instances"):
         table.add_row(name, *(f"{count.get(name, 0):,}" for count in counts))
@@ -129,6 +132,8 @@ def count_table(info: DatasetInfo) -> Table:
         table.add_row(label, *(_share(count, "random_next", "instances") for count in counts))
     table.add_row("tokens an instance", *(_mean(count, "instance_tokens", "instances") for count in counts))
     table.add_row("truncated tokens", *(f"{truncated_share(count):.2%}" for count in counts))
+    if is_drawn:  # when they are masked, too
+        return table
     table.add_row("predictions an instance", *(_mean(count, "masked_tokens", "instances") for count in counts))
     for kind in KINDS:
         table.add_row(f"  shown as {kind}", *(_share(count, f"masked_as_{kind}", "masked_tokens") for count in counts))

@@ -188,7 +188,7 @@ def check_training(arguments: Sequence[str]) -> None:
                 f"run: gcloud storage cp {shlex.quote(value)} gs://BUCKET/, and name that"
             )
     places = [
-        *(directory for directory, _ in datasets),
+        *(directory for directory, *_ in datasets),
         *(context.params[name] for name in ("model_dir", "init_checkpoint")),
     ]
     if context.params["bert_config"] not in PRESETS:

@@ -1,14 +1,16 @@
 """`maskmill evaluate`: its options."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from maskmill.deploy.terminal.cli_types import Place, Whole
-from maskmill.deploy.terminal.command import READS, RUNS, Command, json_option, option, under
-from maskmill.deploy.terminal.options import BACKEND, CHECKPOINT, MODEL_DIR
-from maskmill.pipeline.dataset.schema import DatasetInfo, Split
+from maskmill.deploy.terminal.command import READS, RUNS, Command, json_option, option, pick, under
+from maskmill.deploy.terminal.options import BACKEND, CHECKPOINT, DRAWN, MODEL_DIR, OF_TOKENS, changes_of
+from maskmill.model.pretraining.config import PhaseRequest
+from maskmill.pipeline.dataset.schema import Split
 
 if TYPE_CHECKING:
     from maskmill.model.formats.model_dir import WhichCheckpoint
@@ -23,6 +25,7 @@ class EvaluateRequest:
     split: Split = "eval"
     eval_batch_size: int = 64
     checkpoint: "WhichCheckpoint" = "newest"
+    changes: Mapping[str, Any] = field(default_factory=dict)  # of a dataset of tokens, see `with_changes`
 
 
 @click.command(
@@ -40,6 +43,17 @@ class EvaluateRequest:
     option("--split", type=click.Choice(["eval", "train"]), default="eval", help="Examples to evaluate on."),
 )
 @under(
+    "Datasets of tokens",
+    option(
+        "--max-seq-length",
+        type=int,
+        metavar="TOKENS",
+        show_default=OF_TOKENS,
+        help="Of a dataset of tokens: tokens of an instance.",
+    ),
+    *DRAWN,
+)
+@under(
     RUNS,
     option("--eval-batch-size", default=64, type=Whole(1, 1_000_000), metavar="N", help="Sequences in a batch."),
     BACKEND,
@@ -53,7 +67,8 @@ def evaluate(backend: str, as_json: bool, **given: Any) -> None:
     from maskmill.deploy.terminal.backend import choose_backend
     from maskmill.deploy.training.evaluation import evaluate_model
 
-    request = EvaluateRequest(**given)
-    DatasetInfo.load(request.dataset, sealed=True)  # before the seconds that Keras takes
+    length = {} if given["max_seq_length"] is None else {"max_seq_length": given["max_seq_length"]}
+    request = EvaluateRequest(**pick(EvaluateRequest, given), changes={**length, **changes_of(given)})
+    PhaseRequest(request.dataset, changes=request.changes).open()  # before the seconds that Keras takes
     choose_backend(backend)
     evaluate_model(request, as_json)

@@ -10,8 +10,7 @@ from rich.table import Table
 from maskmill.deploy.terminal.show import new_console, new_talk
 from maskmill.deploy.terminal.talk import print_json
 from maskmill.deploy.training.evaluate import EvaluateRequest
-from maskmill.pipeline.dataset.dataset import Dataset
-from maskmill.pipeline.dataset.schema import DatasetInfo, Split
+from maskmill.model.pretraining.config import PhaseRequest
 from maskmill.pipeline.storage.mirror import mirror
 
 if TYPE_CHECKING:
@@ -42,20 +41,19 @@ def evaluate_model(request: EvaluateRequest, as_json: bool = False) -> None:
     from maskmill.model.pretraining.evaluate import EVAL_RESULTS, measure, write_results
 
     dataset, model_dir, split = request.dataset, request.model_dir, request.split
-    opened = Dataset.open(dataset)
+    opened = PhaseRequest(dataset, changes=request.changes).open()
     info = opened.info
-    examples = info.examples_of(split)
     with mirror(model_dir) as folder:
         with opened.unchanged():
-            found = measure(dataset, folder.local, split, request.eval_batch_size, request.checkpoint)
-        guesses = guesses_of(found, info, split)
-        warnings = list(find_warnings(found, guesses, examples, info.objective, read_training(folder.local)))
+            found = measure(opened, folder.local, split, request.eval_batch_size, request.checkpoint)
+        guesses = guesses_of(found)
+        warnings = list(find_warnings(found, guesses, found.examples, info.objective, read_training(folder.local)))
         if as_json:  # printed before it is written, for the folder may be read-only
             values = {
                 "dataset": dataset,
                 "model_dir": model_dir,
                 "split": split,
-                "examples": examples,
+                "examples": found.examples,
                 "metrics": found.metrics,
                 "guesses": guesses,
                 "frequency_bands": [asdict(band) for band in found.bands],
@@ -64,7 +62,7 @@ def evaluate_model(request: EvaluateRequest, as_json: bool = False) -> None:
             print_json(values)
         else:
             console = new_console(lasting=True)
-            console.print(metrics_table(f"{split}, {examples:,} examples", found.metrics, guesses))
+            console.print(metrics_table(f"{split}, {found.examples:,} examples", found.metrics, guesses))
             console.print(bands_table(found.bands))
             for warning in warnings:
                 console.print(f"{warning.found}. {warning.remedy}.", style="yellow")
@@ -72,10 +70,9 @@ def evaluate_model(request: EvaluateRequest, as_json: bool = False) -> None:
     new_talk().print(f"Wrote {os.path.join(model_dir, EVAL_RESULTS)}")
 
 
-def guesses_of(found: "Evaluation", info: DatasetInfo, split: Split) -> dict[str, float]:
+def guesses_of(found: "Evaluation") -> dict[str, float]:
     """The accuracies that guessing would reach, by name."""
-    random_next = info.counts.get(split, {}).get("random_next", 0) / info.examples_of(split)
-    guesses = {MASKED_LM: found.guess, NEXT_SENTENCE: max(random_next, 1 - random_next)}
+    guesses = {MASKED_LM: found.guess, NEXT_SENTENCE: max(found.random_next, 1 - found.random_next)}
     return {name: guess for name, guess in guesses.items() if name in found.metrics}
 
 

@@ -15,10 +15,11 @@ from maskmill.deploy.training.prune import PruneRequest
 from maskmill.deploy.training.train import TrainRequest
 from maskmill.deploy.training.training import train_model
 from maskmill.model.bert.config import BERT_CONFIG
-from maskmill.model.pretraining.config import TrainConfig
+from maskmill.model.pretraining.config import PhaseRequest, TrainConfig
 from maskmill.model.pretraining.recipes import OF_FILE
 from maskmill.model.pruning.config import PruneConfig
 from maskmill.model.tasks.finetune_config import FinetuneConfig
+from maskmill.pipeline.dataset.dataset import Dataset
 from maskmill.pipeline.dataset.schema import Split
 from maskmill.pipeline.storage.mirror import mirror
 from maskmill.pipeline.tables.labelled import LabelledTexts
@@ -104,7 +105,7 @@ class Pretrained:
 
         assert self.recovery_steps
         request = TrainRequest(
-            [(self.dataset, self.recovery_steps)],
+            [PhaseRequest(self.dataset, self.recovery_steps)],
             output,
             os.path.join(output, BERT_CONFIG),
             OF_FILE,
@@ -113,7 +114,7 @@ class Pretrained:
         )
         train_model(request)
         with mirror(output, sends=False) as folder:
-            metrics = measure(self.dataset, folder.local, self.split).metrics
+            metrics = measure(Dataset.open(self.dataset, sealed=True), folder.local, self.split).metrics
         return metrics if metrics["global_step"] == self.recovery_steps else None
 
 

@@ -1,7 +1,7 @@
 """`maskmill train`: its options."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -9,11 +9,19 @@ import click
 
 from maskmill.deploy.terminal.cli_types import MOST, SEED, Duration, Place, clip, wrong_usage
 from maskmill.deploy.terminal.command import LEARNS, MAKES, READS, RUNS, Command, option, pick, under
-from maskmill.deploy.terminal.options import BACKEND, KEEP_CHECKPOINTS, MODEL_DIR, PRECISION, SAVE_CHECKPOINTS_STEPS
-from maskmill.model.pretraining.config import FirstWeights, TrainConfig
+from maskmill.deploy.terminal.options import (
+    BACKEND,
+    DRAWN,
+    KEEP_CHECKPOINTS,
+    MODEL_DIR,
+    OF_TOKENS,
+    PRECISION,
+    SAVE_CHECKPOINTS_STEPS,
+    changes_of,
+)
+from maskmill.model.pretraining.config import FirstWeights, PhaseRequest, TrainConfig
 from maskmill.model.pretraining.recipes import Recipe, RecipeName, choose_recipe, settle
 from maskmill.model.training.config import Optimizer
-from maskmill.pipeline.dataset.schema import DatasetInfo
 
 OF_PRESET = "the recipe's"
 
@@ -22,7 +30,7 @@ OF_PRESET = "the recipe's"
 class TrainRequest:
     """What `maskmill train` is asked for."""
 
-    datasets: list[tuple[str, int | None]]  # folders, and the steps to take on each
+    datasets: list[PhaseRequest]
     model_dir: str
     bert_config: str | None
     recipe: Recipe
@@ -37,6 +45,8 @@ class TrainRequest:
     examples=(
         "maskmill train shards --model-dir model --bert-config small --eval-every 1000",
         "maskmill train --phase both/seq128:900000 --phase both/seq512:100000 --model-dir model",
+        "maskmill train --phase tokens:900000 --phase tokens:100000 --max-seq-length 128 --max-seq-length 512 "
+        "--model-dir model",
         "maskmill train shards --model-dir model --init-checkpoint uncased_L-12_H-768_A-12/bert_model.ckpt",
     ),
 )
@@ -60,6 +70,19 @@ class TrainRequest:
         is_flag=True,
         help="Allow vocabulary and positions that differ from those of --init-checkpoint.",
     ),
+)
+@under(
+    "Datasets of tokens",
+    option(
+        "--max-seq-length",
+        "lengths",
+        type=int,
+        multiple=True,
+        metavar="TOKENS",
+        show_default=OF_TOKENS,
+        help="Of a dataset of tokens: tokens of an instance; once, or once for each --phase.",
+    ),
+    *DRAWN,
 )
 @under(
     MAKES,
@@ -181,8 +204,8 @@ def train(backend: str, distributed: bool, **given: Any) -> None:
     if distributed and backend != "jax":
         raise click.UsageError("--distributed is given with --backend tensorflow; expected --backend jax")
     request = make_request(given)
-    for directory, _ in request.datasets:
-        DatasetInfo.load(directory, sealed=True)  # before the seconds that Keras takes
+    for phase in request.datasets:
+        phase.open()  # before the seconds that Keras takes
     choose_backend(backend, distributed)
     train_model(request)
 
@@ -203,13 +226,14 @@ def settings_of(given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name in names and value is not None}
 
 
-def check_options(params: Mapping[str, Any]) -> list[tuple[str, int | None]]:
+def check_options(params: Mapping[str, Any]) -> list[PhaseRequest]:
     """The parameters of the command -> the folders to train on, each with its steps.
 
     Raises UsageError for options that do not go together.
     """
     phases, init_checkpoint = params["phases"], params["init_checkpoint"]
     datasets = choose_datasets(params["dataset"], phases, params["num_train_steps"])
+    datasets = add_changes(datasets, params["lengths"], changes_of(params))
     if params["max_time"] is not None and (phases or params["num_train_steps"] is not None):
         other = "--phase DIR:STEPS" if phases else "--num-train-steps"
         raise click.UsageError(f"--max-time is given beside {other}, and both say how many steps to take; give one")
@@ -222,9 +246,7 @@ def check_options(params: Mapping[str, Any]) -> list[tuple[str, int | None]]:
     return datasets
 
 
-def choose_datasets(
-    dataset: str | None, phases: tuple[str, ...], num_train_steps: int | None
-) -> list[tuple[str, int | None]]:
+def choose_datasets(dataset: str | None, phases: tuple[str, ...], num_train_steps: int | None) -> list[PhaseRequest]:
     """The folders to train on, each with its steps. Raises UsageError unless there is either DATASET or --phase."""
     if (dataset is None) == (not phases):
         raise click.UsageError("expected a DATASET, or --phase DIR:STEPS once or more")
@@ -232,14 +254,30 @@ def choose_datasets(
         raise click.UsageError(
             "--num-train-steps is given beside --phase DIR:STEPS, which says the steps of each phase"
         )
-    return [(dataset, num_train_steps)] if dataset is not None else list(map(parse_phase, phases))
+    if dataset is not None:
+        return [PhaseRequest(dataset, num_train_steps)]
+    return list(map(parse_phase, phases))
 
 
-def parse_phase(phase: str) -> tuple[str, int | None]:
+def add_changes(
+    datasets: Sequence[PhaseRequest], lengths: Sequence[int], changes: Mapping[str, Any]
+) -> list[PhaseRequest]:
+    """The phases with what is changed of datasets of tokens. Raises UsageError for another number of lengths."""
+    if lengths and len(lengths) not in (1, len(datasets)):
+        raise click.UsageError(
+            f"--max-seq-length is given {len(lengths)} times; expected once, or once for each --phase, "
+            f"{len(datasets)} times"
+        )
+    of_phase = [{"max_seq_length": length} for length in lengths] or [{}]
+    of_phase *= len(datasets) // len(of_phase)
+    return [phase._replace(changes={**length, **changes}) for phase, length in zip(datasets, of_phase)]
+
+
+def parse_phase(phase: str) -> PhaseRequest:
     """`DIR:STEPS` to both. Raises UsageError where it is something else."""
     directory, _, steps = phase.rpartition(":")
     if not directory or not re.fullmatch("[0-9]{1,10}", steps) or not 1 <= int(steps) <= MOST:
         raise click.UsageError(
             f"--phase {clip(phase)} is given; expected DIR:STEPS with 1 to {MOST:,} steps, such as shards/seq128:900000"
         )
-    return directory, int(steps)
+    return PhaseRequest(directory, int(steps))

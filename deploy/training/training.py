@@ -49,7 +49,7 @@ def train_model(request: TrainRequest) -> None:
     if recipe in RECIPES.values():  # of the preset of today; a training that was begun goes on as it began
         recipe = recorded_recipe(model_dir) or recipe
     train_config, changes = settle(request.settings, recipe)
-    opened = [Dataset.open(directory) for directory, _ in datasets]
+    opened = [phase.open() for phase in datasets]
     infos = [dataset.info for dataset in opened]
     batch_size = train_config.train_batch_size
     for dataset in opened:
@@ -60,8 +60,8 @@ def train_model(request: TrainRequest) -> None:
     console.print(f"Training BERT {name} ({config.num_hidden_layers} layers of {config.hidden_size})")
     if recipe != GOOGLE and request.recipe in RECIPES.values() and (chosen := recipe.describe(request.settings)):
         console.print(f"{name} sets {chosen}; --recipe google sets Google's values")
-    for info, (directory, steps) in zip(infos, datasets):
-        console.print(describe_phase(info, directory, steps, batch_size, train_config.max_time is None))
+    for dataset, phase in zip(opened, datasets):
+        console.print(describe_phase(dataset, phase.num_train_steps, batch_size, train_config.max_time is None))
     if is_first_process() and (warning := describe_want_of_memory(config, train_config, longest)):
         warn(warning)
     started, lines = time.monotonic(), PlainLines(console)
@@ -74,7 +74,7 @@ def train_model(request: TrainRequest) -> None:
             nonlocal num_train_steps
             num_train_steps = steps
             if train_config.max_time is not None:
-                passes = steps * batch_size / infos[0].examples_of("train")
+                passes = steps * batch_size / (infos[0].examples_of("train") * infos[0].copies_of_pass)
                 console.print(f"{steps:,} steps fit into {duration(train_config.max_time)}: {passes:.3g} passes")
 
         def report(now: "TrainProgress") -> None:
@@ -120,17 +120,20 @@ def train_model(request: TrainRequest) -> None:
     console.print(f"Wrote {model_dir}: {step:,} steps, in {seconds:.0f} s; the curve is in training.png")
 
 
-def describe_phase(
-    info: DatasetInfo, directory: str, steps: int | None, train_batch_size: int, tells_passes: bool = True
-) -> str:
+def describe_phase(dataset: Dataset, steps: int | None, train_batch_size: int, tells_passes: bool = True) -> str:
     """What a phase trains on, and how the examples that do not fill a batch are used."""
-    examples = info.examples_of("train")
-    whole, rest = divmod(examples, train_batch_size)
+    info = dataset.info
+    copies, examples = info.copies_of_pass, info.examples_of("train")
+    of_pass = copies * examples
+    whole, rest = divmod(of_pass, train_batch_size)
     batches = whole + bool(rest)
+    passes = f"; {(steps or batches) * train_batch_size / of_pass:.3g} passes" if tells_passes else ""
+    if info.format == "tokens":
+        said = f"{examples:,} examples of {info.max_seq_length} tokens in each copy; {copies} copies are a pass"
+        return f"{dataset.directory}: {'about ' if dataset.changes else ''}{said}{passes}"
     filled = f", the last filled up with {train_batch_size - rest:,} of the next pass" if rest else ""
-    passes = f"; {(steps or batches) * train_batch_size / examples:.3g} passes" if tells_passes else ""
     said = f"{examples:,} examples of {info.max_seq_length} tokens, {batches:,} batches of {train_batch_size:,}"
-    return f"{directory}: {said}{filled}{passes}"
+    return f"{dataset.directory}: {said}{filled}{passes}"
 
 
 def choose_config(

@@ -1,10 +1,15 @@
 """What shapes a pre-training. Standard library only, so that the command line can read the defaults."""
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, get_args
 
 from maskmill.model.bert.config import ComputeDtype
 from maskmill.model.training.config import Optimizer, TrainingConfig
+
+if TYPE_CHECKING:
+    from maskmill.pipeline.dataset.dataset import Dataset
 
 FirstWeights = Literal["neighbours", "bert"]
 
@@ -53,3 +58,22 @@ class TrainConfig(TrainingConfig):
             steps = self.num_train_steps
             holds = steps is None or self.num_warmup_steps <= steps
             self.check("num_warmup_steps", holds, f"at most num_train_steps, which is {steps}")
+
+
+class PhaseRequest(NamedTuple):
+    """A dataset, and how it is trained on."""
+
+    directory: str | os.PathLike[str]
+    num_train_steps: int | None = None  # None: one pass over its train split
+    changes: Mapping[str, Any] = {}  # of the configuration of a dataset of tokens, see `with_changes`
+
+    def open(self) -> "Dataset":
+        """The dataset by its manifest. Raises InputError where it is none, is damaged, or cannot be so changed."""
+        from maskmill.pipeline.dataset.dataset import Dataset
+
+        dataset = Dataset.open(self.directory, sealed=True)
+        if not self.changes:
+            return dataset
+        from maskmill.pipeline.instances.token_dataset import with_changes
+
+        return with_changes(dataset, self.changes)

@@ -29,7 +29,7 @@ def describe_training(
         "train_config": asdict(train_config),
         "phases": [
             {
-                "dataset_sha256": phase.dataset.sha256,
+                "dataset_sha256": phase.dataset.identity,
                 "num_train_steps": phase.last_step - phase.first_step,
                 "max_seq_length": phase.info.max_seq_length,
                 "max_predictions_per_seq": phase.info.max_predictions_per_seq,

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,8 @@ class Evaluation:
 
     metrics: dict[str, float]  # those of `evaluate_split`, `global_step`, and `bits_per_character` where there are any
     masked_tokens: int
+    examples: int
+    random_next: float  # share of the examples whose label is 1
     guess: float  # the masked_lm_accuracy of always predicting the token that is masked most often
     bands: list[Band]  # the masked_lm_accuracy of rare and of frequent tokens
 
@@ -53,13 +56,14 @@ def evaluate(
 
     Raises InputError as `measure` does, or when that file cannot be written.
     """
-    results = measure(dataset_dir, model_dir, split, eval_batch_size, checkpoint).results
+    dataset = Dataset.open(dataset_dir, sealed=True)
+    results = measure(dataset, model_dir, split, eval_batch_size, checkpoint).results
     write_results(model_dir, results)
     return results
 
 
 def measure(
-    dataset_dir: str | os.PathLike[str],
+    dataset: Dataset,
     model_dir: str | os.PathLike[str],
     split: Split = "eval",
     eval_batch_size: int = EVAL_BATCH_SIZE,
@@ -70,8 +74,7 @@ def measure(
     Raises InputError when the split is empty, or the dataset was made with another vocabulary or longer sequences than
     the model takes.
     """
-    dataset = Dataset.open(dataset_dir, sealed=True)
-    info = dataset.info
+    info, dataset_dir = dataset.info, dataset.directory
     require_examples(dataset, split)
     training = read_training(Path(model_dir))
     if training["vocab_sha256"] != info.vocab_sha256:
@@ -92,9 +95,11 @@ def measure(
     dataset.check_files(split)
     tokens = TokenCounts(Vocab.parse(dataset.read_vocab(), os.path.join(dataset_dir, VOCAB)))
     run_step = eval_step(model)
+    labels = Counter[int]()
 
     def run_and_count(batch: Batch) -> Losses:
         losses = run_step(batch)
+        labels.update(batch["next_sentence_labels"][batch["input_mask"][:, 0] > 0, 0].tolist())
         tokens.add(batch, ops.convert_to_numpy(losses[IS_RIGHT]))
         return losses
 
@@ -104,7 +109,9 @@ def measure(
         bits = metrics["masked_lm_loss"] * tokens.masked_tokens / math.log(2)
         metrics["bits_per_character"] = bits / characters
     metrics["global_step"] = global_step
-    return Evaluation(metrics, tokens.masked_tokens, tokens.guess, list(tokens.bands()))
+    examples = labels.total()
+    random_next = labels[1] / examples
+    return Evaluation(metrics, tokens.masked_tokens, examples, random_next, tokens.guess, list(tokens.bands()))
 
 
 def write_results(model_dir: str | os.PathLike[str], results: dict[str, float]) -> None:

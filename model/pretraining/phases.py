@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from maskmill.model.bert.config import BertConfig
 from maskmill.model.pretraining.batches import require_examples
-from maskmill.model.pretraining.config import TrainConfig
+from maskmill.model.pretraining.config import PhaseRequest, TrainConfig
 from maskmill.model.pretraining.dynamic_masking import MaskingRules, remask
 from maskmill.model.training.flops import train_flops
 from maskmill.model.training.memory import require_countable
@@ -54,30 +54,29 @@ class Phase:
 class Plan:
     """The phases of a training.
 
-    A phase on the dataset of an earlier one, told by the checksum of its manifest, goes on with the examples after it.
+    A phase on the dataset of an earlier one, told by its `identity`, goes on with the examples after it.
     """
 
     phases: tuple[Phase, ...]
 
     @classmethod
-    def load(
-        cls, datasets: Sequence[tuple[str | os.PathLike[str], int | None]], bert: BertConfig, config: TrainConfig
-    ) -> "Plan":
-        """Reads and checks the datasets, given with their numbers of steps; None: one pass over its train split.
+    def load(cls, datasets: Sequence[PhaseRequest], bert: BertConfig, config: TrainConfig) -> "Plan":
+        """Reads and checks the datasets.
 
         Raises InputError when one does not fit the model or the others, or has not the examples of one batch.
         """
         phases: list[Phase] = []
-        for directory, steps in datasets:
-            dataset = Dataset.open(directory, sealed=True)
+        for request in datasets:
+            dataset, steps = request.open(), request.num_train_steps
             check_fits(dataset, bert)
             require_countable(bert, dataset.info.max_seq_length)
             require_examples(dataset, "train", config.train_batch_size)
             if steps is None:
-                steps = math.ceil(dataset.info.examples_of("train") / config.train_batch_size)
+                examples = dataset.info.examples_of("train") * dataset.info.copies_of_pass
+                steps = math.ceil(examples / config.train_batch_size)
             first_step = phases[-1].last_step if phases else 0
             rules = MaskingRules.load(dataset) if config.dynamic_masking else None
-            same = (phase for phase in phases if phase.dataset.sha256 == dataset.sha256)
+            same = (phase for phase in phases if phase.dataset.identity == dataset.identity)
             first_batch = sum(phase.last_step - phase.first_step for phase in same)
             phases.append(Phase(dataset, first_step, first_step + steps, rules, first_batch))
             _require_alike(phases, phases[-1])
@@ -112,6 +111,15 @@ class Plan:
     def left_at(self, step: int) -> Iterator[Phase]:
         """The phases with steps to take after `step`."""
         return (phase for phase in self.phases if phase.last_step > step)
+
+    def batches_done(self, dataset: Dataset, step: int) -> int:
+        """The batches of a dataset that were trained on after `step` steps."""
+        of_dataset = (phase for phase in self.phases if phase.dataset.identity == dataset.identity)
+        return sum(min(max(0, step - phase.first_step), phase.last_step - phase.first_step) for phase in of_dataset)
+
+    def first_phase_on(self, dataset: Dataset) -> int:
+        """The number of the first phase on a dataset."""
+        return next(i for i, phase in enumerate(self.phases) if phase.dataset.identity == dataset.identity)
 
     def phase_of(self, step: int) -> Phase:
         """The phase that a step, counted from 1, is taken in."""

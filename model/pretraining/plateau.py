@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from maskmill.model.pretraining.batches import Features
 from maskmill.model.pretraining.config import TrainConfig
+from maskmill.model.pretraining.examples import Features
 from maskmill.model.training.meter import TrainProgress
 
 MARGIN = 0.03  # above the guess: what a model reaches that knows the frequencies, and a little of the punctuation

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from maskmill.model.pretraining.batches import Features
+from maskmill.model.pretraining.examples import Features
 from maskmill.tokenizer.errors import InputError
 from maskmill.tokenizer.vocab import CLS, SEP, Vocab
 

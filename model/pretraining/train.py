@@ -22,13 +22,14 @@ from maskmill.model.formats.init_checkpoint import initialize
 from maskmill.model.formats.model_dir import open_model_dir, read_training
 from maskmill.model.formats.names import TRAINING
 from maskmill.model.pretraining.batches import name_examples, train_batches
-from maskmill.model.pretraining.config import TrainConfig
+from maskmill.model.pretraining.config import PhaseRequest, TrainConfig
 from maskmill.model.pretraining.description import describe_training
 from maskmill.model.pretraining.evaluate import EVAL_BATCH_SIZE, evaluate_split
+from maskmill.model.pretraining.examples import Bookmarks, name_bookmark, read_bookmarks
 from maskmill.model.pretraining.phases import Phase, Plan, adam_settings
 from maskmill.model.pretraining.plateau import PlateauWatch
 from maskmill.model.pretraining.speed import steps_that_fit
-from maskmill.model.training.checkpoint import list_checkpoints, read_best, read_newest, read_sums, restore
+from maskmill.model.training.checkpoint import list_checkpoints, read_best, read_newest, read_numbers, restore
 from maskmill.model.training.distribution import Devices, find_devices
 from maskmill.model.training.flops import measure_peak
 from maskmill.model.training.loop import Hooks, Loop, Policy, Stretch
@@ -45,7 +46,7 @@ from maskmill.tokenizer.vocab import parse_tokens
 
 BAD_BATCH = "bad_batch.json"
 
-Datasets = AnyPath | Sequence[tuple[AnyPath, int | None]]
+Datasets = AnyPath | Sequence[PhaseRequest | tuple[AnyPath, int | None]]
 
 logger = logging.getLogger(__name__)
 
@@ -77,13 +78,15 @@ def train(
     datasets, configuration and folder do not fit, a loss or a weight is not finite, or a step does not fit into memory.
     """
     if isinstance(datasets, str | os.PathLike):
-        datasets = [(datasets, train_config.num_train_steps)]
+        phases = [PhaseRequest(datasets, train_config.num_train_steps)]
+    else:
+        phases = [PhaseRequest(*one) for one in datasets]
     devices, folder, hooks = find_devices(), Path(model_dir), hooks or Hooks()
     with devices.together():
         parts = train_config.gradient_accumulation_steps
         devices.check_batch("train_batch_size", train_config.train_batch_size, parts)
-        _require_possible(datasets, train_config, start)
-        plan = Plan.load(datasets, bert_config, train_config)
+        _require_possible(phases, train_config, start)
+        plan = Plan.load(phases, bert_config, train_config)
         before = _training_before(folder)
         if before and not any(phase["first_batch"] for phase in before["phases"]):
             plan = plan.from_first_batches()  # as an older maskmill began it
@@ -125,7 +128,8 @@ def train(
 
         with signals_deferred() as signals, closing(MetricsLog(folder, step, devices.writes)) as log:
             peak = measure_peak(config.precision) * devices.count
-            sums = dict.fromkeys(SUMS, 0.0) | (read_sums(folder, step) if step else {})
+            numbers = read_numbers(folder, step) if step else {}
+            sums = {name: numbers.get(name, 0.0) for name in SUMS}
             watch = PlateauWatch(config, bert_config.vocab_size, has_first_weights=start is None)
 
             def report(now: TrainProgress) -> None:
@@ -133,7 +137,9 @@ def train(
                     logger.warning(warning)
                 hooks.report(now)
 
-            course = _Pretraining(folder, config, plan, model, optimizer, devices, watch, profile)
+            course = _Pretraining(
+                folder, config, plan, model, optimizer, devices, watch, profile, read_bookmarks(numbers)
+            )
             meter = Meter(schedule, step, sums, known_metrics, log, report, config.save_summary_steps, peak)
             policy = Policy(steps, config.save_checkpoints_steps, config.keep_checkpoints, config.eval_every)
             loop = Loop(folder, course, optimizer, eval_step(model), meter, policy, hooks, signals, devices)
@@ -145,13 +151,13 @@ def train(
         return meter.step
 
 
-def _require_possible(datasets: Sequence[tuple[AnyPath, int | None]], config: TrainConfig, start: Start | None) -> None:
+def _require_possible(phases: Sequence[PhaseRequest], config: TrainConfig, start: Start | None) -> None:
     """Raises InputError where a training is asked for two things of which it can do one."""
     if config.first_weights == "neighbours" and start:
         raise InputError(
             f"first_weights is neighbours, and init_checkpoint is {start.init_checkpoint}", way_out="give one of them"
         )
-    if config.max_time is not None and [steps for _, steps in datasets] != [None]:
+    if config.max_time is not None and [phase.num_train_steps for phase in phases] != [None]:
         raise InputError(
             f"max_time is {config.max_time}, and the number of steps is given as well",
             way_out="give one, for one dataset",
@@ -186,6 +192,7 @@ class _Pretraining:
     devices: Devices
     watch: PlateauWatch
     profile: bool
+    bookmarks: dict[int, Bookmarks]  # by the number of the first phase on a dataset of tokens
 
     def stretches(self, meter: Meter) -> Generator[Stretch, None, None]:
         for phase in self.plan.left_at(meter.step):
@@ -207,6 +214,7 @@ class _Pretraining:
             phase.batch_at(step),
             self.devices.host,
             self.devices.num_hosts,
+            self._bookmarks_of(phase),
         )
 
     def _step(self, phase: Phase, profiler: Profiler) -> TrainStep:
@@ -239,6 +247,16 @@ class _Pretraining:
     def columns(self, meter: Meter) -> dict[str, float]:
         return {}
 
+    def _bookmarks_of(self, phase: Phase) -> Bookmarks:
+        return self.bookmarks.setdefault(self.plan.first_phase_on(phase.dataset), {})
+
+    def numbers(self, step: int) -> dict[str, float]:
+        numbers: dict[str, float] = {}
+        for number, bookmarks in self.bookmarks.items():
+            batches = self.plan.batches_done(self.plan.phases[number].dataset, step)
+            numbers |= name_bookmark(number, bookmarks, batches * self.config.train_batch_size)
+        return numbers
+
     def require_unchanged(self, step: int) -> None:
         self.plan.phase_of(step).dataset.require_unchanged()
 
@@ -246,7 +264,9 @@ class _Pretraining:
         """Writes which examples were in the batch of the step that went wrong, too."""
         phase, config = self.plan.phase_of(error.step), self.config  # perhaps the one before: losses are read later
         batch = phase.batch_at(error.step - 1)
-        names = name_examples(phase.dataset, config.train_batch_size, config.random_seed, batch)
+        names = name_examples(
+            phase.dataset, config.train_batch_size, config.random_seed, batch, self._bookmarks_of(phase)
+        )
         if self.devices.writes:
             write_text(self.folder / BAD_BATCH, json.dumps({"step": error.step, "examples": names}, indent=1) + "\n")
         causes = [f"a learning_rate of {config.learning_rate} that is too high or warms up too fast"]

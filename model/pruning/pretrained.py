@@ -15,7 +15,7 @@ from maskmill.model.bert.config import BertConfig, ComputeDtype
 from maskmill.model.bert.encoder import BertPretrainer
 from maskmill.model.formats.model_dir import WhichCheckpoint, open_model_dir
 from maskmill.model.pretraining.batches import eval_batches, require_examples, train_batches
-from maskmill.model.pretraining.config import TrainConfig
+from maskmill.model.pretraining.config import PhaseRequest, TrainConfig
 from maskmill.model.pretraining.description import describe_training
 from maskmill.model.pretraining.evaluate import EVAL_BATCH_SIZE, evaluate_split
 from maskmill.model.pretraining.phases import Plan, check_fits
@@ -70,7 +70,9 @@ def prune(
     trained = without_spare_rows(trained, train_config.precision)
     plan = None
     if train_config.num_train_steps:
-        plan = Plan.load([(source.dataset_dir, train_config.num_train_steps)], trained.model.config, train_config)
+        plan = Plan.load(
+            [PhaseRequest(source.dataset_dir, train_config.num_train_steps)], trained.model.config, train_config
+        )
     else:
         dataset.check_files()
     request = describe_request(source, config, train_config.num_train_steps)

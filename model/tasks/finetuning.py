@@ -32,7 +32,7 @@ from maskmill.model.tasks.metrics import Confusion, find_one_label
 from maskmill.model.tasks.predicting import measure_texts
 from maskmill.model.tasks.rows import LabelledRows
 from maskmill.model.tasks.trained import TrainedBert
-from maskmill.model.training.checkpoint import digest_of, read_newest, read_sums, restore
+from maskmill.model.training.checkpoint import digest_of, read_newest, read_numbers, restore
 from maskmill.model.training.loop import Hooks, Loop, Policy, Stretch
 from maskmill.model.training.memory import require_countable
 from maskmill.model.training.meter import Meter, NotFiniteError, Pace, TrainProgress
@@ -147,7 +147,7 @@ def _train(
         sums = dict.fromkeys(model.sum_names, 0.0)
         if arrays:
             restore(arrays, optimizer.state)
-            sums |= read_sums(folder, step)  # none where a pruned model begins
+            sums |= read_numbers(folder, step)  # none where a pruned model begins
             del arrays
         with signals_deferred() as signals, closing(MetricsLog(folder, step)) as log:
             hooks = course.by_epoch(hooks)
@@ -206,6 +206,9 @@ class _Finetuning:
 
     def columns(self, meter: Meter) -> dict[str, float]:
         return {"epoch": self._epoch_at(meter.step), **meter.means_of(meter.sums)}
+
+    def numbers(self, step: int) -> dict[str, float]:
+        return {}
 
     def require_unchanged(self, step: int) -> None:
         pass  # the rows are in memory

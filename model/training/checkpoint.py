@@ -19,7 +19,7 @@ from maskmill.pipeline.storage.storage import list_names, open_file, write_bytes
 from maskmill.tokenizer.errors import InputError, first_line
 
 BEST = "checkpoint-best.safetensors"
-SUMS_PREFIX = "sums/"
+NUMBERS_PREFIX = "sums/"
 _SMALL = 1_000_000  # weights that any machine has room for
 
 NamedArrays = dict[str, np.ndarray]
@@ -41,15 +41,15 @@ def find_not_finite(state: Variables) -> str | None:
 
 
 def save_checkpoint(
-    model_dir: Path, step: int, state: Variables, keep: int, sums: Mapping[str, float] | None = None
+    model_dir: Path, step: int, state: Variables, keep: int, numbers: Mapping[str, float] | None = None
 ) -> None:
     """Writes `checkpoint-<step>.safetensors`, whole or not at all, then removes all but the `keep` newest.
 
-    `sums` are those of a line of metrics.jsonl that is not yet full; `read_sums` gives them back. Raises InputError
+    `numbers` are what else a run needs that goes on; `read_numbers` gives them back. Raises InputError
     when there is no room for it; then the older ones are all still there.
     """
     path = model_dir / f"checkpoint-{step}.safetensors"
-    _write(path, {**state, **{SUMS_PREFIX + name: np.float64(value) for name, value in (sums or {}).items()}})
+    _write(path, {**state, **{NUMBERS_PREFIX + name: np.float64(value) for name, value in (numbers or {}).items()}})
     with path.open("rb") as file:
         os.fsync(file.fileno())  # else a machine that stops here could lose it, and the older ones are gone
     # Newer ones are damaged, or this run would have begun there; it writes them again.
@@ -171,11 +171,11 @@ def read_newest(model_dir: Path) -> tuple[int, NamedArrays] | None:
     return None
 
 
-def read_sums(model_dir: Path, step: int) -> dict[str, float]:
-    """What `save_checkpoint` was given as `sums`, of a checkpoint that `read_newest` took."""
+def read_numbers(model_dir: Path, step: int) -> dict[str, float]:
+    """What `save_checkpoint` was given as `numbers`, of a checkpoint that `read_newest` took."""
     with open_weights(model_dir / f"checkpoint-{step}.safetensors") as file:
-        names = [name for name in file.keys() if name.startswith(SUMS_PREFIX)]  # noqa: SIM118
-        return {name.removeprefix(SUMS_PREFIX): float(file.get_tensor(name)) for name in names}
+        names = [name for name in file.keys() if name.startswith(NUMBERS_PREFIX)]  # noqa: SIM118
+        return {name.removeprefix(NUMBERS_PREFIX): float(file.get_tensor(name)) for name in names}
 
 
 def read_checkpoint(path: Path) -> NamedArrays:

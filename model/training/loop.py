@@ -77,6 +77,9 @@ class Course(Protocol):
     def columns(self, meter: Meter) -> dict[str, float]:
         """What is logged beside an evaluation."""
 
+    def numbers(self, step: int) -> dict[str, float]:
+        """What a checkpoint holds, beside weights and sums, for a run that goes on after `step`."""
+
     def require_unchanged(self, step: int) -> None:
         """Raises InputError where what is trained on changed meanwhile."""
 
@@ -148,7 +151,8 @@ class Loop:
         with self.devices.together():
             if self.devices.writes:
                 state, keep = self.optimizer.state, self.policy.keep_checkpoints
-                save_checkpoint(self.folder, self.meter.step, state, keep, self.meter.sums)
+                numbers = {**self.meter.sums, **self.course.numbers(self.meter.step)}
+                save_checkpoint(self.folder, self.meter.step, state, keep, numbers)
                 self.hooks.saved()
         self.has_checkpoint = True
 

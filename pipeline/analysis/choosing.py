@@ -161,10 +161,7 @@ def _read_places(opened: OpenedDataset, shards: Sequence[OpenedShard], places: l
     first = 0
     for shard in shards:
         end = first + (shard.examples or 0)
-        wanted = {place - first for place in places if first <= place < end}
-        if wanted:
-            for number, record in enumerate(islice(opened.read_records(shard), max(wanted) + 1)):
-                if number in wanted:
-                    arrays = opened.decode([record], shard, number)
-                    yield ChosenExample(shard, number + 1, arrays)
+        if wanted := [place - first for place in places if first <= place < end]:
+            for place, arrays in opened.read_places(shard, wanted):
+                yield ChosenExample(shard, place + 1, arrays)
         first = end

@@ -9,13 +9,16 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import get_args
 
 import numpy as np
 
 from maskmill.pipeline.dataset.dataset import Dataset
 from maskmill.pipeline.dataset.schema import MANIFEST, VOCAB, DatasetInfo, Feature, Split, features
+from maskmill.pipeline.instances.token_dataset import TokenDataset, cast
 from maskmill.pipeline.records.decoding import Arrays, ExampleDecoder
 from maskmill.pipeline.records.examples import decode_example
+from maskmill.pipeline.records.parquet_file import read_parquet
 from maskmill.pipeline.records.tfrecord import is_tfrecord, read_records
 from maskmill.pipeline.storage.storage import exists, find_files, read_bytes, size_of, version_of
 from maskmill.tokenizer.errors import InputError
@@ -28,13 +31,13 @@ OTHER_NAMES = {"input_ids": "input_word_ids", "segment_ids": "input_type_ids"}  
 
 @dataclass(frozen=True)
 class OpenedShard:
-    """A TFRecord file of a dataset."""
+    """A file of a dataset; of tokens, a copy that is drawn from one."""
 
     path: str  # whole: to be opened
     name: str  # relative to the dataset
     split: Split  # "train" where it is not known
-    bytes: int  # of the file as it lies there
-    examples: int | None = None  # as the manifest says; None where there is none
+    bytes: int  # of the file as it lies there; of one that copies are drawn from, the part of each
+    examples: int | None = None  # as the manifest says; None where it does not
     copy: int | None = None
     pool: int | None = None
 
@@ -78,12 +81,46 @@ class OpenedDataset:
             InputError: naming the shard and the record that is damaged, or is no example of this dataset; and when the
                 dataset changed since it was opened.
         """
-        decoder, before = self._decoder(), 0
         with self.unchanged():
-            records = self.read_records(shard)
-            while some := list(islice(records, size)):
-                yield self._decode(decoder, some, shard, before)
-                before += len(some)
+            if self.dataset is None or self.dataset.info.format == "tfrecord":
+                yield from self._read_records(shard, size)
+            elif self.dataset.info.format == "parquet":
+                version = self.dataset.versions.get(shard.name)
+                yield from read_parquet(shard.path, self.features, size, version)
+            else:
+                yield from self._draw(self.dataset, shard, size)
+
+    def read_places(self, shard: OpenedShard, places: Sequence[int]) -> Iterator[tuple[int, Arrays]]:
+        """Some examples of a shard, one at a time, by their places from 0 on, ascending. Reads no more than it must."""
+        wanted = set(places)
+        if self.dataset is None or self.dataset.info.format == "tfrecord":
+            for place, record in enumerate(islice(self.read_records(shard), max(wanted) + 1)):
+                if place in wanted:
+                    yield place, self.decode([record], shard, place)
+            return
+        first = 0
+        for arrays in self.read_batches(shard):
+            for place in range(first, first := first + len(arrays["input_ids"])):
+                if place in wanted:
+                    row = place - first
+                    yield place, {name: values[row:][:1] for name, values in arrays.items()}
+            if first > max(wanted):
+                return
+
+    def _draw(self, dataset: Dataset, shard: OpenedShard, size: int) -> Iterator[Arrays]:
+        """A copy of a pool, at most `size` examples at a time."""
+        (pool,) = (one for one in dataset.info.shards if (one.split, one.pool) == (shard.split, shard.pool))
+        for columns in TokenDataset(dataset, self.vocab).draw(pool, shard.copy or 0):
+            arrays = cast(columns)
+            for start in range(0, len(arrays["input_ids"]), size):
+                yield {name: values[start : start + size] for name, values in arrays.items()}
+
+    def _read_records(self, shard: OpenedShard, size: int) -> Iterator[Arrays]:
+        decoder, before = self._decoder(), 0
+        records = self.read_records(shard)
+        while some := list(islice(records, size)):
+            yield self._decode(decoder, some, shard, before)
+            before += len(some)
 
     def read_records(self, shard: OpenedShard) -> Iterator[bytes]:
         """The records of a shard in order. Raises InputError where one is damaged."""
@@ -135,18 +172,7 @@ def open_ours(dataset: Dataset, vocab: Vocab | None) -> OpenedDataset:
     opened = OpenedDataset(
         directory=dataset.directory,
         dataset=dataset,
-        shards=tuple(
-            OpenedShard(
-                path=dataset.path_of(shard),
-                name=shard.path,
-                split=shard.split,
-                bytes=shard.bytes,
-                examples=shard.examples,
-                copy=shard.copy,
-                pool=shard.pool,
-            )
-            for shard in info.shards
-        ),
+        shards=tuple(_list_copies(dataset) if info.format == "tokens" else _list_files(dataset)),
         vocab=vocab,
         mask_id=vocab.ids[MASK] if vocab else 0,
         objective=info.objective,
@@ -155,6 +181,36 @@ def open_ours(dataset: Dataset, vocab: Vocab | None) -> OpenedDataset:
         stored_names={feature.name: feature.name for feature in info.features},
     )
     return opened if vocab else replace(opened, mask_id=_find_mask_id(_read_first(opened)))
+
+
+def _list_files(dataset: Dataset) -> Iterator[OpenedShard]:
+    for shard in dataset.info.shards:
+        yield OpenedShard(
+            path=dataset.path_of(shard),
+            name=shard.path,
+            split=shard.split,
+            bytes=shard.bytes,
+            examples=shard.examples,
+            copy=shard.copy,
+            pool=shard.pool,
+        )
+
+
+def _list_copies(dataset: Dataset) -> Iterator[OpenedShard]:
+    """The copies that a dataset of tokens asks for, in the order in which records of them would be read."""
+    for split in get_args(Split):
+        copies = dataset.info.copies_of_pass if split == "train" else 1
+        for copy in range(copies):
+            for shard in dataset.info.shards_of(split):
+                yield OpenedShard(
+                    path=dataset.path_of(shard),
+                    name=f"{shard.path}, copy {copy}" if split == "train" else shard.path,
+                    split=split,
+                    bytes=shard.bytes // copies,
+                    examples=None if copy else shard.examples,
+                    copy=copy,
+                    pool=shard.pool,
+                )
 
 
 def _open_others(name: str, vocab_file: str | None) -> OpenedDataset:

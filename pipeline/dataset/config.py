@@ -1,11 +1,14 @@
 """What shapes a dataset. Every field is written to the manifest; nothing else changes a byte of the output."""
 
 import math
-from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, get_args
 
 from maskmill.tokenizer.errors import InputError
 
+Format = Literal[
+    "tfrecord", "parquet", "tokens"
+]  # instances as tf.train.Example, as columns; or what they are drawn of
 Compression = Literal["none", "gzip"]
 MAX_SHARDS = 10_000_000  # 10 TB of text, ten copies, make about a million
 
@@ -36,6 +39,7 @@ class InstanceConfig:
     exclude_unk_above: float | None = None  # documents with a larger share of [UNK] are left out
     shards_per_copy: int | None = None  # None: chosen from the documents
     compression: Compression = "none"
+    format: Format = "tfrecord"
 
     def __post_init__(self) -> None:
         def check(name: str, holds: bool, expected: str) -> None:
@@ -46,6 +50,12 @@ class InstanceConfig:
             "objective",
             self.objective in get_args(Objective),
             "nsp (next sentence, BERT), sop (sentence order, ALBERT) or mlm (no pairs, RoBERTa)",
+        )
+        check("format", self.format in get_args(Format), "tfrecord, parquet or tokens")
+        check(
+            "compression",
+            self.compression == "none" or self.format != "tokens",
+            "none: with format tokens, ids are stored as they are used",
         )
         check("max_seq_length", 8 <= self.max_seq_length <= 1 << 15, "8 to 32768 tokens (BERT: 128 or 512)")
         check(
@@ -78,6 +88,13 @@ class InstanceConfig:
                 f"{MAX_SHARDS:,} files",
             )
 
+    def to_values(self) -> dict[str, Any]:
+        """What the manifest holds, for JSON: as before there were formats, where it is the first of them."""
+        values = asdict(self)
+        if self.format == "tfrecord":
+            del values["format"]
+        return values
+
     def with_length(self, max_seq_length: int, max_predictions_per_seq: int | None = None) -> "InstanceConfig":
         """The same for another length, by default with as many predictions as `masked_lm_prob` asks for.
 
@@ -89,11 +106,26 @@ class InstanceConfig:
         return replace(self, max_seq_length=max_seq_length, max_predictions_per_seq=max_predictions_per_seq)
 
     @property
+    def train_copies(self) -> int:
+        """Copies that are written of a document to train on; with format tokens they are drawn while training."""
+        return 1 if self.format == "tokens" else self.dupe_factor
+
+    @property
     def copies(self) -> float:
-        """Copies made of a document, on average: of one that is held out for evaluation there is one."""
-        return self.dupe_factor * (1 - self.eval_fraction) + self.eval_fraction
+        """Copies that are written of a document, on average: of one that is held out for evaluation there is one."""
+        return self.train_copies * (1 - self.eval_fraction) + self.eval_fraction
 
     @property
     def max_num_tokens(self) -> int:
         """Tokens of text in an instance: its length without `[CLS]` and two `[SEP]`, or one for mlm."""
         return self.max_seq_length - (2 if self.objective == "mlm" else 3)
+
+    @property
+    def has_filters(self) -> bool:
+        """Whether anything is left out of documents, but for duplicates."""
+        return (
+            self.min_sentence_tokens > 1
+            or self.min_document_tokens > 1
+            or self.max_document_tokens is not None
+            or self.exclude_unk_above is not None
+        )

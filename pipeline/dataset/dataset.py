@@ -1,11 +1,13 @@
 """A dataset in its folder: its files against its manifest, and whether they are still those that were looked at."""
 
 import hashlib
+import json
 import os
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from maskmill.pipeline.dataset.schema import MANIFEST, VOCAB, DatasetInfo, ShardInfo, Split, read_manifest
 from maskmill.pipeline.storage.storage import (
@@ -29,6 +31,7 @@ class Dataset:
     info: DatasetInfo
     sha256: str = ""  # of the manifest; empty where it was not read from the folder
     versions: dict[str, str] = field(default_factory=dict)  # of the files that were looked at, see `version_of`
+    changes: Mapping[str, Any] = field(default_factory=dict)  # of its config, where copies are drawn in another way
 
     @classmethod
     def open(cls, directory: AnyPath, sealed: bool = False) -> "Dataset":
@@ -36,6 +39,13 @@ class Dataset:
         content, version = read_manifest(directory)
         info = DatasetInfo.parse(content, os.path.join(directory, MANIFEST), sealed)
         return cls(os.fspath(directory), info, hashlib.sha256(content).hexdigest(), {MANIFEST: version})
+
+    @property
+    def identity(self) -> str:
+        """What tells its examples from those of other datasets: the checksum of the manifest, and of the changes."""
+        if not self.changes:
+            return self.sha256
+        return hashlib.sha256(f"{self.sha256} {json.dumps(dict(self.changes), sort_keys=True)}".encode()).hexdigest()
 
     def path_of(self, shard: ShardInfo) -> str:
         """Where a shard lies."""

@@ -82,6 +82,19 @@ def _require_ours(output: str) -> None:
             )
 
 
+def holds_manifest(folder: str) -> bool:
+    """Whether a folder has a manifest of ours; others have files of that name, too."""
+    path = os.path.join(folder, MANIFEST)
+    try:
+        if not exists(path):
+            return False
+        with open_file(path) as file:
+            head = file.read(HEAD_BYTES)
+    except InputError as error:
+        raise error.renamed(path, folder) from error
+    return all(mark in head for mark in MARKS[MANIFEST])
+
+
 def dataset_names(output: str) -> list[str]:
     """The names of the manifest and of the shards in a folder, those under temporary names as well."""
     return [name for name in list_names(output) if name == MANIFEST or SHARD_NAME.fullmatch(name) or _is_begun(name)]

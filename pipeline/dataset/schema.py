@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from maskmill.pipeline.dataset.config import Compression, InstanceConfig
+from maskmill.pipeline.dataset.config import Compression, Format, InstanceConfig
 from maskmill.pipeline.storage.storage import (
     AnyPath,
     current_version,
@@ -36,21 +36,27 @@ MOST_EXAMPLES_A_BYTE = 65  # the frame of a record has 16 bytes, and gzip makes 
 
 Split = Literal["train", "eval"]
 SHARD_PREFIX: dict[Split, str] = {"train": "instances", "eval": "eval"}
-SHARD_NAME = re.compile(rf"({'|'.join(SHARD_PREFIX.values())})-\d+-of-\d+\.tfrecord(\.gz)?", re.ASCII)
+POOL_PREFIX: dict[Split, str] = {"train": "tokens", "eval": "eval-tokens"}
+_SUFFIX = r"\.(tfrecord(\.gz)?|parquet|safetensors)"
+SHARD_NAME = re.compile(rf"({'|'.join([*SHARD_PREFIX.values(), *POOL_PREFIX.values()])})-\d+-of-\d+{_SUFFIX}", re.ASCII)
 # In every config; older maskmills did not write all others.
 _NEEDED = ("max_seq_length", "max_predictions_per_seq", "cased")
-_FILE_NAME = re.compile(r"\w[\w.-]*\.tfrecord(\.gz)?", re.ASCII)
+_FILE_NAME = re.compile(rf"\w[\w.-]*{_SUFFIX}", re.ASCII)
 _LENGTH = re.compile(r"[1-9]\d{0,5}", re.ASCII)
 
 
-def shard_name(split: Split, index: int, of: int, compression: Compression = "none") -> str:
+def shard_name(
+    split: Split, index: int, of: int, compression: Compression = "none", format: Format = "tfrecord"
+) -> str:
     """The file name of a shard.
 
-    >>> shard_name("train", 3, 40, "gzip")
-    'instances-00003-of-00040.tfrecord.gz'
+    >>> shard_name("train", 3, 40, "gzip"), shard_name("eval", 0, 2, format="tokens")
+    ('instances-00003-of-00040.tfrecord.gz', 'eval-tokens-00000-of-00002.safetensors')
     """
-    suffix = ".gz" if compression == "gzip" else ""
-    return f"{SHARD_PREFIX[split]}-{index:05d}-of-{of:05d}.tfrecord{suffix}"
+    if format == "tokens":
+        return f"{POOL_PREFIX[split]}-{index:05d}-of-{of:05d}.safetensors"
+    suffix = ".parquet" if format == "parquet" else ".tfrecord.gz" if compression == "gzip" else ".tfrecord"
+    return f"{SHARD_PREFIX[split]}-{index:05d}-of-{of:05d}{suffix}"
 
 
 @dataclass(frozen=True)
@@ -81,13 +87,13 @@ def features(max_seq_length: int, max_predictions_per_seq: int) -> list[Feature]
 
 @dataclass(frozen=True)
 class ShardInfo:
-    """One TFRecord file of a dataset: the instances of one pool in one copy."""
+    """One file of a dataset: the instances of one pool in one copy, or with format tokens the pool itself."""
 
     path: str  # relative to the dataset
     split: Split
     copy: int
     pool: int
-    examples: int
+    examples: int  # with format tokens those of copy 0
     bytes: int
     sha256: str
 
@@ -179,16 +185,26 @@ class DatasetInfo:
         return str(self.config.get("objective", "nsp"))
 
     @property
+    def format(self) -> str:
+        """What the shards are, see `Format`."""
+        return str(self.config.get("format", "tfrecord"))
+
+    @property
     def features(self) -> list[Feature]:
         """The features of an example of this dataset."""
         return features(self.max_seq_length, self.max_predictions_per_seq)
+
+    @property
+    def copies_of_pass(self) -> int:
+        """How often training on it once goes through the examples of its shards: as many copies as it asks for."""
+        return int(self.config["dupe_factor"]) if self.format == "tokens" else 1
 
     def shards_of(self, split: Split) -> list[ShardInfo]:
         """The shards of a split in reading order: copy by copy, pool by pool."""
         return [shard for shard in self.shards if shard.split == split]
 
     def examples_of(self, split: Split) -> int:
-        """The number of examples in a split."""
+        """The number of examples in a split; with format tokens, in copy 0 of it."""
         return sum(shard.examples for shard in self.shards_of(split))
 
     def _wrong_counts(self) -> Iterator[str]:

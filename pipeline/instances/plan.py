@@ -10,7 +10,7 @@ from maskmill.pipeline.instances.pools import Pools
 
 @dataclass(frozen=True)
 class PlannedShard:
-    """The instances of one pool in one copy, and the file that is to hold them."""
+    """The instances of one pool in one copy, or the pool itself, and the file that is to hold it."""
 
     path: str  # relative to the dataset
     split: Split
@@ -19,10 +19,12 @@ class PlannedShard:
 
 
 def plan_shards(pools: Pools, config: InstanceConfig, pool: int) -> Iterator[PlannedShard]:
-    """The shards of a pool: `dupe_factor` copies of a training pool, one of an evaluation pool."""
+    """The shards of a pool: `train_copies` of a training pool, one of one to evaluate on."""
     split, number_in_split = pools.split_of(pool)
     in_split = pools.number_in(split)
-    copies = config.dupe_factor if split == "train" else 1
+    copies = config.train_copies if split == "train" else 1
     for copy in range(copies):
-        path = shard_name(split, copy * in_split + number_in_split, copies * in_split, config.compression)
+        path = shard_name(
+            split, copy * in_split + number_in_split, copies * in_split, config.compression, config.format
+        )
         yield PlannedShard(path, split, copy, pool)

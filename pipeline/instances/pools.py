@@ -6,7 +6,7 @@ drawn from the corpus, without anyone holding the corpus.
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
@@ -15,10 +15,7 @@ from numpy.typing import NDArray
 
 from maskmill.pipeline.dataset.config import InstanceConfig
 from maskmill.pipeline.dataset.schema import Split
-from maskmill.pipeline.instances.filters import filter_document
 from maskmill.pipeline.instances.seeding import hash_fraction
-from maskmill.pipeline.reading.documents import DIGEST_BYTES
-from maskmill.tokenizer.errors import InputError
 from maskmill.tokenizer.fast import FastTokenizer
 
 # A pool is small enough to hold in memory and large enough to be a good sample.
@@ -92,7 +89,7 @@ class Pool:
     gathered: int = 0  # documents that came into it, whatever became of them
     empty: int = 0  # documents without a token, left out
     duplicates: int = 0  # documents whose content another one has, too; left out with `dedup`
-    filtered: Counter[str] = field(default_factory=Counter)  # what else was left out, see `filter_document`
+    filtered: Counter[str] = field(default_factory=Counter)  # what else was left out, see `PackedPool.unpack`
 
     @property
     def documents(self) -> int:
@@ -126,56 +123,3 @@ def pack_document(digest: bytes, ids: NDArray[np.unsignedinteger], sentence_leng
     """
     header = np.concatenate([[len(sentence_lengths)], sentence_lengths]).astype(np.uint32)
     return digest + header.tobytes() + ids.tobytes()
-
-
-def unpack_pool(
-    packed: Iterable[bytes], dtype: np.dtype[np.unsignedinteger], config: InstanceConfig, unk_id: int
-) -> Pool:
-    """Packed documents, in any order, to the pool that holds them; `dtype` is that of their ids.
-
-    Documents of the same content are in the same pool, so `dedup` finds all of them. The pieces of a document that is
-    cut have its digest, so none is a random next of another.
-    Raises InputError when the pool has more tokens than an int32 counts.
-    """
-    ids: list[NDArray[np.unsignedinteger]] = []
-    lengths: list[NDArray[np.uint32]] = []
-    digests: list[bytes] = []
-    gathered = empty = duplicates = 0
-    filtered = Counter[str]()
-    last = b""
-    for document in sorted(packed):  # by digest, which comes first
-        gathered += 1
-        (sentences,) = np.frombuffer(document, np.uint32, 1, DIGEST_BYTES)
-        if not sentences:
-            empty += 1
-            continue
-        is_duplicate, last = document == last, document
-        duplicates += is_duplicate
-        if is_duplicate and config.dedup:
-            continue
-        its_lengths = np.frombuffer(document, np.uint32, sentences, DIGEST_BYTES + 4)
-        its_ids = np.frombuffer(document, dtype, offset=DIGEST_BYTES + 4 + 4 * int(sentences))
-        for piece_ids, piece_lengths in filter_document(its_ids, its_lengths, config, unk_id, filtered):
-            ids.append(piece_ids)
-            lengths.append(piece_lengths)
-            digests.append(document[:DIGEST_BYTES])
-    if sum(map(len, ids)) > MAX_TOKENS_PER_POOL:
-        raise InputError(
-            "a shard's pool of documents has more than 2^31 tokens", way_out="give a larger --shards-per-copy"
-        )
-    return Pool(
-        ids=np.concatenate([*ids, np.empty(0, dtype)]),
-        sentence_offsets=_offsets(np.concatenate([*lengths, np.empty(0, np.uint32)])),
-        document_offsets=_offsets(np.array([len(document) for document in lengths], np.int64)),
-        digests=digests,
-        gathered=gathered,
-        empty=empty,
-        duplicates=duplicates,
-        filtered=filtered,
-    )
-
-
-def _offsets(lengths: NDArray[np.integer]) -> NDArray[np.int64]:
-    offsets = np.zeros(len(lengths) + 1, np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    return offsets

@@ -10,6 +10,8 @@ from maskmill.pipeline.instances.pools import Pools
 from maskmill.tokenizer.errors import InputError
 
 SET_ASIDE, REPAIRED = "set_aside/", "repaired/"  # before the reason, in the names of counts
+OF_READING = ("documents", "set_aside", "repaired")  # sections of a manifest with counts of reading
+CORPUS = "corpus"  # the section with what was measured, in the manifest of a dataset of tokens
 
 MANY = 3  # inputs, more of which are not all named
 

@@ -35,6 +35,7 @@ from maskmill.pipeline.jobs.jobs import (
 )
 from maskmill.pipeline.jobs.manifest import write_manifest
 from maskmill.pipeline.jobs.results import write_result
+from maskmill.pipeline.jobs.token_input import list_pools
 from maskmill.pipeline.jobs.transforms import (
     COUNTS,
     BuildShards,
@@ -42,6 +43,7 @@ from maskmill.pipeline.jobs.transforms import (
     ListKeys,
     MeasureText,
     ReadDocuments,
+    ReadPools,
     SplitSentences,
     SumWords,
     TokenizeDocuments,
@@ -95,28 +97,36 @@ def count_words(pipeline: beam.Pipeline, job: CountWords) -> None:
 
 
 def generate_shards(pipeline: beam.Pipeline, job: GenerateShards) -> None:
-    """Inputs -> the TFRecord shards of the wanted pools, for every target those that are not finished."""
-    parts = pipeline | "List" >> _list_files(job.inputs)
+    """Inputs -> the shards of the wanted pools, for every target those that are not finished."""
     wanted = pipeline | "Name pools" >> beam.Create(list(range(len(job.pools)) if job.wanted is None else job.wanted))
-    _ = wanted | "Build" >> _build(parts, job, job.pools, job.duplicates)
+    if job.corpus is None:
+        parts = pipeline | "List" >> _list_files(job.inputs)
+        documents = parts | "Tokenize" >> _tokenize(job, job.pools, job.duplicates)
+    else:
+        documents = pipeline | "Read tokens" >> _read_tokens(job, job.pools)
+    _ = documents | "Build" >> _build(wanted, job, job.pools)
 
 
 def generate_dataset(pipeline: beam.Pipeline, job: GenerateDataset) -> None:
     """Inputs -> datasets, whole: the corpus is measured, then read again to be built, the manifests come last."""
-    parts = pipeline | "List" >> _list_files(job.inputs)
     duplicates: Side = ()
-    if job.options.id_field:
-        keys, _ = parts | "Find ids" >> _measure(job.options, None, duplicates)
-        duplicates = AsSingleton(keys | "Find duplicates" >> beam.Map(find_duplicates))
-    _, corpus = parts | "Measure" >> _measure(job.options, job.rejected, duplicates)
+    if job.corpus is None:
+        parts = pipeline | "List" >> _list_files(job.inputs)
+        if job.options.id_field:
+            keys, _ = parts | "Find ids" >> _measure(job.options, None, duplicates)
+            duplicates = AsSingleton(keys | "Find duplicates" >> beam.Map(find_duplicates))
+        _, corpus = parts | "Measure" >> _measure(job.options, job.rejected, duplicates)
+    else:
+        corpus = pipeline | "Measured before" >> beam.Create([dict(job.corpus)])
     pools = corpus | "Divide" >> beam.Map(  # Pools
         divide_corpus, name_inputs(job.inputs), job.targets, job.max_rejected, job.overwrite
     )
-    shards = (
-        pools
-        | "Name pools" >> beam.FlatMap(lambda pools: range(len(pools)))
-        | "Build" >> _build(parts, job, AsSingleton(pools), duplicates)
-    )  # ShardInfo
+    if job.corpus is None:
+        documents = parts | "Tokenize" >> _tokenize(job, AsSingleton(pools), duplicates)
+    else:
+        documents = pipeline | "Read tokens" >> _read_tokens(job, AsSingleton(pools))
+    every_pool = pools | "Name pools" >> beam.FlatMap(lambda pools: range(len(pools)))
+    shards = documents | "Build" >> _build(every_pool, job, AsSingleton(pools))  # ShardInfo
     _ = (
         shards
         | "Wait for shards" >> beam.combiners.Count.Globally()
@@ -178,19 +188,37 @@ def _measure(parts: beam.PCollection, options: ReadOptions, rejected: str | None
 
 
 @beam.ptransform_fn
-def _build(
-    every_pool: beam.PCollection, parts: beam.PCollection, job: BuildDatasets, pools: Side, duplicates: Side
-) -> Any:
-    """The numbers of the pools to build -> their shards. A pool that no document chose has its shards too."""
+def _tokenize(parts: beam.PCollection, job: BuildDatasets, pools: Side, duplicates: Side) -> Any:
+    """Parts of files -> (pool, packed document) for each document that chose a wanted pool."""
     config = job.targets[0].config
     raw, _ = parts | "Read" >> _read(ReadDocuments(job.options), duplicates)  # list[RawDocument]
-    documents = (
+    return (
         raw
         | "Choose" >> beam.ParDo(ChooseDocuments(config, job.wanted), pools)  # list[ChosenDocument]
         | "Split" >> beam.ParDo(SplitSentences(job.options))  # list[Sentences]
         | "Tokenize"
         >> beam.ParDo(TokenizeDocuments(job.vocab, config.cased, job.progress)).with_output_types(tuple[int, bytes])
     )
+
+
+@beam.ptransform_fn
+def _read_tokens(pipeline: beam.Pipeline, job: BuildDatasets, pools: Side) -> Any:
+    """Datasets of tokens -> (pool, packed document) for each document that chooses a wanted pool now."""
+    return (
+        pipeline
+        | "Name datasets" >> beam.Create([os.fsencode(name) for name in job.inputs])
+        | "List pools" >> beam.FlatMap(lambda name: list_pools(os.fsdecode(name)))  # Dataset, of one pool
+        | "Share pools" >> beam.Reshuffle()
+        | "Read pools"
+        >> beam.ParDo(ReadPools(job.vocab, job.targets[0].config, job.wanted, job.progress), pools).with_output_types(
+            tuple[int, bytes]
+        )
+    )
+
+
+@beam.ptransform_fn
+def _build(documents: beam.PCollection, every_pool: beam.PCollection, job: BuildDatasets, pools: Side) -> Any:
+    """Packed documents by pool -> the shards of the pools. A pool that no document chose has its shards too."""
     no_documents = every_pool | "Without documents" >> beam.Map(lambda pool: (pool, b"")).with_output_types(
         tuple[int, bytes]
     )

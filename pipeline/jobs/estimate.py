@@ -2,18 +2,20 @@
 
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from maskmill.pipeline.dataset.config import InstanceConfig
 from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.dataset.unfinished import Unfinished
-from maskmill.pipeline.instances.pools import Pools, pack_documents, unpack_pool
+from maskmill.pipeline.instances.packed import PackedPool
+from maskmill.pipeline.instances.pools import Pools, pack_documents
 from maskmill.pipeline.jobs.shards import ShardBuilder
 from maskmill.pipeline.reading.documents import ReadOptions, content_of, digest_of
 from maskmill.pipeline.reading.sampling import Sample
 from maskmill.pipeline.reading.sentences import split_sentences
 from maskmill.tokenizer.fast import FastTokenizer, id_dtype
-from maskmill.tokenizer.vocab import UNK, Vocab
+from maskmill.tokenizer.vocab import Vocab
 
 
 @dataclass(frozen=True)
@@ -31,31 +33,45 @@ class Estimate:
     random_next: int  # instances whose label is 1
 
 
-def estimate_copy(sample: Sample, options: ReadOptions, vocab: Vocab, config: InstanceConfig) -> Estimate:
+@dataclass(frozen=True)
+class PackedSample:
+    """Some of the documents, tokenised."""
+
+    documents: Sequence[bytes]  # as `pack_document` makes them
+    content_bytes: int
+    tokenize_seconds: float  # of processor time
+
+
+def tokenize_sample(sample: Sample, options: ReadOptions, vocab: Vocab, cased: bool) -> PackedSample:
+    """Splits the documents of a sample into sentences and tokenises them."""
+    tokenizer = FastTokenizer(vocab, cased)
+    digests = [digest_of(content_of(document.text)) for document in sample.documents]
+    start = time.process_time()
+    documents = [split_sentences(document, options) for document in sample.documents]
+    packed = list(pack_documents(documents, digests, tokenizer))
+    return PackedSample(packed, sample.content_bytes, time.process_time() - start)
+
+
+def estimate_copy(sample: PackedSample, vocab: Vocab, config: InstanceConfig) -> Estimate:
     """Makes one copy of the sample in a temporary folder and measures it."""
     config = replace(config, dupe_factor=1, eval_fraction=0.0, shards_per_copy=1)
-    tokenizer = FastTokenizer(vocab, config.cased)
     with tempfile.TemporaryDirectory(prefix="maskmill-") as folder:
         target = Target(config, folder)
-        digests = [digest_of(content_of(document.text)) for document in sample.documents]
         start = time.process_time()
-        documents = [split_sentences(document, options) for document in sample.documents]
-        packed = list(pack_documents(documents, digests, tokenizer))
-        middle = time.process_time()
-        pool = unpack_pool(packed, id_dtype(len(vocab)), config, vocab.ids[UNK])
+        pool = PackedPool.gather(sample.documents, id_dtype(len(vocab)))
         Unfinished(target.output).start({})
         list(ShardBuilder(vocab, target).build(0, pool, Pools(1, 0)))
-        end = time.process_time()
+        seconds = time.process_time() - start
         [record] = Unfinished(target.output).finished()
         shard, counts = record.shard, record.counts
     return Estimate(
         content_bytes=sample.content_bytes,
-        packed_bytes=sum(map(len, packed)),
+        packed_bytes=sum(map(len, sample.documents)),
         instances=shard.examples,
         instance_tokens=counts["train/instance_tokens"],
         shard_bytes=shard.bytes,
-        tokenize_seconds=middle - start,
-        build_seconds=end - middle,
+        tokenize_seconds=sample.tokenize_seconds,
+        build_seconds=seconds,
         random_next=counts["train/random_next"],
         padding=1 - counts["train/instance_tokens"] / max(1, shard.examples * config.max_seq_length),
     )

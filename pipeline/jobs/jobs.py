@@ -69,12 +69,13 @@ class CountWords:
 class BuildDatasets:
     """What the two jobs that build shards have in common."""
 
-    inputs: Sequence[str]
+    inputs: Sequence[str]  # of documents; or datasets of tokens, where `corpus` says what was measured of these
     options: ReadOptions
     vocab: Vocab
     targets: Sequence[Target]  # which differ in the lengths of instances alone
     wanted: Collection[int] | None = None  # numbers of the pools to build; None: all
     progress: str | None = None  # file that counts the documents that were tokenised, see `add_to_tally`
+    corpus: Mapping[str, int] | None = None  # of datasets of tokens, see `TokenInput`
 
 
 @dataclass(frozen=True, kw_only=True)

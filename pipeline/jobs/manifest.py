@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -13,6 +13,7 @@ from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.dataset.unfinished import RUN_ID, Unfinished
 from maskmill.pipeline.instances.plan import plan_shards
 from maskmill.pipeline.instances.pools import Pools
+from maskmill.pipeline.jobs.corpus import CORPUS
 from maskmill.pipeline.jobs.shards import GATHERED
 from maskmill.pipeline.reading.rejected import rejected_names
 from maskmill.pipeline.storage.storage import exists, read_bytes, write_text
@@ -43,7 +44,7 @@ def write_manifest(
     or another run has taken over.
     """
     unfinished = Unfinished(target.output)
-    config = asdict(replace(target.config, shards_per_copy=pools.train))
+    config = replace(target.config, shards_per_copy=pools.train).to_values()
     if unfinished.identity() is None and exists(os.path.join(target.output, MANIFEST)):
         there = DatasetInfo.load(target.output)
         if (there.config, there.vocab_sha256) == (config, vocab.sha256):
@@ -56,6 +57,8 @@ def write_manifest(
             f"{target.output} lacks {len(missing)} shards, such as {min(missing)}", way_out="run the command again"
         )
     counts = Counter({name: count for name, count in corpus.items() if "/" in name})
+    if target.config.format == "tokens":  # for runs that have it as input
+        counts.update({f"{CORPUS}/{name}": count for name, count in corpus.items() if "/" not in name})
     shards = []
     for record in finished:
         shards.append(record.shard)

@@ -1,4 +1,4 @@
-"""One pool of documents to its shards, one per copy."""
+"""One pool of documents to its shards, one per copy; or to one file, of which copies can be drawn."""
 
 import os
 from collections import Counter
@@ -6,23 +6,21 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from maskmill.pipeline.dataset.length_bins import count_lengths
 from maskmill.pipeline.dataset.schema import ShardInfo, features
 from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.dataset.unfinished import Unfinished
-from maskmill.pipeline.instances.masking import Masker, Predictions
-from maskmill.pipeline.instances.pairs import Pairs, pair_documents, truncate_pairs
-from maskmill.pipeline.instances.plan import plan_shards
+from maskmill.pipeline.instances.copies import CopyDrawer, DrawnInstances, DrawnPairs
+from maskmill.pipeline.instances.packed import PackedPool
+from maskmill.pipeline.instances.plan import PlannedShard, plan_shards
+from maskmill.pipeline.instances.pool_file import write_pool
 from maskmill.pipeline.instances.pools import Pool, Pools
-from maskmill.pipeline.instances.seeding import rng_for
-from maskmill.pipeline.instances.segments import Segments, assemble
 from maskmill.pipeline.records.examples import ExampleEncoder
-from maskmill.pipeline.records.tfrecord import write_records
+from maskmill.pipeline.records.parquet_file import Columns, write_parquet
+from maskmill.pipeline.records.tfrecord import WrittenFile, write_records
 from maskmill.tokenizer.vocab import UNK, Vocab
 
-BATCH_INSTANCES = 512  # a batch stays within the processor's cache; part of the seeding, so not to be changed lightly
 GATHERED = "gathered"  # documents that came into a pool, whatever became of them: a count that is checked, not kept
 
 Counts = Counter[str]  # "section/name" -> number
@@ -38,51 +36,40 @@ class ShardBuilder:
     def __post_init__(self) -> None:
         self.config = self.target.config
         self.unfinished = Unfinished(self.target.output)
-        self.masker = Masker(self.vocab, self.config)
-        self.encoder = ExampleEncoder(features(self.config.max_seq_length, self.config.max_predictions_per_seq))
+        self.drawer = CopyDrawer(self.vocab, self.config)
+        self.features = features(self.config.max_seq_length, self.config.max_predictions_per_seq)
+        self.encoder = ExampleEncoder(self.features)
 
-    def build(self, number: int, pool: Pool, pools: Pools) -> Iterator[ShardInfo]:
+    def build(self, number: int, packed: PackedPool, pools: Pools) -> Iterator[ShardInfo]:
         """Writes and records the shards of a pool, one of `pools`, but for those finished before; yields them."""
+        pool = packed.unpack(self.config, self.vocab.ids[UNK])
         for planned in plan_shards(pools, self.config, number):
             if planned.path in self.target.finished:
                 continue
             self.unfinished.require_run(self.target.run)
             counts = Counter[str]() if planned.copy else self._count_pool(planned.split, pool)
-            written = write_records(
-                os.path.join(self.target.output, planned.path),
-                self._encode_copy(number, pool, planned.copy, planned.split, counts),
-                self.config.compression,
-            )
+            written = self._write(planned, packed, pool, counts)
             shard = ShardInfo(**asdict(planned), examples=written.records, bytes=written.bytes, sha256=written.sha256)
             self.unfinished.record(shard, counts, self.target.run)
             yield shard
 
-    def _encode_copy(self, number: int, pool: Pool, copy: int, split: str, counts: Counts) -> Iterator[list[bytes]]:
-        """Batches of serialised examples, adding to `counts` what they hold."""
-        seed = self.config.random_seed
-        rng = rng_for(seed, "pairs", number, copy)
-        pairs, skipped = pair_documents(pool, self.config, rng)
-        counts[f"{split}/skipped_chunks"] += skipped
-        truncated = truncate_pairs(pairs, self.config.max_num_tokens, rng)
-        counts[f"{split}/truncated_tokens"] += _count_tokens(pairs) - _count_tokens(truncated)
-        pairs = rng.permutation(truncated)
-        rng = rng_for(seed, "masking", number, copy)
-        for start in range(0, len(pairs), BATCH_INSTANCES):
-            batch = pairs[start : start + BATCH_INSTANCES]
-            segments = assemble(pool.ids, batch, self.config.max_seq_length, self.vocab)
-            input_ids, predictions = self.masker.mask(segments, rng)
-            self._count_batch(split, segments, input_ids, predictions, counts)
-            yield self.encoder.encode(
-                {
-                    "input_ids": input_ids,
-                    "input_mask": segments.input_mask,
-                    "segment_ids": segments.segment_ids,
-                    "masked_lm_positions": predictions.masked_lm_positions,
-                    "masked_lm_ids": predictions.masked_lm_ids,
-                    "masked_lm_weights": predictions.masked_lm_weights,
-                    "next_sentence_labels": segments.is_random_next[:, None],
-                }
-            )
+    def _write(self, planned: PlannedShard, packed: PackedPool, pool: Pool, counts: Counts) -> WrittenFile:
+        """Writes a shard in the format of the dataset, adding to `counts` what it holds."""
+        path = os.path.join(self.target.output, planned.path)
+        pairs = self.drawer.draw_pairs(planned.pool, pool, planned.copy)
+        counts.update(self._count_pairs(planned.split, pairs))
+        if self.config.format == "tokens":
+            return write_pool(path, packed, examples=len(pairs))
+        batches = self._draw(planned, pool, pairs, counts)
+        if self.config.format == "parquet":
+            return write_parquet(path, batches, self.features, self.config.compression)
+        return write_records(path, map(self.encoder.encode, batches), self.config.compression)
+
+    def _draw(self, planned: PlannedShard, pool: Pool, pairs: DrawnPairs, counts: Counts) -> Iterator[Columns]:
+        """The instances of a copy in batches, adding to `counts` what they hold."""
+        for drawn in self.drawer.draw_instances(planned.pool, pool, planned.copy, pairs):
+            counts.update(self._count_masks(planned.split, drawn))
+            yield drawn.features()
 
     def _count_pool(self, split: str, pool: Pool) -> Counts:
         return Counter(
@@ -98,29 +85,31 @@ class ShardBuilder:
             }
         )
 
-    def _count_batch(
-        self,
-        split: str,
-        segments: Segments,
-        input_ids: NDArray[np.int32],
-        predictions: Predictions,
-        counts: Counts,
-    ) -> None:
+    def _count_pairs(self, split: str, drawn: DrawnPairs) -> Counts:
+        by_length = count_lengths(drawn.lengths, self.config.max_seq_length)
+        return Counter(
+            {
+                f"{split}/skipped_chunks": drawn.skipped_chunks,
+                f"{split}/truncated_tokens": drawn.truncated_tokens,
+                f"{split}/instances": len(drawn),
+                f"{split}/random_next": int(drawn.pairs[:, 4].sum()),
+                f"{split}/instance_tokens": int(drawn.lengths.sum()),
+                **{f"{split}_lengths/{longest}": instances for longest, instances in by_length.items()},
+            }
+        )
+
+    def _count_masks(self, split: str, drawn: DrawnInstances) -> Counts:
+        input_ids, predictions = drawn.input_ids, drawn.predictions
         is_label = predictions.masked_lm_weights > 0
         labels = predictions.masked_lm_ids[is_label]
         places = predictions.masked_lm_positions + np.arange(len(input_ids))[:, None] * input_ids.shape[1]
         shown = input_ids.reshape(-1)[places[is_label]]
-        is_mask, is_kept = shown == self.masker.mask_id, shown == labels
-        counts[f"{split}/instances"] += len(input_ids)
-        counts[f"{split}/random_next"] += int(segments.is_random_next.sum())
-        counts[f"{split}/instance_tokens"] += int(segments.lengths.sum())
-        counts[f"{split}/masked_tokens"] += len(labels)
-        counts[f"{split}/masked_as_mask"] += int(is_mask.sum())
-        counts[f"{split}/masked_as_same"] += int(is_kept.sum())
-        counts[f"{split}/masked_as_random"] += int((~is_mask & ~is_kept).sum())
-        for longest, instances in count_lengths(segments.lengths, self.config.max_seq_length).items():
-            counts[f"{split}_lengths/{longest}"] += instances
-
-
-def _count_tokens(pairs: Pairs) -> int:
-    return int((pairs[:, 1] - pairs[:, 0]).sum(dtype=np.int64) + (pairs[:, 3] - pairs[:, 2]).sum(dtype=np.int64))
+        is_mask, is_kept = shown == self.drawer.masker.mask_id, shown == labels
+        return Counter(
+            {
+                f"{split}/masked_tokens": len(labels),
+                f"{split}/masked_as_mask": int(is_mask.sum()),
+                f"{split}/masked_as_same": int(is_kept.sum()),
+                f"{split}/masked_as_random": int((~is_mask & ~is_kept).sum()),
+            }
+        )

@@ -11,9 +11,12 @@ from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 
 from maskmill.pipeline.dataset.config import InstanceConfig
+from maskmill.pipeline.dataset.dataset import Dataset
 from maskmill.pipeline.dataset.schema import ShardInfo
 from maskmill.pipeline.dataset.target import Target
-from maskmill.pipeline.instances.pools import Pools, pack_documents, unpack_pool
+from maskmill.pipeline.instances.packed import PackedPool
+from maskmill.pipeline.instances.pools import Pools, pack_documents
+from maskmill.pipeline.instances.token_dataset import TokenDataset
 from maskmill.pipeline.jobs.shards import ShardBuilder
 from maskmill.pipeline.jobs.tally import add_to_tally
 from maskmill.pipeline.reading.documents import RawDocument, ReadOptions, Rejected, content_of, digest_of
@@ -24,7 +27,7 @@ from maskmill.pipeline.reading.rejected import write_rejected
 from maskmill.pipeline.reading.sentences import split_sentences
 from maskmill.tokenizer.counts import MAX_WORDS, FrequentWords, WordCounts, count_words
 from maskmill.tokenizer.fast import FastTokenizer, WordSplitter, id_dtype
-from maskmill.tokenizer.vocab import UNK, Vocab
+from maskmill.tokenizer.vocab import Vocab
 
 BATCH_CHARACTERS = 2_000_000  # documents travel in lists of this size, so that the code after it vectorises
 COUNTS = "counts"  # the output that carries (name, number), beside the main one
@@ -164,6 +167,27 @@ class TokenizeDocuments(beam.DoFn):
 
 
 @dataclass
+class ReadPools(beam.DoFn):
+    """A dataset of tokens with one pool -> (pool, packed document), by the pools of the dataset to make."""
+
+    vocab: Vocab
+    config: InstanceConfig
+    wanted: Container[int] | None
+    progress: str | None = None  # a file that tells how many there were, for whoever watches
+
+    def process(self, dataset: Dataset, pools: Pools) -> Iterator[tuple[int, bytes]]:
+        (shard,) = dataset.info.shards
+        packed = TokenDataset(dataset, self.vocab).read_packed(shard)
+        for digest, document in zip(packed.digests, packed.documents()):
+            pool = pools.pool_of(digest.tobytes(), self.config)
+            if self.wanted is None or pool in self.wanted:
+                yield pool, document
+        Metrics.counter(NAMESPACE, "documents_tokenized").inc(len(packed))
+        if self.progress:
+            add_to_tally(self.progress, len(packed))
+
+
+@dataclass
 class BuildShards(beam.DoFn):
     """(pool, its packed documents) -> the pool's shards, written; those finished before are left."""
 
@@ -175,7 +199,7 @@ class BuildShards(beam.DoFn):
 
     def process(self, element: tuple[int, Iterable[bytes]], pools: Pools) -> Iterator[ShardInfo]:
         number, packed = element
-        pool = unpack_pool(filter(None, packed), id_dtype(len(self.vocab)), self.targets[0].config, self.vocab.ids[UNK])
+        pool = PackedPool.gather(filter(None, packed), id_dtype(len(self.vocab)))
         for builder in self.builders:
             for shard in builder.build(number, pool, pools):
                 Metrics.counter(NAMESPACE, "shards_written").inc()

@@ -33,6 +33,11 @@ Facts = NDArray[np.bool_]
 Places = NDArray[np.int64]
 
 
+def dtype_of(feature: Feature) -> type[np.int32] | type[np.float32]:
+    """That of the arrays of a feature: int32 where it is int64, for no id or position is larger; else float32."""
+    return np.float32 if feature.dtype == "float32" else np.int32
+
+
 class ExampleDecoder:
     """Decodes serialised `tf.train.Example`s that have certain features."""
 

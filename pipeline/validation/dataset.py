@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from maskmill.pipeline.dataset.config import InstanceConfig
 from maskmill.pipeline.dataset.dataset import Dataset
@@ -19,7 +19,7 @@ from maskmill.pipeline.validation.files import (
 from maskmill.pipeline.validation.problems import NAMED, Problem, Problems
 from maskmill.pipeline.validation.repeats import EVAL, Repeat, Repeats, find_repeats
 from maskmill.pipeline.validation.rules import RULES, rules_for
-from maskmill.pipeline.validation.shards import ShardResult
+from maskmill.pipeline.validation.shards import ShardResult, name_of
 from maskmill.pipeline.validation.shares import check_labels, check_masking, drawn_labels, note_labels
 from maskmill.pipeline.validation.standard import Standard
 
@@ -27,6 +27,12 @@ MOST_HELD_OUT = 0.5  # share of the examples to evaluate on that may have the te
 FEWEST_HELD_OUT = 100  # of them, from which on that is looked at
 MOST_TIMES_USUAL = 4  # as much as what documents to train on share among themselves
 SPLITS: tuple[Split, ...] = ("train", "eval")
+# Of the examples of a split, by the manifest. The first three are those of a dataset of tokens, which counts copy 0
+# before it is masked.
+COUNTED = (
+    "instances", "random_next", "instance_tokens", "masked_tokens", "masked_as_mask", "masked_as_same",
+    "masked_as_random",
+)  # fmt: skip
 
 
 @dataclass
@@ -81,7 +87,7 @@ def _validate(dataset: Dataset, read_shards: ReadShards) -> Validation:
         validation.notes.append(
             f"Without the vocabulary of {MANIFEST} only {validation.rules} of {len(RULES)} rules were checked."
         )
-    present = [shard for shard in info.shards if shard.path in names]
+    present = [shard for shard in _list_copies(info) if shard.path in names]
     results = read_shards(standard, present)
     for shard, result in zip(present, results):
         validation.shards += 1
@@ -91,22 +97,34 @@ def _validate(dataset: Dataset, read_shards: ReadShards) -> Validation:
         if result.sha256:
             problems.add_all(check_bytes(shard, result, info.shards))
         problems.merge(result.problems)
-    read_all = len(present) == len(info.shards) and not any(result.problems for result in results)
+    read_all = {shard.path for shard in info.shards} <= set(names) and not any(result.problems for result in results)
     if read_all and vocab:
-        problems.add_all(_check_counts(info, validation.counts))
+        of_manifest = Counter[str]()
+        for shard, result in zip(present, results):
+            if info.format != "tokens" or shard.copy == 0:
+                of_manifest.update(result.counts)
+        problems.add_all(_check_counts(info, of_manifest))
     if vocab:
         by_shard = [(shard, result.counts) for shard, result in zip(present, results)]
         problems.add_all(_check_shares(validation, info, standard, by_shard))
-        _check_repeats(validation, present, [result.keys for result in results])
+        _check_repeats(validation, present, [result.keys for result in results], config)
     return validation
+
+
+def _list_copies(info: DatasetInfo) -> list[ShardInfo]:
+    """The shards; of tokens, each copy of a pool that the configuration asks for."""
+    if info.format != "tokens":
+        return list(info.shards)
+    copies = range(info.copies_of_pass)
+    train = [replace(shard, copy=copy) for copy in copies for shard in info.shards_of("train")]
+    return [*train, *info.shards_of("eval")]
 
 
 def _check_counts(info: DatasetInfo, counted: Counter[str]) -> Iterator[Problem]:
     """Compares what was counted with the manifest."""
     for split in SPLITS:
         of_split = info.counts.get(split, {})
-        for name in ("instances", "random_next", "instance_tokens", "masked_tokens", "masked_as_mask",
-                     "masked_as_same", "masked_as_random"):  # fmt: skip
+        for name in COUNTED[: 3 if info.format == "tokens" else None]:
             says, count = of_split.get(name, 0), counted[f"{split}/{name}"]
             if says != count:
                 yield Problem("counts", MANIFEST, f"its {split}/{name} is {says:,}, but {count:,} were counted")
@@ -128,7 +146,7 @@ def _check_tokens(info: DatasetInfo, split: Split, counted: Counter[str]) -> Ite
     specials = (config.max_seq_length - config.max_num_tokens) * counted[f"{split}/instances"]
     found = counted[f"{split}/instance_tokens"] - specials
     found += of_split.get("truncated_tokens", 0) + of_split.get("skipped_chunks", 0)  # which are one token each
-    copies = config.dupe_factor if split == "train" else 1
+    copies = config.train_copies if split == "train" else 1
     expected = of_split.get("tokens", 0) * copies
     if found != expected:
         yield Problem(
@@ -186,20 +204,23 @@ def _check_lonely(
         )
 
 
-def _check_repeats(validation: Validation, shards: Sequence[ShardInfo], keys: Sequence[str | None]) -> None:
+def _check_repeats(
+    validation: Validation, shards: Sequence[ShardInfo], keys: Sequence[str | None], config: InstanceConfig
+) -> None:
     """Looks for examples that occur twice, and for text to evaluate on that is trained on."""
     repeats = find_repeats(keys, [EVAL if shard.split == "eval" else shard.copy for shard in shards], NAMED)
     validation.repeats = repeats
     problems, notes = validation.problems, validation.notes
+    names = [name_of(shard, config) for shard in shards]
 
     def same(repeat: Repeat, why: str) -> Problem:
         (first, first_record), (second, record) = repeat.first, repeat.second
-        says = f"it is the same, masks and all, as record {first_record:,} of {shards[first].path}, {why}"
-        return Problem("repeated", shards[second].path, says, record)
+        says = f"it is the same, masks and all, as record {first_record:,} of {names[first]}, {why}"
+        return Problem("repeated", names[second], says, record)
 
     problems.add_all(same(repeat, "which does not happen by chance") for repeat in repeats.errors)
     for number, unnamed in repeats.unnamed.items():
-        problems.add_unnamed("repeated", shards[number].path, unnamed)
+        problems.add_unnamed("repeated", names[number], unnamed)
     if repeats.too_many and repeats.first_by_chance:
         why = f"one of {repeats.by_chance:,} such pairs, where chance makes about {repeats.expected:,.1f}"
         problems.add(same(repeats.first_by_chance, why))

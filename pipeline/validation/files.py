@@ -47,7 +47,7 @@ def check_manifest(directory: str, info: DatasetInfo, config: InstanceConfig) ->
     if not is_sealed(read_at_most(os.path.join(directory, MANIFEST), MAX_MANIFEST)):
         yield Problem("manifest", MANIFEST, CHANGED)
     pools = Pools.plan(config, 0, 0)  # whose number its config holds
-    asked = pools.train * config.dupe_factor + pools.eval
+    asked = pools.train * config.train_copies + pools.eval
     if asked > MOST_MISSING + len(info.shards):  # a config that was changed may ask for billions
         yield Problem("manifest", MANIFEST, f"it lists {len(info.shards):,} shards, but its config asks for {asked:,}")
         return

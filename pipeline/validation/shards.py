@@ -12,9 +12,14 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from maskmill.pipeline.dataset.config import InstanceConfig
 from maskmill.pipeline.dataset.length_bins import count_lengths
-from maskmill.pipeline.dataset.schema import MANIFEST, ShardInfo, Split, features
+from maskmill.pipeline.dataset.schema import MANIFEST, ShardInfo, features
+from maskmill.pipeline.instances.copies import CopyDrawer
+from maskmill.pipeline.instances.pool_file import read_pool
+from maskmill.pipeline.instances.token_dataset import cast
 from maskmill.pipeline.records.decoding import Arrays, ExampleDecoder
+from maskmill.pipeline.records.parquet_file import read_parquet
 from maskmill.pipeline.records.tfrecord import Damage, scan_records
 from maskmill.pipeline.storage.storage import AnyPath, open_file
 from maskmill.pipeline.validation.batch import ExampleBatch, Facts
@@ -23,6 +28,7 @@ from maskmill.pipeline.validation.repeats import Keys, make_keys, save_keys
 from maskmill.pipeline.validation.rules import Rule, find_broken
 from maskmill.pipeline.validation.standard import Standard
 from maskmill.tokenizer.errors import InputError, RecordError
+from maskmill.tokenizer.vocab import UNK
 
 BATCH_RECORDS = 1024  # its arrays stay within the processor's cache
 READ_BYTES = 1 << 18
@@ -49,33 +55,43 @@ def validate_shard(folder: AnyPath, shard: ShardInfo, standard: Standard, keys_p
         standard: what its examples are held to.
         keys_path: where the keys of its examples are to be written, see `repeats`.
     """
-    reading = _Reading(shard.path, shard.split, standard)
+    reading = _Reading(shard, standard)
     result = reading.result
+    path = os.path.join(folder, shard.path)
     try:
-        with open_file(os.path.join(folder, shard.path)) as file:
-            digested = _Digested(file)
-            is_whole = reading.read(io.BufferedReader(digested, READ_BYTES))
-            digested.drain()
+        match standard.config.format:
+            case "tfrecord":
+                is_whole = reading.read_records(path)
+            case "parquet":
+                is_whole = reading.read_columns(path)
+            case "tokens":
+                is_whole = reading.draw(path)
     except InputError as error:
         reading.found("unreadable", str(error))
         return result
-    result.bytes, result.sha256 = digested.size, digested.sha256.hexdigest()
-    if is_whole and result.examples != shard.examples:
-        reading.found("examples", f"it has {result.examples:,} records, {MANIFEST} says {shard.examples:,}")
+    is_counted = standard.config.format != "tokens" or shard.copy == 0
+    if is_whole and is_counted and result.examples != shard.examples:
+        reading.found("examples", f"it has {result.examples:,} examples, {MANIFEST} says {shard.examples:,}")
     save_keys(keys_path, reading.keys)
     result.keys = keys_path
     return result
 
 
+def name_of(shard: ShardInfo, config: InstanceConfig) -> str:
+    """What problems call a shard, or a copy that is drawn."""
+    return f"{shard.path}, copy {shard.copy}" if config.format == "tokens" else shard.path
+
+
 class _Reading:
     """The reading of one shard."""
 
-    def __init__(self, name: str, split: Split, standard: Standard):
-        self.name = name
-        self.split = split
+    def __init__(self, shard: ShardInfo, standard: Standard):
+        self.shard = shard
+        self.name = name_of(shard, standard.config)
         self.standard = standard
         config = standard.config
-        self.decoder = ExampleDecoder(features(config.max_seq_length, config.max_predictions_per_seq))
+        self.features = features(config.max_seq_length, config.max_predictions_per_seq)
+        self.decoder = ExampleDecoder(self.features)
         self.result = ShardResult()
         self.keys: list[Keys] = []
 
@@ -83,8 +99,52 @@ class _Reading:
         """Adds a problem."""
         self.result.problems.add(Problem(kind, self.name, says, record))
 
-    def read(self, file: io.BufferedReader) -> bool:
-        """Reads all records; returns whether the last one was found."""
+    def read_columns(self, path: str) -> bool:
+        """Reads all rows of a Parquet file -> True: one whose end is missing cannot be read at all."""
+        self._digest(path)
+        for arrays in read_parquet(path, self.features, BATCH_RECORDS):
+            self._examine_next(arrays)
+        return True
+
+    def draw(self, path: str) -> bool:
+        """Reads a pool, and draws a copy of it -> True: one that does not fit together cannot be read at all."""
+        if self.shard.copy == 0:
+            self._digest(path)
+        pool = read_pool(path, self.shard.sha256)
+        vocab, config = self.standard.vocab, self.standard.config
+        pool.require_ids_below(self.standard.vocab_size, path)
+        if vocab is None:
+            self.result.examples = self.shard.examples  # which cannot be drawn
+            return True
+        drawer = CopyDrawer(vocab, config)
+        unpacked = pool.unpack(config, vocab.ids[UNK])
+        pairs = drawer.draw_pairs(self.shard.pool, unpacked, self.shard.copy)
+        for drawn in drawer.draw_instances(self.shard.pool, unpacked, self.shard.copy, pairs):
+            self._examine_next(cast(drawn.features()))
+        return True
+
+    def _digest(self, path: str) -> None:
+        with open_file(path) as file:
+            digested = _Digested(file)
+            digested.drain()
+        self.result.bytes, self.result.sha256 = digested.size, digested.sha256.hexdigest()
+
+    def _examine_next(self, arrays: Arrays) -> None:
+        """Puts the next examples to the rules."""
+        numbers = self.result.examples + 1 + np.arange(len(arrays["input_ids"]))
+        self.result.examples += len(numbers)
+        self.examine(numbers, arrays)
+
+    def read_records(self, path: str) -> bool:
+        """Reads all records of a file; returns whether the last one was found."""
+        with open_file(path) as file:
+            digested = _Digested(file)
+            is_whole = self._scan(io.BufferedReader(digested, READ_BYTES))
+            digested.drain()
+        self.result.bytes, self.result.sha256 = digested.size, digested.sha256.hexdigest()
+        return is_whole
+
+    def _scan(self, file: io.BufferedReader) -> bool:
         is_whole = True
         scanned = scan_records(file)
         while records := list(islice(scanned, BATCH_RECORDS)):
@@ -125,7 +185,7 @@ class _Reading:
             self.result.problems.add_unnamed(rule.name, self.name, len(rows) - NAMED)
         if not keeps_rules.all():
             batch = batch.take(keeps_rules)
-        self.result.counts.update(count_batch(batch, self.split))
+        self.result.counts.update(count_batch(batch, self.shard.split))
         if self.standard.vocab:
             self.keys.append(make_keys(batch, numbers[keeps_rules]))
 

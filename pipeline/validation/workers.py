@@ -40,4 +40,4 @@ def shard_reader(directory: str, num_workers: int | None, tell: Tell) -> Iterato
 
 
 def _validate(directory: str, standard: Standard, scratch: str, shard: ShardInfo) -> ShardResult:
-    return validate_shard(directory, shard, standard, os.path.join(scratch, f"{shard.path}.npy"))
+    return validate_shard(directory, shard, standard, os.path.join(scratch, f"{shard.path}-{shard.copy}.npy"))

@@ -18,14 +18,14 @@ from maskmill.pipeline.dataset.config import InstanceConfig
 from maskmill.pipeline.dataset.outputs import check_output, leave_out_finished, prepare_output
 from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.dataset.unfinished import RUN_ID, Unfinished
-from maskmill.pipeline.instances.pools import Pools, unpack_pool
+from maskmill.pipeline.instances.packed import PackedPool
+from maskmill.pipeline.instances.pools import Pools
 from maskmill.pipeline.jobs.manifest import write_manifest
 from maskmill.pipeline.jobs.shards import ShardBuilder
 from maskmill.pipeline.storage.local_claims import create_folder
 from maskmill.pipeline.storage.storage import claim_files, claim_folder, create_file
 from maskmill.tokenizer.errors import InputError
 from maskmill.tokenizer.fast import id_dtype
-from maskmill.tokenizer.vocab import UNK
 
 
 def names_in(folder: Path) -> list[str]:
@@ -223,7 +223,7 @@ def generate(folder: Path, vocab, overwrite: bool = False) -> None:
     pools = Pools(train=1, eval=0)
     for target in targets:
         prepared = prepare_output(target, overwrite)
-        pool = unpack_pool([], id_dtype(len(vocab)), target.config, vocab.ids[UNK])
+        pool = PackedPool.gather([], id_dtype(len(vocab)))
         list(ShardBuilder(vocab, prepared).build(0, pool, pools))
     for target in targets:
         write_manifest(target, vocab, pools, Counter(documents=0), {"inputs": [], "vocab_file": ""})
@@ -254,7 +254,7 @@ def test_a_generation_killed_at_any_moment_goes_on(tmp_path, monkeypatch, small_
 def test_a_shard_that_another_run_wrote_meanwhile_is_in_no_dataset(tmp_path, small_vocab):
     target, pools = Target(CONFIG, str(tmp_path), run="run 1"), Pools(train=1, eval=0)
     prepare_output(target, overwrite=False)
-    pool = unpack_pool([], id_dtype(len(small_vocab)), target.config, small_vocab.ids[UNK])
+    pool = PackedPool.gather([], id_dtype(len(small_vocab)))
     first, *_ = ShardBuilder(small_vocab, target).build(0, pool, pools)
     with create_file(str(tmp_path / first.path)) as file:
         file.write(b"of another run")

@@ -95,7 +95,8 @@ def test_every_file_of_the_tests_and_the_code_that_a_page_names_exists(page):
 
 
 def test_every_option_that_the_page_names_is_one_of_ours():
-    ours = {option for command in main.commands.values() for parameter in command.params for option in parameter.opts}
+    parameters = [parameter for command in main.commands.values() for parameter in command.params]
+    ours = {option for parameter in parameters for option in (*parameter.opts, *parameter.secondary_opts)}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", PAGE)) <= ours | {"--logdir"}
 
 

@@ -75,5 +75,5 @@ def write_ours(folder, model, steps=(3,), tokens=TOKENS):
     (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in tokens))
     for step in steps:
         state = model.named_weights if step == max(steps) else new_model(model.config)[1]
-        save_checkpoint(folder, step, state, keep=9, sums={"masked_lm_weight": 1.0})
+        save_checkpoint(folder, step, state, keep=9, numbers={"masked_lm_weight": 1.0})
     return folder

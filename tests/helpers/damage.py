@@ -12,7 +12,8 @@ from maskmill.pipeline.dataset.outputs import prepare_output
 from maskmill.pipeline.dataset.schema import MANIFEST, DatasetInfo
 from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.dataset.unfinished import Unfinished
-from maskmill.pipeline.instances.pools import Pools, pack_documents, unpack_pool
+from maskmill.pipeline.instances.packed import PackedPool
+from maskmill.pipeline.instances.pools import Pools, pack_documents
 from maskmill.pipeline.jobs.manifest import write_manifest
 from maskmill.pipeline.jobs.shards import ShardBuilder
 from maskmill.pipeline.reading.documents import content_of, digest_of
@@ -23,7 +24,6 @@ from maskmill.pipeline.validation.dataset import validate_dataset
 from maskmill.pipeline.validation.workers import shard_reader
 from maskmill.tokenizer.fast import FastTokenizer
 from maskmill.tokenizer.json_file import seal
-from maskmill.tokenizer.vocab import UNK
 
 
 def make_dataset(folder: Path, documents, config, vocab) -> Path:
@@ -36,7 +36,7 @@ def make_dataset(folder: Path, documents, config, vocab) -> Path:
     builder = ShardBuilder(vocab, target)
     for number in range(len(pools)):
         of_pool = [one for one, digest in zip(packed, digests) if pools.pool_of(digest, config) == number]
-        pool = unpack_pool(of_pool, np.dtype(np.uint16), config, vocab.ids[UNK])
+        pool = PackedPool.gather(of_pool, np.dtype(np.uint16))
         assert list(builder.build(number, pool, pools))
     write_manifest(target, vocab, pools, Counter({"documents": len(documents)}))
     Unfinished(target.output).remove()

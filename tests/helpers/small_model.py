@@ -38,5 +38,5 @@ def write_model(folder, vocab, cased=False, **config):
         "init_checkpoint": None,
     }
     (folder / "training.json").write_text(json.dumps(training))
-    save_checkpoint(folder, 3, model.named_weights, keep=1, sums={"masked_lm_weight": 1.0})
+    save_checkpoint(folder, 3, model.named_weights, keep=1, numbers={"masked_lm_weight": 1.0})
     return folder, model

@@ -9,7 +9,7 @@ from hf_sides import HF_PYTHON
 
 pytestmark = pytest.mark.hf
 
-*_, NUMPY_ALONE, TORCH, DATASETS = blocks(read_page("data_format.md"), "python")
+*_, NUMPY_ALONE, TORCH, DATASETS, PARQUET = blocks(read_page("data_format.md"), "python")
 CHECK_TORCH = """
 from transformers import BertConfig, BertForPreTraining
 
@@ -28,6 +28,10 @@ order = [tuple(e["input_ids"].tolist()) for e in shards]
 shards.epoch = 1
 assert order != [tuple(e["input_ids"].tolist()) for e in shards]
 """
+CHECK_PARQUET = """
+assert 4 < losses[0] < 12, losses  # ln(30,522) + ln(2) = 11.0
+assert len(losses) == -(-len(rows) // 32)
+"""
 CHECK_DATASETS = """
 assert [e["input_ids"].tolist() for e in dataset] == [e["input_ids"].tolist() for e in examples(paths)]
 """
@@ -39,10 +43,15 @@ def folder(tmp_path_factory, corpus_file, small_vocab_file):
     (folder / "shards_reader.py").write_text(NUMPY_ALONE)
     options = ["--vocab-file", small_vocab_file, "--output", folder / "shards", *SMALL, "--shards-per-copy", 2]
     run("generate", corpus_file, *options)
+    options[3] = folder / "columns"
+    run("generate", corpus_file, *options, "--format", "parquet")
     return folder
 
 
-@pytest.mark.parametrize(("package", "code"), [("torch", TORCH + CHECK_TORCH), ("datasets", DATASETS + CHECK_DATASETS)])
+@pytest.mark.parametrize(
+    ("package", "code"),
+    [("torch", TORCH + CHECK_TORCH), ("datasets", DATASETS + CHECK_DATASETS), ("datasets", PARQUET + CHECK_PARQUET)],
+)
 def test_it_is_read_from_beginning_to_end(folder, package, code):
     if not HF_PYTHON.exists() or subprocess.run([HF_PYTHON, "-c", f"import {package}"]).returncode:
         pytest.skip(f"{HF_PYTHON} with {package} is not there; 'make test-hf' makes it")

@@ -17,7 +17,7 @@ from maskmill.deploy.engines import portable
 from maskmill.pipeline.dataset.config import InstanceConfig
 from maskmill.pipeline.dataset.schema import DatasetInfo
 from maskmill.pipeline.dataset.target import Target
-from maskmill.pipeline.instances.pools import unpack_pool
+from maskmill.pipeline.instances.packed import PackedPool
 from maskmill.pipeline.jobs.corpus import divide_corpus
 from maskmill.pipeline.jobs.manifest import write_manifest
 from maskmill.pipeline.jobs.shards import ShardBuilder
@@ -170,7 +170,7 @@ def test_a_run_that_another_has_taken_over_ends(tmp_path, small_vocab):
     )
     corpus = {"documents": 2, "documents/read": 2, "bytes": 100, "fingerprint": 7}
     pools = divide_corpus(corpus, "a.txt", [target], 0.01, overwrite=False)
-    pool = unpack_pool([], id_dtype(len(small_vocab)), target.config, small_vocab.ids["[UNK]"])
+    pool = PackedPool.gather([], id_dtype(len(small_vocab)))
     first = ShardBuilder(small_vocab, target).build(0, pool, pools)
     next(first)
     divide_corpus(corpus, "a.txt", [replace(target, run="run 2")], 0.01, overwrite=True)

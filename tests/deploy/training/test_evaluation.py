@@ -13,7 +13,7 @@ TRAINING = {"train_config": {"first_weights": "bert"}, "init_checkpoint": None}
 
 def warnings_at(masked_lm, next_sentence, objective="nsp", training=TRAINING):
     metrics = {"masked_lm_accuracy": masked_lm, "next_sentence_accuracy": next_sentence}
-    found = Evaluation(metrics, masked_tokens=18_000, guess=0.068, bands=[])
+    found = Evaluation(metrics, masked_tokens=18_000, examples=1_000, random_next=0.5, guess=0.068, bands=[])
     guesses = GUESSES if objective != "mlm" else {"masked_lm_accuracy": 0.068}
     return list(find_warnings(found, guesses, 1_044, objective, training))
 

@@ -12,6 +12,7 @@ import maskmill.model.pretraining.speed as speed_module
 import maskmill.model.pretraining.train
 from maskmill.deploy.training.training_time import describe_time, time_of_presets
 from maskmill.model.bert.config import PRESETS, BertConfig
+from maskmill.model.pretraining.config import PhaseRequest
 from maskmill.model.pretraining.phases import Plan
 from maskmill.model.pretraining.speed import measure_speed, steps_that_fit
 from maskmill.model.pretraining.train import train
@@ -52,7 +53,7 @@ def test_a_time_and_a_number_of_steps_are_refused(datasets, tmp_path):
 
 def test_real_steps_are_measured(datasets, monkeypatch):
     monkeypatch.setattr(speed_module, "_LEAST_SECONDS", 0.2)
-    plan = Plan.load([(datasets[0][0], None)], BERT_CONFIG, IN_A_MINUTE)
+    plan = Plan.load([PhaseRequest(datasets[0][0], None)], BERT_CONFIG, IN_A_MINUTE)
     phase = plan.phases[0]
     speed = measure_speed(phase, BERT_CONFIG, replace(IN_A_MINUTE, max_time=3.0), ONE_DEVICE)
     assert 0 < speed.step < 0.5

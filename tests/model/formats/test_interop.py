@@ -9,6 +9,7 @@ from small_training import BERT_CONFIG, TRAIN_CONFIG
 from maskmill.model.bert.encoder import BertPretrainer
 from maskmill.model.formats.interop import export, google_name, hugging_face_name
 from maskmill.model.formats.model_dir import load_model, open_model_dir
+from maskmill.model.pretraining.config import PhaseRequest
 from maskmill.model.pretraining.description import describe_training
 from maskmill.model.pretraining.phases import Plan
 from maskmill.model.training.checkpoint import save_checkpoint
@@ -41,7 +42,7 @@ def model_dir(tmp_path_factory):
     """The folder of a model, as if after a step of training."""
     folder = tmp_path_factory.mktemp("interop")
     write_dataset(folder / "data", [[8]])
-    plan = Plan.load([(folder / "data", 1)], BERT_CONFIG, TRAIN_CONFIG)
+    plan = Plan.load([PhaseRequest(folder / "data", 1)], BERT_CONFIG, TRAIN_CONFIG)
     with open_model_dir(folder / "model", describe_training(plan, BERT_CONFIG, TRAIN_CONFIG, None), VOCAB_TEXT):
         save_checkpoint(folder / "model", 1, BertPretrainer(BERT_CONFIG).named_weights, keep=1)
     return folder / "model"

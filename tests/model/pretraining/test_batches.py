@@ -8,7 +8,9 @@ import tensorflow as tf
 from small_dataset import write_dataset
 
 from maskmill.model.pretraining import batches as batches_of
-from maskmill.model.pretraining.batches import eval_batches, name_examples, shards_of_epoch, train_batches
+from maskmill.model.pretraining import examples as examples_of
+from maskmill.model.pretraining.batches import eval_batches, name_examples, train_batches
+from maskmill.model.pretraining.examples import shards_of_epoch
 from maskmill.pipeline.records.decoding import ExampleDecoder
 from maskmill.pipeline.records.examples import ExampleEncoder
 from maskmill.pipeline.records.tfrecord import read_records, write_records
@@ -30,7 +32,7 @@ def numbers(batches, count):
 
 @pytest.fixture
 def small_window(monkeypatch):
-    monkeypatch.setattr(batches_of, "SHUFFLE_WINDOW", 8)
+    monkeypatch.setattr(examples_of, "SHUFFLE_WINDOW", 8)
     monkeypatch.setattr(batches_of, "DECODED_ROWS", 6)
 
 
@@ -70,7 +72,7 @@ def test_shards_before_the_step_are_not_opened(tmp_path, monkeypatch):
     dataset = write_dataset(tmp_path, [[8] * 10])
     opened = []
     monkeypatch.setattr(
-        batches_of, "read_records", lambda path, *rest: opened.append(path) or read_records(path, *rest)
+        examples_of, "read_records", lambda path, *rest: opened.append(path) or read_records(path, *rest)
     )
     next(train_batches(dataset, 8, random_seed=1, start_step=9))
     opened = [path for path in opened if path.startswith(str(tmp_path))]  # a thread of another test may still read
@@ -100,9 +102,9 @@ def test_the_hosts_evaluate_as_many_batches_each_and_every_example_once(tmp_path
 
 def test_a_host_decodes_its_own_examples_alone(tmp_path, monkeypatch):
     decoded = []
-    decode = batches_of.ExampleDecoder.decode
+    decode = examples_of.ExampleDecoder.decode
     monkeypatch.setattr(
-        batches_of.ExampleDecoder,
+        examples_of.ExampleDecoder,
         "decode",
         lambda self, records, name_of: decoded.extend(records) or decode(self, records, name_of),
     )
@@ -248,7 +250,7 @@ def test_little_more_is_read_than_is_asked_for(tmp_path, monkeypatch):
             read["records"] += 1
             yield record
 
-    monkeypatch.setattr(batches_of, "read_records", counted)
+    monkeypatch.setattr(examples_of, "read_records", counted)
     batches = train_batches(dataset, 4, random_seed=1)
     for step in range(1, 60):
         next(batches)

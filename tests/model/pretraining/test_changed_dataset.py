@@ -11,7 +11,7 @@ from fake_steps import datasets as datasets  # a fixture
 from fake_steps import steps as steps  # a fixture
 from small_dataset import write_dataset
 
-from maskmill.model.pretraining import batches as batches_of
+from maskmill.model.pretraining import examples as examples_of
 from maskmill.model.pretraining.batches import train_batches
 from maskmill.model.pretraining.dynamic_masking import MaskingRules
 from maskmill.model.training.checkpoint import list_checkpoints
@@ -92,7 +92,7 @@ def test_validate_does_not_judge_a_mixture(folder, replace_it):
 
 
 def test_batches_end_where_the_dataset_is_replaced(folder, replace_it, monkeypatch):
-    monkeypatch.setattr(batches_of, "SHUFFLE_WINDOW", 8)
+    monkeypatch.setattr(examples_of, "SHUFFLE_WINDOW", 8)
     dataset = Dataset.open(folder, sealed=True)
     dataset.check_files()
     batches = train_batches(dataset, 4, random_seed=1)

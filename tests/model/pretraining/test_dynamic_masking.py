@@ -23,8 +23,9 @@ from maskmill.pipeline.dataset.config import InstanceConfig
 from maskmill.pipeline.dataset.dataset import Dataset
 from maskmill.pipeline.dataset.schema import VOCAB, DatasetInfo
 from maskmill.pipeline.instances.masking import Masker, count_predictions, find_candidates, find_word_starts
+from maskmill.pipeline.instances.packed import PackedPool
 from maskmill.pipeline.instances.pairs import pair_documents, truncate_pairs
-from maskmill.pipeline.instances.pools import pack_documents, unpack_pool
+from maskmill.pipeline.instances.pools import pack_documents
 from maskmill.pipeline.instances.segments import Segments, assemble
 from maskmill.pipeline.reading.documents import DIGEST_BYTES
 from maskmill.tokenizer.errors import InputError
@@ -62,7 +63,7 @@ def make_segments(small_vocab, corpus_lines):
     packed = list(pack_documents(documents, digests, FastTokenizer(small_vocab)))
 
     def make(config: InstanceConfig) -> Segments:
-        pool = unpack_pool(packed, np.dtype(np.uint16), config, small_vocab.ids[UNK])
+        pool = PackedPool.gather(packed, np.dtype(np.uint16)).unpack(config, small_vocab.ids[UNK])
         pairs, _ = pair_documents(pool, config, np.random.default_rng(1))
         pairs = truncate_pairs(pairs, config.max_num_tokens, np.random.default_rng(2))[: ROWS - FILL_ROWS]
         assert len(pairs) == ROWS - FILL_ROWS

@@ -13,7 +13,7 @@ from command import run as maskmill
 from mortal_training import Run, run_all
 
 from maskmill.deploy.training.train import parse_phase
-from maskmill.model.pretraining.config import TrainConfig
+from maskmill.model.pretraining.config import PhaseRequest, TrainConfig
 from maskmill.pipeline.dataset.dataset import Dataset
 
 pytest.importorskip("tensorflow", reason="needs the [train] extra")
@@ -252,7 +252,7 @@ def test_wrong_phases_and_choices_are_refused_in_one_sentence(shards, tmp_path, 
 
 @pytest.mark.parametrize("directory", ["gs://bucket/shards", "gs://bucket/a:b/seq128", "C:x"])
 def test_a_phase_may_have_colons_in_its_path(directory):
-    assert parse_phase(f"{directory}:100") == (directory, 100)
+    assert parse_phase(f"{directory}:100") == PhaseRequest(directory, 100)
 
 
 def test_a_path_in_cloud_storage_without_steps_is_no_phase():

@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from maskmill.model.bert.config import BertConfig
 from maskmill.model.formats.model_dir import load_model
 from maskmill.model.pretraining.batches import eval_batches, train_batches
-from maskmill.model.pretraining.config import TrainConfig
+from maskmill.model.pretraining.config import PhaseRequest, TrainConfig
 from maskmill.model.pretraining.evaluate import evaluate, measure, rests_at_guess
 from maskmill.model.pretraining.phases import Plan
 from maskmill.model.pretraining.train import BAD_BATCH, train
@@ -168,7 +168,7 @@ def test_a_loss_that_is_not_finite_stops_the_training(dataset_dir, tmp_path, mon
 
 def test_unless_given_the_steps_are_one_pass_and_a_tenth_of_it_warms_up(dataset_dir):
     config = dataclasses.replace(TRAIN_CONFIG, train_batch_size=5, num_train_steps=None, num_warmup_steps=None)
-    plan = Plan.load([(dataset_dir, None)], BERT_CONFIG, config)
+    plan = Plan.load([PhaseRequest(dataset_dir, None)], BERT_CONFIG, config)
     assert plan.schedule(config) == Schedule(1e-3, math.ceil(74 / 5), 1)
 
 
@@ -268,7 +268,7 @@ def test_an_evaluation_on_the_way_is_what_evaluate_says_of_that_checkpoint(evalu
     model_dir, told = evaluated
     assert [step for step, _, _ in told] == [3, 6, 9, 10]
     for step, metrics, _ in reversed(told):
-        measured = measure(both_dir, model_dir).metrics
+        measured = measure(Dataset.open(both_dir), model_dir).metrics
         assert {name: measured[name] for name in metrics} == metrics
         assert measured["global_step"] == step
         (model_dir / f"checkpoint-{step}.safetensors").rename(model_dir / f"{step}")
@@ -394,7 +394,7 @@ def test_the_most_frequent_token_is_a_baseline(trained, eval_dir):
     labels = []
     for batch in eval_batches(Dataset.open(eval_dir), 1, "eval"):
         labels += batch["masked_lm_ids"][batch["masked_lm_weights"] > 0].tolist()
-    measured = measure(eval_dir, trained[0])
+    measured = measure(Dataset.open(eval_dir), trained[0])
     assert measured.masked_tokens == len(labels)
     assert measured.guess == max(map(labels.count, labels)) / len(labels)
 

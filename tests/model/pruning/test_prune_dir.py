@@ -25,6 +25,7 @@ from maskmill.model.pruning.smaller import PRUNING, read_pruning
 from maskmill.model.tasks.trained import open_trained
 from maskmill.model.training.checkpoint import read_checkpoint
 from maskmill.model.training.loop import Hooks
+from maskmill.pipeline.dataset.dataset import Dataset
 from maskmill.tokenizer.errors import InputError
 from maskmill.tokenizer.vocab import Vocab
 
@@ -71,7 +72,7 @@ def test_the_figures_are_those_of_both_models(work):
         assert figures["weight_bytes"] == 4 * figures["num_weights"]
         assert (figures["heads"], figures["units"]) == (sum(model.config.heads), sum(model.config.units))
         assert figures["seconds_per_sequence"] > 0
-        measured = measure(folder / "shards", model_dir).metrics
+        measured = measure(Dataset.open(folder / "shards"), model_dir).metrics
         both = measured.keys() - {"global_step", "bits_per_character"}
         assert {name: figures[name] for name in both} == pytest.approx(
             {name: measured[name] for name in both}, rel=1e-6

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskmill.pipeline.dataset.config import InstanceConfig
+from maskmill.pipeline.instances.packed import PackedPool
 from maskmill.pipeline.instances.pairs import pair_documents, truncate_pairs
-from maskmill.pipeline.instances.pools import Pool, pack_document, unpack_pool
+from maskmill.pipeline.instances.pools import Pool, pack_document
 from maskmill.tokenizer.errors import InputError
 
 objectives = st.sampled_from(["nsp", "sop", "mlm"])
@@ -28,7 +29,7 @@ def make_pool(document_lengths: list[list[int]], duplicates: int = 0) -> Pool:
         ids = np.arange(token, token + sum(sentences)) % 65_536
         packed.append(pack_document(digest, ids.astype(np.uint16), np.array(sentences)))
         token += sum(sentences)
-    return unpack_pool(packed, np.dtype(np.uint16), InstanceConfig(), unk_id=1)
+    return PackedPool.gather(packed, np.dtype(np.uint16)).unpack(InstanceConfig(), unk_id=1)
 
 
 def make_config(objective: str, max_seq_length: int = 128, short_seq_prob: float = 0.0) -> InstanceConfig:

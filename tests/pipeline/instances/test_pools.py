@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskmill.pipeline.dataset.config import InstanceConfig
-from maskmill.pipeline.instances.pools import Pools, count_pools, pack_document, unpack_pool
+from maskmill.pipeline.instances.packed import PackedPool
+from maskmill.pipeline.instances.pools import Pools, count_pools, pack_document
 from maskmill.pipeline.reading.documents import digest_of
 
 sentences = st.lists(st.integers(0, 65_535), min_size=1, max_size=9)
@@ -22,7 +23,7 @@ def pack(document, dtype=np.uint16):
 def test_a_pool_holds_its_documents_in_the_order_of_their_digests(documents, dtype, order):
     packed = [pack(document, dtype) for document in documents]
     order.shuffle(packed)
-    pool = unpack_pool(packed, np.dtype(dtype), InstanceConfig(), unk_id=1)
+    pool = PackedPool.gather(packed, np.dtype(dtype)).unpack(InstanceConfig(), unk_id=1)
     offsets, found = pool.sentence_offsets, []
     for first, last in zip(pool.document_offsets, pool.document_offsets[1:]):
         found.append([pool.ids[offsets[s] : offsets[s + 1]].tolist() for s in range(first, last)])

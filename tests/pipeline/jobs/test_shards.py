@@ -6,7 +6,8 @@ from maskmill.pipeline.dataset.config import InstanceConfig
 from maskmill.pipeline.dataset.schema import features
 from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.dataset.unfinished import Unfinished
-from maskmill.pipeline.instances.pools import Pools, pack_document, unpack_pool
+from maskmill.pipeline.instances.packed import PackedPool
+from maskmill.pipeline.instances.pools import Pools, pack_document
 from maskmill.pipeline.jobs.shards import ShardBuilder
 from maskmill.pipeline.records.decoding import ExampleDecoder
 from maskmill.pipeline.records.tfrecord import read_records
@@ -22,7 +23,7 @@ def test_instances_of_a_document_are_shuffled_and_each_copy_in_another_way(tmp_p
     )
     ids = np.arange(SPECIALS, SPECIALS + SENTENCES * SENTENCE).astype(np.uint16)  # so a token tells its place
     document = pack_document(bytes(16), ids, np.full(SENTENCES, SENTENCE))
-    pool = unpack_pool([document], np.dtype(np.uint16), config, unk_id=1)
+    pool = PackedPool.gather([document], np.dtype(np.uint16))
     Unfinished(str(tmp_path)).start({})
     orders = []
     for shard in ShardBuilder(vocab, Target(config, str(tmp_path))).build(0, pool, Pools(train=1, eval=0)):

@@ -250,7 +250,7 @@ def test_records_that_the_manifest_does_not_count_are_found(folder):
     rewrite_shard(folder, 0, lambda arrays: {name: array[:-1] for name, array in arrays.items()})
     examples = DatasetInfo.load(folder).shards[0].examples
     change_manifest(folder, lambda values: values["shards"][0].update(examples=examples + 1))
-    assert f"{FIRST}: it has {examples} records, dataset_info.json says {examples + 1}" in said(validate(folder))
+    assert f"{FIRST}: it has {examples} examples, dataset_info.json says {examples + 1}" in said(validate(folder))
 
 
 # Vocabularies.
