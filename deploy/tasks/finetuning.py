@@ -51,7 +51,7 @@ def finetune_model(request: FinetuneRequest, as_json: bool = False) -> None:
     What the best epoch of each comes to is printed, in tables or `as_json`.
     """
     output, seed = request.output, request.config.random_seed
-    config = replace(request.config, optimizer=request.optimizer or default_optimizer(output, seed))
+    config = settle_optimizer(request.config, request.optimizer, output)
     train, held_out, rejected = request.tables.read(seed, is_stratified(output, seed))
     labels = find_labels(train, held_out)
     warn_of_rejected(rejected)
@@ -80,11 +80,18 @@ def is_stratified(output: str, random_seed: int) -> bool:
     return begun is None or begun["held_out"].get("stratified") is True
 
 
-def default_optimizer(output: str, random_seed: int) -> FinetuneOptimizer:
-    """The optimizer where none is given: that of the fine-tuning that a folder holds, google where it names none."""
-    begun = _read_begun(output, random_seed)
-    optimizer: Any = None if begun is None else as_today(begun["config"])["optimizer"]
-    return optimizer if optimizer in get_args(FinetuneOptimizer) else FinetuneConfig.optimizer
+def settle_optimizer(config: FinetuneConfig, optimizer: FinetuneOptimizer | None, output: str) -> FinetuneConfig:
+    """The settings with an optimizer and its schedule.
+
+    Unless an optimizer is given, those of the fine-tuning that a folder holds: google where it names none.
+    """
+    begun = _read_begun(output, config.random_seed)
+    before: dict[str, Any] = {} if begun is None else as_today(begun["config"])
+    known: FinetuneOptimizer = before.get("optimizer", FinetuneConfig.optimizer)
+    if known not in get_args(FinetuneOptimizer):
+        known = FinetuneConfig.optimizer
+    is_older = before.get("schedule") == "google" and optimizer in (None, known)
+    return replace(config, optimizer=optimizer or known, schedule="google" if is_older else None)
 
 
 def _read_begun(output: str, random_seed: int) -> dict[str, dict[str, Any]] | None:

@@ -15,6 +15,8 @@ from maskmill.model.bert.randomness import Key, Tensor, fold_in
 
 LABEL_FEATURES = ("label_ids", "label_weights")  # beside those of the texts, where it is trained
 
+CLASSIFIER_STDDEV = 0.02  # of the first weights of a classifier, whatever those of the encoder began with
+
 _ENCODER, _POOLED = range(2)  # what the keys of dropout are for
 
 
@@ -40,7 +42,7 @@ class BertClassifier(keras.Model):
         self.rate = classifier_dropout_prob
         seeds = Random(random_seed)
         self.encoder = BertEncoder(config, seeds, compute_dtype)
-        google = replace(config, initializer_range=0.02)
+        google = replace(config, initializer_range=CLASSIFIER_STDDEV)
         self.classifier = Dense(config.hidden_size, num_labels, google, seeds, "classifier")
         self.built = True  # every weight was made above
 

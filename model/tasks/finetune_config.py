@@ -21,8 +21,9 @@ FinetuneOptimizer = Literal["adamw", "google"]
 class FinetuneConfig(TrainingConfig):
     """How a classifier is trained: names and defaults of Google's `run_classifier.py`, but for the optimizer.
 
-    Without bias correction the first 290 updates are two to six times as long, and a short fine-tuning may end at the
-    most frequent label (Zhang et al. 2021, arXiv 2006.05987; Mosbach et al. 2021, arXiv 2006.04884).
+    With adamw the learning rate and the first weights of the classifier are those of transformers, too. Without bias
+    correction the first 290 updates are two to six times as long, and a short fine-tuning may end at the most frequent
+    label (Zhang et al. 2021, arXiv 2006.05987; Mosbach et al. 2021, arXiv 2006.04884).
 
     Raises InputError where a value makes no sense.
     """
@@ -38,6 +39,9 @@ class FinetuneConfig(TrainingConfig):
     classifier_dropout_prob: float = 0.1  # of the pooled output
     weight_decay_rate: float = 0.01
     optimizer: FinetuneOptimizer = "adamw"  # google: without bias correction
+    schedule: Literal["google"] | None = (
+        None  # google: as a maskmill of before began with adamw; None: by the optimizer
+    )
     class_weights: str = NO_WEIGHTS  # or "balanced", or "neg=1,pos=3.5"
     precision: ComputeDtype = "float32"  # of activations and matrix products; weights are float32
     save_checkpoints_steps: int = 1000
@@ -53,6 +57,11 @@ class FinetuneConfig(TrainingConfig):
         self.check("optimizer", self.optimizer in get_args(FinetuneOptimizer), "adamw or google")
         if self.class_weights not in (NO_WEIGHTS, BALANCED):
             parse_class_weights(self.class_weights)
+
+    @property
+    def is_as_transformers(self) -> bool:
+        """Whether the classifier begins as with transformers, and the learning rate falls from its peak as there."""
+        return self.optimizer == "adamw" and self.schedule is None
 
     def steps_for(self, rows: int) -> int:
         """The steps of a training on so many rows.
@@ -70,8 +79,8 @@ class FinetuneConfig(TrainingConfig):
 
 
 def as_today(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings in a `finetuning.json`, with the optimizer that an older maskmill had and did not write."""
-    return {"optimizer": "google", **config}
+    """The settings in a `finetuning.json`, with the optimizer and schedule that an older maskmill did not write."""
+    return {"optimizer": "google", "schedule": "google" if "optimizer" in config else None, **config}
 
 
 def parse_class_weights(text: str) -> dict[str, float]:

@@ -18,7 +18,7 @@ import numpy as np
 
 from maskmill.model.bert.layers import assign
 from maskmill.model.pretraining.evaluate import write_results
-from maskmill.model.tasks.classifier import BertClassifier
+from maskmill.model.tasks.classifier import CLASSIFIER_STDDEV, BertClassifier
 from maskmill.model.tasks.confusion import draw_confusion
 from maskmill.model.tasks.finetune_config import FinetuneConfig
 from maskmill.model.tasks.finetuned import (
@@ -101,6 +101,8 @@ def finetune(
         start.model.config, len(labels), config.random_seed, config.precision, config.classifier_dropout_prob
     )
     init_sha256 = begin_with(model, start)
+    if config.is_as_transformers:
+        begin_as_transformers(model, config.random_seed)
     rows = LabelledRows.prepare(start, train, held_out, labels, config)
     description = describe(start, train, held_out, labels, config, init_sha256)
     return _train(model, start.vocab, rows, description, Path(output), hooks or Hooks())
@@ -258,9 +260,17 @@ def begin_with(model: BertClassifier, start: TrainedBert) -> str:
     return digest_of(weights)
 
 
+def begin_as_transformers(model: BertClassifier, random_seed: int) -> None:
+    """Gives the classifier the first weights that transformers gives it: normal, with no tail cut off."""
+    kernel = model.classifier.kernel
+    rng = np.random.default_rng([random_seed, *b"classifier"])
+    assign(kernel, rng.normal(0.0, CLASSIFIER_STDDEV, kernel.shape).astype(np.float32))
+
+
 def optimizer_of(model: BertClassifier, config: FinetuneConfig, num_train_steps: int) -> AdamWeightDecay:
     """The optimizer of a training, before its first step."""
-    schedule = Schedule(config.learning_rate, num_train_steps, int(num_train_steps * config.warmup_proportion))
+    warmup = int(num_train_steps * config.warmup_proportion)
+    schedule = Schedule(config.learning_rate, num_train_steps, warmup, config.is_as_transformers)
     settings = AdamSettings(config.weight_decay_rate, bias_correction=config.optimizer == "adamw")
     return AdamWeightDecay(model.named_weights, schedule, settings)
 

@@ -15,18 +15,22 @@ BETA_1, EPSILON = 0.9, 1e-6
 class Schedule:
     """Linear warm-up to `learning_rate`, then linear decay to 0 at `num_train_steps`.
 
-    The decay counts from step 0, not from the end of the warm-up, so the rate drops a little where the two meet.
+    In Google's code the decay counts from step 0, not from the end of the warm-up, so the rate drops a little where the
+    two meet. In transformers (`get_linear_schedule_with_warmup`) it counts from there.
     """
 
     learning_rate: float
     num_train_steps: int
     num_warmup_steps: int
+    decays_from_warmup: bool = False
 
     def at(self, step: Tensor) -> Tensor:
         """The learning rate at a step, a float32 scalar."""
         step = ops.cast(step, "float32")
         warming_up = self.learning_rate * step / max(self.num_warmup_steps, 1)
-        decaying = self.learning_rate * (1.0 - ops.minimum(step, self.num_train_steps) / self.num_train_steps)
+        first = min(self.num_warmup_steps, self.num_train_steps - 1) if self.decays_from_warmup else 0
+        steps = self.num_train_steps - first
+        decaying = self.learning_rate * (1.0 - (ops.minimum(step, self.num_train_steps) - first) / steps)
         return ops.where(step < self.num_warmup_steps, warming_up, decaying)
 
 

@@ -13,7 +13,7 @@ from command import refuse, run
 from google.cloud.storage import Client
 from small_classifier import CONFIG, TOKENS, rows, write_csv, write_model
 
-from maskmill.deploy.tasks.finetuning import default_optimizer
+from maskmill.deploy.tasks.finetuning import settle_optimizer
 from maskmill.model.bert.encoder import BertPretrainer
 from maskmill.model.formats.checkpoint_formats import read_init_checkpoint
 from maskmill.model.formats.model_dir import rules_of
@@ -272,7 +272,12 @@ def test_a_fine_tuning_that_began_without_strata_goes_on_with_its_rows(folder, t
 def without_optimizer(path):
     """Makes a finetuning.json what a maskmill wrote that had one optimizer."""
     finetuning_json = json.loads(path.read_text())
-    del finetuning_json["config"]["optimizer"], finetuning_json["format_version"], finetuning_json["sha256"]
+    del (
+        finetuning_json["config"]["optimizer"],
+        finetuning_json["config"]["schedule"],
+        finetuning_json["format_version"],
+        finetuning_json["sha256"],
+    )
     path.write_text(json.dumps(finetuning_json))
 
 
@@ -284,7 +289,7 @@ def test_a_fine_tuning_that_an_older_maskmill_began_goes_on_with_googles_optimiz
         finetune_with_end(folder, parts, old, monkeypatch, "save_best", 6, google)
     without_optimizer(old / "finetuning.json")
     assert open_finetuned(old).config == google
-    assert default_optimizer(str(tmp_path / "out"), 12345) == "google"  # for other seeds, too
+    assert settle_optimizer(SMALL, None, str(tmp_path / "out")) == google  # for other seeds, too
     command = ["finetune", folder / "table.csv", "--model-dir", folder / "model", *OPTIONS, "--output", old]
     refused = refuse(*command, "--optimizer", "adamw")
     assert "seed-12345 holds a training with optimizer google, this one has adamw; repeat that one to resume" in refused
@@ -294,12 +299,26 @@ def test_a_fine_tuning_that_an_older_maskmill_began_goes_on_with_googles_optimiz
     assert state(old) == state(tmp_path / "whole")
 
 
+def test_a_fine_tuning_with_adamw_of_before_keeps_its_schedule(folder, tmp_path):
+    out = tmp_path / "out"
+    run("finetune", folder / "table.csv", "--model-dir", folder / "model", *OPTIONS, "--output", out)
+    path = out / "finetuning.json"
+    values = json.loads(path.read_text())
+    assert values["config"]["schedule"] is None
+    del values["config"]["schedule"], values["sha256"], values["format_version"]
+    path.write_text(json.dumps(values))
+    config = settle_optimizer(SMALL, None, str(out))
+    assert (config.optimizer, config.schedule, config.is_as_transformers) == ("adamw", "google", False)
+    assert not finetuning.optimizer_of(BertClassifier(CONFIG, 2), config, 10).schedule.decays_from_warmup
+
+
 def test_the_bias_is_corrected_unless_told_otherwise():
     net = BertClassifier(CONFIG, 2)
     for config, corrected in ((SMALL, True), (replace(SMALL, optimizer="google"), False)):
         expected = AdamSettings(config.weight_decay_rate, bias_correction=corrected)
         assert finetuning.optimizer_of(net, config, 10).settings == expected
-    assert default_optimizer("new", 1) == FinetuneConfig().optimizer == "adamw"
+    assert settle_optimizer(SMALL, None, "new") == SMALL
+    assert SMALL.optimizer == "adamw"
     with pytest.raises(InputError, match=r"optimizer is 'lamb'; expected adamw or google"):
         FinetuneConfig(optimizer="lamb")
 

@@ -15,6 +15,16 @@ def test_without_warm_up_the_learning_rate_starts_at_its_peak():
     assert float(Schedule(1e-3, num_train_steps=20, num_warmup_steps=0).at(0)) == pytest.approx(1e-3)
 
 
+@pytest.mark.parametrize("warmup", [0, 1, 4, 20])
+def test_the_schedule_of_transformers_falls_from_its_peak(warmup):
+    """`get_linear_schedule_with_warmup` of transformers, whose step 0 is our step 1."""
+    ours = Schedule(1e-3, num_train_steps=20, num_warmup_steps=warmup, decays_from_warmup=True)
+    for step in range(1, 21):
+        theirs = step / warmup if step < warmup else (20 - step) / max(1, 20 - warmup)
+        if not step == warmup == 20:  # both are at the peak there
+            assert float(ours.at(step)) == pytest.approx(1e-3 * theirs, abs=1e-9)
+
+
 def test_clipping_scales_all_gradients_by_one_factor():
     gradients = [np.array([3.0], np.float32), np.array([[0.0, 4.0]], np.float32)]
     clipped = [np.asarray(gradient) for gradient in clip_by_global_norm(gradients, 1.0)]
