@@ -180,7 +180,7 @@ class FinetuneRequest:
         "--optimizer",
         type=click.Choice(get_args(FinetuneOptimizer)),
         show_default=f"{FinetuneConfig.optimizer}, or that of a run that goes on",
-        help="adamw: Adam with bias correction. google: without it, as in Google's code.",
+        help="adamw: Adam with bias correction, and the schedule of transformers. google: as in Google's code.",
     ),
     option(
         "--class-weights",
