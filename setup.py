@@ -15,6 +15,7 @@ CORE = [  # all that a worker needs: no TensorFlow
     "packaging>=22",
     "pyarrow>=16",
     "rich>=13",
+    "safetensors>=0.5",
     "sentencex>=1.0",
     "tokenizers>=0.21,<1",
 ]
@@ -25,7 +26,6 @@ REPORT = [
 KERAS = [  # what the model needs on either backend, and what one looks at its data with
     *REPORT,
     "keras>=3.12,<4",
-    "safetensors>=0.5",
     "tensorboard>=2.19",
     "uniplot>=0.20",
 ]

@@ -36,7 +36,7 @@ def generate_datasets(request: GenerateRequest, as_json: bool = False) -> None:
         tokens.require_vocab(vocab)
     runner = options.runner or LocalRunner.prepare(files, options.num_workers)
     for path in (*([] if tokens else [request.vocab_file]), *(target.output for target in targets)):
-        check_apart(inputs, files, path)
+        check_apart(inputs, files, path, "pools" if tokens else "text")
     targets = [replace(target, identity=identify(target.config, request, vocab)) for target in targets]
     generation = Generation(console, inputs, files, vocab, targets, request.reading, options, tokens)
     if tokens is None and (wrong := find_wrong_case(request.vocab_file, vocab, targets[0].config.cased)):

@@ -230,7 +230,9 @@ def make_request(engine: Engine, given: Mapping[str, Any], chosen: Collection[st
 
     Raises UsageError for options that do not go together.
     """
-    tokens = open_tokens(given["inputs"])
+    from maskmill.pipeline.jobs.token_input import find_tokens
+
+    tokens = find_tokens(given["inputs"])
     if tokens:
         given = settle_tokens(given, chosen, tokens)
     elif given["vocab_file"] is None:
@@ -254,24 +256,6 @@ def make_request(engine: Engine, given: Mapping[str, Any], chosen: Collection[st
 
     targets = list(map(Target, configs, folders))
     return GenerateRequest(inputs, given["vocab_file"], targets, reading, options, tokens)
-
-
-def open_tokens(inputs: Sequence[str]) -> "TokenInput | None":
-    """The inputs as datasets of tokens; None where they are documents. Raises InputError for some of each."""
-    from maskmill.pipeline.dataset.outputs import holds_manifest
-
-    datasets = [name for name in inputs if holds_manifest(name)]
-    if not datasets:
-        return None
-    if len(datasets) < len(inputs):
-        other = next(name for name in inputs if name not in datasets)
-        raise InputError(
-            f"INPUT {datasets[0]} is a dataset, and INPUT {other} is none",
-            expected="documents, or datasets of tokens",
-        )
-    from maskmill.pipeline.jobs.token_input import TokenInput
-
-    return TokenInput.open(inputs)
 
 
 def settle_tokens(given: Mapping[str, Any], chosen: Collection[str], tokens: "TokenInput") -> Mapping[str, Any]:

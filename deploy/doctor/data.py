@@ -16,6 +16,8 @@ from maskmill.pipeline.reading.documents import MAX_REJECTED
 from maskmill.pipeline.storage.storage import is_remote
 
 if TYPE_CHECKING:
+    from maskmill.pipeline.jobs.estimate import PackedSample
+    from maskmill.pipeline.jobs.token_input import TokenInput
     from maskmill.pipeline.reading.sampling import Sample
     from maskmill.tokenizer.vocab import Vocab
 
@@ -23,11 +25,14 @@ if TYPE_CHECKING:
 def check_data(request: Request, buckets: set[str]) -> Check[None]:
     """Everything about what the run reads and writes; places in other buckets than these are left out."""
     is_dataflow = request.engine.runner == DATAFLOW
+    inputs = [name for name in request.inputs if _is_within_reach(name, buckets)]
     files: set[str] = set()
-    for name in request.inputs:
-        if _is_within_reach(name, buckets):
-            files.update((yield from attempt(f"input {name}", check_input(name, is_dataflow))) or ())
+    for name in inputs:
+        files.update((yield from attempt(f"input {name}", check_input(name, is_dataflow))) or ())
     chosen = sorted(files)
+    if inputs and (tokens := (yield from attempt("tokens", check_tokens(inputs)))):
+        yield from _check_output(request, buckets, tokens.vocab, tokens.sample, tokens.packed_sample)
+        return
     sample = (yield from attempt("sample", check_sample(chosen, request))) if chosen else None
     vocab = None
     if request.vocab_file and _is_within_reach(request.vocab_file, buckets):
@@ -37,10 +42,23 @@ def check_data(request: Request, buckets: set[str]) -> Check[None]:
     for place in (request.vocab_file, request.output):
         if place and chosen:
             yield from attempt(f"place of {place}", check_place(request.inputs, chosen, place))
-    if request.output and _is_within_reach(request.output, buckets):
-        is_writable = yield from attempt("output", check_output_folder(request.output, is_dataflow))
-        if is_writable and vocab and sample and not is_remote(request.output):
-            yield from attempt("room", check_room(request, vocab, sample))
+    yield from _check_output(request, buckets, vocab, sample)
+
+
+def _check_output(
+    request: Request,
+    buckets: set[str],
+    vocab: "Vocab | None",
+    sample: "Sample | None",
+    packed: "PackedSample | None" = None,
+) -> Check[None]:
+    """Whether there is room for what is made, as far as the sample tells; `packed` are its documents, tokenised."""
+    if not request.output or not _is_within_reach(request.output, buckets):
+        return
+    is_dataflow = request.engine.runner == DATAFLOW
+    is_writable = yield from attempt("output", check_output_folder(request.output, is_dataflow))
+    if is_writable and vocab and sample and not is_remote(request.output):
+        yield from attempt("room", check_room(request, vocab, sample, packed))
 
 
 def _is_within_reach(place: str, buckets: set[str]) -> bool:
@@ -73,6 +91,19 @@ def check_input(name: str, is_dataflow: bool = False) -> Check[list[str]]:
     else:
         yield Finding(check, "ok", told)
     return files
+
+
+def check_tokens(inputs: Sequence[str]) -> Check["TokenInput | None"]:
+    """Whether the inputs are datasets of tokens, and are whole."""
+    from maskmill.pipeline.jobs.token_input import find_tokens
+
+    tokens = find_tokens(inputs)
+    if tokens:
+        for dataset in tokens.datasets:
+            dataset.check_files()
+        documents = count(tokens.corpus["documents"], "document")
+        yield Finding("tokens", "ok", f"{documents}, tokenized with {len(tokens.vocab):,} tokens; all files are whole")
+    return tokens
 
 
 def check_sample(files: Sequence[str], request: Request) -> Check["Sample | None"]:
@@ -162,12 +193,12 @@ def check_output_folder(output: str, is_dataflow: bool = False) -> Check[bool]:
     return True
 
 
-def check_room(request: Request, vocab: "Vocab", sample: "Sample") -> Check[None]:
+def check_room(request: Request, vocab: "Vocab", sample: "Sample", packed: "PackedSample | None" = None) -> Check[None]:
     """Whether the disk has room for a dataset made with generate's defaults."""
     from maskmill.pipeline.jobs.estimate import estimate_copy, tokenize_sample
 
     config = InstanceConfig(cased=request.cased)
-    cost = estimate_copy(tokenize_sample(sample, request.reading, vocab, config.cased), vocab, config)
+    cost = estimate_copy(packed or tokenize_sample(sample, request.reading, vocab, config.cased), vocab, config)
     needed = cost.shard_bytes * sample.all_content_bytes / max(1, cost.content_bytes) * config.dupe_factor
     folder = os.path.abspath(request.output or os.curdir)
     while not os.path.isdir(folder):

@@ -39,7 +39,7 @@ LEFT_OUT = {
 }
 INPUTS_HELP = (
     "gs:// files, folders or patterns, with commas between: text, JSONL, Parquet or WikiExtractor's output, plain, "
-    ".gz, .zst, .bz2 or .xz."
+    ".gz, .zst, .bz2 or .xz; or a dataset of format tokens."
 )
 PATHS = {"vocab_file": "GCS_READ_FILE", "output": "GCS_WRITE_FOLDER"}
 GCS = r"gs://[^\n\r,]+"

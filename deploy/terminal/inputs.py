@@ -39,14 +39,14 @@ def list_documents(inputs: Sequence[str], reading: ReadOptions) -> list[str]:
     return files
 
 
-def check_apart(inputs: Sequence[str], files: Sequence[str], path: str) -> None:
+def check_apart(inputs: Sequence[str], files: Sequence[str], path: str, what: str = "text") -> None:
     """Raises InputError when what is written, or the vocabulary, is read as a document, now or the next time."""
     place = resolve(path)
     for name in inputs:
         folder = resolve(name).rstrip("/")
         if (is_remote(name) or os.path.isdir(folder)) and (place == folder or place.startswith(f"{folder}/")):
             raise InputError(
-                f"lies in INPUT {name} and would be read as text", way_out="put it outside of that folder", path=path
+                f"lies in INPUT {name} and would be read as {what}", way_out="put it outside of that folder", path=path
             )
     if any(place == resolve(file) for file in files):
         raise InputError(

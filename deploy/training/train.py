@@ -45,8 +45,7 @@ class TrainRequest:
     examples=(
         "maskmill train shards --model-dir model --bert-config small --eval-every 1000",
         "maskmill train --phase both/seq128:900000 --phase both/seq512:100000 --model-dir model",
-        "maskmill train --phase tokens:900000 --phase tokens:100000 --max-seq-length 128 --max-seq-length 512 "
-        "--model-dir model",
+        "maskmill train tokens --max-seq-length 64 --objective mlm --model-dir model --bert-config mini",
         "maskmill train shards --model-dir model --init-checkpoint uncased_L-12_H-768_A-12/bert_model.ckpt",
     ),
 )

@@ -99,19 +99,15 @@ def count_words(pipeline: beam.Pipeline, job: CountWords) -> None:
 def generate_shards(pipeline: beam.Pipeline, job: GenerateShards) -> None:
     """Inputs -> the shards of the wanted pools, for every target those that are not finished."""
     wanted = pipeline | "Name pools" >> beam.Create(list(range(len(job.pools)) if job.wanted is None else job.wanted))
-    if job.corpus is None:
-        parts = pipeline | "List" >> _list_files(job.inputs)
-        documents = parts | "Tokenize" >> _tokenize(job, job.pools, job.duplicates)
-    else:
-        documents = pipeline | "Read tokens" >> _read_tokens(job, job.pools)
-    _ = documents | "Build" >> _build(wanted, job, job.pools)
+    documents = _choose_documents(_list_input(pipeline, job), job, job.pools, job.duplicates)
+    _ = documents | "Build" >> _build(wanted, job.vocab, job.targets, job.pools)
 
 
 def generate_dataset(pipeline: beam.Pipeline, job: GenerateDataset) -> None:
     """Inputs -> datasets, whole: the corpus is measured, then read again to be built, the manifests come last."""
+    parts = _list_input(pipeline, job)
     duplicates: Side = ()
     if job.corpus is None:
-        parts = pipeline | "List" >> _list_files(job.inputs)
         if job.options.id_field:
             keys, _ = parts | "Find ids" >> _measure(job.options, None, duplicates)
             duplicates = AsSingleton(keys | "Find duplicates" >> beam.Map(find_duplicates))
@@ -121,12 +117,9 @@ def generate_dataset(pipeline: beam.Pipeline, job: GenerateDataset) -> None:
     pools = corpus | "Divide" >> beam.Map(  # Pools
         divide_corpus, name_inputs(job.inputs), job.targets, job.max_rejected, job.overwrite
     )
-    if job.corpus is None:
-        documents = parts | "Tokenize" >> _tokenize(job, AsSingleton(pools), duplicates)
-    else:
-        documents = pipeline | "Read tokens" >> _read_tokens(job, AsSingleton(pools))
+    documents = _choose_documents(parts, job, AsSingleton(pools), duplicates)
     every_pool = pools | "Name pools" >> beam.FlatMap(lambda pools: range(len(pools)))
-    shards = documents | "Build" >> _build(every_pool, job, AsSingleton(pools))  # ShardInfo
+    shards = documents | "Build" >> _build(every_pool, job.vocab, job.targets, AsSingleton(pools))  # ShardInfo
     _ = (
         shards
         | "Wait for shards" >> beam.combiners.Count.Globally()
@@ -188,36 +181,54 @@ def _measure(parts: beam.PCollection, options: ReadOptions, rejected: str | None
 
 
 @beam.ptransform_fn
-def _tokenize(parts: beam.PCollection, job: BuildDatasets, pools: Side, duplicates: Side) -> Any:
+def _tokenize(
+    parts: beam.PCollection,
+    options: ReadOptions,
+    choose: ChooseDocuments,
+    tokenize: TokenizeDocuments,
+    pools: Side,
+    duplicates: Side,
+) -> Any:
     """Parts of files -> (pool, packed document) for each document that chose a wanted pool."""
-    config = job.targets[0].config
-    raw, _ = parts | "Read" >> _read(ReadDocuments(job.options), duplicates)  # list[RawDocument]
+    raw, _ = parts | "Read" >> _read(ReadDocuments(options), duplicates)  # list[RawDocument]
     return (
         raw
-        | "Choose" >> beam.ParDo(ChooseDocuments(config, job.wanted), pools)  # list[ChosenDocument]
-        | "Split" >> beam.ParDo(SplitSentences(job.options))  # list[Sentences]
-        | "Tokenize"
-        >> beam.ParDo(TokenizeDocuments(job.vocab, config.cased, job.progress)).with_output_types(tuple[int, bytes])
+        | "Choose" >> beam.ParDo(choose, pools)  # list[ChosenDocument]
+        | "Split" >> beam.ParDo(SplitSentences(options))  # list[Sentences]
+        | "Tokenize" >> beam.ParDo(tokenize).with_output_types(tuple[int, bytes])
     )
 
 
 @beam.ptransform_fn
-def _read_tokens(pipeline: beam.Pipeline, job: BuildDatasets, pools: Side) -> Any:
-    """Datasets of tokens -> (pool, packed document) for each document that chooses a wanted pool now."""
+def _list_pools(pipeline: beam.Pipeline, inputs: Sequence[str]) -> Any:
+    """Datasets of tokens -> their pools. The graph does not grow with these."""
     return (
         pipeline
-        | "Name datasets" >> beam.Create([os.fsencode(name) for name in job.inputs])
+        | "Name datasets" >> beam.Create([os.fsencode(name) for name in inputs])
         | "List pools" >> beam.FlatMap(lambda name: list_pools(os.fsdecode(name)))  # Dataset, of one pool
         | "Share pools" >> beam.Reshuffle()
-        | "Read pools"
-        >> beam.ParDo(ReadPools(job.vocab, job.targets[0].config, job.wanted, job.progress), pools).with_output_types(
-            tuple[int, bytes]
-        )
     )
 
 
+def _list_input(pipeline: beam.Pipeline, job: BuildDatasets) -> beam.PCollection:
+    """The parts of the files of documents, or the pools of datasets of tokens."""
+    return pipeline | "List" >> (_list_files(job.inputs) if job.corpus is None else _list_pools(job.inputs))
+
+
+def _choose_documents(parts: beam.PCollection, job: BuildDatasets, pools: Side, duplicates: Side) -> beam.PCollection:
+    """What `_list_input` lists -> (pool, packed document) for each document that chooses a wanted pool."""
+    config = job.targets[0].config
+    if job.corpus is not None:
+        read = ReadPools(job.vocab, config, job.wanted, job.progress)
+        return parts | "Read pools" >> beam.ParDo(read, pools).with_output_types(tuple[int, bytes])
+    choose, tokenize = ChooseDocuments(config, job.wanted), TokenizeDocuments(job.vocab, config.cased, job.progress)
+    return parts | "Tokenize" >> _tokenize(job.options, choose, tokenize, pools, duplicates)
+
+
 @beam.ptransform_fn
-def _build(documents: beam.PCollection, every_pool: beam.PCollection, job: BuildDatasets, pools: Side) -> Any:
+def _build(
+    documents: beam.PCollection, every_pool: beam.PCollection, vocab: Vocab, targets: Sequence[Target], pools: Side
+) -> Any:
     """Packed documents by pool -> the shards of the pools. A pool that no document chose has its shards too."""
     no_documents = every_pool | "Without documents" >> beam.Map(lambda pool: (pool, b"")).with_output_types(
         tuple[int, bytes]
@@ -226,7 +237,7 @@ def _build(documents: beam.PCollection, every_pool: beam.PCollection, job: Build
         (documents, no_documents)
         | beam.Flatten()
         | "Gather pools" >> beam.GroupByKey()  # (pool, packed documents): the one shuffle
-        | "Build shards" >> beam.ParDo(BuildShards(job.vocab, job.targets), pools)  # ShardInfo
+        | "Build shards" >> beam.ParDo(BuildShards(vocab, targets), pools)  # ShardInfo
     )
 
 

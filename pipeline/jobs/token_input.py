@@ -10,6 +10,7 @@ import numpy as np
 
 from maskmill.pipeline.dataset.config import InstanceConfig
 from maskmill.pipeline.dataset.dataset import Dataset
+from maskmill.pipeline.dataset.outputs import holds_manifest
 from maskmill.pipeline.dataset.schema import DatasetInfo
 from maskmill.pipeline.instances.token_dataset import TokenDataset
 from maskmill.pipeline.jobs.corpus import CORPUS, OF_READING
@@ -134,6 +135,20 @@ class _ReadPool:
     documents: Sequence[bytes]
     stored_bytes: int
     read_seconds: float  # of processor time
+
+
+def find_tokens(inputs: Sequence[str]) -> TokenInput | None:
+    """The inputs as datasets of tokens; None where they are documents. Raises InputError for some of each."""
+    datasets = [name for name in inputs if holds_manifest(name)]
+    if not datasets:
+        return None
+    if len(datasets) < len(inputs):
+        other = next(name for name in inputs if name not in datasets)
+        raise InputError(
+            f"INPUT {datasets[0]} is a dataset, and INPUT {other} is none",
+            expected="documents, or datasets of tokens",
+        )
+    return TokenInput.open(inputs)
 
 
 def list_pools(directory: AnyPath) -> Iterator[Dataset]:

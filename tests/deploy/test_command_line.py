@@ -28,6 +28,9 @@ MAY_DIFFER = {
     "--cased": {"help", "default"},  # of what is made, or of the text that a model of others gets
     "--eval-fraction": {"help", "default", "type"},  # of documents, or of rows
     "--learning-rate": {"default"},
+    # of what is made, or of what is drawn from a dataset of tokens
+    **{name: {"help", "default"} for name in ("--objective", "--masked-lm-prob", "--short-seq-prob")},
+    "--whole-word-mask": {"help", "default"},
     "--optimizer": {"help", "default", "type"},  # lamb is for the large batches of train
     **{name: {"help", "default"} for name in ("--split", "--label-field", "--eval-file", "--max-rejected")},
     "--input-format": {"help", "default", "type"},  # of documents, of texts, of tables

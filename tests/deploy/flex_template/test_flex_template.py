@@ -89,7 +89,7 @@ def test_google_reads_the_specification(metadata):
     specification = {"image": "i", "metadata": metadata, "sdkInfo": {"language": "PYTHON"}}
     read = dataflow.ContainerSpec.from_json(json.dumps(specification))
     by_name = {parameter.name: parameter for parameter in read.metadata.parameters}
-    assert not by_name["vocab_file"].is_optional
+    assert not by_name["output"].is_optional
     assert by_name["vocab_file"].param_type == dataflow.ParameterType.GCS_READ_FILE
     assert by_name["dupe_factor"].is_optional
 
