@@ -232,7 +232,9 @@ def make_request(engine: Engine, given: Mapping[str, Any], chosen: Collection[st
     """
     from maskmill.pipeline.jobs.token_input import find_tokens
 
-    tokens = find_tokens(given["inputs"])
+    local = pick(RunOptions, given, "overwrite", "dry_run", "max_rejected", "prices")  # what an engine decides itself
+    runner, inputs = engine.make_runner(given["inputs"], given["output"], **local)
+    tokens = find_tokens(inputs)
     if tokens:
         given = settle_tokens(given, chosen, tokens)
     elif given["vocab_file"] is None:
@@ -240,8 +242,6 @@ def make_request(engine: Engine, given: Mapping[str, Any], chosen: Collection[st
     with wrong_usage():
         configs = make_configs(given)
         reading = ReadOptions(**pick(ReadOptions, given))
-    local = pick(RunOptions, given, "overwrite", "dry_run", "max_rejected", "prices")  # what an engine decides itself
-    runner, inputs = engine.make_runner(given["inputs"], given["output"], **local)
     if runner and runner.name == DATAFLOW and not is_remote(given["output"]):
         raise click.UsageError(
             f"--output {given['output']} is on this machine; with --runner dataflow give gs://BUCKET/FOLDER"

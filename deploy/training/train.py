@@ -158,7 +158,7 @@ class TrainRequest:
         "--num-warmup-steps",
         type=int,
         metavar="STEPS",
-        show_default="a tenth of all steps",
+        show_default="a tenth of all steps; with neighbours at least 200, or a third",
         help="Steps of the warm-up.",
     ),
     option(

@@ -26,7 +26,7 @@ class TrainConfig(TrainingConfig):
     train_batch_size: int = 32  # sequences in a step
     learning_rate: float = 1e-4  # the peak, at the end of the warm-up
     num_train_steps: int | None = None  # None: one pass over all shards, every copy once
-    num_warmup_steps: int | None = None  # None: a tenth of num_train_steps
+    num_warmup_steps: int | None = None  # None: see `choose_warmup`
     max_time: float | None = None  # seconds; as many steps as fit in them, in place of num_train_steps
     weight_decay_rate: float = 0.01
     optimizer: Optimizer = "google"  # Adam without bias correction; adamw corrects it

@@ -18,6 +18,8 @@ from maskmill.pipeline.dataset.dataset import Dataset
 from maskmill.pipeline.dataset.schema import DatasetInfo
 from maskmill.tokenizer.errors import InputError
 
+LEAST_WARMUP = 200  # steps, of the neighbour start
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -101,9 +103,9 @@ class Plan:
         return Plan(tuple(replace(phase, first_batch=0) for phase in self.phases))
 
     def schedule(self, config: TrainConfig) -> Schedule:
-        """The learning rate over all phases; unless given, a tenth of the steps warm up."""
+        """The learning rate over all phases, with `choose_warmup` where the steps of the warm-up are not given."""
         steps = self.num_train_steps
-        warmup = steps // 10 if config.num_warmup_steps is None else config.num_warmup_steps
+        warmup = choose_warmup(steps, config) if config.num_warmup_steps is None else config.num_warmup_steps
         if warmup > steps:
             raise InputError(f"num_warmup_steps is {warmup}", expected=f"at most num_train_steps, which is {steps}")
         return Schedule(config.learning_rate, steps, warmup)
@@ -137,6 +139,15 @@ class Plan:
             (phase.last_step - max(step, phase.first_step)) * config.train_batch_size * sequence_flops(phase, bert)
             for phase in self.left_at(step)
         )
+
+
+def choose_warmup(steps: int, config: TrainConfig) -> int:
+    """The steps that warm up: a tenth of all. With the neighbour start at least 200, but no more than a third.
+
+    With fewer, that start is lost: benchmarks/README.md#first-weights.
+    """
+    least = min(LEAST_WARMUP, steps // 3) if config.first_weights == "neighbours" else 0
+    return max(steps // 10, least)
 
 
 def adam_settings(config: TrainConfig) -> AdamSettings:

@@ -96,6 +96,9 @@ def train(
             steps = before["train_config"].get("num_train_steps") if before else None
             steps = steps or steps_that_fit(plan.phases[0], bert_config, train_config, devices)
         plan = plan.with_steps(steps)
+    if before and train_config.num_warmup_steps is None:  # as it began, whatever is chosen today
+        warmup = before["train_config"].get("num_warmup_steps")
+        train_config = replace(train_config, num_warmup_steps=warmup)
     with devices.together():
         schedule = plan.schedule(train_config)
         steps, warmup = schedule.num_train_steps, schedule.num_warmup_steps

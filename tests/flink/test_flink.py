@@ -82,6 +82,14 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "run.json"}
 
 
+def test_tokens_are_made_and_read_there(cluster, books, vocab_file, local, tmp_path):
+    runner, workers = ["--runner", "flink", "--job-endpoint", cluster.job_endpoint], ["--", *cluster.worker_options]
+    options = ["--output", tmp_path / "tokens", "--vocab-file", vocab_file, "--format", "tokens", *MANY]
+    succeed("generate", books, *runner, *options, *workers)
+    succeed("generate", tmp_path / "tokens", *runner, "--output", tmp_path / "out", *workers)
+    assert files_of(tmp_path / "out") == local
+
+
 class Run(threading.Thread):
     """`maskmill generate` on the cluster, beside the test."""
 

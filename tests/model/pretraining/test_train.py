@@ -17,7 +17,7 @@ from maskmill.model.formats.model_dir import load_model
 from maskmill.model.pretraining.batches import eval_batches, train_batches
 from maskmill.model.pretraining.config import PhaseRequest, TrainConfig
 from maskmill.model.pretraining.evaluate import evaluate, measure, rests_at_guess
-from maskmill.model.pretraining.phases import Plan
+from maskmill.model.pretraining.phases import Plan, choose_warmup
 from maskmill.model.pretraining.train import BAD_BATCH, train
 from maskmill.model.training.checkpoint import read_checkpoint
 from maskmill.model.training.loop import Hooks
@@ -169,7 +169,15 @@ def test_a_loss_that_is_not_finite_stops_the_training(dataset_dir, tmp_path, mon
 def test_unless_given_the_steps_are_one_pass_and_a_tenth_of_it_warms_up(dataset_dir):
     config = dataclasses.replace(TRAIN_CONFIG, train_batch_size=5, num_train_steps=None, num_warmup_steps=None)
     plan = Plan.load([PhaseRequest(dataset_dir, None)], BERT_CONFIG, config)
-    assert plan.schedule(config) == Schedule(1e-3, math.ceil(74 / 5), 1)
+    googles = dataclasses.replace(config, first_weights="bert")
+    assert plan.schedule(googles) == Schedule(1e-3, math.ceil(74 / 5), 1)
+    assert plan.schedule(config) == Schedule(1e-3, math.ceil(74 / 5), 5)  # of the neighbour start
+
+
+@pytest.mark.parametrize(("steps", "warmup"), [(2, 0), (300, 100), (697, 200), (2_087, 208), (6_500, 650)])
+def test_the_neighbour_start_warms_up_for_some_hundred_steps(steps, warmup):
+    assert choose_warmup(steps, dataclasses.replace(TRAIN_CONFIG, first_weights="neighbours")) == warmup
+    assert choose_warmup(steps, dataclasses.replace(TRAIN_CONFIG, first_weights="bert")) == steps // 10
 
 
 def refusal_of(dataset_dir, model_dir, train_config):
