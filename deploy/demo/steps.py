@@ -15,7 +15,7 @@ from maskmill.pipeline.dataset.schema import MANIFEST
 from maskmill.tokenizer.errors import InputError
 
 VOCAB = "--vocab-size 5000"
-GENERATE = "--objective mlm --max-seq-length 32 --max-predictions-per-seq 5 --eval-fraction 0.05"
+GENERATE = "--format tokens --objective mlm --max-seq-length 32 --max-predictions-per-seq 5 --eval-fraction 0.05"
 TRAIN = "--bert-config tiny --train-batch-size 64 --num-train-steps 6500"
 # Chosen before the model that they are put to was trained; docs/training.md has the answers, the wrong ones too.
 TEXTS = (
@@ -55,16 +55,16 @@ def run_demo(output: Path, cli: click.Group) -> None:
     console.print(f"Wrote {corpus}: JSON lines with a field 'text', one module or class a document")
 
     here = shlex.quote(str(output))
-    dataset, model_dir = f"{here}/shards", f"--model-dir {here}/model"
+    dataset, model_dir = f"{here}/tokens", f"--model-dir {here}/model"
     step(
         "2. Train a vocabulary",
         f"vocab {here}/corpus --output {here}/vocab.txt {VOCAB}",
         output / "vocab.txt",
     )
     step(
-        "3. Generate shards, five documents in a hundred held out",
+        "3. Tokenize the documents, five in a hundred held out",
         f"generate {here}/corpus --vocab-file {here}/vocab.txt --output {dataset} {GENERATE} --overwrite",
-        output / "shards" / MANIFEST,
+        output / "tokens" / MANIFEST,
     )
     step("4. Look at them", f"inspect {dataset} -n 2")
     step("5. Train a small BERT", f"train {dataset} {model_dir} {TRAIN}")
