@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from dataclasses import asdict
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from maskmill.deploy.terminal.progress import Bar
 from maskmill.deploy.terminal.show import LABELLED_1, new_console, new_talk
 from maskmill.deploy.terminal.talk import print_json
 from maskmill.deploy.terminal.words import count, in_bytes
@@ -43,17 +43,14 @@ def validate_datasets(directories: Sequence[str], num_workers: int | None, as_js
 @contextmanager
 def _progress(info: DatasetInfo) -> Iterator[Tell]:
     """A bar on a terminal, which is told of each shard that is read."""
-    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn()
-    console = new_talk()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_interactive) as progress:
-        bar = progress.add_task("Reading", total=sum(shard.bytes for shard in info.shards))
-        shards = examples = 0
+    all_bytes = sum(shard.bytes for shard in info.shards)
+    with Bar(new_talk(), "Reading", all_bytes) as bar:
+        shards = examples = size = 0
 
         def tell(shard_bytes: int, shard_examples: int) -> None:
-            nonlocal shards, examples
-            shards, examples = shards + 1, examples + shard_examples
-            text = f"{shards} of {len(info.shards)} shards, {examples:,} examples"
-            progress.update(bar, advance=shard_bytes, description=text)
+            nonlocal shards, examples, size
+            shards, examples, size = shards + 1, examples + shard_examples, size + shard_bytes
+            bar.draw(f"{shards} of {len(info.shards)} shards, {examples:,} examples", size)
 
         yield tell
 

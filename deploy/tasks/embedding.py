@@ -6,7 +6,7 @@ from maskmill.deploy.tasks.embed import EmbedRequest
 from maskmill.deploy.tasks.texts import MOST_CHARACTERS, TextReader
 from maskmill.deploy.tasks.vectors import create_vectors, paths_of
 from maskmill.deploy.terminal.inputs import check_apart, describe
-from maskmill.deploy.terminal.progress import PlainLines
+from maskmill.deploy.terminal.progress import Bar
 from maskmill.deploy.terminal.show import new_talk, warn_of_unknown
 from maskmill.deploy.terminal.talk import warn
 from maskmill.deploy.terminal.words import count
@@ -28,13 +28,13 @@ def embed_texts(request: EmbedRequest) -> None:
         trained = request.source.open()
         embedder = Embedder(trained, config)
         console.print(f"Reading {describe(reader.files)}")
-        started, lines = time.monotonic(), PlainLines(console)
+        started = time.monotonic()
         texts = long = windows = tokens = unknown = 0
         by_token = config.pooling == "tokens"
         most_characters = min(MOST_CHARACTERS, MOST_VALUES // embedder.width) if by_token else MOST_CHARACTERS
         names = trained.token_names if by_token else None
         with (
-            console.status("Embedding") as status,
+            Bar(console, "Embedding") as bar,
             create_vectors(claim, output, embedder.width, config.dtype, request.with_text, names) as file,
         ):
             for some in reader.read_some(most_characters):
@@ -46,8 +46,8 @@ def embed_texts(request: EmbedRequest) -> None:
                 tokens += sum(one.num_tokens for one in embeddings)
                 unknown += sum(one.num_unknown for one in embeddings)
                 done = f"{texts:,} texts, {texts / (time.monotonic() - started):,.0f} texts/s"
-                status.update(done)
-                lines.print(done)
+                bar.draw(done, texts)
+                bar.print_line(done)
     reader.show_dirt()
     warn_of_unknown(unknown / max(tokens, 1))
     if long:

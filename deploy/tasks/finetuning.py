@@ -12,10 +12,9 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, get_args
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from maskmill.deploy.tasks.finetune import FinetuneRequest
-from maskmill.deploy.terminal.progress import PlainLines
+from maskmill.deploy.terminal.progress import Bar
 from maskmill.deploy.terminal.show import new_console, new_table, new_talk, warn_of_unknown
 from maskmill.deploy.terminal.talk import print_json, warn
 from maskmill.deploy.terminal.words import count
@@ -200,18 +199,16 @@ def run_finetuning(output: str, take: "Callable[..., FinetuneOutcome]") -> "Fine
     from maskmill.model.training.loop import Hooks
 
     console = new_talk()
-    began, lines = time.monotonic(), PlainLines(console)
-    columns = BarColumn(bar_width=20), TextColumn("{task.description}"), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_interactive) as bar:
-        task = bar.add_task("compiling")
+    began = time.monotonic()
+    with Bar(console, "compiling", is_short=True) as bar:
 
         def report(now: "TrainProgress") -> None:
             text = (
                 f"step {now.step:,} of {now.num_train_steps:,}: loss {now.loss:.3f}, "
                 f"accuracy {now.metrics['accuracy']:.3f}, {now.sequences_per_second:,.1f} rows/s"
             )
-            bar.update(task, total=now.num_train_steps, completed=now.step, description=text)
-            lines.print(text)
+            bar.draw(text, now.step, now.num_train_steps)
+            bar.print_line(text)
 
         def tell(epoch: int, metrics: Mapping[str, float], is_best: bool) -> None:
             values = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())

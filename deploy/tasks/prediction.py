@@ -8,7 +8,6 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from maskmill.deploy.engines.jobs import share_out
 from maskmill.deploy.engines.local import LocalRunner
@@ -22,7 +21,7 @@ from maskmill.deploy.tasks.predict_part import (
     part_name,
 )
 from maskmill.deploy.terminal.inputs import resolve
-from maskmill.deploy.terminal.progress import PlainLines, looking
+from maskmill.deploy.terminal.progress import Bar, looking
 from maskmill.deploy.terminal.show import new_talk, warn_of_unknown
 from maskmill.deploy.terminal.talk import warn
 from maskmill.deploy.terminal.words import count
@@ -113,16 +112,13 @@ def look_at_rows(table: str, fields: Fields, input_format: TableFormat, found: "
 @contextmanager
 def _watched(console: Console, folder: str, num_parts: int) -> Iterator[None]:
     """Shows how many parts are done: a bar on a terminal, a line now and then elsewhere."""
-    lines = PlainLines(console)
-    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_interactive) as bar:
-        task = bar.add_task("compiling", total=num_parts)
+    with Bar(console, "compiling", num_parts) as bar:
 
         def show() -> None:
             done = sum(not name.startswith(".") for name in list_names(folder))
             text = f"{done:,} of {num_parts:,} parts"
-            bar.update(task, completed=done, description=text)
-            lines.print(text)
+            bar.draw(text, done)
+            bar.print_line(text)
 
         with looking(show, SECONDS_BETWEEN_LISTINGS if is_remote(folder) else SECONDS_BETWEEN_LOOKS):
             yield

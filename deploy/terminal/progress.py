@@ -2,30 +2,47 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 from maskmill.tokenizer.errors import InputError
 
 SECONDS_BETWEEN_LINES = 10.0
 
 
-class PlainLines:
-    """Lines now and then where no bar can be drawn, as in a file, a pipe or a dumb terminal; elsewhere nothing."""
+class Bar(Progress):
+    """How far work is: a bar on a terminal; where none can be drawn, as in a file or a pipe, a line now and then."""
 
-    def __init__(self, console: Console):
-        self._console, self._last = console, time.monotonic()
+    def __init__(self, console: Console, text: str, total: float | None = None, is_short: bool = False):
+        """Begins with a text; without an end where the total is not known. A short bar leaves room for long texts."""
+        words, times = TextColumn("{task.description}"), (TimeElapsedColumn(), TimeRemainingColumn())
+        columns = (BarColumn(bar_width=20), TaskProgressColumn(), words) if is_short else (words, BarColumn(), *times)
+        super().__init__(*columns, console=console, transient=True, disable=not console.is_interactive)
+        self._task = self.add_task(text, total=total)
+        self._numbers, self._last = "", time.monotonic()
 
-    def print(self, text: str) -> None:
-        """Prints how far the work is, unless that was just told."""
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The bar, and below it a line of numbers, which is never wider than the terminal."""
+        yield self.make_tasks_table(self.tasks)
+        if self._numbers:
+            yield Text(self._numbers, no_wrap=True, overflow="ellipsis")
+
+    def draw(self, text: str, completed: float, total: float | None = None, numbers: str = "") -> None:
+        """Shows on a terminal how far the work is."""
+        self._numbers = numbers
+        self.update(self._task, description=text, completed=completed, total=total)
+
+    def print_line(self, text: str) -> None:
+        """Prints how far the work is where no bar can be drawn, unless that was just told."""
         now = time.monotonic()
-        if not self._console.is_interactive and now - self._last >= SECONDS_BETWEEN_LINES:
+        if not self.console.is_interactive and now - self._last >= SECONDS_BETWEEN_LINES:
             self._last = now
-            self._console.print(text)
+            self.console.print(text)
 
 
 @contextmanager
@@ -93,10 +110,8 @@ def show_progress(
     console: Console, look: Callable[[], Done], work: Work, seconds_between_looks: float
 ) -> Iterator[None]:
     """Shows documents, instances, shards and the time left, by what `look` sees: Beam says nothing before its end."""
-    started, lines, state = time.monotonic(), PlainLines(console), ""
-    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_interactive) as progress:
-        bar = progress.add_task("Starting", total=1.0)
+    started, state = time.monotonic(), ""
+    with Bar(console, "Starting", total=1.0) as bar:
 
         def show() -> None:
             nonlocal state
@@ -110,9 +125,9 @@ def show_progress(
             if done.state != state:
                 state = done.state
                 console.print(f"{elapsed:.0f} s: the job is {state}")
-            progress.update(bar, completed=share, description=text)
+            bar.draw(text, share)
             left = f", {elapsed / share - elapsed:.0f} s left" if share else ""
-            lines.print(f"{elapsed:.0f} s: {text}{left}")
+            bar.print_line(f"{elapsed:.0f} s: {text}{left}")
 
         with looking(show, seconds_between_looks):
             yield

@@ -2,19 +2,15 @@
 
 import os
 import time
-from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.console import RenderableType
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-from rich.text import Text
 
 from maskmill.deploy.engines.memory import machine_memory
-from maskmill.deploy.terminal.progress import PlainLines
+from maskmill.deploy.terminal.progress import Bar
 from maskmill.deploy.terminal.show import new_talk
 from maskmill.deploy.terminal.talk import warn
 from maskmill.deploy.terminal.words import duration
@@ -64,10 +60,8 @@ def train_model(request: TrainRequest) -> None:
         console.print(describe_phase(dataset, phase.num_train_steps, batch_size, train_config.max_time is None))
     if is_first_process() and (warning := describe_want_of_memory(config, train_config, longest)):
         warn(warning)
-    started, lines = time.monotonic(), PlainLines(console)
-    with TrainingBar(console=console, transient=True, disable=not console.is_interactive) as bar:
-        task = bar.add_task("compiling")
-
+    started = time.monotonic()
+    with Bar(console, "compiling", is_short=True) as bar:
         num_train_steps, measured_since = 0, 0.0
 
         def begin(steps: int) -> None:
@@ -78,9 +72,9 @@ def train_model(request: TrainRequest) -> None:
                 console.print(f"{steps:,} steps fit into {duration(train_config.max_time)}: {passes:.3g} passes")
 
         def report(now: "TrainProgress") -> None:
-            bar.numbers = describe_progress(now, is_short=console.width < WIDE)
-            bar.update(task, total=now.num_train_steps, completed=now.step, description=describe_steps(now))
-            lines.print(f"{describe_steps(now)}: {describe_progress(now)}")
+            numbers = describe_progress(now, is_short=console.width < WIDE)
+            bar.draw(describe_steps(now), now.step, now.num_train_steps, numbers)
+            bar.print_line(f"{describe_steps(now)}: {describe_progress(now)}")
             nonlocal measured_since
             if not now.sequences_per_second:  # the first step, which compiled
                 measured_since = time.monotonic()
@@ -178,23 +172,6 @@ def describe_want_of_memory(config: BertConfig, train_config: TrainConfig, longe
         f"A step needs {needed / 1e9:,.0f} GB of memory or more, this machine has {memory / 1e9:,.0f} GB: the system "
         f"may kill this process. Give {way_out}."
     )
-
-
-class TrainingBar(Progress):
-    """A bar with the steps and the time left, and below it a line of numbers; never wider than the terminal."""
-
-    numbers = ""
-
-    @classmethod
-    def get_default_columns(cls) -> tuple[BarColumn, TaskProgressColumn, TextColumn]:
-        """What is in the first line."""
-        return BarColumn(bar_width=20), TaskProgressColumn(), TextColumn("{task.description}")
-
-    def get_renderables(self) -> Iterable[RenderableType]:
-        """Both lines."""
-        yield self.make_tasks_table(self.tasks)
-        if self.numbers:
-            yield Text(self.numbers, no_wrap=True, overflow="ellipsis")
 
 
 def describe_steps(now: "TrainProgress") -> str:

@@ -34,10 +34,10 @@ def test_text_is_printed_as_it_is(capsys, lasting):
 @pytest.mark.parametrize(("is_terminal", "term", "lines"), [(True, "dumb", 1), (False, "xterm", 1), (True, "xterm", 0)])
 def test_where_no_bar_can_be_drawn_a_line_is_printed_now_and_then(monkeypatch, is_terminal, term, lines):
     file = io.StringIO()
-    plain = progress.PlainLines(Console(file=file, force_terminal=is_terminal, _environ={"TERM": term}))
-    plain.print("too soon")
+    bar = progress.Bar(Console(file=file, force_terminal=is_terminal, _environ={"TERM": term}), "begins")
+    bar.print_line("too soon")
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0)
-    plain.print("half")
+    bar.print_line("half")
     assert file.getvalue().splitlines() == ["half"] * lines
 
 

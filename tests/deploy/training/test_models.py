@@ -15,6 +15,7 @@ from command import refuse, run, run_unread
 from rich.console import Console, Group
 
 from maskmill.deploy.cli import main
+from maskmill.deploy.terminal.progress import Bar
 from maskmill.deploy.training import training
 from maskmill.deploy.training.training import describe_progress, describe_steps, describe_want_of_memory
 from maskmill.model.bert.config import BertConfig
@@ -212,9 +213,8 @@ def test_what_is_not_known_is_not_told():
 @pytest.mark.parametrize("columns", [40, 80, 120])
 def test_the_bar_fits_the_terminal(columns):
     console = Console(width=columns, force_terminal=True, soft_wrap=True, file=io.StringIO(), legacy_windows=False)
-    bar = training.TrainingBar(console=console)
-    bar.add_task(describe_steps(PROGRESS), total=1_000_000, completed=123_456)
-    bar.numbers = describe_progress(PROGRESS, is_short=columns < training.WIDE)
+    bar = Bar(console, "compiling", is_short=True)
+    bar.draw(describe_steps(PROGRESS), 123_456, 1_000_000, describe_progress(PROGRESS, columns < training.WIDE))
     lines = console.render_lines(Group(*bar.get_renderables()))
     texts = ["".join(segment.text for segment in line) for line in lines]
     assert len(texts) == 2
