@@ -20,11 +20,11 @@ class Bar(Progress):
 
     def __init__(self, console: Console, text: str, total: float | None = None, is_short: bool = False):
         """Begins with a text; without an end where the total is not known. A short bar leaves room for long texts."""
+        self._numbers, self._last = "", time.monotonic()  # before the first drawing
         words, times = TextColumn("{task.description}"), (TimeElapsedColumn(), TimeRemainingColumn())
         columns = (BarColumn(bar_width=20), TaskProgressColumn(), words) if is_short else (words, BarColumn(), *times)
         super().__init__(*columns, console=console, transient=True, disable=not console.is_interactive)
         self._task = self.add_task(text, total=total)
-        self._numbers, self._last = "", time.monotonic()
 
     def get_renderables(self) -> Iterable[RenderableType]:
         """The bar, and below it a line of numbers, which is never wider than the terminal."""

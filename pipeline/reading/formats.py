@@ -4,19 +4,14 @@ import html
 import io
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
-import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from maskmill.pipeline.reading.compression import tells_of_data
 from maskmill.pipeline.reading.documents import (
     BYTE_ORDER_MARK,
-    EXCERPT_CHARACTERS,
     Document,
     ReadOptions,
     Rejected,
@@ -26,8 +21,17 @@ from maskmill.pipeline.reading.documents import (
     make_documents,
     reject_long,
 )
-from maskmill.pipeline.reading.files import BLOCK_BYTES, FilePart, LineBlocks
-from maskmill.tokenizer.errors import DamagedError, InputError
+from maskmill.pipeline.reading.files import FilePart, LineBlocks
+from maskmill.pipeline.reading.json_lines import (
+    BadLineError,
+    BlankLineError,
+    excerpt_of,
+    field_of,
+    length_of,
+    number_lines,
+    parse_line,
+)
+from maskmill.pipeline.reading.parquet import ParquetTable, damage_of_data, decode_strings, is_text
 
 BLANK_LINES = re.compile(r"\n\s*\n")  # \s is what str.strip() removes; a fixed first character is ten times faster
 BLANK_START = re.compile(r"\s*\n")
@@ -35,8 +39,6 @@ WIKI_ID = re.compile(r' id="([^"]*)"')
 WIKI_END = "</doc>"
 ENTITY = re.compile(r"&#?\w{1,31};")
 EXTRACTORS_KEYS = {"id", "revid", "url", "title", "text"}  # of WikiExtractor's JSON lines
-ROWS_PER_BATCH, BATCH_BYTES = 256, 1 << 24
-MAX_TABLE_BYTES = 2_000_000_000  # of a Parquet file that is compressed as a whole, which is read into memory
 
 
 def read_text(blocks: LineBlocks, is_first: bool, options: ReadOptions) -> Iterator[Document]:
@@ -84,75 +86,38 @@ def read_text(blocks: LineBlocks, is_first: bool, options: ReadOptions) -> Itera
 
 def read_single_lines(blocks: LineBlocks, options: ReadOptions) -> Iterator[Document]:
     """Every line that is not blank is a document."""
-    number, longest = 0, options.longest
-    for data, begins_in_part in blocks:
-        if not begins_in_part:
-            return
-        for line in data.removesuffix(b"\n").split(b"\n"):
-            number += 1
-            if len(line) > longest:
-                yield reject_long(number, _clip(memoryview(line)), options)
-            elif text := line.decode(errors="surrogateescape").strip():
-                yield from make_documents(text, number, options.split_sentences == "none")
+    for number, line in number_lines(blocks):
+        if length_of(line) > options.longest:
+            yield reject_long(number, excerpt_of(line), options)
+        elif text := bytes(line).decode(errors="surrogateescape").strip():
+            yield from make_documents(text, number, options.split_sentences == "none")
 
 
 def read_jsonl(blocks: LineBlocks, options: ReadOptions) -> Iterator[Document]:
     """One JSON object per line, the document in its text field."""
-    number, longest = 0, options.longest
-    for data, begins_in_part in blocks:
-        if not begins_in_part:
-            return
-        start = 0
-        while start < len(data):
-            end = data.find(b"\n", start) + 1 or len(data)
-            number += 1
-            line = memoryview(data)[start:end]
-            if len(line) > longest + 1:  # with its end
-                yield reject_long(number, _clip(line), options)
-            else:
-                yield from _read_json(line, number, options)
-            start = end
+    longest = options.longest
+    for number, line in number_lines(blocks):
+        if length_of(line) > longest:
+            yield reject_long(number, excerpt_of(line), options)
+        else:
+            yield from _read_json(line, number, options)
 
 
 def _read_json(line: memoryview, number: int, options: ReadOptions) -> Iterator[Document]:
-    is_clean = True
     try:
-        record = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        if bytes(line).isspace():
-            return
-        is_clean = False
-        try:
-            record = json.loads(bytes(line))  # slower, and takes what orjson does not, such as NaN and lone surrogates
-        except UnicodeDecodeError:
-            yield Rejected(number, "invalid UTF-8", _clip(line))
-            return
-        except (ValueError, RecursionError):
-            yield Rejected(number, "malformed JSON", _clip(line))
-            return
-    try:
+        record, is_clean = parse_line(line)
         text = field_of(record, options.text_field)
+    except BlankLineError:
+        return
+    except BadLineError as error:
+        yield Rejected(number, str(error), excerpt_of(line))
+        return
     except KeyError:
-        yield Rejected(number, f"no field {options.text_field!r}", _clip(line))
+        yield Rejected(number, f"no field {options.text_field!r}", excerpt_of(line))
         return
     if isinstance(text, str) and "&" in text and record.keys() == EXTRACTORS_KEYS:
         text = decode_entities(text)
     yield from _make_from_field(text, number, options, _id_of(record, line, options), is_clean)
-
-
-def _clip(line: memoryview) -> str:
-    return clip(bytes(line[: 4 * EXCERPT_CHARACTERS]).decode(errors="replace").removesuffix("\n"))
-
-
-def field_of(record: Any, name: str) -> Any:
-    """The field of a JSON object; `a.b` is the field b of the object a, unless there is one called "a.b"."""
-    if isinstance(record, dict) and name in record:
-        return record[name]
-    for part in name.split("."):
-        if not isinstance(record, dict):
-            raise KeyError(name)
-        record = record[part]
-    return record
 
 
 def _id_of(record: Any, line: memoryview, options: ReadOptions) -> str | None:
@@ -249,108 +214,25 @@ def decode_entities(text: str) -> str:
 
 
 def read_parquet(file: io.BufferedReader, part: FilePart, options: ReadOptions) -> Iterator[Document]:
-    """A table's text column, a few rows of a row group at a time. The parts of such a file are row groups.
+    """A table's text column. The parts of such a file are row groups.
 
     Raises InputError when there is no such column, or it holds no strings, and DamagedError.
     """
-    try:
-        yield from _read_rows(pq.ParquetFile(file if file.seekable() else _read_whole(file, part.path)), part, options)
-    except MemoryError:  # of Arrow, too
-        raise
-    except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise DamagedError(str(error)) from error
-    except OSError as error:
-        if tells_of_data(error):
-            raise DamagedError(str(error)) from error
-        raise
-
-
-def _read_whole(file: io.BufferedReader, path: str) -> io.BytesIO:
-    data = io.BytesIO()
-    while block := file.read(BLOCK_BYTES):
-        if data.tell() + len(block) > MAX_TABLE_BYTES:
-            raise InputError(
-                f"is Parquet within another compression and has more than {MAX_TABLE_BYTES:,} bytes without it",
-                way_out="unpack it first",
-                path=path,
-            )
-        data.write(block)
-    return data
-
-
-def _read_rows(table: pq.ParquetFile, part: FilePart, options: ReadOptions) -> Iterator[Document]:
-    columns = [name for name in (options.text_field, options.id_field) if name]
-    _check_columns(table.schema_arrow, columns, part.path)
-    end = table.num_row_groups if part.end is None else min(part.end, table.num_row_groups)
-    number = sum(table.metadata.row_group(group).num_rows for group in range(part.start))
-    groups = list(range(part.start, end))
-    for batch in table.iter_batches(_rows_per_batch(table.metadata, groups), row_groups=groups, columns=columns):
-        texts, *ids = (decode_strings(column_of(batch, name)) for name in columns)
-        for row, text in enumerate(texts):
-            number += 1
-            if text and is_longer(text, options.longest):
-                yield reject_long(number, clip(text), options)
-                continue
-            yield from _make_from_field(text, number, options, ids[0][row] if ids else None)
-
-
-def _rows_per_batch(metadata: pq.FileMetaData, groups: Sequence[int]) -> int:
-    """As many rows as are of a moderate size together, by the average of the row groups."""
-    chosen = [metadata.row_group(group) for group in groups]
-    rows = sum(int(group.num_rows) for group in chosen)
-    size = sum(int(group.total_byte_size) for group in chosen)
-    return min(ROWS_PER_BATCH, max(1, BATCH_BYTES * rows // max(1, size)))
-
-
-def _check_columns(schema: pa.Schema, columns: Sequence[str], path: str) -> None:
-    """Raises InputError where a column is not there, or the first, that of the text, holds something else."""
-    there = ", ".join(f"{field.name}{'' if is_text(field.type) else f' ({field.type})'}" for field in schema)
-    for name in columns:
-        if schema.names.count(name) > 1:
-            raise InputError(f"has several columns {name}", way_out=f"it has {there}", path=path)
-        kind = type_of(schema, name)
-        if kind is None:
-            raise InputError(f"has no column {name}", way_out=f"it has {there}", path=path)
-        if pa.types.is_nested(kind):
-            raise InputError(f"{path}: column {name} is {kind}", expected=f"single values, it has {there}")
-        if name == columns[0] and not is_text(kind):
-            raise InputError(f"{path}: column {name} is {kind}", expected=f"text, it has {there}")
-
-
-def type_of(schema: pa.Schema, name: str) -> pa.DataType | None:
-    """The type of a column, or of a field of one: see `field_of`."""
-    if name in schema.names:
-        return schema.field(name).type
-    first, *rest = name.split(".")
-    if first not in schema.names:
-        return None
-    kind = schema.field(first).type
-    for part in rest:
-        if not pa.types.is_struct(kind) or kind.get_field_index(part) < 0:
-            return None
-        kind = kind.field(part).type
-    return kind
-
-
-def is_text(kind: pa.DataType) -> bool:
-    """Whether a column holds strings."""
-    if pa.types.is_dictionary(kind):
-        return is_text(kind.value_type)
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
-
-
-def column_of(batch: pa.RecordBatch, name: str) -> pa.Array:
-    """A column, or a field of one: see `field_of`."""
-    if name in batch.schema.names:
-        return batch.column(name)
-    first, *rest = name.split(".")
-    column = batch.column(first)
-    for part in rest:
-        column = pc.struct_field(column, part)
-    return column
-
-
-def decode_strings(column: pa.Array) -> list[str | None]:
-    """A column as strings; what is not UTF-8, which not every writer checks, as lone surrogates."""
-    values: list[bytes | None] = column.cast(pa.large_string()).view(pa.large_binary()).to_pylist()
-    return [None if value is None else value.decode(errors="surrogateescape") for value in values]
+    with damage_of_data():
+        table = ParquetTable(file, part)
+        names = [name for name in (options.text_field, options.id_field) if name]
+        for name in names:
+            kind = table.type_of(name)
+            if pa.types.is_nested(kind):
+                raise table.wrong_type(name, "single values")
+            if name == names[0] and not is_text(kind):
+                raise table.wrong_type(name, "text")
+        number = table.rows_before
+        for batch in table.batches(names):
+            texts, *ids = map(decode_strings, batch)
+            for row, text in enumerate(texts):
+                number += 1
+                if text and is_longer(text, options.longest):
+                    yield reject_long(number, clip(text), options)
+                else:
+                    yield from _make_from_field(text, number, options, ids[0][row] if ids else None)

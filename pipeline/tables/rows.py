@@ -5,18 +5,16 @@ A row that cannot be used keeps its place, with the reason: whoever reads decide
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, get_args
 
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from maskmill.pipeline.reading.compression import SUFFIXES, compression_of
-from maskmill.pipeline.reading.documents import EXCERPT_CHARACTERS, Rejected, clip, clip_value
+from maskmill.pipeline.reading.documents import Rejected, clip, clip_value
 from maskmill.pipeline.reading.files import (
     BLOCK_BYTES,
     PARQUET_START,
@@ -25,8 +23,18 @@ from maskmill.pipeline.reading.files import (
     list_parts,
     read_lines,
 )
-from maskmill.pipeline.reading.formats import column_of, decode_strings, field_of, is_text, type_of
+from maskmill.pipeline.reading.json_lines import (
+    MALFORMED,
+    BadLineError,
+    BlankLineError,
+    excerpt_of,
+    field_of,
+    length_of,
+    number_lines,
+    parse_line,
+)
 from maskmill.pipeline.reading.kinds import require_text
+from maskmill.pipeline.reading.parquet import ParquetTable, decode_strings, is_text, list_names
 from maskmill.pipeline.reading.parts import PEEK_BYTES, require_json_lines
 from maskmill.pipeline.storage.storage import open_file, size_of, version_of
 from maskmill.pipeline.tables.delimited import MAX_ROW_BYTES, DelimitedReader, Kind, cut_at_rows
@@ -38,10 +46,6 @@ FORMAT_OF_SUFFIX: dict[str, TableFormat] = {
     ".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl",
     ".parquet": "parquet",
 }  # fmt: skip
-ROWS_PER_BATCH = 256
-MAX_COMPRESSED_PARQUET = 1_000_000_000  # bytes, decompressed
-MALFORMED_JSON = "malformed JSON"
-MOST_NAMES = 20  # of columns, in an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,47 +92,39 @@ def _read_delimited(stream: BinaryIO, part: FilePart, fields: Fields, kind: Kind
         if reader.header.count(name) != 1:
             what = "several columns" if name in reader.header else "no column"
             raise InputError(
-                f"has {what} {name}", way_out=f"its first line has {_list_names(reader.header)}", path=part.path
+                f"has {what} {name}", way_out=f"its first line has {list_names(reader.header)}", path=part.path
             )
     columns = [reader.header.index(name) for name in fields.names]
     for place, row in enumerate(reader.rows(), start=1):
         yield row if isinstance(row, Rejected) else _make_row(place, [row[column] for column in columns], fields)
 
 
-def _list_names(names: Sequence[str]) -> str:
-    """The names of columns, in words.
-
-    >>> _list_names(["text", "label"]), _list_names([])
-    ('text, label', 'nothing')
-    """
-    more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
-    return (", ".join(map(clip, names[:MOST_NAMES])) or "nothing") + more
-
-
 def _read_jsonl(stream: io.BufferedReader, part: FilePart, fields: Fields) -> Iterator[Row | Rejected]:
-    place = 0
-    for data, begins_in_part in read_lines(stream, part, BLOCK_BYTES):
-        if not begins_in_part:
-            return
-        for line in data.removesuffix(b"\n").split(b"\n"):
-            place += 1
-            if not line.strip():
-                continue
-            if len(line) > MAX_ROW_BYTES:
-                yield Rejected(place, f"more than {MAX_ROW_BYTES:,} bytes", _excerpt_of(line))
-                continue
-            row = _read_json(bytes(line), place, fields)
-            if isinstance(row, Rejected) and row.reason == MALFORMED_JSON and _holds_objects(line):
+    for place, line in number_lines(read_lines(stream, part, BLOCK_BYTES)):
+        if length_of(line) > MAX_ROW_BYTES:
+            yield Rejected(place, f"more than {MAX_ROW_BYTES:,} bytes", excerpt_of(line))
+            continue
+        try:
+            record, _ = parse_line(line)
+            values = [field_of(record, name) for name in fields.names]
+        except BlankLineError:
+            continue
+        except BadLineError as error:
+            if str(error) == MALFORMED and _holds_objects(line):
                 raise InputError(
                     f"{part.path}: line {count_lines_before(part) + place:,} holds several JSON objects",
                     expected="one in each line, as jq -c . makes them",
-                )
-            yield row
+                ) from None
+            yield Rejected(place, str(error), excerpt_of(line))
+        except KeyError as error:
+            yield Rejected(place, f"no field {error.args[0]!r}", excerpt_of(line))
+        else:
+            yield _make_row(place, values, fields)
 
 
-def _holds_objects(line: bytearray) -> bool:
+def _holds_objects(line: memoryview) -> bool:
     """Whether another object stands in a line behind the first."""
-    text = line.decode(errors="replace").strip()
+    text = bytes(line).decode(errors="replace").strip()
     try:
         _, end = json.JSONDecoder().raw_decode(text)
     except (ValueError, RecursionError):
@@ -136,48 +132,17 @@ def _holds_objects(line: bytearray) -> bool:
     return text[end:].lstrip(" ,\r\t").startswith("{")
 
 
-def _read_json(line: bytes, place: int, fields: Fields) -> Row | Rejected:
-    try:
-        record = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        try:
-            record = json.loads(line)  # takes what orjson does not, such as NaN in a field that nobody asks for
-        except UnicodeDecodeError:
-            return Rejected(place, "invalid UTF-8", _excerpt_of(line))
-        except (ValueError, RecursionError):
-            return Rejected(place, MALFORMED_JSON, _excerpt_of(line))
-    values = []
-    for name in fields.names:
-        try:
-            values.append(field_of(record, name))
-        except KeyError:
-            return Rejected(place, f"no field {name!r}", _excerpt_of(line))
-    return _make_row(place, values, fields)
-
-
-def _excerpt_of(line: bytes | bytearray) -> str:
-    return clip(line[: 4 * EXCERPT_CHARACTERS].decode(errors="replace"))
-
-
 def _read_parquet(stream: BinaryIO, part: FilePart, fields: Fields) -> Iterator[Row | Rejected]:
-    table = pq.ParquetFile(stream if stream.seekable() else _read_whole(stream, part.path))
-    there = _list_names([f"{field.name} ({field.type})" for field in table.schema_arrow])
+    table = ParquetTable(stream, part)
     for name in fields.names:
-        kind = type_of(table.schema_arrow, name)
-        if kind is None or table.schema_arrow.names.count(name) > 1:
-            raise InputError(
-                f"has {('no' if kind is None else 'several')} column {name}", way_out=f"it has {there}", path=part.path
-            )
+        kind = table.type_of(name)
         is_label = name == fields.label_field and (pa.types.is_integer(kind) or pa.types.is_boolean(kind))
         if not is_text(kind) and not is_label:
-            expected = "text, or whole numbers" if name == fields.label_field else "text"
-            raise InputError(f"{part.path}: column {name} is {kind}", expected=f"{expected}, it has {there}")
-    end = table.num_row_groups if part.end is None else min(part.end, table.num_row_groups)
+            raise table.wrong_type(name, "text, or whole numbers" if name == fields.label_field else "text")
     place = 0
-    batch_size = max(1, min(ROWS_PER_BATCH, MAX_ROW_BYTES // max(1, _mean_row_bytes(table))))
-    for batch in table.iter_batches(batch_size, row_groups=list(range(part.start, end)), columns=fields.names):
-        columns = [column_of(batch, name) for name in fields.names]
-        if batch.nbytes > MAX_ROW_BYTES and (longest := max(map(_longest_text, columns))) > MAX_ROW_BYTES:
+    for columns in table.batches(fields.names):
+        size = sum(column.nbytes for column in columns)
+        if size > MAX_ROW_BYTES and (longest := max(map(_longest_text, columns))) > MAX_ROW_BYTES:
             raise InputError(
                 f"has a text of {longest:,} bytes behind row {place:,}",
                 expected=f"at most {MAX_ROW_BYTES:,}, so leave it out",
@@ -189,29 +154,12 @@ def _read_parquet(stream: BinaryIO, part: FilePart, fields: Fields) -> Iterator[
             yield _make_row(place, list(row), fields)
 
 
-def _read_whole(stream: BinaryIO, path: str) -> io.BytesIO:
-    """A compressed Parquet file in memory, since its reader needs to seek."""
-    data = stream.read(MAX_COMPRESSED_PARQUET + 1)
-    if len(data) > MAX_COMPRESSED_PARQUET:
-        raise InputError(
-            f"is a compressed Parquet file of more than {MAX_COMPRESSED_PARQUET:,} bytes, which is held in memory",
-            way_out="decompress it",
-            path=path,
-        )
-    return io.BytesIO(data)
-
-
 def _longest_text(column: pa.Array) -> int:
     """The bytes of the longest text of a column, before a dictionary's are copied to each row; 0 where it has none."""
     if not is_text(column.type):
         return 0
     values = column.dictionary if pa.types.is_dictionary(column.type) else column
     return pc.max(pc.binary_length(values.cast(pa.large_string()))).as_py() or 0
-
-
-def _mean_row_bytes(table: pq.ParquetFile) -> int:
-    groups = [table.metadata.row_group(group) for group in range(table.num_row_groups)]
-    return max((group.total_byte_size // max(1, group.num_rows) for group in groups), default=0)
 
 
 def _make_row(place: int, values: list[Any], fields: Fields) -> Row | Rejected:

@@ -269,7 +269,7 @@ def test_want_of_memory_is_one_sentence(tmp_path, monkeypatch):
 def test_a_parquet_file_within_another_compression_has_a_limit(tmp_path, monkeypatch):
     pq.write_table(pa.table({"text": ["x"] * 5000}), tmp_path / "a.parquet", compression="none")
     (tmp_path / "b.gz").write_bytes(gzip.compress((tmp_path / "a.parquet").read_bytes()))
-    monkeypatch.setattr("maskmill.pipeline.reading.formats.MAX_TABLE_BYTES", 200)
+    monkeypatch.setattr("maskmill.pipeline.reading.parquet.MAX_TABLE_BYTES", 200)
     with pytest.raises(InputError, match=r"b\.gz is Parquet within another compression and has more than 200 bytes"):
         read(tmp_path / "b.gz")
     assert len(read(tmp_path / "a.parquet")) == 5000
@@ -278,7 +278,7 @@ def test_a_parquet_file_within_another_compression_has_a_limit(tmp_path, monkeyp
 def test_rows_that_are_large_are_read_a_few_at_a_time(tmp_path, monkeypatch):
     texts = [letter * 1000 for letter in "abcdefgh"]
     pq.write_table(pa.table({"text": texts}), tmp_path / "a.parquet", use_dictionary=False)
-    monkeypatch.setattr("maskmill.pipeline.reading.formats.BATCH_BYTES", 4000)
+    monkeypatch.setattr("maskmill.pipeline.reading.parquet.BATCH_BYTES", 4000)
     seen = []
     monkeypatch.setattr(
         "maskmill.pipeline.reading.formats.decode_strings",

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from maskmill.pipeline.reading import parquet
 from maskmill.pipeline.reading.files import FilePart
 from maskmill.pipeline.tables import rows
 from maskmill.pipeline.tables.fields import Fields
@@ -183,7 +184,9 @@ def test_a_cell_of_parquet_and_a_json_line_have_a_size_limit(tmp_path, monkeypat
             read(path, Fields())
     (tmp_path / "a.jsonl").write_text('{"text": "' + "a" * 1001 + '"}\n{"text": "b"}\n')
     assert reasons(tmp_path / "a.jsonl", Fields()) == [(1, "more than 1,000 bytes"), (2, None)]
-    monkeypatch.setattr(rows, "MAX_COMPRESSED_PARQUET", 100)
+    monkeypatch.setattr(parquet, "MAX_TABLE_BYTES", 100)
     (tmp_path / "a.parquet.gz").write_bytes(gzip.compress(path.read_bytes()))
-    with pytest.raises(InputError, match=r"is a compressed Parquet file of more than 100 bytes, .*; decompress it"):
+    with pytest.raises(
+        InputError, match=r"is Parquet within another compression and has more than 100 bytes .*; unpack it first"
+    ):
         read(tmp_path / "a.parquet.gz", Fields(), "parquet")
