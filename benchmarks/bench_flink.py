@@ -21,7 +21,7 @@ from bench_generate import run_process
 from engines import Servers
 from flink_cluster import FlinkCluster
 
-from maskmill.pipeline.reading.documents import RawDocument, ReadOptions
+from maskmill.pipeline.reading.documents import Document, ReadOptions
 from maskmill.pipeline.reading.files import FilePart
 from maskmill.pipeline.reading.parts import read_documents
 
@@ -39,7 +39,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, Servers(Path(name)) as servers:
         folder, corpus = Path(name), Path(name) / "corpus.txt"
         documents = [
-            d for d in read_documents(FilePart(str(arguments.corpus)), ReadOptions()) if isinstance(d, RawDocument)
+            d for d in read_documents(FilePart(str(arguments.corpus)), ReadOptions()) if isinstance(d, Document)
         ]
         with corpus.open("w", encoding="utf-8") as file:
             for copy in range(arguments.times):

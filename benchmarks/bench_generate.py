@@ -37,7 +37,7 @@ from maskmill.pipeline.instances.packed import PackedPool
 from maskmill.pipeline.instances.pairs import pair_documents, truncate_pairs
 from maskmill.pipeline.instances.pools import pack_documents
 from maskmill.pipeline.instances.segments import assemble
-from maskmill.pipeline.reading.documents import RawDocument, ReadOptions, content_of, digest_of
+from maskmill.pipeline.reading.documents import Document, ReadOptions, content_of, digest_of
 from maskmill.pipeline.reading.files import FilePart
 from maskmill.pipeline.reading.parts import read_documents
 from maskmill.pipeline.reading.sentences import split_sentences
@@ -67,7 +67,7 @@ def main() -> None:
     arguments = parser.parse_args()
     require(arguments.corpus, arguments.vocab, option="--corpus and --vocab")
     part = FilePart(str(arguments.corpus))
-    documents = [d for d in read_documents(part, ReadOptions()) if isinstance(d, RawDocument)]
+    documents = [d for d in read_documents(part, ReadOptions()) if isinstance(d, Document)]
     console = Console(width=100)
     options = ["--dupe-factor", arguments.dupe_factor, "--format", arguments.format]
     if arguments.memory_limit:
@@ -155,7 +155,7 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def run_oracle(documents: list[RawDocument], vocab_file: Path) -> tuple[float, float]:
+def run_oracle(documents: list[Document], vocab_file: Path) -> tuple[float, float]:
     """Seconds and MB of text of the readable tokenizer, pairing and masking; nothing is encoded or written."""
     vocab = Vocab.load(vocab_file)
     tokenizer = FullTokenizer(vocab)
@@ -166,7 +166,7 @@ def run_oracle(documents: list[RawDocument], vocab_file: Path) -> tuple[float, f
     return time.process_time() - start, sum(len(document.text.encode()) for document in chosen) / 1e6
 
 
-def run_stages(documents: list[RawDocument], vocab_file: Path) -> dict[str, float]:
+def run_stages(documents: list[Document], vocab_file: Path) -> dict[str, float]:
     """CPU seconds of each stage without Beam."""
     seconds: dict[str, float] = defaultdict(float)
 

@@ -37,7 +37,7 @@ from maskmill.pipeline.instances.packed import PackedPool
 from maskmill.pipeline.instances.pairs import pair_documents, truncate_pairs
 from maskmill.pipeline.instances.pools import Pool, pack_document
 from maskmill.pipeline.instances.segments import assemble
-from maskmill.pipeline.reading.documents import RawDocument, ReadOptions, content_of, digest_of
+from maskmill.pipeline.reading.documents import Document, ReadOptions, content_of, digest_of
 from maskmill.pipeline.reading.files import FilePart
 from maskmill.pipeline.reading.parts import read_documents
 from maskmill.pipeline.reading.sentences import split_sentences
@@ -83,7 +83,7 @@ def main() -> None:
 def tokenize(corpus: Path, vocab: Vocab) -> Pool:
     tokenizer, packed = FastTokenizer(vocab), []
     for document in read_documents(FilePart(str(corpus)), ReadOptions()):
-        assert isinstance(document, RawDocument), document
+        assert isinstance(document, Document), document
         sentences = split_sentences(document, ReadOptions())
         ids, offsets = tokenizer.encode(sentences)
         lengths = np.diff(offsets)

@@ -10,7 +10,7 @@ import numpy as np
 from needs import CHAPTERS
 
 from maskmill.pipeline.instances.seeding import hash_fraction, rng_for
-from maskmill.pipeline.reading.documents import RawDocument, ReadOptions, content_of, digest_of
+from maskmill.pipeline.reading.documents import Document, ReadOptions, content_of, digest_of
 from maskmill.pipeline.reading.sentences import split_sentences
 from maskmill.pipeline.tables.fields import Fields
 from maskmill.pipeline.tables.labelled import LabelledTexts
@@ -101,7 +101,7 @@ def _orders(chapters: Sequence[Chapter], rng: np.random.Generator) -> Iterator[R
     """
     for chapter in chapters:
         for paragraph in chapter.paragraphs:
-            for sentence in split_sentences(RawDocument(paragraph, False), ReadOptions()):
+            for sentence in split_sentences(Document(paragraph, False), ReadOptions()):
                 if swapped := swap_neighbours(sentence, rng):
                     is_first = rng.random() < 0.5
                     a, b = (sentence, swapped) if is_first else (swapped, sentence)

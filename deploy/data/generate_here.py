@@ -29,7 +29,7 @@ from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.dataset.unfinished import Unfinished
 from maskmill.pipeline.instances.plan import plan_shards
 from maskmill.pipeline.instances.pools import Pools
-from maskmill.pipeline.jobs.corpus import check_corpus, count_set_aside, name_inputs
+from maskmill.pipeline.jobs.corpus import check_corpus, count_rejected, name_inputs
 from maskmill.pipeline.jobs.jobs import GenerateShards, MeasureCorpus
 from maskmill.pipeline.jobs.manifest import write_manifest
 from maskmill.pipeline.jobs.tally import read_tally
@@ -75,7 +75,7 @@ def generate_here(generation: Generation, runner: LocalRunner, facts: Mapping[st
             prepare_output(target, options.overwrite)
             place_rejected(rejected, target.output)
             remove_rejected_folder(target.output)
-    if count_set_aside(corpus):
+    if count_rejected(corpus):
         warn_of_rejected(os.path.join(generation.folder, REJECTED))
     show_reading(corpus)
     console.print(f"{count(corpus['documents'], 'document')}, {in_bytes(corpus['bytes'])} of text without whitespace")

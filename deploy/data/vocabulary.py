@@ -15,7 +15,7 @@ from maskmill.deploy.engines.local import LocalRunner
 from maskmill.deploy.terminal.inputs import check_apart, describe, list_documents, show_reading
 from maskmill.deploy.terminal.show import new_talk
 from maskmill.deploy.terminal.talk import print_json, warn
-from maskmill.pipeline.jobs.corpus import check_reading, count_set_aside, name_inputs
+from maskmill.pipeline.jobs.corpus import check_reading, count_rejected, name_inputs
 from maskmill.pipeline.jobs.jobs import CountWords
 from maskmill.pipeline.reading.files import most_parts
 from maskmill.pipeline.storage.storage import claim_files
@@ -92,7 +92,7 @@ def _count_corpus(runner: Runner, job: CountWords, parts: int, request: VocabReq
         words, counts_of_reading = _count(runner, job, parts)
     check_reading(name_inputs(request.inputs), counts_of_reading, request.max_rejected)
     show_reading(counts_of_reading)
-    documents = counts_of_reading["documents/read"] - count_set_aside(counts_of_reading)
+    documents = counts_of_reading["documents/read"] - count_rejected(counts_of_reading)
     if not words.sketch:
         return words.words, documents
     with console.status("Counting the frequent words"):

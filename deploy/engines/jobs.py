@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from maskmill.pipeline.jobs.jobs import CountWords, Job, MeasureCorpus, WorkOnTable
 
 if TYPE_CHECKING:
-    from maskmill.pipeline.jobs.results import Arrays
+    from numpy.typing import NDArray
 
 SharedJob = TypeVar("SharedJob", MeasureCorpus, CountWords, WorkOnTable)
 
@@ -36,7 +36,9 @@ class Runner(Protocol):
         """A folder that the workers see, too, and that is gone afterwards."""
 
 
-def run_for_results(runner: Runner, jobs: Sequence[MeasureCorpus | CountWords]) -> list[tuple["Arrays", Counter[str]]]:
+def run_for_results(
+    runner: Runner, jobs: Sequence[MeasureCorpus | CountWords]
+) -> "list[tuple[dict[str, NDArray[Any]], Counter[str]]]":
     """Runs jobs that write arrays and counts to their `result`, and returns those."""
     from maskmill.pipeline.jobs.results import read_result
 

@@ -7,7 +7,7 @@ import numpy as np
 from maskmill.deploy.report import charts
 from maskmill.deploy.report.charts import Axis, percent, short
 from maskmill.deploy.report.figures import Figure, Table, called, cells, finish, heads
-from maskmill.deploy.report.subject import Subject
+from maskmill.deploy.report.subject import ReportedDataset
 from maskmill.deploy.terminal.show import LABELLED_1
 from maskmill.deploy.terminal.words import in_bytes
 from maskmill.pipeline.analysis.measures import (
@@ -24,7 +24,7 @@ TOP_TOKENS = 20  # in the table of the most frequent
 TOP_UNKNOWN = 12  # characters, and words, behind [UNK]
 
 
-def draw_shards(subjects: Sequence[Subject]) -> Iterator[Figure]:
+def draw_shards(subjects: Sequence[ReportedDataset]) -> Iterator[Figure]:
     """Labels and sizes by shard."""
     objectives = {subject.opened.objective for subject in subjects}
     if objectives <= set(LABELLED_1):
@@ -32,7 +32,7 @@ def draw_shards(subjects: Sequence[Subject]) -> Iterator[Figure]:
     yield _draw_sizes(subjects)
 
 
-def _draw_labels(subjects: Sequence[Subject], what: str) -> Figure:
+def _draw_labels(subjects: Sequence[ReportedDataset], what: str) -> Figure:
     ones = [group_shards([one.labels[1] for one in subject.shards])[0] for subject in subjects]
     groups = [group_shards([one.examples for one in subject.shards]) for subject in subjects]
     shares = [one / np.maximum(of, 1) for one, (of, _) in zip(ones, groups)]
@@ -50,7 +50,7 @@ def _draw_labels(subjects: Sequence[Subject], what: str) -> Figure:
         for place in range(max(map(len, shares)))
     ]
 
-    def say(subject: Subject) -> str:
+    def say(subject: ReportedDataset) -> str:
         number = list(subjects).index(subject)
         inside = int((np.abs(shares[number] - wholes[number]) <= margins[number]).sum())
         size = groups[number][1]
@@ -73,7 +73,7 @@ def _draw_labels(subjects: Sequence[Subject], what: str) -> Figure:
     )
 
 
-def _draw_sizes(subjects: Sequence[Subject]) -> Figure:
+def _draw_sizes(subjects: Sequence[ReportedDataset]) -> Figure:
     groups = [group_shards([one.shard.bytes for one in subject.shards]) for subject in subjects]
     megabytes = [one / size / 1e6 for one, size in groups]
     edges = [np.arange(len(one) + 1) + 0.5 for one in megabytes]
@@ -84,7 +84,7 @@ def _draw_sizes(subjects: Sequence[Subject]) -> Figure:
         for place in range(max(map(len, megabytes)))
     ]
 
-    def say(subject: Subject) -> str:
+    def say(subject: ReportedDataset) -> str:
         sizes = [one.shard.bytes for one in subject.shards]
         examples = [one.examples for one in subject.shards]
         if len(sizes) == 1:
@@ -104,7 +104,7 @@ def _shard_axis(sizes: Sequence[int]) -> str:
     return f"groups of {' and '.join(f'{size:,}' for size in dict.fromkeys(sizes))} shards, in reading order"
 
 
-def draw_tokens(subjects: Sequence[Subject]) -> Iterator[Figure]:
+def draw_tokens(subjects: Sequence[ReportedDataset]) -> Iterator[Figure]:
     """Tokens by frequency."""
     plot = charts.plot_ranks(
         [rank_tokens(subject.stats.token_counts) for subject in subjects],
@@ -112,7 +112,7 @@ def draw_tokens(subjects: Sequence[Subject]) -> Iterator[Figure]:
         Axis("occurrences"),
     )
 
-    def say(subject: Subject) -> str:
+    def say(subject: ReportedDataset) -> str:
         counts = np.sort(subject.stats.token_counts)[::-1]
         half = int(np.searchsorted(np.cumsum(counts), counts.sum() / 2)) + 1
         return f"{'One token makes' if half == 1 else f'{half:,} tokens make'} up half of all {short(counts.sum())}."
@@ -124,7 +124,7 @@ def draw_tokens(subjects: Sequence[Subject]) -> Iterator[Figure]:
         name_classes(), classes, Axis("tokens of the vocabulary", short), lambda value: f"{value:,.0f}"
     )
 
-    def say_used(subject: Subject) -> str:
+    def say_used(subject: ReportedDataset) -> str:
         size = len(subject.stats.token_counts)
         never = int((subject.stats.token_counts == 0).sum())
         known = "" if subject.opened.vocab else ", up to the largest that occurs: the vocabulary is not known"
@@ -138,7 +138,7 @@ def draw_tokens(subjects: Sequence[Subject]) -> Iterator[Figure]:
     yield finish(plot, "used", "How often each token occurs", subjects, say_used, table)
 
 
-def _top_tokens(subjects: Sequence[Subject]) -> Table:
+def _top_tokens(subjects: Sequence[ReportedDataset]) -> Table:
     columns = []
     for subject in subjects:
         counts = subject.stats.token_counts
@@ -159,7 +159,7 @@ def _top_tokens(subjects: Sequence[Subject]) -> Table:
     return Table(head, rows)
 
 
-def draw_unknown(subjects: Sequence[Subject]) -> Iterator[Figure]:
+def draw_unknown(subjects: Sequence[ReportedDataset]) -> Iterator[Figure]:
     """The characters behind `[UNK]`, a figure for each dataset that has any."""
     for number, subject in enumerate(subjects):
         coverage = subject.unknown.coverage
@@ -178,7 +178,7 @@ def draw_unknown(subjects: Sequence[Subject]) -> Iterator[Figure]:
         )
         rest = f" and {len(most) - len(shown):,} more" if len(most) > len(shown) else ""
 
-        def say(subject: Subject, what: str = what, total: int = len(most), rest: str = rest) -> str:
+        def say(subject: ReportedDataset, what: str = what, total: int = len(most), rest: str = rest) -> str:
             coverage = subject.unknown.coverage
             assert coverage
             return (
@@ -208,7 +208,7 @@ def name_character(character: str) -> str:
     return f"{character} {point}" if character.isprintable() and not character.isspace() else point
 
 
-def draw_documents(subjects: Sequence[Subject]) -> Iterator[Figure]:
+def draw_documents(subjects: Sequence[ReportedDataset]) -> Iterator[Figure]:
     """What became of the documents that were not used as they were; no figure where there are none."""
     known = [subject for subject in subjects if subject.counts]
     lists = [list_unused(subject.counts) for subject in known]
@@ -220,7 +220,7 @@ def draw_documents(subjects: Sequence[Subject]) -> Iterator[Figure]:
     axis = Axis("number", short)
     plot = charts.plot_rows(reasons, values, axis, lambda count: f"{count:,.0f}", names_above=True, first=first)
 
-    def say(subject: Subject) -> str:
+    def say(subject: ReportedDataset) -> str:
         if not subject.counts:
             return "Without a manifest nobody knows."
         aside = sum(subject.counts.get("set_aside", {}).values())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 from matplotlib.figure import Figure as Plot
 
-from maskmill.deploy.report.subject import Subject
+from maskmill.deploy.report.subject import ReportedDataset
 from maskmill.deploy.report.svg import to_svg
 from maskmill.pipeline.analysis.measures import share
 
@@ -25,7 +25,7 @@ class Figure:
 
     name: str  # unlike any other's
     title: str
-    sentences: Sequence[tuple[Subject, str]]  # what there is to see in each dataset
+    sentences: Sequence[tuple[ReportedDataset, str]]  # what there is to see in each dataset
     note: str  # how to read it
     svg: Markup
     table: Table
@@ -35,8 +35,8 @@ def finish(
     plot: Plot,
     name: str,
     title: str,
-    subjects: Sequence[Subject],
-    say: Callable[[Subject], str],
+    subjects: Sequence[ReportedDataset],
+    say: Callable[[ReportedDataset], str],
     table: Table,
     note: str = "",
 ) -> Figure:
@@ -46,12 +46,12 @@ def finish(
     return Figure(name, title, sentences, note, to_svg(plot, name, title, " ".join([*told, note]).strip()), table)
 
 
-def called(subject: Subject, subjects: Sequence[Subject], what: str) -> str:
+def called(subject: ReportedDataset, subjects: Sequence[ReportedDataset], what: str) -> str:
     """The head of a column: with the dataset's name where there are two."""
     return what if len(subjects) == 1 else f"{subject.name}: {what}"
 
 
-def heads(first: str, subjects: Sequence[Subject], what: str = "number") -> list[str]:
+def heads(first: str, subjects: Sequence[ReportedDataset], what: str = "number") -> list[str]:
     """The heads of a table of numbers and shares."""
     return [first, *(called(one, subjects, name) for one in subjects for name in (what, "share"))]
 

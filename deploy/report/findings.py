@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from maskmill.deploy.report.subject import Subject
+from maskmill.deploy.report.subject import ReportedDataset
 from maskmill.deploy.terminal.show import MOST_UNKNOWN
 from maskmill.pipeline.analysis.measures import share
 from maskmill.pipeline.analysis.stats import KINDS
@@ -15,12 +15,12 @@ UNEVEN = 2  # times as many examples in the largest shard of a copy as in the sm
 BERTS_VOCAB_SIZE = 30_522  # assumed where the vocabulary is not known
 
 
-def list_findings(subject: Subject) -> list[str]:
+def list_findings(subject: ReportedDataset) -> list[str]:
     """Sentences on what stands out, each with the figure and what helps; none where nothing does."""
     return [*_about_sequences(subject), *_about_masking(subject), *_about_text(subject)]
 
 
-def _about_sequences(subject: Subject) -> Iterator[str]:
+def _about_sequences(subject: ReportedDataset) -> Iterator[str]:
     stats, opened = subject.stats, subject.opened
     padding = share(stats.padding, stats.examples * opened.max_seq_length)
     if padding > MOST_PADDING:
@@ -46,7 +46,7 @@ def _about_sequences(subject: Subject) -> Iterator[str]:
         yield f"Shards hold {min(sizes):,} to {max(sizes):,} sequences: workers that share them have uneven work."
 
 
-def _about_masking(subject: Subject) -> Iterator[str]:
+def _about_masking(subject: ReportedDataset) -> Iterator[str]:
     stats, vocab = subject.stats, subject.opened.vocab
     counts = {f"masked_as_{kind}": count for kind, count in zip(KINDS, stats.kinds.tolist())}
     ordinary = len(vocab.ordinary_ids) if vocab else BERTS_VOCAB_SIZE
@@ -54,7 +54,7 @@ def _about_masking(subject: Subject) -> Iterator[str]:
         yield f"{problem}."
 
 
-def _about_text(subject: Subject) -> Iterator[str]:
+def _about_text(subject: ReportedDataset) -> Iterator[str]:
     stats = subject.stats
     unknown = share(subject.unknown_tokens or 0, stats.tokens)
     if unknown > MOST_UNKNOWN:

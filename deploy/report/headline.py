@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from maskmill.deploy.report.charts import short
-from maskmill.deploy.report.subject import Subject
+from maskmill.deploy.report.subject import ReportedDataset
 from maskmill.deploy.terminal.show import LABELLED_1
 from maskmill.deploy.terminal.words import in_bytes
 from maskmill.pipeline.analysis.measures import mean_of, share
@@ -19,7 +19,7 @@ class Tile:
     notes: Sequence[str]
 
 
-def list_tiles(subjects: Sequence[Subject]) -> list[Tile]:
+def list_tiles(subjects: Sequence[ReportedDataset]) -> list[Tile]:
     """The headline figures."""
 
     def tile(label: str, *pairs: tuple[str, str]) -> Tile:
@@ -60,35 +60,35 @@ def _number(count: int) -> str:
     return short(count) if count >= 10_000_000 else f"{count:,}"
 
 
-def _sequences(subject: Subject) -> tuple[str, str]:
+def _sequences(subject: ReportedDataset) -> tuple[str, str]:
     others = [
         f"{stats.examples:,} for {split}" for split, stats in subject.measure.stats.items() if split != subject.split
     ]
     return _number(subject.stats.examples), " and ".join([f"of {subject.opened.max_seq_length} positions", *others])
 
 
-def _mean_length(subject: Subject) -> float:
+def _mean_length(subject: ReportedDataset) -> float:
     return share(subject.stats.tokens, subject.stats.examples)
 
 
-def _padding(subject: Subject) -> float:
+def _padding(subject: ReportedDataset) -> float:
     return share(subject.stats.padding, subject.stats.examples * subject.opened.max_seq_length)
 
 
-def _used(subject: Subject) -> tuple[str, str]:
+def _used(subject: ReportedDataset) -> tuple[str, str]:
     if not subject.opened.vocab:
         return "?", "give --vocab-file"
     counts = subject.stats.token_counts
     return f"{share(int((counts > 0).sum()), len(counts)):.1%}", f"of {len(counts):,} tokens"
 
 
-def _unknown(subject: Subject) -> tuple[str, str]:
+def _unknown(subject: ReportedDataset) -> tuple[str, str]:
     if subject.unknown_tokens is None:
         return "?", "give --vocab-file"
     return f"{share(subject.unknown_tokens, subject.stats.tokens):.2%}", "of the tokens"
 
 
-def _size(subject: Subject) -> tuple[str, str]:
+def _size(subject: ReportedDataset) -> tuple[str, str]:
     shards = subject.opened.shards
     size = sum(shard.bytes for shard in shards)
     return in_bytes(size), f"in {len(shards):,} shard{'s' if len(shards) > 1 else ''}"

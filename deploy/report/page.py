@@ -16,7 +16,7 @@ from maskmill.deploy.report.figures import Figure, Table, called
 from maskmill.deploy.report.findings import list_findings
 from maskmill.deploy.report.headline import list_tiles
 from maskmill.deploy.report.request import ReportRequest
-from maskmill.deploy.report.subject import Subject, load_subject, name_subjects
+from maskmill.deploy.report.subject import ReportedDataset, load_subject, name_subjects
 from maskmill.deploy.report.svg import in_style
 from maskmill.deploy.terminal.show import new_talk
 from maskmill.deploy.terminal.talk import warn
@@ -47,7 +47,7 @@ class Section:
     name: str
     title: str
     figures: Sequence[Figure]
-    unused: Sequence[tuple[Subject, Sequence[UnusedTokens]]] = ()
+    unused: Sequence[tuple[ReportedDataset, Sequence[UnusedTokens]]] = ()
     note: str = ""
 
 
@@ -81,7 +81,7 @@ def choose_vocab(dataset: str, datasets: Sequence[str], vocab_file: str | None) 
     return None if has_own else vocab_file
 
 
-def describe(subjects: Sequence[Subject]) -> str:
+def describe(subjects: Sequence[ReportedDataset]) -> str:
     """How many sequences were read."""
     numbers = [sum(shard.examples for shard in subject.measure.shards) for subject in subjects]
     return " and ".join(
@@ -90,7 +90,7 @@ def describe(subjects: Sequence[Subject]) -> str:
     )
 
 
-def render(subjects: Sequence[Subject]) -> str:
+def render(subjects: Sequence[ReportedDataset]) -> str:
     """The page. The same subjects give the same text."""
     with in_style():
         sections = list_sections(subjects)
@@ -125,7 +125,7 @@ def _finalize(value: Any) -> Any:
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def list_sections(subjects: Sequence[Subject]) -> list[Section]:
+def list_sections(subjects: Sequence[ReportedDataset]) -> list[Section]:
     """The parts of the page that have figures."""
     documents = list(dataset_figures.draw_documents(subjects))
     unknown = list(dataset_figures.draw_unknown(subjects))
@@ -148,13 +148,13 @@ def list_sections(subjects: Sequence[Subject]) -> list[Section]:
     ]
 
 
-def _say_unused(subject: Subject) -> str:
+def _say_unused(subject: ReportedDataset) -> str:
     return (
         "Every document was used as it was." if subject.counts else "Without a manifest nobody knows what was rejected."
     )
 
 
-def list_unused(subject: Subject) -> list[UnusedTokens]:
+def list_unused(subject: ReportedDataset) -> list[UnusedTokens]:
     """The tokens that never occur, by kind, of which the first are shown. None where the vocabulary is not known."""
     vocab = subject.opened.vocab
     if vocab is None:
@@ -166,7 +166,7 @@ def list_unused(subject: Subject) -> list[UnusedTokens]:
     return found
 
 
-def list_config(subjects: Sequence[Subject]) -> Table:
+def list_config(subjects: Sequence[ReportedDataset]) -> Table:
     """What the datasets were made with, option by option."""
     columns: list[dict[str, Any]] = []
     for subject in subjects:

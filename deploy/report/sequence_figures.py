@@ -7,7 +7,7 @@ import numpy as np
 from maskmill.deploy.report import charts
 from maskmill.deploy.report.charts import Axis, percent
 from maskmill.deploy.report.figures import Figure, Table, called, cells, finish, heads
-from maskmill.deploy.report.subject import Subject
+from maskmill.deploy.report.subject import ReportedDataset
 from maskmill.pipeline.analysis.measures import (
     attention_on_padding,
     into_bins,
@@ -23,7 +23,7 @@ EXPECTED_KINDS = (0.8, 0.1, 0.1)  # of BERT, in the order of KINDS
 KINDS_IN_WORDS = dict(zip(KINDS, ("[MASK]", "the token itself", "another token")))
 
 
-def draw_sequences(subjects: Sequence[Subject]) -> Iterator[Figure]:
+def draw_sequences(subjects: Sequence[ReportedDataset]) -> Iterator[Figure]:
     """Lengths and segments."""
     yield _draw_lengths(
         subjects,
@@ -54,7 +54,7 @@ def draw_sequences(subjects: Sequence[Subject]) -> Iterator[Figure]:
         )
 
 
-def _say_lengths(subject: Subject) -> str:
+def _say_lengths(subject: ReportedDataset) -> str:
     stats, longest = subject.stats, subject.opened.max_seq_length
     padding = share(stats.padding, stats.examples * longest)
     full, attention = share(stats.lengths[-1], stats.examples), attention_on_padding(stats.lengths)
@@ -65,12 +65,12 @@ def _say_lengths(subject: Subject) -> str:
 
 
 def _draw_lengths(
-    subjects: Sequence[Subject],
+    subjects: Sequence[ReportedDataset],
     name: str,
     title: str,
     of: str,
-    take: Callable[[Subject], Histogram],
-    say: Callable[[Subject], str],
+    take: Callable[[ReportedDataset], Histogram],
+    say: Callable[[ReportedDataset], str],
     note: str = "",
 ) -> Figure:
     longest = max(subject.opened.max_seq_length for subject in subjects)
@@ -91,14 +91,14 @@ def _draw_lengths(
     return finish(plot, name, title, subjects, say, Table(heads("tokens", subjects), rows), note)
 
 
-def draw_masking(subjects: Sequence[Subject]) -> Iterator[Figure]:
+def draw_masking(subjects: Sequence[ReportedDataset]) -> Iterator[Figure]:
     """Predictions, their positions, and what stands there."""
     yield _draw_predictions(subjects)
     yield _draw_positions(subjects)
     yield _draw_kinds(subjects)
 
 
-def _draw_predictions(subjects: Sequence[Subject]) -> Figure:
+def _draw_predictions(subjects: Sequence[ReportedDataset]) -> Figure:
     most = max(subject.opened.max_predictions_per_seq for subject in subjects)
     width = -(-most // 40)
     histograms = [subject.stats.predictions for subject in subjects]
@@ -116,7 +116,7 @@ def _draw_predictions(subjects: Sequence[Subject]) -> Figure:
         for place in range(max(map(len, bins)))
     ]
 
-    def say(subject: Subject) -> str:
+    def say(subject: ReportedDataset) -> str:
         stats, allowed = subject.stats, subject.opened.max_predictions_per_seq
         most = int(np.flatnonzero(stats.predictions).max(initial=0))
         return (
@@ -130,7 +130,7 @@ def _draw_predictions(subjects: Sequence[Subject]) -> Figure:
     )
 
 
-def _draw_positions(subjects: Sequence[Subject]) -> Figure:
+def _draw_positions(subjects: Sequence[ReportedDataset]) -> Figure:
     longest = max(subject.opened.max_seq_length for subject in subjects)
     width = -(-longest // POSITIONS)
     curves = [predicted_by_position(one.stats.positions, one.stats.lengths, width) for one in subjects]
@@ -151,7 +151,7 @@ def _draw_positions(subjects: Sequence[Subject]) -> Figure:
         for place in range(max(map(len, curves)))
     ]
 
-    def say(subject: Subject) -> str:
+    def say(subject: ReportedDataset) -> str:
         curve = predicted_by_position(subject.stats.positions, subject.stats.lengths, width)
         inner = curve[1:-1] if len(curve) > 2 else curve
         return (
@@ -171,7 +171,7 @@ def _draw_positions(subjects: Sequence[Subject]) -> Figure:
     )
 
 
-def _draw_kinds(subjects: Sequence[Subject]) -> Figure:
+def _draw_kinds(subjects: Sequence[ReportedDataset]) -> Figure:
     shares = [[share(count, subject.stats.masked) for count in subject.stats.kinds] for subject in subjects]
     names = [KINDS_IN_WORDS[kind] for kind in KINDS]
     plot = charts.plot_rows(
@@ -186,7 +186,7 @@ def _draw_kinds(subjects: Sequence[Subject]) -> Figure:
         for place, name in enumerate(names)
     ]
 
-    def say(subject: Subject) -> str:
+    def say(subject: ReportedDataset) -> str:
         mask, same, random = (share(count, subject.stats.masked) * 100 for count in subject.stats.kinds)
         return f"{mask:.2f} / {same:.2f} / {random:.2f} of 100."
 

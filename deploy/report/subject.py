@@ -17,7 +17,7 @@ from maskmill.tokenizer.vocab import UNK
 
 
 @dataclass(frozen=True)
-class Subject:
+class ReportedDataset:
     """One dataset of a report. Charts show the examples to train on; where there are none, those to evaluate on."""
 
     number: int  # in the report, from 1
@@ -66,7 +66,7 @@ class Subject:
 
 def load_subject(
     opened: OpenedDataset, number: int, name: str, num_workers: int | None, documents: Sequence[str] = ()
-) -> Subject:
+) -> ReportedDataset:
     """Reads a dataset, and a sample of `documents`.
 
     Raises InputError where it is damaged, holds no example, or changed since it was opened.
@@ -75,11 +75,13 @@ def load_subject(
         return _load(opened, number, name, num_workers, documents)
 
 
-def _load(opened: OpenedDataset, number: int, name: str, num_workers: int | None, documents: Sequence[str]) -> Subject:
+def _load(
+    opened: OpenedDataset, number: int, name: str, num_workers: int | None, documents: Sequence[str]
+) -> ReportedDataset:
     measure = measure_dataset(opened, num_workers)
     if not any(stats.examples for stats in measure.stats.values()):
         raise InputError("holds no example", way_out="generate it from more documents", path=opened.directory)
-    subject = Subject(number, name, opened, measure, find_unknown_words(opened, documents), [])
+    subject = ReportedDataset(number, name, opened, measure, find_unknown_words(opened, documents), [])
     return replace(subject, examples=show_examples(opened, [one.shard for one in subject.shards if one.examples]))
 
 

@@ -9,7 +9,7 @@ from maskmill.deploy.terminal.show import new_console, new_table, new_talk
 from maskmill.deploy.terminal.talk import print_json
 from maskmill.deploy.terminal.words import in_bytes
 from maskmill.deploy.training.prune import PruneRequest
-from maskmill.deploy.training.pruned_models import Subject
+from maskmill.deploy.training.pruned_models import PruneJob
 from maskmill.pipeline.storage.mirror import mirror
 
 # Rows of the table by the names in `pruning.json`, and how a value is written.
@@ -27,7 +27,7 @@ _METRICS = (
 )  # fmt: skip
 
 
-def prune_trained(subject: Subject, request: PruneRequest, as_json: bool = False) -> None:
+def prune_trained(subject: PruneJob, request: PruneRequest, as_json: bool = False) -> None:
     """Prunes a model into a folder, trains that on where steps are given, and prints a table of before and after.
 
     Or prints that `as_json`.

@@ -16,7 +16,7 @@ from maskmill.model.training.step import compiled
 # costs, so many batches of a model lose: 7 of hidden size 256, 5 of 512, 2 of 768, measured on two cores.
 MOST_UNCOMPILED, TIMES_HIDDEN_SIZE = 8, 2048
 
-Features = dict[str, NDArray[np.int32]]
+TextFeatures = dict[str, NDArray[np.int32]]
 
 # Lengths that batches have, up to that of the model: at most a third of a batch is padding, but for the shortest texts.
 BIN_LENGTHS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
@@ -30,7 +30,7 @@ class PaddedBatch:
     num_rows: int
     length: int
 
-    def fill(self, rows: Sequence[NDArray[np.int32]]) -> Features:
+    def fill(self, rows: Sequence[NDArray[np.int32]]) -> TextFeatures:
         """The rows, as `input_ids`, `input_mask` and `segment_ids`, int32 [num_rows, length] each."""
         input_ids = np.zeros((self.num_rows, self.length), np.int32)
         input_mask = np.zeros_like(input_ids)
@@ -78,12 +78,12 @@ def cut_batches(lengths: Sequence[int], bins: Sequence[int], batch_tokens: int) 
 class BatchFunction:
     """A function of a model's features, compiled for the shapes that come often."""
 
-    def __init__(self, model: BertPretrainer, function: Callable[[Features], Any]):
+    def __init__(self, model: BertPretrainer, function: Callable[[TextFeatures], Any]):
         self._function, self._compiled = function, compiled(model.trainable_variables, function)
         self._seen: Counter[tuple[tuple[int, ...], ...]] = Counter()
         self._most_uncompiled = min(MOST_UNCOMPILED, TIMES_HIDDEN_SIZE // model.config.hidden_size)
 
-    def __call__(self, features: Features) -> Any:
+    def __call__(self, features: TextFeatures) -> Any:
         """What the function makes of the features of one batch."""
         shapes = tuple(array.shape for array in features.values())
         self._seen[shapes] += 1

@@ -10,7 +10,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from maskmill.model.bert.randomness import Tensor
-from maskmill.model.tasks.batches import BatchFunction, Features, bin_lengths, cut_batches
+from maskmill.model.tasks.batches import BatchFunction, TextFeatures, bin_lengths, cut_batches
 from maskmill.model.tasks.embed_config import EmbedConfig, Pooling
 from maskmill.model.tasks.texts import Ids, TextEncoder, cut_windows
 from maskmill.model.tasks.trained import TrainedBert
@@ -52,7 +52,7 @@ class Embedder:
         default = BATCH_TOKENS_ON_CPU if is_on_cpu() else BATCH_TOKENS_ELSEWHERE
         self._batch_tokens = default if self.config.batch_tokens is None else self.config.batch_tokens
 
-        def vectors_of(features: Features) -> Tensor:
+        def vectors_of(features: TextFeatures) -> Tensor:
             states = trained.model.encoder.hidden_states(**features, num_layers=max(numbers))
             pooled = [pool(states[number], features["input_mask"], self.config.pooling) for number in numbers]
             return ops.concatenate(pooled, axis=-1)

@@ -8,7 +8,7 @@ from keras import ops
 
 from maskmill.model.bert.encoder import BertPretrainer
 from maskmill.model.bert.randomness import Tensor
-from maskmill.model.tasks.batches import BatchFunction, Features, bin_lengths, cut_batches
+from maskmill.model.tasks.batches import BatchFunction, TextFeatures, bin_lengths, cut_batches
 from maskmill.model.tasks.texts import Ids, TextEncoder
 from maskmill.model.tasks.trained import TrainedBert
 from maskmill.tokenizer.vocab import MASK
@@ -65,7 +65,7 @@ def fill_mask(trained: TrainedBert, texts: Sequence[str], top_k: int = 5) -> lis
 
 
 def best_tokens(
-    model: BertPretrainer, features: Features, top_k: int, num_tokens: int | None = None
+    model: BertPretrainer, features: TextFeatures, top_k: int, num_tokens: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """The likeliest tokens at given positions: ids int32 and probabilities float32, [batch, predictions, top_k].
 

@@ -18,7 +18,7 @@ MANY = 3  # inputs, more of which are not all named
 Counts = Mapping[str, int]  # by `section/name`, see `ReadDocuments`, and `MeasureText` where it was measured
 
 
-def count_set_aside(counts: Counts) -> int:
+def count_rejected(counts: Counts) -> int:
     """The number of documents that were read and cannot be used."""
     return sum(count for name, count in counts.items() if name.startswith(SET_ASIDE))
 
@@ -48,7 +48,7 @@ def check_reading(name: str, counts: Counts, max_rejected: float) -> None:
 
     `name` is that of the inputs.
     """
-    read, rejected = counts.get("documents/read", 0), count_set_aside(counts)
+    read, rejected = counts.get("documents/read", 0), count_rejected(counts)
     set_aside = list_counts(counts, SET_ASIDE)
     if read == rejected:
         raise no_documents(name, set_aside)

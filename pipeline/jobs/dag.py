@@ -90,7 +90,7 @@ def measure_corpus(pipeline: beam.Pipeline, job: MeasureCorpus) -> None:
 def count_words(pipeline: beam.Pipeline, job: CountWords) -> None:
     """Inputs -> WordCounts and counts of reading."""
     parts = pipeline | "List" >> _list_files(job.inputs, job.share)
-    raw, reading_counts = parts | "Read" >> _read(ReadDocuments(job.options), ())  # list[RawDocument]
+    raw, reading_counts = parts | "Read" >> _read(ReadDocuments(job.options), ())  # list[Document]
     words = raw | "Count words" >> beam.CombineGlobally(SumWords(job.cased, job.frequent))  # WordCounts
     counts = reading_counts | "Sum" >> beam.CombinePerKey(sum)
     _ = words | "Write" >> beam.Map(partial(_write_words, job.result), AsDict(counts))
@@ -171,7 +171,7 @@ def _read(parts: beam.PCollection, reader: ReadDocuments, duplicates: Side) -> A
 @beam.ptransform_fn
 def _measure(parts: beam.PCollection, options: ReadOptions, rejected: str | None, duplicates: Side) -> Any:
     """Parts of files -> one element each: the keys of documents with ids, and the measures with counts of reading."""
-    raw, reading_counts = parts | "Read" >> _read(ReadDocuments(options, rejected), duplicates)  # list[RawDocument]
+    raw, reading_counts = parts | "Read" >> _read(ReadDocuments(options, rejected), duplicates)  # list[Document]
     measures = raw | "Measure text" >> beam.ParDo(MeasureText())  # (name, number)
     counts = (measures, reading_counts) | beam.Flatten() | "Sum" >> beam.CombinePerKey(sum)
     begin = parts.pipeline | "Begin" >> beam.Create([None])
@@ -190,7 +190,7 @@ def _tokenize(
     duplicates: Side,
 ) -> Any:
     """Parts of files -> (pool, packed document) for each document that chose a wanted pool."""
-    raw, _ = parts | "Read" >> _read(ReadDocuments(options), duplicates)  # list[RawDocument]
+    raw, _ = parts | "Read" >> _read(ReadDocuments(options), duplicates)  # list[Document]
     return (
         raw
         | "Choose" >> beam.ParDo(choose, pools)  # list[ChosenDocument]

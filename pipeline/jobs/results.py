@@ -16,8 +16,6 @@ from maskmill.pipeline.storage.storage import read_bytes, write_bytes
 
 COUNTS = "counts.json"
 
-Arrays = dict[str, NDArray[Any]]
-
 
 def write_result(path: str, arrays: Mapping[str, NDArray[Any]], counts: Mapping[str, int]) -> None:
     """Writes arrays and counts, whole or not at all."""
@@ -27,7 +25,7 @@ def write_result(path: str, arrays: Mapping[str, NDArray[Any]], counts: Mapping[
     write_bytes(path, buffer.getvalue())
 
 
-def read_result(path: str) -> tuple[Arrays, Counter[str]]:
+def read_result(path: str) -> tuple[dict[str, NDArray[Any]], Counter[str]]:
     """What `write_result` was given."""
     with np.load(io.BytesIO(read_bytes(path)), allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}

@@ -23,8 +23,6 @@ from maskmill.tokenizer.vocab import UNK, Vocab
 
 GATHERED = "gathered"  # documents that came into a pool, whatever became of them: a count that is checked, not kept
 
-Counts = Counter[str]  # "section/name" -> number
-
 
 @dataclass
 class ShardBuilder:
@@ -53,7 +51,7 @@ class ShardBuilder:
             self.unfinished.record(shard, counts, self.target.run)
             yield shard
 
-    def _write(self, planned: PlannedShard, packed: PackedPool, pool: Pool, counts: Counts) -> WrittenFile:
+    def _write(self, planned: PlannedShard, packed: PackedPool, pool: Pool, counts: Counter[str]) -> WrittenFile:
         """Writes a shard in the format of the dataset, adding to `counts` what it holds."""
         path = os.path.join(self.target.output, planned.path)
         pairs = self.drawer.draw_pairs(planned.pool, pool, planned.copy)
@@ -65,13 +63,14 @@ class ShardBuilder:
             return write_parquet(path, batches, self.features, self.config.compression)
         return write_records(path, map(self.encoder.encode, batches), self.config.compression)
 
-    def _draw(self, planned: PlannedShard, pool: Pool, pairs: DrawnPairs, counts: Counts) -> Iterator[Columns]:
+    def _draw(self, planned: PlannedShard, pool: Pool, pairs: DrawnPairs, counts: Counter[str]) -> Iterator[Columns]:
         """The instances of a copy in batches, adding to `counts` what they hold."""
         for drawn in self.drawer.draw_instances(planned.pool, pool, planned.copy, pairs):
             counts.update(self._count_masks(planned.split, drawn))
             yield drawn.features()
 
-    def _count_pool(self, split: str, pool: Pool) -> Counts:
+    def _count_pool(self, split: str, pool: Pool) -> Counter[str]:
+        """Counts by `section/name`, as `Counts` of corpus.py, of what each document has once."""
         return Counter(
             {
                 GATHERED: pool.gathered,
@@ -85,7 +84,7 @@ class ShardBuilder:
             }
         )
 
-    def _count_pairs(self, split: str, drawn: DrawnPairs) -> Counts:
+    def _count_pairs(self, split: str, drawn: DrawnPairs) -> Counter[str]:
         by_length = count_lengths(drawn.lengths, self.config.max_seq_length)
         return Counter(
             {
@@ -98,7 +97,7 @@ class ShardBuilder:
             }
         )
 
-    def _count_masks(self, split: str, drawn: DrawnInstances) -> Counts:
+    def _count_masks(self, split: str, drawn: DrawnInstances) -> Counter[str]:
         input_ids, predictions = drawn.input_ids, drawn.predictions
         is_label = predictions.masked_lm_weights > 0
         labels = predictions.masked_lm_ids[is_label]

@@ -19,7 +19,7 @@ from maskmill.pipeline.instances.pools import Pools, pack_documents
 from maskmill.pipeline.instances.token_dataset import TokenDataset
 from maskmill.pipeline.jobs.shards import ShardBuilder
 from maskmill.pipeline.jobs.tally import add_to_tally
-from maskmill.pipeline.reading.documents import RawDocument, ReadOptions, Rejected, content_of, digest_of
+from maskmill.pipeline.reading.documents import Document, ReadOptions, Rejected, content_of, digest_of
 from maskmill.pipeline.reading.duplicates import key_of
 from maskmill.pipeline.reading.files import FilePart
 from maskmill.pipeline.reading.parts import read_documents
@@ -42,7 +42,7 @@ class ChosenDocument:
 
     pool: int
     digest: bytes
-    document: RawDocument
+    document: Document
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class ReadDocuments(beam.DoFn):
     def process(self, part: FilePart, duplicates: Container[bytes]) -> Iterator[Output]:
         counts: Counter[str] = Counter()
         set_aside: list[Rejected] = []
-        batch: list[RawDocument] = []
+        batch: list[Document] = []
         characters = 0
         for document in read_documents(part, self.options, duplicates):
             counts["documents/read"] += 1
@@ -93,14 +93,14 @@ class ReadDocuments(beam.DoFn):
 class MeasureText(beam.DoFn):
     """Lists of raw documents -> how many they are, the bytes of their content, and a fingerprint of it."""
 
-    def process(self, documents: list[RawDocument]) -> Iterator[tuple[str, int]]:
+    def process(self, documents: list[Document]) -> Iterator[tuple[str, int]]:
         contents = [content_of(document.text) for document in documents]
         yield "documents", len(documents)
         yield "bytes", sum(map(len, contents))
         yield "fingerprint", sum(map(_fingerprint, documents))
 
 
-def _fingerprint(document: RawDocument) -> int:
+def _fingerprint(document: Document) -> int:
     """Of what the sentences depend on. Four bytes, because Beam adds up in eight."""
     return int.from_bytes(digest_of(f"{document.lines_are_sentences} {document.text.strip()}".encode())[:4])
 
@@ -125,7 +125,7 @@ class ChooseDocuments(beam.DoFn):
     config: InstanceConfig
     wanted: Container[int] | None
 
-    def process(self, documents: list[RawDocument], pools: Pools) -> Iterator[list[ChosenDocument]]:
+    def process(self, documents: list[Document], pools: Pools) -> Iterator[list[ChosenDocument]]:
         chosen = []
         for document in documents:
             digest = digest_of(content_of(document.text))
@@ -210,7 +210,7 @@ class BuildShards(beam.DoFn):
 class ListKeys(beam.DoFn):
     """Lists of raw documents -> the keys of those that have ids, one after the other, see `find_duplicates`."""
 
-    def process(self, documents: list[RawDocument]) -> Iterator[bytes]:
+    def process(self, documents: list[Document]) -> Iterator[bytes]:
         yield b"".join(key_of(document.id, document.text) for document in documents if document.id is not None)
 
 
@@ -227,7 +227,7 @@ class SumWords(beam.CombineFn):
     def create_accumulator(self) -> WordCounts:
         return WordCounts(math.inf if self.frequent else MAX_WORDS)
 
-    def add_input(self, words: WordCounts, documents: list[RawDocument]) -> WordCounts:
+    def add_input(self, words: WordCounts, documents: list[Document]) -> WordCounts:
         counts = count_words(self.splitter, (document.text for document in documents))
         words.add(self.frequent.select(counts) if self.frequent else counts)
         return words

@@ -66,7 +66,7 @@ class ReadOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class RawDocument:
+class Document:
     """A document as it was read. In BERT's text format each of its lines is a sentence already."""
 
     text: str
@@ -85,12 +85,9 @@ class Rejected:
     excerpt: str = ""
 
 
-Document = RawDocument | Rejected
-
-
 def make_documents(
     text: str, place: int, lines_are_sentences: bool, id: str | None = None, is_clean: bool = False
-) -> Iterator[Document]:
+) -> Iterator[Document | Rejected]:
     """A text as it was found -> the document that it is, repaired, or cut into several, or why it is none.
 
     Args:
@@ -119,11 +116,11 @@ def make_documents(
         yield Rejected(place, "empty text")
         return
     if len(text) <= MAX_CHARACTERS:
-        yield RawDocument(text, lines_are_sentences, place, id, tuple(repairs))
+        yield Document(text, lines_are_sentences, place, id, tuple(repairs))
         return
     repairs.append(f"cut after {MAX_CHARACTERS:,} characters")
     for piece in cut_text(text, MAX_CHARACTERS, CUT_WINDOW):
-        yield RawDocument(piece, lines_are_sentences, place, None, tuple(repairs))  # else one would be kept of an id
+        yield Document(piece, lines_are_sentences, place, None, tuple(repairs))  # else one would be kept of an id
 
 
 def is_longer(text: str, longest: int) -> bool:

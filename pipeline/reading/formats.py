@@ -41,7 +41,7 @@ ENTITY = re.compile(r"&#?\w{1,31};")
 EXTRACTORS_KEYS = {"id", "revid", "url", "title", "text"}  # of WikiExtractor's JSON lines
 
 
-def read_text(blocks: LineBlocks, is_first: bool, options: ReadOptions) -> Iterator[Document]:
+def read_text(blocks: LineBlocks, is_first: bool, options: ReadOptions) -> Iterator[Document | Rejected]:
     """BERT's format: one sentence per line; a line that is blank after `str.strip()` ends a document.
 
     The end of a file ends its last document (google-research/bert joins it with the next file's first). A document
@@ -53,7 +53,7 @@ def read_text(blocks: LineBlocks, is_first: bool, options: ReadOptions) -> Itera
     is_mine, is_clean = is_first, True
     line = next_line = 1  # the first ones of that document and of the block
 
-    def finish() -> Iterator[Document]:
+    def finish() -> Iterator[Document | Rejected]:
         text = "".join(begun).rstrip()
         if is_mine and is_longer(text, longest):
             yield reject_long(line, clip(text), options)
@@ -84,7 +84,7 @@ def read_text(blocks: LineBlocks, is_first: bool, options: ReadOptions) -> Itera
     yield from finish()
 
 
-def read_single_lines(blocks: LineBlocks, options: ReadOptions) -> Iterator[Document]:
+def read_single_lines(blocks: LineBlocks, options: ReadOptions) -> Iterator[Document | Rejected]:
     """Every line that is not blank is a document."""
     for number, line in number_lines(blocks):
         if length_of(line) > options.longest:
@@ -93,7 +93,7 @@ def read_single_lines(blocks: LineBlocks, options: ReadOptions) -> Iterator[Docu
             yield from make_documents(text, number, options.split_sentences == "none")
 
 
-def read_jsonl(blocks: LineBlocks, options: ReadOptions) -> Iterator[Document]:
+def read_jsonl(blocks: LineBlocks, options: ReadOptions) -> Iterator[Document | Rejected]:
     """One JSON object per line, the document in its text field."""
     longest = options.longest
     for number, line in number_lines(blocks):
@@ -103,7 +103,7 @@ def read_jsonl(blocks: LineBlocks, options: ReadOptions) -> Iterator[Document]:
             yield from _read_json(line, number, options)
 
 
-def _read_json(line: memoryview, number: int, options: ReadOptions) -> Iterator[Document]:
+def _read_json(line: memoryview, number: int, options: ReadOptions) -> Iterator[Document | Rejected]:
     try:
         record, is_clean = parse_line(line)
         text = field_of(record, options.text_field)
@@ -134,7 +134,7 @@ def _id_of(record: Any, line: memoryview, options: ReadOptions) -> str | None:
 
 def _make_from_field(
     text: Any, place: int, options: ReadOptions, id: str | None, is_clean: bool = False
-) -> Iterator[Document]:
+) -> Iterator[Document | Rejected]:
     if text is None:
         yield Rejected(place, f"field {options.text_field!r} is null")
     elif not isinstance(text, str):
@@ -143,7 +143,9 @@ def _make_from_field(
         yield from make_documents(text, place, options.split_sentences == "none", id, is_clean)
 
 
-def read_wiki(blocks: LineBlocks, is_first: bool, options: ReadOptions, has_urls: bool = False) -> Iterator[Document]:
+def read_wiki(
+    blocks: LineBlocks, is_first: bool, options: ReadOptions, has_urls: bool = False
+) -> Iterator[Document | Rejected]:
     """WikiExtractor's output: `<doc id="12" url="..." title="...">`, the title, a blank line, the text, `</doc>`.
 
     The line of the title is left out, and HTML entities become characters, as WikiExtractor writes `&amp;`, `&lt;` and
@@ -156,7 +158,7 @@ def read_wiki(blocks: LineBlocks, is_first: bool, options: ReadOptions, has_urls
     held, longest = 0, options.longest
     needed = ' url="' if has_urls else ""
 
-    def finish(is_whole: bool) -> Iterator[Document]:
+    def finish(is_whole: bool) -> Iterator[Document | Rejected]:
         text = "\n".join(begun or [])
         if is_longer(text, longest):
             yield reject_long(place, clip(text), options)
@@ -213,7 +215,7 @@ def decode_entities(text: str) -> str:
     return ENTITY.sub(lambda entity: html.unescape(entity[0]), text) if "&" in text else text
 
 
-def read_parquet(file: io.BufferedReader, part: FilePart, options: ReadOptions) -> Iterator[Document]:
+def read_parquet(file: io.BufferedReader, part: FilePart, options: ReadOptions) -> Iterator[Document | Rejected]:
     """A table's text column. The parts of such a file are row groups.
 
     Raises InputError when there is no such column, or it holds no strings, and DamagedError.

@@ -29,7 +29,9 @@ JSON_OBJECT = re.compile(rb'\{\s*["}]')
 FOLDED_OBJECT = re.compile(rb"\{[ \t]*\r?\n|\{[^\n]*[,{\[][ \t]*\r?\n")  # over several lines
 
 
-def read_documents(part: FilePart, options: ReadOptions, duplicates: Container[bytes] = ()) -> Iterator[Document]:
+def read_documents(
+    part: FilePart, options: ReadOptions, duplicates: Container[bytes] = ()
+) -> Iterator[Document | Rejected]:
     """The documents of a part of a file, in their order; those whose keys are `duplicates` are rejected.
 
     Raises InputError when the file cannot be read, is no text, damaged, or does not have what the options name.
@@ -44,7 +46,7 @@ def read_stream(
     options: ReadOptions,
     duplicates: Container[bytes] = (),
     block_bytes: int = BLOCK_BYTES,
-) -> Iterator[Document]:
+) -> Iterator[Document | Rejected]:
     """The documents of an open file, as `read_documents`; its path helps to tell its format and is named in errors."""
     try:
         with decompress(file, block_bytes) as stream:
@@ -85,7 +87,7 @@ def read_stream(
         ) from error
 
 
-def _reject_duplicate(document: Document, duplicates: Container[bytes]) -> Document:
+def _reject_duplicate(document: Document | Rejected, duplicates: Container[bytes]) -> Document | Rejected:
     if isinstance(document, Rejected) or document.id is None or key_of(document.id, document.text) not in duplicates:
         return document
     return Rejected(document.place, "another document has its id", clip(document.text))

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from maskmill.pipeline.reading.compression import HEAD_BYTES, compression_of, decompress
-from maskmill.pipeline.reading.documents import Document, RawDocument, ReadOptions, Rejected, content_of, digest_of
+from maskmill.pipeline.reading.documents import Document, ReadOptions, Rejected, content_of, digest_of
 from maskmill.pipeline.reading.files import PARQUET_START, FilePart
 from maskmill.pipeline.reading.parts import read_stream
 from maskmill.pipeline.storage.storage import open_file, size_of
@@ -58,7 +58,7 @@ class Window:
 class Sample:
     """What some windows of the files hold, and some of their documents."""
 
-    documents: list[RawDocument]  # evenly chosen among those read
+    documents: list[Document]  # evenly chosen among those read
     set_aside: Counter[str]  # what cannot be used, by reason
     windows: list[Window]
     stored_bytes: int  # of all files
@@ -163,12 +163,12 @@ def plan_windows(files: Sequence[str], sizes: Sequence[int]) -> list[Piece]:
 class _Kept:
     """Documents, evenly chosen among all that are added."""
 
-    documents: list[RawDocument] = field(default_factory=list)
+    documents: list[Document] = field(default_factory=list)
     added: int = 0
     every: int = 1
     characters: int = 0
 
-    def add(self, document: RawDocument) -> None:
+    def add(self, document: Document) -> None:
         """Keeps it when its turn comes; with too many, every second one is given up."""
         self.added += 1
         if self.added % self.every:
@@ -267,7 +267,7 @@ class _Reader:
                     self._add(window, document)
             self.windows[window].stored_bytes += (last - first) / metadata.num_rows * size
 
-    def _add(self, window: int, document: Document) -> None:
+    def _add(self, window: int, document: Document | Rejected) -> None:
         if isinstance(document, Rejected):
             self.set_aside[document.reason] += 1
             return

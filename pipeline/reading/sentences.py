@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import sentencex
 
-from maskmill.pipeline.reading.documents import RawDocument, ReadOptions, cut_text
+from maskmill.pipeline.reading.documents import Document, ReadOptions, cut_text
 from maskmill.pipeline.reading.languages import BREAKS, find_language
 
 MAX_CHARACTERS = 1_000  # of a sentence of raw text, about 200 words: text without stops is cut
@@ -19,13 +19,13 @@ ENDS = {"“": "”„", "„": "“", "‘": "’", "«": "»", "»": "«", "�
 QUOTES = {*"".join([*ENDS, *ENDS.values()]), '"', "'", "`", "‚", "‛", "‟"}
 
 
-def split_sentences(document: RawDocument, options: ReadOptions) -> list[str]:
+def split_sentences(document: Document, options: ReadOptions) -> list[str]:
     r"""A document to its sentences, none of them blank.
 
     Lines of BERT's text format are sentences as they stand. Raw text is split by sentencex, which never joins
     two paragraphs; lines wrapped inside a sentence are joined with spaces, and what goes on without a stop is cut.
 
-    >>> raw = RawDocument("Dr. Hill came at 3.5 p.m. today. He\nleft.\n\nA new paragraph", False)
+    >>> raw = Document("Dr. Hill came at 3.5 p.m. today. He\nleft.\n\nA new paragraph", False)
     >>> split_sentences(raw, ReadOptions())
     ['Dr. Hill came at 3.5 p.m. today.', 'He left.', 'A new paragraph']
     """

@@ -26,7 +26,7 @@ FEWEST_DELIMITERS = 10  # in a row of several lines, each where that of another 
 _CARRIAGE_RETURN, _ENDLESS_QUOTE = "new-line character", "unexpected end of data"
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n?', re.IGNORECASE)  # as Excel writes before the names of the columns
 
-Kind = Literal["csv", "tsv"]
+Delimited = Literal["csv", "tsv"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class DelimitedReader:
     whole file: so all who read a part of it find the same.
     """
 
-    def __init__(self, file: BinaryIO, part: FilePart, kind: Kind):
+    def __init__(self, file: BinaryIO, part: FilePart, kind: Delimited):
         """Reads the names of the columns. Raises InputError where the file does not begin with them."""
         self.file, self.part = file, part
         self.is_csv = kind == "csv"
@@ -197,7 +197,7 @@ def _delimiter_of(line: str) -> str:
     return ","
 
 
-def cut_at_rows(path: str, version: str | None, kind: Kind, part_bytes: int) -> Iterator[TablePart]:
+def cut_at_rows(path: str, version: str | None, kind: Delimited, part_bytes: int) -> Iterator[TablePart]:
     """A CSV or TSV file in parts of about so many bytes, cut between two rows, which only its reader knows.
 
     A line end may stand in a quoted field, so that no line tells by itself where a row begins.

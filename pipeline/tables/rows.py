@@ -37,7 +37,7 @@ from maskmill.pipeline.reading.kinds import require_text
 from maskmill.pipeline.reading.parquet import ParquetTable, decode_strings, is_text, list_names
 from maskmill.pipeline.reading.parts import PEEK_BYTES, require_json_lines
 from maskmill.pipeline.storage.storage import open_file, size_of, version_of
-from maskmill.pipeline.tables.delimited import MAX_ROW_BYTES, DelimitedReader, Kind, cut_at_rows
+from maskmill.pipeline.tables.delimited import MAX_ROW_BYTES, Delimited, DelimitedReader, cut_at_rows
 from maskmill.pipeline.tables.fields import Fields, TableFormat
 from maskmill.pipeline.tables.opening import open_table
 from maskmill.tokenizer.errors import InputError
@@ -86,7 +86,7 @@ def list_table_parts(path: str, part_bytes: int, named: TableFormat = "auto") ->
     yield from cut_at_rows(path, version_of(path), kind, part_bytes)
 
 
-def _read_delimited(stream: BinaryIO, part: FilePart, fields: Fields, kind: Kind) -> Iterator[Row | Rejected]:
+def _read_delimited(stream: BinaryIO, part: FilePart, fields: Fields, kind: Delimited) -> Iterator[Row | Rejected]:
     reader = DelimitedReader(stream, part, kind)
     for name in fields.names:
         if reader.header.count(name) != 1:

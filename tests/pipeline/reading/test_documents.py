@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from maskmill.pipeline.reading.documents import RawDocument, ReadOptions, Rejected
+from maskmill.pipeline.reading.documents import Document, ReadOptions, Rejected
 from maskmill.pipeline.reading.files import FilePart
 from maskmill.pipeline.reading.parts import read_documents, read_stream
 from maskmill.pipeline.reading.sentences import split_sentences
@@ -82,8 +82,8 @@ def test_a_named_format_decides(tmp_path):
 
 
 def test_sentences_are_split_as_asked():
-    raw = RawDocument("One. Two.\nThree.", lines_are_sentences=False)
-    lines = RawDocument("One. Two.\nThree.", lines_are_sentences=True)
+    raw = Document("One. Two.\nThree.", lines_are_sentences=False)
+    lines = Document("One. Two.\nThree.", lines_are_sentences=True)
     assert split_sentences(raw, ReadOptions()) == ["One.", "Two.", "Three."]
     assert split_sentences(lines, ReadOptions()) == ["One. Two.", "Three."]
 
@@ -102,15 +102,15 @@ def test_broken_documents_are_set_aside_with_a_reason(tmp_path):
         "invalid UTF-8",
         "empty text",
     ]
-    assert [document.text for document in found if isinstance(document, RawDocument)] == ["good"]
+    assert [document.text for document in found if isinstance(document, Document)] == ["good"]
 
 
 def test_invalid_utf8_sets_only_its_document_aside(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"good\n\nb\xffd\nmore\n\nalso good\n")
     first, second, third = read(tmp_path / "a.txt")
-    assert isinstance(first, RawDocument)
+    assert isinstance(first, Document)
     assert second == Rejected(3, "invalid UTF-8", "b?d\nmore")
-    assert isinstance(third, RawDocument)
+    assert isinstance(third, Document)
 
 
 @pytest.mark.parametrize("keep", [20, 300, -4])
@@ -173,7 +173,7 @@ def test_the_limit_is_in_bytes_of_utf8(tmp_path, longest, kept):
     pq.write_table(pa.table({"text": ["字" * 100]}), tmp_path / "a.parquet")
     for name in ("a.txt", "a.parquet"):
         found = read(tmp_path / name, max_document_bytes=longest)
-        assert [isinstance(document, RawDocument) for document in found] == [bool(kept)]
+        assert [isinstance(document, Document) for document in found] == [bool(kept)]
 
 
 def test_a_document_that_memory_has_no_room_for_ends_the_run(tmp_path):

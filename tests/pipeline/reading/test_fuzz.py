@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from maskmill.pipeline.reading.documents import RawDocument, ReadOptions, Rejected
+from maskmill.pipeline.reading.documents import Document, ReadOptions, Rejected
 from maskmill.pipeline.reading.files import list_parts
 from maskmill.pipeline.reading.parts import read_documents
 from maskmill.pipeline.reading.sentences import split_sentences
@@ -78,13 +78,13 @@ def damage(data: bytes, rng: random.Random) -> bytes:
             return rng.randbytes(length)
 
 
-def read(path, part_bytes: int, input_format: str = "auto") -> list[RawDocument | Rejected] | None:
+def read(path, part_bytes: int, input_format: str = "auto") -> list[Document | Rejected] | None:
     """The documents, or None where a sentence says why there are none."""
     options = ReadOptions(input_format, language="auto")
     try:
         found = [document for part in list_parts([str(path)], part_bytes) for document in read_documents(part, options)]
         for document in found:
-            if isinstance(document, RawDocument):
+            if isinstance(document, Document):
                 assert split_sentences(document, options)
     except InputError as error:
         is_sentence = str(path) in str(error) and "\n" not in str(error)
@@ -117,7 +117,7 @@ def test_documents_that_were_not_touched_are_read(tmp_path, name):
         (tmp_path / name).write_bytes(data[:start] + noise + data[start + len(noise) :])
         input_format = "wiki" if name == "wiki_00" else "auto"  # which its first bytes would tell
         found = read(tmp_path / name, rng.choice([20, 100, 10_000]), input_format)
-        read_texts = {document.text.strip() for document in found or [] if isinstance(document, RawDocument)}
+        read_texts = {document.text.strip() for document in found or [] if isinstance(document, Document)}
         # What the noise lies in, and what comes after it where it took away the end of a document.
         first = data[:start].count(PLAIN[name])
         last = data[: start + len(noise)].count(PLAIN[name]) + 1

@@ -12,7 +12,7 @@ import pyarrow.feather as feather
 import pytest
 from places import FIELD
 
-from maskmill.pipeline.reading.documents import RawDocument, ReadOptions
+from maskmill.pipeline.reading.documents import Document, ReadOptions
 from maskmill.pipeline.reading.files import FilePart
 from maskmill.pipeline.reading.kinds import KINDS
 from maskmill.pipeline.reading.languages import LANGUAGES
@@ -123,7 +123,7 @@ def test_what_is_no_text_is_refused_whatever_is_asked_for(tmp_path, kind, conten
 @pytest.mark.parametrize("name", ["novel", "novel.txt", "corpus.pl", "part.en"])
 def test_plain_text_is_never_refused(tmp_path, name, text):
     (tmp_path / name).write_text(text)
-    assert all(isinstance(document, RawDocument) and document.lines_are_sentences for document in read(tmp_path / name))
+    assert all(isinstance(document, Document) and document.lines_are_sentences for document in read(tmp_path / name))
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a"])

@@ -3,7 +3,7 @@
 import pytest
 import sentencex
 
-from maskmill.pipeline.reading.documents import RawDocument, ReadOptions
+from maskmill.pipeline.reading.documents import Document, ReadOptions
 from maskmill.pipeline.reading.languages import LANGUAGES, find_language
 from maskmill.pipeline.reading.sentences import MAX_CHARACTERS, split_sentences
 from maskmill.tokenizer.errors import InputError
@@ -70,7 +70,7 @@ RULES = {
 
 
 def split(text: str, **options: str) -> list[str]:
-    return split_sentences(RawDocument(text, lines_are_sentences=False), ReadOptions(**options))
+    return split_sentences(Document(text, lines_are_sentences=False), ReadOptions(**options))
 
 
 @pytest.mark.parametrize(("language", "text"), SENTENCES)
@@ -125,7 +125,7 @@ def test_text_without_a_stop_is_cut(text):
 
 def test_lines_that_are_sentences_stay_whole():
     line = "word " * 5000
-    assert split_sentences(RawDocument(line, lines_are_sentences=True), ReadOptions()) == [line.strip()]
+    assert split_sentences(Document(line, lines_are_sentences=True), ReadOptions()) == [line.strip()]
 
 
 @pytest.mark.parametrize("quotes", ["“", "«", "`", '"A. (b) ‘c’ [d] ', "'A.' "])
