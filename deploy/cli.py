@@ -52,7 +52,6 @@ class MaskmillGroup(Group):
             return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Runs the command."""
         try:
             with signals_as_ctrl_c(ctx):
                 return super().invoke(ctx)
@@ -76,7 +75,6 @@ class _VisibleFormatter(logging.Formatter):
     """Of warnings that are logged: they may quote data."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """As logging has it."""
         return visible(super().format(record))
 
 

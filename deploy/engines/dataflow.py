@@ -109,7 +109,6 @@ class DataflowJob:
         return job.describe() if job else ""
 
     def cancel(self) -> None:
-        """Cancels the job."""
         self.result.cancel()
 
 

@@ -28,7 +28,6 @@ class Label(click.ParamType):  # type: ignore[type-arg]
     name = "label"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
-        """A text to key and value."""
         key, equals, label = str(value).partition("=")
         if not equals:
             self.fail(f"{value} is no label; expected KEY=VALUE such as team=nlp.", param, ctx)

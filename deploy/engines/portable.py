@@ -146,6 +146,5 @@ class PortableJob:
         return "The job was cancelled; the same command, without --overwrite, goes on with what is finished."
 
     def cancel(self) -> None:
-        """Cancels the job."""
         with self.runner.one_sentence():
             self.result.cancel()

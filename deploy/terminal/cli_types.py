@@ -52,7 +52,6 @@ class Whole(click.IntRange):
         super().__init__(-MOST if min is None else min, max)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """A text to the number."""
         assert self.min is not None
         assert self.max is not None
         number = int(value) if isinstance(value, int) or INTEGER.fullmatch(str(value)) else None
@@ -124,7 +123,6 @@ class Bytes(click.ParamType):  # type: ignore[type-arg]
     name = "size"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """A text to bytes."""
         parts = SIZE.fullmatch(str(value))
         size = float(parts[1]) * UNITS[(parts[2] or "B").upper()] if parts else 0.0
         if not 1 <= size <= MOST_BYTES:
@@ -142,7 +140,6 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """A text to seconds."""
         if isinstance(value, float):
             return value
         seconds = 0.0

@@ -78,7 +78,6 @@ class Pretrained:
 
     @property
     def measured_on(self) -> str:
-        """As `PruneJob` has it."""
         return self.split
 
     @property
@@ -88,19 +87,16 @@ class Pretrained:
         return PruneSource(self.dataset, self.model_dir, self.checkpoint, self.split, self.cased)
 
     def describe_request(self, config: PruneConfig) -> dict[str, Any]:
-        """As `PruneJob` has it."""
         from maskmill.model.pruning.pretrained import describe_request
 
         return describe_request(self._source, config, self.recovery_steps)
 
     def prune(self, folder: Path, config: PruneConfig) -> dict[str, Any]:
-        """As `PruneJob` has it."""
         from maskmill.model.pruning.pretrained import prune
 
         return prune(self._source, folder, config, self.train_config)
 
     def recover(self, output: str, pruning: dict[str, Any]) -> dict[str, float] | None:
-        """As `PruneJob` has it."""
         from maskmill.model.pretraining.evaluate import measure
 
         assert self.recovery_steps
@@ -138,19 +134,16 @@ class Finetuned:
         return self.config.num_train_steps
 
     def describe_request(self, config: PruneConfig) -> dict[str, Any]:
-        """As `PruneJob` has it."""
         from maskmill.model.pruning.classifier import describe_request
 
         return describe_request(self.found, self.train, self.held_out, config, self.recovery_steps, self.checkpoint)
 
     def prune(self, folder: Path, config: PruneConfig) -> dict[str, Any]:
-        """As `PruneJob` has it."""
         from maskmill.model.pruning.classifier import prune_classifier
 
         return prune_classifier(self.found, self.train, self.held_out, folder, config, self.config, self.checkpoint)
 
     def recover(self, output: str, pruning: dict[str, Any]) -> dict[str, float] | None:
-        """As `PruneJob` has it."""
         from maskmill.model.tasks.finetuning import go_on
 
         take = partial(go_on, train=self.train, held_out=self.held_out, config=self.config)

@@ -105,7 +105,6 @@ class PackedPool:
         return found
 
     def _take(self, kept: NDArray[np.bool_]) -> "PackedPool":
-        """Some of the documents."""
         sentences = np.repeat(kept, self.document_lengths)
         return PackedPool(
             ids=self.ids[np.repeat(sentences, self.sentence_lengths)],

@@ -61,11 +61,9 @@ class _Decompressed(io.RawIOBase):
         self.stream = stream
 
     def readable(self) -> bool:
-        """It is."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Reads some bytes."""
         try:
             data = self.stream.read(len(buffer))
         except (EOFError, gzip.BadGzipFile, igzip_lib.IsalError, lzma.LZMAError) as error:  # type: ignore[misc]

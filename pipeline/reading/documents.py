@@ -134,8 +134,11 @@ def reject_long(place: int, excerpt: str, options: ReadOptions) -> Rejected:
     """A document that is longer than the options allow. Raises NoRoomError where it is the memory that does not."""
     if options.longest < options.max_document_bytes:
         raise NoRoomError(
-            f"a document is longer than {options.longest:,} bytes, for which --memory-limit leaves no room; give a "
-            f"larger one, fewer --num-workers, or --max-document-bytes {options.longest} to reject such documents"
+            f"a document is longer than {options.longest:,} bytes, for which --memory-limit leaves no room",
+            way_out=(
+                "give a larger one, fewer --num-workers, or --max-document-bytes "
+                f"{options.longest} to reject such documents"
+            ),
         )
     return Rejected(place, f"longer than {options.max_document_bytes:,} bytes", excerpt)
 

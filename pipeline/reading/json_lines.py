@@ -9,9 +9,6 @@ import orjson
 from maskmill.pipeline.reading.documents import EXCERPT_CHARACTERS, clip
 from maskmill.pipeline.reading.files import LineBlocks
 
-MALFORMED = "malformed JSON"
-
-
 NEWLINE = ord("\n")
 
 
@@ -21,6 +18,10 @@ class BadLineError(ValueError):
 
 class BlankLineError(BadLineError):
     """A line that holds nothing."""
+
+
+class MalformedLineError(BadLineError):
+    """A line that holds something else than JSON."""
 
 
 def number_lines(blocks: LineBlocks) -> Iterator[tuple[int, memoryview]]:
@@ -55,7 +56,7 @@ def parse_line(line: memoryview) -> tuple[Any, bool]:
         except UnicodeDecodeError:
             raise BadLineError("invalid UTF-8") from None
         except (ValueError, RecursionError):
-            raise BadLineError(MALFORMED) from None
+            raise MalformedLineError("malformed JSON") from None
 
 
 def excerpt_of(line: memoryview) -> str:

@@ -66,7 +66,7 @@ def read_stream(
             for document in documents:
                 yield _reject_duplicate(document, duplicates) if duplicates else document
     except NoRoomError as error:
-        raise InputError(f"{part.path}: {error}") from error
+        raise InputError(f"{part.path}: {error.problem}", way_out=error.way_out) from error
     except MemoryError as error:
         raise InputError(
             f"{part.path}: memory ran out while a document was read",

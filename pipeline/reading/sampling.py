@@ -293,7 +293,6 @@ class _Counted(io.RawIOBase):
         self.is_back = False
 
     def readable(self) -> bool:
-        """True."""
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
@@ -307,7 +306,6 @@ class _Counted(io.RawIOBase):
         return self.file.tell()
 
     def readinto(self, buffer: Any) -> int:
-        """Reads some bytes."""
         if self.is_back and self.head:
             data, self.head = self.head[: len(buffer)], self.head[len(buffer) :]
             buffer[: len(data)] = data

@@ -105,14 +105,12 @@ class _Gzip:
         self.pending = bytearray()
 
     def write(self, data: bytes) -> None:
-        """Takes the next bytes."""
         self.pending += data
         while len(self.pending) >= GZIP_BLOCK:
             self.store(self.compressor.compress(self.pending[:GZIP_BLOCK]))
             del self.pending[:GZIP_BLOCK]
 
     def finish(self) -> None:
-        """Takes no more."""
         self.store(self.compressor.compress(self.pending))
         self.store(self.compressor.flush())
 

@@ -24,9 +24,9 @@ from maskmill.pipeline.reading.files import (
     read_lines,
 )
 from maskmill.pipeline.reading.json_lines import (
-    MALFORMED,
     BadLineError,
     BlankLineError,
+    MalformedLineError,
     excerpt_of,
     field_of,
     length_of,
@@ -110,7 +110,7 @@ def _read_jsonl(stream: io.BufferedReader, part: FilePart, fields: Fields) -> It
         except BlankLineError:
             continue
         except BadLineError as error:
-            if str(error) == MALFORMED and _holds_objects(line):
+            if isinstance(error, MalformedLineError) and _holds_objects(line):
                 raise InputError(
                     f"{part.path}: line {count_lines_before(part) + place:,} holds several JSON objects",
                     expected="one in each line, as jq -c . makes them",

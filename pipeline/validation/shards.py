@@ -96,7 +96,6 @@ class _Reading:
         self.keys: list[Keys] = []
 
     def found(self, kind: str, says: str, record: int | None = None) -> None:
-        """Adds a problem."""
         self.result.problems.add(Problem(kind, self.name, says, record))
 
     def read_columns(self, path: str) -> bool:
