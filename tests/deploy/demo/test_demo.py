@@ -27,7 +27,7 @@ def test_the_demo_goes_from_text_to_an_exported_model(tmp_path: Path, short_demo
     assert first.exit_code == 0, first.output
     for command in ("vocab", "generate", "inspect", "train", "evaluate", "fill-mask", "export"):
         assert f"$ maskmill {command} " in first.output
-    for made in ("vocab.txt", "shards/dataset_info.json", "model/training.png", "huggingface/model.safetensors"):
+    for made in ("vocab.txt", "tokens/dataset_info.json", "model/training.png", "huggingface/model.safetensors"):
         assert (output / made).exists()
 
     before = {path: path.read_bytes() for path in output.rglob("*.tfrecord")}
