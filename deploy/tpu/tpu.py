@@ -171,7 +171,7 @@ EVERY = option(
 
 def check_training(arguments: Sequence[str]) -> None:
     """Raises click.UsageError for what `maskmill train` would refuse, and for what no host of a TPU sees."""
-    from maskmill.deploy.training.train import check_options
+    from maskmill.deploy.training.train import make_request
 
     root = click.get_current_context().find_root().command
     assert isinstance(root, click.Group)
@@ -179,7 +179,7 @@ def check_training(arguments: Sequence[str]) -> None:
     given = context.get_parameter_source("backend") is click.core.ParameterSource.COMMANDLINE
     if given and context.params["backend"] != "jax":
         raise click.UsageError(f"--backend {context.params['backend']} runs on no TPU; leave it out, there it is jax")
-    datasets = check_options(context.params)
+    datasets = make_request(context.params).datasets
     for word in arguments:
         value = word.partition("=")[2] if word.startswith("--") else word
         if ("/" in value or "." in value) and os.path.isfile(value):

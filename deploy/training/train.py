@@ -22,13 +22,14 @@ from maskmill.deploy.terminal.options import (
 from maskmill.model.pretraining.config import FirstWeights, PhaseRequest, TrainConfig
 from maskmill.model.pretraining.recipes import Recipe, RecipeName, choose_recipe, settle
 from maskmill.model.training.config import Optimizer
+from maskmill.tokenizer.errors import InputError
 
 OF_PRESET = "the recipe's"
 
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """What `maskmill train` is asked for."""
+    """What `maskmill train` is asked for. Raises InputError for options that do not go together."""
 
     datasets: list[PhaseRequest]
     model_dir: str
@@ -38,6 +39,22 @@ class TrainRequest:
     init_checkpoint: str | None = None
     resize_embeddings: bool = False
     profile: bool = False  # whether a trace of a few steps is recorded
+
+    def __post_init__(self) -> None:
+        if self.resize_embeddings and not self.init_checkpoint:
+            raise InputError("--resize-embeddings is given without --init-checkpoint, whose embeddings it resizes")
+        if self.settings.get("first_weights") == "neighbours" and self.init_checkpoint:
+            raise InputError(
+                "--first-weights neighbours is given beside --init-checkpoint, which has the first weights",
+                way_out="give one",
+            )
+        steps = [phase.num_train_steps for phase in self.datasets]
+        if self.settings.get("max_time") is not None and steps != [None]:
+            other = "--num-train-steps" if "num_train_steps" in self.settings else "--phase DIR:STEPS"
+            raise InputError(
+                f"--max-time is given beside {other}, and both say how many steps to take", way_out="give one"
+            )
+        settle(self.settings, self.recipe)  # which checks the values
 
 
 @click.command(
@@ -211,38 +228,13 @@ def train(backend: str, distributed: bool, **given: Any) -> None:
 
 def make_request(given: Mapping[str, Any]) -> TrainRequest:
     """The options of the command as a request. Raises UsageError for options that do not go together."""
-    if given["resize_embeddings"] and not given["init_checkpoint"]:
-        raise click.UsageError("--resize-embeddings is given without --init-checkpoint, whose embeddings it resizes")
-    datasets = check_options(given)
+    datasets = choose_datasets(given["dataset"], given["phases"], given["num_train_steps"])
+    datasets = add_changes(datasets, given["lengths"], changes_of(given))
     recipe = choose_recipe(given["bert_config"], given["recipe"], given["init_checkpoint"] is not None)
-    settings = settings_of(given)
-    return TrainRequest(datasets, recipe=recipe, settings=settings, **pick(TrainRequest, given, "recipe"))
-
-
-def settings_of(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a training that have a value, out of all parameters of the command."""
     names = TrainConfig.__dataclass_fields__.keys() | Recipe.__dataclass_fields__.keys()
-    return {name: value for name, value in given.items() if name in names and value is not None}
-
-
-def check_options(params: Mapping[str, Any]) -> list[PhaseRequest]:
-    """The parameters of the command -> the folders to train on, each with its steps.
-
-    Raises UsageError for options that do not go together.
-    """
-    phases, init_checkpoint = params["phases"], params["init_checkpoint"]
-    datasets = choose_datasets(params["dataset"], phases, params["num_train_steps"])
-    datasets = add_changes(datasets, params["lengths"], changes_of(params))
-    if params["max_time"] is not None and (phases or params["num_train_steps"] is not None):
-        other = "--phase DIR:STEPS" if phases else "--num-train-steps"
-        raise click.UsageError(f"--max-time is given beside {other}, and both say how many steps to take; give one")
-    if params["first_weights"] == "neighbours" and init_checkpoint:
-        raise click.UsageError(
-            "--first-weights neighbours is given beside --init-checkpoint, which has the first weights; give one"
-        )
+    settings = {name: value for name, value in given.items() if name in names and value is not None}
     with wrong_usage():
-        settle(settings_of(params), choose_recipe(params["bert_config"], params["recipe"], init_checkpoint is not None))
-    return datasets
+        return TrainRequest(datasets, recipe=recipe, settings=settings, **pick(TrainRequest, given, "recipe"))
 
 
 def choose_datasets(dataset: str | None, phases: tuple[str, ...], num_train_steps: int | None) -> list[PhaseRequest]:

@@ -8,7 +8,7 @@ from places import ROOT
 
 from maskmill.deploy.cli import main
 from maskmill.deploy.tpu.tpu import check_training
-from maskmill.deploy.training.train import check_options
+from maskmill.deploy.training.train import make_request
 
 PAGES = sorted(
     str(path.relative_to(ROOT))
@@ -106,7 +106,7 @@ def check_maskmill(arguments: list[str]) -> None:
     context = command.make_context(command.name, arguments, parent=context)
     given = context.params
     if command is main.commands["train"]:
-        check_options(given)
+        make_request(given)
     if training := given.get("arguments"):
         with context:
             check_training(list(training))
