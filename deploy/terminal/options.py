@@ -53,27 +53,27 @@ DRAWN = (  # how copies of a dataset of tokens are drawn; the length apart
         "--objective",
         type=click.Choice(get_args(Objective)),
         show_default=OF_TOKENS,
-        help="Of a dataset of tokens: nsp, sop or mlm, as for generate.",
+        help="Objective: nsp, sop or mlm, as for generate.",
     ),
     option(
         "--masked-lm-prob",
         type=float,
         metavar="SHARE",
         show_default=OF_TOKENS,
-        help="Of a dataset of tokens: share of the tokens that are masked.",
+        help="Share of the tokens that are masked.",
     ),
     option(
         "--short-seq-prob",
         type=float,
         metavar="SHARE",
         show_default=OF_TOKENS,
-        help="Of a dataset of tokens: probability that a document is cut into shorter sequences.",
+        help="Probability that a document is cut into shorter sequences.",
     ),
     option(
         "--whole-word-mask/--no-whole-word-mask",
         default=None,
         show_default=OF_TOKENS,
-        help="Of a dataset of tokens: whether all tokens of a word are masked together.",
+        help="Whether all tokens of a word are masked together.",
     ),
 )
 CASED = option("--cased", is_flag=True, help="Keep case and accents; give it to both vocab and generate.")

@@ -43,13 +43,13 @@ class EvaluateRequest:
     option("--split", type=click.Choice(["eval", "train"]), default="eval", help="Examples to evaluate on."),
 )
 @under(
-    "Datasets of tokens",
+    "For a dataset of tokens",
     option(
         "--max-seq-length",
         type=int,
         metavar="TOKENS",
         show_default=OF_TOKENS,
-        help="Of a dataset of tokens: tokens of an instance.",
+        help="Tokens of an instance.",
     ),
     *DRAWN,
 )

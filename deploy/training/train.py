@@ -88,7 +88,7 @@ class TrainRequest:
     ),
 )
 @under(
-    "Datasets of tokens",
+    "For a dataset of tokens",
     option(
         "--max-seq-length",
         "lengths",
@@ -96,7 +96,7 @@ class TrainRequest:
         multiple=True,
         metavar="TOKENS",
         show_default=OF_TOKENS,
-        help="Of a dataset of tokens: tokens of an instance; once, or once for each --phase.",
+        help="Tokens of an instance; once, or once for each --phase.",
     ),
     *DRAWN,
 )
