@@ -108,7 +108,7 @@ class WordCounts:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "WordCounts":
-        """What `to_arrays` made."""
+        """The counts that `to_arrays` stored."""
         text = arrays["words"].tobytes().decode("utf-8", "surrogatepass")
         words = Counter(dict(zip(text.split("\n"), arrays["counts"].tolist())))
         sketch = None

@@ -37,7 +37,7 @@ def show_dry_run(generation: Generation, runner: LocalRunner | RemoteRunner, as_
     """Prints what a run would make and take. Writes nothing."""
     sample = generation.sample
     if not sample.read_documents:
-        reasons = ", ".join(f"{reason} ({number:,})" for reason, number in sample.set_aside.items())
+        reasons = ", ".join(f"{reason} ({number:,})" for reason, number in sample.rejected.items())
         raise no_documents(generation.files[0], reasons)
     pools = Pools.plan(generation.config, sample.all_documents, int(sample.all_content_bytes))
     estimates = [_estimate(target, cost, sample, pools) for target, cost in zip(generation.targets, generation.costs)]
@@ -73,7 +73,7 @@ def show_dry_run(generation: Generation, runner: LocalRunner | RemoteRunner, as_
             "content_bytes_margin": sample.margin_of("content_bytes"),
             "sample_documents": sample.read_documents,
             "sample_share": sample.share,
-            "set_aside": sample.set_aside,
+            "set_aside": sample.rejected,
             "copies": generation.config.dupe_factor,
             "runner": "local" if isinstance(runner, LocalRunner) else runner.name,
             "num_workers": runner.num_workers,
@@ -93,7 +93,7 @@ def show_dry_run(generation: Generation, runner: LocalRunner | RemoteRunner, as_
         if name != HELD_OUT or generation.config.eval_fraction:
             table.add_row(name, *map(show, estimates))
     console.print(table)
-    for reason, number in sample.set_aside.items():
+    for reason, number in sample.rejected.items():
         warn(f"In the sample {number:,} more documents cannot be used: {reason}")
     labels = Counter(random_next=generation.costs[0].random_next, instances=generation.costs[0].instances)
     if note := note_labels(labels, generation.config.objective):

@@ -105,11 +105,11 @@ class GenerateRequest:
 )
 @under(
     "Documents and sentences to leave out",
-    option("--min-sentence-tokens", default=1, metavar="TOKENS", help="Shorter sentences are left out."),
-    option("--min-document-tokens", default=1, metavar="TOKENS", help="Shorter documents are left out."),
+    option("--min-sentence-tokens", default=1, metavar="TOKENS", help="Shorter sentences are dropped."),
+    option("--min-document-tokens", default=1, metavar="TOKENS", help="Shorter documents are dropped."),
     option("--max-document-tokens", type=int, metavar="TOKENS", help="Longer documents are split into several."),
     option(
-        "--exclude-unk-above", type=float, metavar="SHARE", help="Documents with a larger share of [UNK] are left out."
+        "--exclude-unk-above", type=float, metavar="SHARE", help="Documents with a larger share of [UNK] are dropped."
     ),
     option("--dedup", is_flag=True, help="Keep only one of several identical documents."),
 )

@@ -24,7 +24,7 @@ MOST_SHARDS = 12  # rows of the table
 BAR = 40  # columns of the longest bar
 MEASURED = 50_000  # examples of TFRecords without a manifest that are counted: half a second
 # Sections of the manifest's counts, and what they say of the documents.
-TOLD_OF_DOCUMENTS = {"set_aside": "rejected", "repaired": "repaired", "filtered": "left out as asked"}
+TOLD_OF_DOCUMENTS = {"set_aside": "rejected", "repaired": "repaired", "filtered": "filtered"}
 
 
 def inspect_dataset(request: InspectRequest, as_json: bool = False) -> None:

@@ -111,16 +111,18 @@ def check_sample(files: Sequence[str], request: Request) -> Check["Sample | None
     from maskmill.pipeline.reading.sampling import read_sample
 
     sample = read_sample(files, request.reading)
-    used, aside = sample.read_documents, sum(sample.set_aside.values())
+    used, rejected = sample.read_documents, sum(sample.rejected.values())
     is_all = sample.share >= 1  # of the input, so that what is said of it is certain
-    reasons = "; ".join(f"{number:,} {reason}" for reason, number in sample.set_aside.most_common())
+    reasons = "; ".join(f"{number:,} {reason}" for reason, number in sample.rejected.most_common())
     share = "all of the input" if is_all else f"{sample.share:.1%} of the input"
-    found = f"{used:,} of {count(used + aside, 'document')} can be used, in {share}{f': {reasons}' if reasons else ''}"
+    found = (
+        f"{used:,} of {count(used + rejected, 'document')} can be used, in {share}{f': {reasons}' if reasons else ''}"
+    )
     if not used:
         remedy = "give --input-format, or --text-field where documents are in another field"
         yield Finding("sample", "wrong", found, remedy)
         return None
-    if aside > MAX_REJECTED * (used + aside):
+    if rejected > MAX_REJECTED * (used + rejected):
         remedy = f"repair them; a run fails where more than {MAX_REJECTED:.0%} are unusable: see --max-rejected"
         yield Finding("sample", "wrong" if is_all else "warning", found, remedy)
     elif is_all and used < 2:

@@ -23,7 +23,7 @@ def submit(job: Job, beam_options: Sequence[str]) -> Any:
 
 
 class Runner(Protocol):
-    """Runs jobs to their end."""
+    """Where jobs run: this machine, or an engine."""
 
     @property
     def num_workers(self) -> int:

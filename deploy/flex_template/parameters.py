@@ -117,7 +117,7 @@ def build_metadata(command: click.Command) -> dict[str, Any]:
 
 
 def to_json(value: dict[str, Any]) -> str:
-    """As the file has it."""
+    """The text of the JSON file, indented as it is checked in."""
     return json.dumps(value, indent=2) + "\n"
 
 

@@ -223,13 +223,13 @@ def draw_documents(subjects: Sequence[ReportedDataset]) -> Iterator[Figure]:
     def say(subject: ReportedDataset) -> str:
         if not subject.counts:
             return "Without a manifest nobody knows."
-        aside = sum(subject.counts.get("set_aside", {}).values())
+        rejected = sum(subject.counts.get("set_aside", {}).values())
         read = subject.counts.get("documents", {}).get("read", 0)
-        return f"{aside:,} of {read:,} documents were rejected, {share(aside, read):.2%}."
+        return f"{rejected:,} of {read:,} documents were rejected, {share(rejected, read):.2%}."
 
     rows = [[reason, *(f"{one[place]:,}" for one in values)] for place, reason in enumerate(reasons)]
     table = Table(["what and why", *(called(subject, subjects, "number") for subject in known)], rows)
-    yield finish(plot, "documents", "Rejected, repaired, left out", subjects, say, table)
+    yield finish(plot, "documents", "Rejected, repaired, filtered", subjects, say, table)
 
 
 def list_unused(counts: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
@@ -242,5 +242,5 @@ def list_unused(counts: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
     found |= {f"repaired: {what}": count for what, count in counts.get("repaired", {}).items()}
     found["without a token"] = counts.get("documents", {}).get("empty", 0)
     found["duplicates"] = sum(counts.get(split, {}).get("duplicate_documents", 0) for split in ("train", "eval"))
-    found |= {f"left out as asked: {what}": count for what, count in counts.get("filtered", {}).items()}
+    found |= {f"filtered: {what}": count for what, count in counts.get("filtered", {}).items()}
     return {name: count for name, count in found.items() if count}

@@ -65,6 +65,6 @@ def _about_text(subject: ReportedDataset) -> Iterator[str]:
             f"{unused:.0%} of the vocabulary never occurs, and its rows of the model's embeddings are not learned. A "
             "smaller vocabulary would do, unless a model is to be continued."
         )
-    if aside := sum(subject.counts.get("set_aside", {}).values()):
+    if rejected := sum(subject.counts.get("set_aside", {}).values()):
         read = subject.counts.get("documents", {}).get("read", 0)
-        yield f"{aside:,} of {read:,} documents were rejected; rejected-*.jsonl beside the shards lists them."
+        yield f"{rejected:,} of {read:,} documents were rejected; rejected-*.jsonl beside the shards lists them."

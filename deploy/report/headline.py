@@ -20,7 +20,7 @@ class Tile:
 
 
 def list_tiles(subjects: Sequence[ReportedDataset]) -> list[Tile]:
-    """The headline figures."""
+    """The figures at the top of the report: a tile each, with a value for each dataset."""
 
     def tile(label: str, *pairs: tuple[str, str]) -> Tile:
         return Tile(label, [value for value, _ in pairs], [note for _, note in pairs])

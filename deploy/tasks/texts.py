@@ -8,7 +8,7 @@ from typing import NamedTuple
 from maskmill.deploy.terminal.inputs import list_documents, show_reading
 from maskmill.deploy.terminal.talk import warn
 from maskmill.deploy.terminal.words import count
-from maskmill.pipeline.jobs.corpus import REPAIRED, SET_ASIDE, check_reading, name_inputs
+from maskmill.pipeline.jobs.corpus import REJECTED, REPAIRED, check_reading, name_inputs
 from maskmill.pipeline.reading.documents import ReadOptions, Rejected
 from maskmill.pipeline.reading.files import list_parts
 from maskmill.pipeline.reading.parts import read_documents
@@ -38,7 +38,7 @@ class TextReader:
 
     @property
     def files(self) -> list[str]:
-        """What the inputs name."""
+        """The file of each part of the inputs."""
         return [part.path for part in self.parts]
 
     def read(self) -> Iterator[NamedText]:
@@ -48,7 +48,7 @@ class TextReader:
                 place = f"{part.path}:{document.place}"
                 self.counts["documents/read"] += 1
                 if isinstance(document, Rejected):
-                    self.counts[SET_ASIDE + document.reason] += 1
+                    self.counts[REJECTED + document.reason] += 1
                     self.first_rejected = self.first_rejected or place
                 else:
                     self.counts.update(REPAIRED + repair for repair in document.repairs)

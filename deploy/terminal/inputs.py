@@ -8,7 +8,7 @@ from pathlib import Path
 from maskmill.deploy.terminal.talk import warn
 from maskmill.deploy.terminal.words import count, in_bytes
 from maskmill.pipeline.dataset.schema import VOCAB
-from maskmill.pipeline.jobs.corpus import REPAIRED, SET_ASIDE, Counts, count_rejected, list_counts, name_inputs
+from maskmill.pipeline.jobs.corpus import REJECTED, REPAIRED, Counts, count_rejected, list_counts, name_inputs
 from maskmill.pipeline.reading.documents import ReadOptions
 from maskmill.pipeline.reading.files import list_inputs
 from maskmill.pipeline.reading.kinds import require_documents_by_name
@@ -62,7 +62,7 @@ def resolve(path: str) -> str:
 def show_reading(counts: Counts) -> None:
     """Says how many documents were rejected or repaired."""
     if rejected := count_rejected(counts):
-        warn(f"Rejected {count(rejected, 'document')}: {list_counts(counts, SET_ASIDE)}")
+        warn(f"Rejected {count(rejected, 'document')}: {list_counts(counts, REJECTED)}")
     if repaired := list_counts(counts, REPAIRED):
         warn(f"Repaired documents: {repaired}")
 

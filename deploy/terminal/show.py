@@ -112,7 +112,7 @@ def show_summary(console: Console, output: str, info: DatasetInfo, seconds: floa
     if info.config["eval_fraction"] and not info.examples_of("eval"):
         warn("No document was held out for evaluation; give a larger --eval-fraction.")
     for what, documents in info.counts.get("filtered", {}).items():
-        console.print(f"Left out as asked: {documents:,} {what}")
+        console.print(f"Filtered: {documents:,} {what}")
     words = ("pool of tokens", "pools of tokens") if info.format == "tokens" else ("shard",)
     what = count(len(info.shards), *words)
     console.print(f"Wrote {output}: {what}, {size}, in {seconds:.1f} s")

@@ -26,7 +26,7 @@ Vector = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Embedding:
-    """What became of a text."""
+    """The vector of a text, and how much of the text is in it."""
 
     vector: Vector  # [width]; with pooling tokens [tokens, width]
     token_ids: Ids  # of the first window, with [CLS] and [SEP]

@@ -17,7 +17,7 @@ LABELS = {
 
 @dataclass(frozen=True)
 class ReadableToken:
-    """A token of an example."""
+    """A token of an example, and what was masked there."""
 
     token: str  # that stands there; `#17` for the id 17 where no vocabulary says what it is
     segment: int  # segment_ids: 0 or 1

@@ -89,22 +89,22 @@ class DatasetStats:
 
     @property
     def examples(self) -> int:
-        """How many examples."""
+        """The number of examples."""
         return int(self.labels.sum())
 
     @property
     def tokens(self) -> int:
-        """How many tokens, special ones included, padding not."""
+        """The number of tokens, special ones included, padding not."""
         return int(self.lengths @ np.arange(len(self.lengths)))
 
     @property
     def padding(self) -> int:
-        """How many places of input_ids hold padding."""
+        """The number of positions that hold padding."""
         return self.examples * (len(self.lengths) - 1) - self.tokens
 
     @property
     def masked(self) -> int:
-        """How many positions are masked."""
+        """The number of masked positions."""
         return int(self.positions.sum())
 
     def to_values(self) -> dict[str, Any]:
@@ -113,7 +113,7 @@ class DatasetStats:
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> "DatasetStats":
-        """What `to_values` gave."""
+        """The statistics that `to_values` stored."""
         arrays = {name: np.array(values[name], np.int64) for name in _ARRAYS}
         return cls(mask_id=values["mask_id"], **arrays)
 

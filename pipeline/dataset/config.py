@@ -33,10 +33,10 @@ class InstanceConfig:
     eval_fraction: float = 0.0  # share of the documents held out, by content
     random_seed: int = 12345
     dedup: bool = False  # exact duplicates of a document are dropped
-    min_sentence_tokens: int = 1  # shorter sentences are left out
-    min_document_tokens: int = 1  # shorter documents are left out
+    min_sentence_tokens: int = 1  # shorter sentences are dropped
+    min_document_tokens: int = 1  # shorter documents are dropped
     max_document_tokens: int | None = None  # longer documents are cut into several
-    exclude_unk_above: float | None = None  # documents with a larger share of [UNK] are left out
+    exclude_unk_above: float | None = None  # documents with a larger share of [UNK] are dropped
     shards_per_copy: int | None = None  # None: chosen from the documents
     compression: Compression = "none"
     format: Format = "tfrecord"
@@ -122,7 +122,7 @@ class InstanceConfig:
 
     @property
     def has_filters(self) -> bool:
-        """Whether anything is left out of documents, but for duplicates."""
+        """Whether anything is dropped of documents, but for duplicates."""
         return (
             self.min_sentence_tokens > 1
             or self.min_document_tokens > 1

@@ -34,7 +34,7 @@ THREADS = 8  # that read records; an object of Cloud Storage takes 50 ms, most o
 
 @dataclass(frozen=True)
 class Record:
-    """A finished shard."""
+    """What is recorded of a finished shard, from which the manifest is made."""
 
     shard: ShardInfo
     counts: Mapping[str, int]  # of what it holds, by `section/name`

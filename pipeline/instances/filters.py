@@ -1,4 +1,4 @@
-"""What of a tokenised document is left out when the user asks for it."""
+"""What is dropped of tokenised documents when the user asks for it."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def filter_document(
         lengths: of its sentences, in tokens [sentences].
         config: what is asked for.
         unk_id: of `[UNK]`.
-        counts: is told what was left out.
+        counts: counts what is dropped.
     """
     if config.min_sentence_tokens > 1:
         is_long = lengths >= config.min_sentence_tokens

@@ -1,4 +1,4 @@
-"""Packed pools: tokenised documents before anything is left out of them, as a dataset of tokens keeps them."""
+"""Packed pools: tokenised documents before anything of them is dropped, as a dataset of tokens keeps them."""
 
 from collections import Counter
 from collections.abc import Iterable

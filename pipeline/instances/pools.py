@@ -87,13 +87,13 @@ class Pool:
     document_offsets: NDArray[np.int64]  # [documents + 1], in sentences
     digests: list[bytes]  # [documents], ascending
     gathered: int = 0  # documents that came into it, whatever became of them
-    empty: int = 0  # documents without a token, left out
-    duplicates: int = 0  # documents whose content another one has, too; left out with `dedup`
-    filtered: Counter[str] = field(default_factory=Counter)  # what else was left out, see `PackedPool.unpack`
+    empty: int = 0  # documents without a token, dropped
+    duplicates: int = 0  # documents whose content another one has, too; dropped with `dedup`
+    filtered: Counter[str] = field(default_factory=Counter)  # what else was dropped, see `PackedPool.unpack`
 
     @property
     def documents(self) -> int:
-        """The number of documents."""
+        """The number of documents in the pool."""
         return len(self.digests)
 
     @property

@@ -9,7 +9,7 @@ from maskmill.pipeline.dataset.unfinished import RUN_ID, Unfinished
 from maskmill.pipeline.instances.pools import Pools
 from maskmill.tokenizer.errors import InputError
 
-SET_ASIDE, REPAIRED = "set_aside/", "repaired/"  # before the reason, in the names of counts
+REJECTED, REPAIRED = "set_aside/", "repaired/"  # before the reason, in the names of counts
 OF_READING = ("documents", "set_aside", "repaired")  # sections of a manifest with counts of reading
 CORPUS = "corpus"  # the section with what was measured, in the manifest of a dataset of tokens
 
@@ -20,7 +20,7 @@ Counts = Mapping[str, int]  # by `section/name`, see `ReadDocuments`, and `Measu
 
 def count_rejected(counts: Counts) -> int:
     """The number of documents that were read and cannot be used."""
-    return sum(count for name, count in counts.items() if name.startswith(SET_ASIDE))
+    return sum(count for name, count in counts.items() if name.startswith(REJECTED))
 
 
 def list_counts(counts: Counts, section: str) -> str:
@@ -37,9 +37,9 @@ def name_inputs(inputs: Sequence[str]) -> str:
     return " ".join(inputs) if len(inputs) <= MANY else f"{inputs[0]} and {len(inputs) - 1:,} more"
 
 
-def no_documents(name: str, set_aside: str) -> InputError:
-    """What to raise where the inputs hold none; `set_aside` tells in words what was found instead, if anything was."""
-    found = f"no documents that can be read ({set_aside})" if set_aside else "no documents"
+def no_documents(name: str, reasons: str) -> InputError:
+    """What to raise where the inputs hold none; `reasons` tells why those that it does hold were rejected."""
+    found = f"no documents that can be read ({reasons})" if reasons else "no documents"
     return InputError(f"INPUT {name} holds {found}", expected="text, or a table with --text-field")
 
 
@@ -49,12 +49,12 @@ def check_reading(name: str, counts: Counts, max_rejected: float) -> None:
     `name` is that of the inputs.
     """
     read, rejected = counts.get("documents/read", 0), count_rejected(counts)
-    set_aside = list_counts(counts, SET_ASIDE)
+    reasons = list_counts(counts, REJECTED)
     if read == rejected:
-        raise no_documents(name, set_aside)
+        raise no_documents(name, reasons)
     if rejected > max_rejected * read:
         raise InputError(
-            f"{rejected:,} of {read:,} documents in INPUT {name} cannot be used, {rejected / read:.1%}: {set_aside}",
+            f"{rejected:,} of {read:,} documents in INPUT {name} cannot be used, {rejected / read:.1%}: {reasons}",
             expected=(
                 f"at most --max-rejected {max_rejected:.2g}, so mend them, leave them out, or give a larger share"
             ),

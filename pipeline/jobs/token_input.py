@@ -58,7 +58,7 @@ class TokenInput:
 
     @property
     def files(self) -> list[str]:
-        """The files of the pools."""
+        """The paths of the pool files of all datasets."""
         return [dataset.path_of(shard) for dataset in self.datasets for shard in dataset.info.shards]
 
     @property

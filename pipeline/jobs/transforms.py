@@ -17,6 +17,7 @@ from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.instances.packed import PackedPool
 from maskmill.pipeline.instances.pools import Pools, pack_documents
 from maskmill.pipeline.instances.token_dataset import TokenDataset
+from maskmill.pipeline.jobs.corpus import REJECTED, REPAIRED
 from maskmill.pipeline.jobs.shards import ShardBuilder
 from maskmill.pipeline.jobs.tally import add_to_tally
 from maskmill.pipeline.reading.documents import Document, ReadOptions, Rejected, content_of, digest_of
@@ -67,25 +68,25 @@ class ReadDocuments(beam.DoFn):
 
     def process(self, part: FilePart, duplicates: Container[bytes]) -> Iterator[Output]:
         counts: Counter[str] = Counter()
-        set_aside: list[Rejected] = []
+        rejected: list[Rejected] = []
         batch: list[Document] = []
         characters = 0
         for document in read_documents(part, self.options, duplicates):
             counts["documents/read"] += 1
             if isinstance(document, Rejected):
-                counts[f"set_aside/{document.reason}"] += 1
-                set_aside.append(document)
+                counts[REJECTED + document.reason] += 1
+                rejected.append(document)
                 continue
             for repair in document.repairs:
-                counts[f"repaired/{repair}"] += 1
+                counts[REPAIRED + repair] += 1
             batch.append(document)
             characters += len(document.text)
             if characters >= BATCH_CHARACTERS:
                 yield batch
                 batch, characters = [], 0
         yield batch
-        if self.rejected and set_aside:
-            write_rejected(self.rejected, part, set_aside)
+        if self.rejected and rejected:
+            write_rejected(self.rejected, part, rejected)
         Metrics.counter(NAMESPACE, "documents_read").inc(counts["documents/read"])
         yield from _tagged(counts)
 

@@ -41,7 +41,7 @@ class FilePart:
 
 
 class Listing(NamedTuple):
-    """What inputs name."""
+    """The files that inputs name: those to read, and those of a repository that are skipped."""
 
     files: list[str]  # sorted, each once
     left_out: list[str]  # that describe a repository and are no documents

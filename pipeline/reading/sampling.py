@@ -59,7 +59,7 @@ class Sample:
     """What some windows of the files hold, and some of their documents."""
 
     documents: list[Document]  # evenly chosen among those read
-    set_aside: Counter[str]  # what cannot be used, by reason
+    rejected: Counter[str]  # what cannot be used, by reason
     windows: list[Window]
     stored_bytes: int  # of all files
     read_seconds: float  # processor time to read the windows once
@@ -130,7 +130,7 @@ def read_sample(files: Sequence[str], options: ReadOptions) -> Sample:
         reader.read_file(of_file)
     seconds = time.process_time() - started
     windows = [window for window in reader.windows.values() if window.stored_bytes]
-    return Sample(reader.kept.documents, reader.set_aside, windows, sum(sizes), seconds)
+    return Sample(reader.kept.documents, reader.rejected, windows, sum(sizes), seconds)
 
 
 def plan_windows(files: Sequence[str], sizes: Sequence[int]) -> list[Piece]:
@@ -183,12 +183,12 @@ class _Kept:
 
 @dataclass
 class _Reader:
-    """Reads pieces of files."""
+    """Reads pieces of files; adds up what their windows hold, and keeps some of the documents."""
 
     options: ReadOptions
     planned_bytes: int
     windows: dict[int, Window] = field(default_factory=lambda: defaultdict(Window))
-    set_aside: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
     kept: _Kept = field(default_factory=_Kept)
     column_bytes: int = 0  # of Parquet, read so far
 
@@ -269,7 +269,7 @@ class _Reader:
 
     def _add(self, window: int, document: Document | Rejected) -> None:
         if isinstance(document, Rejected):
-            self.set_aside[document.reason] += 1
+            self.rejected[document.reason] += 1
             return
         content = content_of(document.text)
         digest_of(content)  # as a run does, whose time this tells

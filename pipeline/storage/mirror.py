@@ -119,7 +119,7 @@ class Mirror:
         return self.sends and is_remote(self.remote) and self._states() != self._sent
 
     def fetch(self) -> None:
-        """Fills the folder here."""
+        """Copies the files of the remote folder into the local one."""
         if self.trains:
             self._mark = self._read_mark()  # first: what another training sends meanwhile, it sends after its mark
         for name in list_names(self.remote):

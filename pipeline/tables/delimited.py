@@ -31,7 +31,7 @@ Delimited = Literal["csv", "tsv"]
 
 @dataclass(frozen=True)
 class TablePart(FilePart):
-    """A part of a table."""
+    """A part of a delimited table, and how its fields are quoted."""
 
     quotes: Quotes | None = None  # of a CSV file; None: whoever reads it finds out, where it matters
 

@@ -60,7 +60,7 @@ class LabelledTexts:
         return digest.hexdigest()
 
     def take(self, rows: Sequence[int]) -> "LabelledTexts":
-        """Some of them."""
+        """The rows of these numbers, in this order."""
         pairs = None if self.text_pairs is None else [self.text_pairs[row] for row in rows]
         texts, labels = [self.texts[row] for row in rows], [self.labels[row] for row in rows]
         return replace(self, texts=texts, text_pairs=pairs, labels=labels)
@@ -94,15 +94,14 @@ def check_rejected(found: LabelledTexts, rejected: Sequence[Rejected], max_rejec
     read = len(found) + len(rejected)
     if not read:
         raise InputError(f"{found.name} holds no rows", expected="a text and its label in each")
-    set_aside = list_reasons(count_reasons(rejected))
+    reasons = list_reasons(count_reasons(rejected))
     if not len(found):
         raise InputError(
-            f"{found.name} has no row that can be used ({set_aside})", way_out="mend them, or name other columns"
+            f"{found.name} has no row that can be used ({reasons})", way_out="mend them, or name other columns"
         )
     if len(rejected) > max_rejected * read:
         raise InputError(
-            f"{len(rejected):,} of {read:,} rows of {found.name} cannot be used, {len(rejected) / read:.1%}: "
-            f"{set_aside}",
+            f"{len(rejected):,} of {read:,} rows of {found.name} cannot be used, {len(rejected) / read:.1%}: {reasons}",
             expected=(
                 f"at most --max-rejected {max_rejected:.2g}, so mend them, leave them out, or give a larger share"
             ),

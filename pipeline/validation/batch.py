@@ -32,7 +32,7 @@ class ExampleBatch:
         return len(self.input_ids)
 
     def take(self, rows: Facts) -> "ExampleBatch":
-        """Some of the examples."""
+        """The examples of these rows."""
         return ExampleBatch({name: array[rows] for name, array in self.arrays.items()}, self.standard)
 
     @cached_property

@@ -30,7 +30,7 @@ class Problems:
 
     @property
     def counts(self) -> Counter[str]:
-        """Problems by kind."""
+        """The number of problems of each kind, in all files."""
         counts = Counter[str]()
         for (kind, _), number in self.in_files.items():
             counts[kind] += number

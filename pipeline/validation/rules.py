@@ -20,7 +20,7 @@ from maskmill.pipeline.validation.standard import CONTINUABLE, CONTINUATION, ORD
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule of examples."""
+    """A rule that each example of a dataset keeps, and how the examples that break it are found."""
 
     name: str
     feature: str  # whose elements it looks at

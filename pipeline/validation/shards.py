@@ -218,7 +218,7 @@ class _Digested(io.RawIOBase):
         return len(data)
 
     def drain(self) -> None:
-        """Reads what is left."""
+        """Reads the file to its end, so that its checksum covers all of it."""
         while self.readinto(bytearray(READ_BYTES)):
             pass
 

@@ -135,7 +135,7 @@ def test_an_error_in_a_worker_is_one_sentence(tmp_path, corpus_file, small_vocab
     assert len(result.stderr.strip().splitlines()) == 1
 
 
-def test_set_aside_documents_are_counted_and_listed(tmp_path, small_vocab_file):
+def test_rejected_documents_are_counted_and_listed(tmp_path, small_vocab_file):
     (tmp_path / "a.jsonl").write_text('{"text": "the cat sat."}\n{broken\n{"text": "a dog\\u0000 ran."}\n')
     arguments = ["generate", tmp_path / "a.jsonl", "--vocab-file", small_vocab_file, "--output", tmp_path / "out"]
     result = maskmill(*arguments, "--max-rejected", 0.4)
@@ -233,7 +233,7 @@ def test_paragraphs_taken_for_sentences_are_pointed_out(tmp_path, small_vocab_fi
     assert counts["truncated_tokens"] > counts["instance_tokens"]
 
 
-def test_vocab_says_what_it_set_aside(tmp_path):
+def test_vocab_says_what_it_rejected(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "one two"}\n{broken\n')
     arguments = ["vocab", tmp_path / "a.jsonl", "--output", tmp_path / "v.txt", "--vocab-size", 100]
     assert_refused(

@@ -79,7 +79,7 @@ def test_the_manifest_is_shown_whole(dataset):
         assert re.search(rf"\d+-{longest} │ +{count:,} │", printed)
     assert re.search(r"1 │ rejected +│ malformed JSON", printed)
     (left_out,) = info.counts["filtered"].items()
-    assert re.search(rf"{left_out[1]} │ left out as asked │ {left_out[0]}", printed)
+    assert re.search(rf"{left_out[1]} │ filtered │ {left_out[0]}", printed)
     assert re.search(rf"instances +│ +{info.examples_of('train'):,} │ +{info.examples_of('eval'):,} │", printed)
 
 

@@ -91,7 +91,7 @@ def test_several_datasets_and_json(made, folder):
     assert bad["problems"] == [{"kind": "missing", "file": "vocab.txt", "record": None, "says": says}]
 
 
-def test_damage_to_the_list_of_what_was_set_aside_is_found(folder):
+def test_damage_to_the_list_of_what_was_rejected_is_found(folder):
     (listed,) = folder.glob("rejected-*.jsonl")
     listed.write_text(listed.read_text().replace("broken", "brokem"))
     result = CliRunner(env={"COLUMNS": "200"}).invoke(main, ["validate", str(folder)])

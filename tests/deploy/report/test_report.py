@@ -102,7 +102,7 @@ def test_masking_kinds_are_the_manifests(html, dataset):
         assert row in html
 
 
-def test_what_was_set_aside_is_told_by_reason(html):
+def test_what_was_rejected_is_told_by_reason(html):
     assert "rejected: no field 'text'" in Page(html).text
     assert "1 of 41 documents were rejected" in html
 

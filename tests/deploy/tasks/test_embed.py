@@ -218,7 +218,7 @@ def test_ids_and_formats_are_those_of_generate(folder, tmp_path):
     assert ids(tmp_path / "c.txt", "--input-format", "text") == [f"{tmp_path}/c.txt:{line}" for line in (1, 4)]
 
 
-def test_what_was_cut_and_what_was_set_aside_is_said(folder, tmp_path):
+def test_what_was_cut_and_what_was_rejected_is_said(folder, tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in ("cat", " ", "cat " * 50, None, "dog")))
     command = ["embed", path, "--model-dir", folder, "--overwrite", "--output", tmp_path / "v.parquet"]

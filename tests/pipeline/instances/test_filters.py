@@ -1,4 +1,4 @@
-"""What is left out of a tokenised document, and that it is counted."""
+"""What is dropped of tokenised documents, and that it is counted."""
 
 from collections import Counter
 

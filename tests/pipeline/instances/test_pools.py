@@ -42,7 +42,7 @@ def test_the_pool_of_a_document_depends_on_its_content_and_the_seed_alone():
     assert np.bincount(chosen, minlength=7).max() < 1150
 
 
-def test_a_share_of_the_documents_is_set_aside_whatever_the_number_of_pools():
+def test_a_share_of_the_documents_is_held_out_whatever_the_number_of_pools():
     config = InstanceConfig(eval_fraction=0.1)
     digests = [digest_of(f"sentence {number}".encode()) for number in range(5000)]
     aside = [{d for d in digests if Pools(n, 1).pool_of(d, config) >= n} for n in (1, 40)]

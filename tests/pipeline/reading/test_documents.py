@@ -88,7 +88,7 @@ def test_sentences_are_split_as_asked():
     assert split_sentences(lines, ReadOptions()) == ["One. Two.", "Three."]
 
 
-def test_broken_documents_are_set_aside_with_a_reason(tmp_path):
+def test_broken_documents_are_rejected_with_a_reason(tmp_path):
     nested = '{"text": ' + "[" * 200_000
     broken = ["{broken", nested, '{"other": 1}', '{"text": 7}', '["list"]', '{"text": "\\ud800"}']
     (tmp_path / "a.jsonl").write_text("\n".join([*broken, '{"text": "good"}', '{"text": " "}']))

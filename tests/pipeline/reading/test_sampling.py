@@ -104,4 +104,4 @@ def test_one_document_that_fills_a_file_is_read_once_at_most(tmp_path):
 
 def test_what_cannot_be_used_is_counted_by_reason(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "a"}\n{"body": "b"}\nnonsense\n')
-    assert sample(tmp_path / "a.jsonl").set_aside == {"no field 'text'": 1, "malformed JSON": 1}
+    assert sample(tmp_path / "a.jsonl").rejected == {"no field 'text'": 1, "malformed JSON": 1}
