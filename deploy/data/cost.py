@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from maskmill.deploy.data.generation import Generation
+from maskmill.deploy.data.generation import READINGS_ELSEWHERE, Generation
 from maskmill.deploy.terminal.words import in_bytes
 from maskmill.pipeline.instances.pools import Pools
 from maskmill.pipeline.storage.storage import read_json
@@ -74,7 +74,7 @@ def estimate_costs(generation: Generation, prices: Prices | None, machine_type: 
     content_bytes = sample.all_content_bytes
     pools = Pools.plan(generation.config, sample.all_documents, int(content_bytes))
     work = generation.weigh(sample.all_documents, content_bytes, pools)
-    hours = (work.seconds + generation.readings * work.read_seconds) / 3600
+    hours = (work.seconds + READINGS_ELSEWHERE * work.read_seconds) / 3600
     memory_gb, machine = _memory_of(machine_type)
     shuffle_bytes, output_bytes = generation.packed_bytes(content_bytes), generation.shard_bytes(content_bytes)
 

@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from maskmill.deploy.data.cost import Figure, Prices, estimate_costs
-from maskmill.deploy.data.generation import Generation
+from maskmill.deploy.data.generation import READINGS_ELSEWHERE, Generation
 from maskmill.deploy.data.local_plan import LocalPlan
 from maskmill.deploy.engines.local import LocalRunner
 from maskmill.deploy.engines.remote import RemoteRunner
@@ -45,21 +45,23 @@ def show_dry_run(generation: Generation, runner: LocalRunner | RemoteRunner, as_
     time: dict[str, Any]
     if isinstance(runner, LocalRunner):
         prices, figures = None, []
-        plan, every_pool = LocalPlan.of(generation, runner, len(pools), sample.all_content_bytes), range(len(pools))
+        plan = LocalPlan.of(generation, runner, len(pools), sample.all_content_bytes)
+        plan.require_room()
         time = {
-            "passes": plan.rounds(every_pool),
             "memory_limit": plan.memory_limit,
-            "processor_seconds": round(plan.processor_seconds(work, every_pool, is_measured=False), 1),
-            "seconds": round(plan.seconds(work, every_pool, is_measured=False), 1),
+            "temporary_bytes": plan.packed_bytes,
+            "processor_seconds": round(plan.processor_seconds(work), 1),
+            "seconds": round(plan.seconds(work), 1),
         }
         how = (
-            f"A run {plan.describe(every_pool)} takes about {duration(time['seconds'])}, "
-            f"{duration(time['processor_seconds'])} of processor time."
+            f"A run {plan.describe()} takes about {duration(time['seconds'])}, "
+            f"{duration(time['processor_seconds'])} of processor time, and {in_bytes(plan.packed_bytes)} of disk for "
+            "tokenized documents until it ends."
         )
     else:
         prices = Prices.load(generation.options.prices) if runner.billing or generation.options.prices else None
         figures = estimate_costs(generation, prices, runner.billing)
-        seconds = work.seconds + generation.readings * work.read_seconds
+        seconds = work.seconds + READINGS_ELSEWHERE * work.read_seconds
         time = {"processor_seconds": round(seconds, 1)}
         how = (
             f"The job takes about {duration(seconds)} of processor time on processors like this machine's; "

@@ -36,6 +36,7 @@ class RunOptions:
     num_workers: int | None = None  # None: by the size of the input
     runner: "RemoteRunner | None" = None  # None: on this machine
     memory_limit: int | None = None  # bytes, of all processes together; None: half of the machine's
+    temp_dir: str | None = None  # for tokenised documents; None: the folder of the output
     overwrite: bool = False
     dry_run: bool = False
     max_rejected: float = MAX_REJECTED  # share of the documents that may be rejected
@@ -47,6 +48,8 @@ class RunOptions:
             raise InputError(
                 "--prices is given without --runner flink, dataflow or portable", way_out="here nothing is billed"
             )
+        if self.temp_dir and is_remote(self.temp_dir):
+            raise InputError(f"--temp-dir is {self.temp_dir}", expected="a folder on this machine")
         if not self.wait and (self.runner is None or self.runner.name != DATAFLOW):
             raise InputError("--no-wait is given without --runner dataflow")
 
@@ -65,7 +68,7 @@ class GenerateRequest:
 
 @click.command(
     cls=Command,
-    stopped="Stopped; the same command goes on with the shards that are finished.",
+    stopped="Stopped; the same command goes on with what is finished.",
     examples=(
         "maskmill generate corpus/ --vocab-file vocab.txt --output shards --eval-fraction 0.02",
         "maskmill generate corpus/ --vocab-file vocab.txt --output shards --dry-run",
@@ -207,6 +210,12 @@ class GenerateRequest:
         type=Bytes(),
         show_default="half of the machine's memory",
         help="Memory of all processes together, such as 8GB.",
+    ),
+    option(
+        "--temp-dir",
+        type=Place(file_okay=False),
+        show_default="the folder of the output",
+        help="Folder on this machine for tokenized documents, until the run ends.",
     ),
     option("--no-wait", is_flag=True, help="dataflow: return as soon as the job is submitted."),
 )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from maskmill.deploy.data.generation import Generation
+from maskmill.deploy.data.generation import READINGS_ELSEWHERE, Generation
 from maskmill.deploy.engines.memory import POOL_FACTOR, WORKER_BYTES
 from maskmill.deploy.engines.remote import RemoteRunner, RunningJob
 from maskmill.deploy.terminal.inputs import show_reading, warn_of_rejected
@@ -64,7 +64,7 @@ def generate_elsewhere(generation: Generation, runner: RemoteRunner, facts: Mapp
     )
     console.print(
         f"Building about {work.shards:,} shards, {work.instances:,.0f} instances, from about {work.documents:,} "
-        f"documents: about {duration(work.seconds + generation.readings * work.read_seconds)} of processor time"
+        f"documents: about {duration(work.seconds + READINGS_ELSEWHERE * work.read_seconds)} of processor time"
     )
     job = None
     try:

@@ -1,15 +1,14 @@
-"""`generate` on this machine: measure, divide into pools, build the shards in passes that the memory allows."""
+"""`generate` on this machine: tokenise all documents, divide them into pools, build the shards of each pool."""
 
 import os
 import uuid
-from collections import Counter
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from maskmill.deploy.data.generation import Generation
-from maskmill.deploy.data.local_plan import LocalPlan, memory_limit
-from maskmill.deploy.engines.jobs import run_for_results, share_out
+from maskmill.deploy.data.local_plan import LocalPlan
+from maskmill.deploy.data.spilling import Spilling
 from maskmill.deploy.engines.local import LocalRunner
 from maskmill.deploy.engines.memory import document_room
 from maskmill.deploy.terminal.inputs import show_reading, warn_of_rejected
@@ -30,17 +29,16 @@ from maskmill.pipeline.dataset.unfinished import Unfinished
 from maskmill.pipeline.instances.plan import plan_shards
 from maskmill.pipeline.instances.pools import Pools
 from maskmill.pipeline.jobs.corpus import check_corpus, count_rejected, name_inputs
-from maskmill.pipeline.jobs.jobs import GenerateShards, MeasureCorpus
+from maskmill.pipeline.jobs.jobs import BuildPools
 from maskmill.pipeline.jobs.manifest import write_manifest
 from maskmill.pipeline.jobs.tally import read_tally
-from maskmill.pipeline.reading.documents import ReadOptions
-from maskmill.pipeline.reading.duplicates import find_duplicates
-from maskmill.pipeline.reading.files import most_parts
 from maskmill.pipeline.reading.rejected import REJECTED
-from maskmill.pipeline.storage.storage import is_remote
+from maskmill.pipeline.storage.storage import is_remote, remove_empty_folder
 from maskmill.tokenizer.errors import InputError, WorkerLostError
 
-MAX_RETRIES = 3  # of a pass in which a worker process was killed
+MAX_RETRIES = 3  # of what a worker process did that was killed
+KEPT_BYTES = 100_000_000  # of a spill that is kept when a run fails: less is made again in seconds
+POOLS_PER_JOB = 32  # pools differ little, so that the workers end at about the same time
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_BETWEEN_LISTINGS = 5.0  # of a folder in Cloud Storage
 
@@ -50,76 +48,111 @@ def generate_here(generation: Generation, runner: LocalRunner, facts: Mapping[st
 
     `facts` about the run are written to run.json, with more of them.
     """
-    console, options, run = generation.console, generation.options, uuid.uuid4().hex
-    room = document_room(memory_limit(options), runner.num_workers)
-    reading = replace(generation.reading, document_room=room)
-    with runner.scratch() as rejected:
-        corpus, duplicates = _measure(generation, runner, reading, rejected)
-        targets = [replace(target.with_documents(corpus["fingerprint"]), run=run) for target in generation.targets]
-        left = leave_out_finished(targets)
-        generation = replace(generation, targets=left)
-        if len(left) < len(targets):
-            generate_here(generation, runner, facts)
+    sample = generation.sample
+    pools = Pools.plan(generation.config, max(1, sample.all_documents), int(sample.all_content_bytes))
+    plan = LocalPlan.of(generation, runner, len(pools), sample.all_content_bytes)
+    plan.require_room()
+    spilling = Spilling(generation, plan, document_room(plan.worker_bytes))
+    try:
+        _Run(generation, runner, spilling, facts).run()
+    except InputError:
+        if spilling.folder.size < KEPT_BYTES:
+            spilling.folder.discard(spilling.names)
+            remove_empty_folder(spilling.folder.path)
+        else:
+            warn(
+                f"{in_bytes(spilling.folder.size)} of tokenized documents are kept in {spilling.folder.path}; the same "
+                "command goes on with them"
+            )
+        raise
+    spilling.folder.remove()
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run on this machine."""
+
+    generation: Generation
+    runner: LocalRunner
+    spilling: Spilling
+    facts: Mapping[str, Any]
+
+    def run(self) -> None:
+        """Does what is left to do."""
+        generation, options, console = self.generation, self.generation.options, self.generation.console
+        run = uuid.uuid4().hex
+        self._tokenize()
+        with self.runner.scratch() as rejected:
+            corpus = self.spilling.count_corpus(rejected)
+            targets = [replace(target.with_documents(corpus["fingerprint"]), run=run) for target in generation.targets]
+            targets = leave_out_finished(targets)
+            generation = replace(generation, targets=targets)
+            for target in targets:
+                check_output(target, options.overwrite)
+            try:
+                check_corpus(name_inputs(generation.inputs), corpus, generation.config.objective, options.max_rejected)
+            except InputError:
+                warn_of_rejected(keep_rejected(rejected, generation.folder))
+                raise
+            pools = Pools.plan(generation.config, corpus["documents"], corpus["bytes"])
+            plan = LocalPlan.of(generation, self.runner, len(pools), corpus["bytes"])
+            plan.require_room()  # before anything is removed
+            self.spilling.folder.keep(self.spilling.names)
+            for target in targets:
+                prepare_output(target, options.overwrite)
+                place_rejected(rejected, target.output)
+                remove_rejected_folder(target.output)
+        if count_rejected(corpus):
+            warn_of_rejected(os.path.join(generation.folder, REJECTED))
+        show_reading(corpus)
+        documents = count(corpus["documents"], "document")
+        console.print(f"{documents}, {in_bytes(corpus['bytes'])} of text without whitespace")
+        build = _Build(generation, self.runner, pools, self.spilling)
+        work = generation.weigh(corpus["documents"], corpus["bytes"], pools, build.shards_finished())
+        if work.shards_before:
+            console.print(
+                f"Going on with an interrupted run: {work.shards_before} of {work.shards} shards are finished"
+            )
+        if not self.spilling.folder.is_whole(pools, build.pools_left()):
+            self.spilling.folder.remove()
+            self._tokenize()
+            with self.runner.scratch() as again:
+                self.spilling.count_corpus(again)  # which finds the documents of repeated ids, too
+        if not generation.config.dedup:
+            folder, tasks = self.spilling.folder, self.spilling.names
+            folder.deal(tasks, pools, corpus["documents"], plan.buffer_bytes)
+        size = in_bytes(generation.shard_bytes(corpus["bytes"]))
+        left = duration(plan.seconds(work.of_building()))
+        console.print(f"Building {count(work.shards, 'shard')}, about {size}: about {left}")
+        build.run(work)
+        for target in targets:
+            about = {**self.facts, "num_workers": self.runner.num_workers, "memory_limit": plan.memory_limit}
+            write_manifest(target, generation.vocab, pools, corpus, {**about, **generation.seconds_since_start()})
+        for target in targets:
+            Unfinished(target.output).remove()  # when all are whole: else a kill in between could not be gone on from
+
+    def _tokenize(self) -> None:
+        """Tokenises the documents that are not in the spill yet."""
+        generation, spilling, sample = self.generation, self.spilling, self.generation.sample
+        before = len(spilling.folder.finished(spilling.names)) / max(1, len(spilling.names))
+        if before == 1:
             return
-        for target in targets:
-            check_output(target, options.overwrite)
-        try:
-            check_corpus(name_inputs(generation.inputs), corpus, generation.config.objective, options.max_rejected)
-        except InputError:
-            warn_of_rejected(keep_rejected(rejected, generation.folder))
-            raise
-        pools = Pools.plan(generation.config, corpus["documents"], corpus["bytes"])
-        plan = LocalPlan.of(generation, runner, len(pools), corpus["bytes"])
-        plan.passes(range(len(pools)))  # which may fail, before anything is removed
-        for target in targets:
-            prepare_output(target, options.overwrite)
-            place_rejected(rejected, target.output)
-            remove_rejected_folder(target.output)
-    if count_rejected(corpus):
-        warn_of_rejected(os.path.join(generation.folder, REJECTED))
-    show_reading(corpus)
-    console.print(f"{count(corpus['documents'], 'document')}, {in_bytes(corpus['bytes'])} of text without whitespace")
-    build = _Build(generation, runner, pools, duplicates, plan)
-    work = generation.weigh(corpus["documents"], corpus["bytes"], pools, build.shards_finished())
-    if work.shards_before:
-        console.print(f"Going on with an interrupted run: {work.shards_before} of {work.shards} shards are finished")
-    pools_left = build.pools_left()
-    passes = plan.rounds(pools_left)
-    console.print(
-        f"Building {count(work.shards, 'shard')}, about {in_bytes(generation.shard_bytes(corpus['bytes']))}, from "
-        f"{count(corpus['documents'], 'document')} {plan.describe(pools_left)}: about "
-        f"{duration(plan.seconds(work, pools_left, is_measured=True))}"
-    )
-    with runner.scratch() as scratch:
-        build.run(os.path.join(scratch, "tokenized"), work)
-    for target in targets:
-        about = {**facts, "num_workers": runner.num_workers, "memory_limit": plan.memory_limit, "passes": passes}
-        write_manifest(target, generation.vocab, pools, corpus, {**about, **generation.seconds_since_start()})
-    for target in targets:
-        Unfinished(target.output).remove()  # not before all are whole: else a kill in between could not be gone on from
+        if before:
+            generation.console.print(f"Going on with an interrupted run: {before:.0%} of the documents are tokenized")
+        pools = Pools.plan(generation.config, max(1, sample.all_documents), int(sample.all_content_bytes))
+        work = generation.weigh(sample.all_documents, sample.all_content_bytes, pools).of_tokenizing()
+        if sample.read_documents:
+            left = duration(spilling.plan.seconds(work) * (1 - before))
+            documents = f"about {count(int(sample.all_documents), 'document')}"
+            generation.console.print(f"Tokenizing {documents} {spilling.plan.describe()}: about {left}")
+        with self.runner.scratch() as scratch:
+            progress = os.path.join(scratch, "tokenized")
 
+            def look() -> Done:
+                return Done(int(before * sample.all_documents) + read_tally(progress), 0, 0)
 
-def _measure(
-    generation: Generation, runner: LocalRunner, reading: ReadOptions, rejected: str
-) -> tuple[Counter[str], Container[bytes]]:
-    """Reads the corpus once, cheaply; returns its measures, and the keys of the documents to leave out.
-
-    Rejected documents are listed in the folder `rejected`.
-    """
-    if generation.tokens:
-        return generation.tokens.corpus, ()
-    job = MeasureCorpus(generation.inputs, reading, rejected=rejected)
-
-    def measure(duplicates: Container[bytes]) -> tuple[bytes, Counter[str]]:
-        jobs = share_out(runner, replace(job, duplicates=duplicates), most_parts(generation.files))
-        arrays, counts = zip(*run_for_results(runner, jobs))
-        return b"".join(found["keys"].tobytes() for found in arrays), sum(counts, Counter())
-
-    with generation.console.status("Measuring the corpus"):
-        keys, corpus = measure(())
-        if duplicates := find_duplicates(keys):
-            _, corpus = measure(duplicates)
-    return corpus, duplicates
+            with show_progress(generation.console, look, work, SECONDS_BETWEEN_LOOKS):
+                _retry(lambda: spilling.run(self.runner, progress))
 
 
 @dataclass(frozen=True)
@@ -129,8 +162,7 @@ class _Build:
     generation: Generation
     runner: LocalRunner
     pools: Pools
-    duplicates: Container[bytes]
-    plan: LocalPlan
+    spilling: Spilling
 
     def targets(self) -> list[Target]:
         """The targets, with the shards that are finished by now."""
@@ -153,39 +185,49 @@ class _Build:
             )
         ]
 
-    def run(self, progress: str, work: Work) -> None:
-        """Builds them; once more those that are missing when a worker process was killed."""
-        generation = self.generation
-        job = GenerateShards(
-            inputs=generation.inputs,
-            options=generation.reading,
-            vocab=generation.vocab,
-            targets=generation.targets,
-            pools=self.pools,
-            duplicates=self.duplicates,
-            progress=progress,
-            corpus=generation.tokens.corpus if generation.tokens else None,
-        )
+    def run(self, work: Work) -> None:
+        """Builds them; frees the documents of pools that are finished."""
 
         def look() -> Done:
+            left = self.pools_left()
+            self.spilling.folder.free(self.pools, left)
             shards = self.shards_finished()
-            return Done(read_tally(progress), shards, int(work.instances * shards / work.shards))
+            return Done(work.documents, shards, int(work.instances * shards / work.shards))
 
-        pause = SECONDS_BETWEEN_LISTINGS if is_remote(generation.folder) else SECONDS_BETWEEN_LOOKS
-        with show_progress(generation.console, look, work, pause):
+        pause = SECONDS_BETWEEN_LISTINGS if is_remote(self.generation.folder) else SECONDS_BETWEEN_LOOKS
+        with show_progress(self.generation.console, look, work.of_building(), pause):
             try:
-                self._run_passes(job)
+                _retry(self._run_jobs)
             finally:
-                for target in generation.targets:
+                for target in self.generation.targets:
                     remove_temporaries(target.output)
 
-    def _run_passes(self, job: GenerateShards) -> None:
-        for retries_left in reversed(range(MAX_RETRIES + 1)):
-            passes = self.plan.passes(self.pools_left())
-            try:
-                self.runner.run([replace(job, wanted=wanted, targets=self.targets()) for wanted in passes])
-                return
-            except WorkerLostError:
-                if not retries_left:
-                    raise
-                warn("A worker process was killed; going on with what is finished")
+    def _run_jobs(self) -> None:
+        left = self.pools_left()
+        job = BuildPools(
+            folder=self.spilling.folder.path,
+            tasks=self.spilling.names,
+            wanted=left,
+            pools=self.pools,
+            vocab=self.generation.vocab,
+            targets=self.targets(),
+        )
+        workers, step = self.runner.num_workers, self.runner.num_workers * POOLS_PER_JOB
+        shares = [
+            left[first : first + step][worker::workers]
+            for first in range(0, len(left), step)
+            for worker in range(workers)
+        ]
+        self.runner.run([replace(job, wanted=wanted) for wanted in shares if wanted])
+
+
+def _retry(work: Callable[[], None]) -> None:
+    """Does work that finds out what of it is left; again where a worker process was killed."""
+    for retries_left in reversed(range(MAX_RETRIES + 1)):
+        try:
+            work()
+            return
+        except WorkerLostError:
+            if not retries_left:
+                raise
+            warn("A worker process was killed; going on with what is finished")

@@ -22,6 +22,7 @@ from maskmill.tokenizer.vocab import Vocab
 
 # Processor time to hand tokenised documents on to their pools, which a sample does not show.
 SHUFFLE_SECONDS_PER_MB = 0.02
+READINGS_ELSEWHERE = 2  # of the input by a job of an engine: to measure it, and to build
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,6 @@ class Generation:
     def costs(self) -> list[Estimate]:
         """What one copy of the sample comes to, for each target."""
         return [self.estimate(target.config) for target in self.targets]
-
-    @property
-    def readings(self) -> int:
-        """How often one job elsewhere reads the input: for the ids, to measure it, to build."""
-        return 3 if self.reading.id_field else 2
 
     def estimate(self, config: InstanceConfig) -> Estimate:
         """What one copy of the sample comes to."""

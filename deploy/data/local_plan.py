@@ -1,12 +1,11 @@
 """How a run on this machine is divided, and the time that it takes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from maskmill.deploy.data.generate import RunOptions
 from maskmill.deploy.data.generation import Generation
 from maskmill.deploy.engines.local import LocalRunner
-from maskmill.deploy.engines.memory import machine_memory, plan_passes
+from maskmill.deploy.engines.memory import buffer_room, machine_memory, require_room, room_of_worker
 from maskmill.deploy.terminal.progress import Work
 from maskmill.deploy.terminal.words import count, in_bytes
 
@@ -20,7 +19,14 @@ def memory_limit(options: RunOptions) -> int:
 
 @dataclass(frozen=True)
 class LocalPlan:
-    """The passes of a run, which the memory limit decides."""
+    """How a run on this machine is divided, which the memory limit decides.
+
+    Attributes:
+        num_pools: the pools of the dataset.
+        packed_bytes: of all tokenised documents, which fall evenly to the pools.
+        memory_limit: bytes, of all processes together.
+        num_workers: processes side by side.
+    """
 
     num_pools: int
     packed_bytes: int
@@ -33,27 +39,28 @@ class LocalPlan:
         limit = memory_limit(generation.options)
         return cls(num_pools, generation.packed_bytes(content_bytes), limit, runner.num_workers)
 
-    def passes(self, pools: Sequence[int]) -> list[list[int]]:
-        """The pools of each pass. Raises InputError when not even one pool fits into the memory."""
-        return plan_passes(pools, self.num_pools, self.packed_bytes, self.memory_limit, self.num_workers)
+    @property
+    def worker_bytes(self) -> int:
+        """The memory that each worker may take."""
+        return room_of_worker(self.memory_limit, self.num_workers)
 
-    def rounds(self, pools: Sequence[int]) -> int:
-        """How often each worker reads the input to build these pools."""
-        return -(-len(self.passes(pools)) // self.num_workers)
+    @property
+    def buffer_bytes(self) -> int:
+        """The memory of a worker for tokenised documents that are not in the spill yet."""
+        return buffer_room(self.worker_bytes)
 
-    def describe(self, pools: Sequence[int]) -> str:
-        """Passes, workers and memory in words."""
-        return (
-            f"in {count(self.rounds(pools), 'pass', 'passes')} with {count(self.num_workers, 'worker')} "
-            f"and a memory limit of {in_bytes(self.memory_limit)}"
-        )
+    def require_room(self) -> None:
+        """Raises InputError when the workers cannot hold a pool each."""
+        require_room(self.memory_limit, self.num_workers, self.packed_bytes / self.num_pools)
 
-    def processor_seconds(self, work: Work, pools: Sequence[int], is_measured: bool) -> float:
-        """Processor time of all processes together; each pass reads all of the input, as measuring it does."""
-        readings = len(self.passes(pools)) + (not is_measured)
-        return SECONDS_TO_START + readings * work.read_seconds + work.seconds_left
+    def describe(self) -> str:
+        """Workers and memory in words."""
+        return f"with {count(self.num_workers, 'worker')} and a memory limit of {in_bytes(self.memory_limit)}"
 
-    def seconds(self, work: Work, pools: Sequence[int], is_measured: bool) -> float:
+    def processor_seconds(self, work: Work) -> float:
+        """Processor time of all processes together."""
+        return SECONDS_TO_START + work.read_seconds + work.seconds_left
+
+    def seconds(self, work: Work) -> float:
         """The time until the end, with a free processor for each worker."""
-        share = self.processor_seconds(work, pools, is_measured) - SECONDS_TO_START
-        return SECONDS_TO_START + share / min(self.num_workers, max(1, len(self.passes(pools))))
+        return SECONDS_TO_START + (self.processor_seconds(work) - SECONDS_TO_START) / self.num_workers

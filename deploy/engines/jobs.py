@@ -7,12 +7,12 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from maskmill.pipeline.jobs.jobs import CountWords, Job, MeasureCorpus, WorkOnTable
+from maskmill.pipeline.jobs.jobs import CountWords, Job, WorkOnTable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SharedJob = TypeVar("SharedJob", MeasureCorpus, CountWords, WorkOnTable)
+SharedJob = TypeVar("SharedJob", CountWords, WorkOnTable)
 
 
 def submit(job: Job, beam_options: Sequence[str]) -> Any:
@@ -36,9 +36,7 @@ class Runner(Protocol):
         """A folder that the workers see, too, and that is gone afterwards."""
 
 
-def run_for_results(
-    runner: Runner, jobs: Sequence[MeasureCorpus | CountWords]
-) -> "list[tuple[dict[str, NDArray[Any]], Counter[str]]]":
+def run_for_results(runner: Runner, jobs: Sequence[CountWords]) -> "list[tuple[dict[str, NDArray[Any]], Counter[str]]]":
     """Runs jobs that write arrays and counts to their `result`, and returns those."""
     from maskmill.pipeline.jobs.results import read_result
 

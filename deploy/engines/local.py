@@ -14,11 +14,15 @@ from dataclasses import dataclass
 from maskmill.deploy.engines.beam_errors import raised_by_step
 from maskmill.deploy.engines.jobs import submit
 from maskmill.deploy.engines.memory import give_back_memory
+from maskmill.deploy.terminal.talk import warn
+from maskmill.deploy.terminal.words import count
 from maskmill.pipeline.jobs.jobs import Job
 from maskmill.pipeline.processes import WorkerPool, count_processors, fork_server
 from maskmill.pipeline.storage.storage import size_of
 from maskmill.tokenizer.errors import InputError
 
+# What worker processes find loaded when they are forked.
+PRELOADED = ("maskmill.pipeline.jobs.dag", "apache_beam.runners.portability.fn_api_runner")
 # Worker processes take seconds to start: below this, one is quicker than two.
 BYTES_PER_WORKER = 30_000_000
 
@@ -33,13 +37,18 @@ class LocalRunner:
     def prepare(cls, files: Sequence[str], num_workers: int | None) -> "LocalRunner":
         """With as many workers as given, or as the input is worth, one for each processor at the most.
 
-        Lets the process that worker processes are forked from get ready while this one goes on.
+        More of them than processors slow each other down. Lets the process that worker processes are forked from get
+        ready while this one goes on.
         """
+        processors = count_processors()
         if num_workers is None:
-            input_bytes = sum(map(size_of, files))
-            num_workers = max(1, min(count_processors(), input_bytes // BYTES_PER_WORKER))
+            num_workers = max(1, min(processors, sum(map(size_of, files)) // BYTES_PER_WORKER))
+        if num_workers > processors:
+            there_are = count(processors, "processor")
+            warn(f"--num-workers is {num_workers}, and this machine has {there_are}: {processors} work side by side")
+            num_workers = processors
         if num_workers > 1:
-            fork_server(["maskmill.pipeline.jobs.dag"])
+            fork_server(PRELOADED)
         return cls(num_workers)
 
     def run(self, jobs: Sequence[Job]) -> None:

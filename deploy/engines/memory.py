@@ -1,31 +1,26 @@
-"""What a local run may hold in memory, and the passes over the documents that keep it within that."""
+"""What a local run may hold in memory."""
 
 import ctypes
 import gc
 import math
 import os
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from maskmill.tokenizer.errors import InputError
 
-# Measured, see benchmarks/README.md. Beam's local runner holds what is shuffled several times over.
+# Measured, see benchmarks/README.md.
 STARTER_BYTES = 250_000_000  # the process that starts workers, and the one that they are forked from
 WORKER_BYTES = 400_000_000  # a process that does the work: itself, and what it has in hand
-PASS_FACTOR = 5.0  # bytes for each byte that is shuffled in a pass
-POOL_FACTOR = 3.0  # bytes for each byte of the pool that a process builds shards of
-
-
-DOCUMENT_FACTOR = (
-    6.0  # bytes for each byte of a document that is read: text in emoji takes more, in Latin letters three
-)
+POOL_FACTOR = 4.0  # bytes for each byte of the pool that a process reads and builds shards of
+BUFFER_FACTOR = 2.0  # bytes for each byte of tokenised documents that a process holds before it writes them
+LEAST_BUFFER, MOST_BUFFER = 16_000_000, 128_000_000  # of such documents
+DOCUMENT_FACTOR = 6.0  # bytes for each byte of a document that is read: emoji take more, Latin letters three
 LEAST_ROOM = 10_000_000  # bytes of a document that any worker has room for
 
 
-def document_room(memory_limit: int, num_workers: int) -> int:
-    """The bytes of the longest document that there is memory for, when every worker reads one at once."""
-    worker_bytes = (memory_limit - (STARTER_BYTES if num_workers > 1 else 0)) / num_workers
+def document_room(worker_bytes: int) -> int:
+    """The bytes of the longest document that a worker has memory for."""
     return max(LEAST_ROOM, int((worker_bytes - WORKER_BYTES) / DOCUMENT_FACTOR))
 
 
@@ -47,38 +42,26 @@ def give_back_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def plan_passes(
-    pools: Sequence[int], num_pools: int, packed_bytes: int, memory_limit: int, num_workers: int
-) -> list[list[int]]:
-    """The pools that are still to be built, in as few passes as the memory allows, each the work of one worker.
+def room_of_worker(memory_limit: int, num_workers: int) -> int:
+    """The bytes that each of the workers may take."""
+    return int((memory_limit - (STARTER_BYTES if num_workers > 1 else 0)) / num_workers)
 
-    Every worker has as many passes as another, as far as there are pools.
 
-    Args:
-        pools: the numbers of those to build.
-        num_pools: the number of all of them.
-        packed_bytes: of all tokenised documents, which fall evenly to the pools.
-        memory_limit: bytes, of all processes together.
-        num_workers: how many passes run side by side.
+def buffer_room(worker_bytes: int) -> int:
+    """The bytes of a worker for tokenised documents that it has not written yet."""
+    return int(min(max(LEAST_BUFFER, (worker_bytes - WORKER_BYTES) / BUFFER_FACTOR), MOST_BUFFER))
 
-    Raises InputError when not even one pool fits.
-    """
-    pool_bytes = packed_bytes / num_pools
-    num_workers = max(1, min(num_workers, len(pools)))
-    starter_bytes = STARTER_BYTES if num_workers > 1 else 0
-    fixed = WORKER_BYTES + POOL_FACTOR * pool_bytes
-    left_to_worker = (memory_limit - starter_bytes) / num_workers - fixed
-    pools_per_pass = int(left_to_worker / max(1.0, PASS_FACTOR * pool_bytes))
-    if pools_per_pass < 1:
-        needed = starter_bytes + num_workers * (fixed + PASS_FACTOR * pool_bytes)
+
+def require_room(memory_limit: int, num_workers: int, pool_bytes: float) -> None:
+    """Raises InputError when the workers cannot hold a pool of so many bytes each, within the limit of all of them."""
+    needed = max(POOL_FACTOR * pool_bytes, BUFFER_FACTOR * LEAST_BUFFER) + WORKER_BYTES
+    if room_of_worker(memory_limit, num_workers) < needed:
+        in_all = num_workers * needed + (STARTER_BYTES if num_workers > 1 else 0)
         raise InputError(
-            f"memory_limit is {memory_limit / 1000000.0:,.0f} MB",
+            f"memory_limit is {memory_limit / 1e6:,.0f} MB",
             expected=(
-                f"{math.ceil(needed / 1000000.0):,} MB or more, for one of {num_pools:,} pools of documents "
-                f"with {num_workers:,} worker(s)"
+                f"{math.ceil(in_all / 1e6):,} MB or more, for a pool of {math.ceil(pool_bytes / 1e6):,} MB of tokens "
+                f"in each of {num_workers:,} worker(s)"
             ),
             way_out="give a larger one, fewer --num-workers or more --shards-per-copy",
         )
-    passes = -(-len(pools) // (pools_per_pass * num_workers)) * num_workers
-    passes = min(passes, len(pools))
-    return [list(pools[len(pools) * n // passes : len(pools) * (n + 1) // passes]) for n in range(passes)]

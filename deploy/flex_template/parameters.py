@@ -34,7 +34,9 @@ FROM_LAUNCHER = (
 LEFT_OUT = {
     **dict.fromkeys(FROM_LAUNCHER, "the launcher hands it over"),
     **dict.fromkeys(("runner", "no_wait", "dry_run", "prices", "json"), "the launcher submits one job and ends"),
-    **dict.fromkeys(("num_workers", "memory_limit"), "of the local runner; Dataflow has a num_workers of its own"),
+    **dict.fromkeys(
+        ("num_workers", "memory_limit", "temp_dir"), "of the local runner; Dataflow has a num_workers of its own"
+    ),
     **dict.fromkeys(("job_endpoint", "flink_master"), "of other runners"),
 }
 INPUTS_HELP = (

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -68,7 +68,7 @@ def looking(look: Callable[[], None], seconds_between_looks: float) -> Iterator[
 class Done:
     """What is done of a run."""
 
-    documents: int  # tokenised in this run, all passes together
+    documents: int  # tokenised
     shards: int
     instances: int
     state: str = ""  # of the job, where an engine tells it
@@ -92,6 +92,14 @@ class Work:
     def seconds(self) -> float:
         """Processor time to tokenise all documents and to build all shards."""
         return self.tokenize_seconds + self.build_seconds
+
+    def of_tokenizing(self) -> "Work":
+        """The first half of it."""
+        return replace(self, build_seconds=0.0)
+
+    def of_building(self) -> "Work":
+        """The second half of it."""
+        return replace(self, read_seconds=0.0, tokenize_seconds=0.0)
 
     @property
     def seconds_left(self) -> float:
@@ -118,10 +126,10 @@ def show_progress(
             done = look()
             share = work.share_of(done)
             elapsed = time.monotonic() - started
-            text = (
-                f"{done.documents:,} documents, {share * work.megabytes / elapsed:.1f} MB/s, "
-                f"about {done.instances:,} instances, {done.shards} of {work.shards} shards"
-            )
+            documents = f"{done.documents:,} documents, " if work.tokenize_seconds else ""
+            text = f"{documents}{share * work.megabytes / elapsed:.1f} MB/s"
+            if work.build_seconds:
+                text += f", about {done.instances:,} instances, {done.shards} of {work.shards} shards"
             if done.state != state:
                 state = done.state
                 console.print(f"{elapsed:.0f} s: the job is {state}")

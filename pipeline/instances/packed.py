@@ -1,15 +1,22 @@
 """Packed pools: tokenised documents before anything of them is dropped, as a dataset of tokens keeps them."""
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maskmill.pipeline.dataset.config import InstanceConfig
 from maskmill.pipeline.instances.filters import filter_document
-from maskmill.pipeline.instances.pools import MAX_TOKENS_PER_POOL, Pool
+from maskmill.pipeline.instances.pools import (
+    COPIES_BYTES,
+    MAX_TOKENS_PER_POOL,
+    Pool,
+    combine_copies,
+    copies_of,
+    pack_document,
+)
 from maskmill.pipeline.reading.documents import DIGEST_BYTES
 from maskmill.pipeline.storage.storage import AnyPath
 from maskmill.tokenizer.errors import InputError
@@ -26,17 +33,32 @@ class PackedPool:
     sentence_lengths: NDArray[np.uint32]  # [sentences], in tokens, each 1 or more
     document_lengths: NDArray[np.uint32]  # [documents], in sentences; 0 where a document has no token
     digests: NDArray[np.uint8]  # [documents, DIGEST_BYTES], of their content
+    copies: NDArray[np.uint32] | None = None  # [documents], equal ones that each stands for; None: itself
 
     def __len__(self) -> int:
         return len(self.document_lengths)
 
     @classmethod
-    def gather(cls, packed: Iterable[bytes], dtype: np.dtype[np.unsignedinteger]) -> "PackedPool":
-        """Documents as `pack_document` makes them, in any order; `dtype` is that of their ids.
+    def gather(
+        cls, packed: Iterable[bytes], dtype: np.dtype[np.unsignedinteger], combined: bool = False
+    ) -> "PackedPool":
+        """Documents as `pack_document` makes them, in any order.
+
+        Args:
+            packed: the documents.
+            dtype: of their ids.
+            combined: whether equal documents are held once, with the number of them.
 
         Raises InputError when they have more tokens than an int32 counts.
         """
-        documents = sorted(packed)  # by digest, which comes first
+        documents = combine_copies(packed)
+        copies = [copies_of(document) for document in documents]
+        if combined and any(number > 1 for number in copies):
+            return replace(cls._join(documents, dtype), copies=np.array(copies, np.uint32))
+        return cls._join([one for one, number in zip(documents, copies) for _ in range(number)], dtype)
+
+    @classmethod
+    def _join(cls, documents: Sequence[bytes], dtype: np.dtype[np.unsignedinteger]) -> "PackedPool":
         lengths = np.fromiter(
             (int.from_bytes(one[DIGEST_BYTES : DIGEST_BYTES + 4], "little") for one in documents),
             np.uint32,
@@ -44,7 +66,7 @@ class PackedPool:
         )
         start = DIGEST_BYTES + 4
         ends = (start + 4 * lengths.astype(np.int64)).tolist()
-        ids = np.frombuffer(b"".join(one[end:] for one, end in zip(documents, ends)), dtype)
+        ids = np.frombuffer(b"".join(one[end:-COPIES_BYTES] for one, end in zip(documents, ends)), dtype)
         if len(ids) > MAX_TOKENS_PER_POOL:
             raise InputError(
                 "a shard's pool of documents has more than 2^31 tokens", way_out="give a larger --shards-per-copy"
@@ -66,16 +88,20 @@ class PackedPool:
         """The documents as `pack_document` made them, in their order."""
         sentence_ends = _ends(self.sentence_lengths)
         document_ends = _ends(self.document_lengths)
-        for digest, length, first, last in zip(self.digests, self.document_lengths, document_ends, document_ends[1:]):
+        copies = np.ones(len(self), np.uint32) if self.copies is None else self.copies
+        for digest, first, last, number in zip(self.digests, document_ends, document_ends[1:], copies.tolist()):
             ids = self.ids[sentence_ends[first] : sentence_ends[last]]
-            yield digest.tobytes() + length.tobytes() + self.sentence_lengths[first:last].tobytes() + ids.tobytes()
+            yield pack_document(digest.tobytes(), ids, self.sentence_lengths[first:last], number)
 
     def unpack(self, config: InstanceConfig, unk_id: int) -> Pool:
         """The pool without what the configuration leaves out, with counts of that; see `filter_document`."""
+        if self.copies is not None and not config.dedup:
+            return self._repeat().unpack(config, unk_id)
         is_empty = self.document_lengths == 0
         is_duplicate = self._find_duplicates()
         kept = ~is_empty & ~(is_duplicate & config.dedup)
         pool = self if kept.all() else self._take(kept)
+        copies = np.ones(len(self), np.uint32) if self.copies is None else self.copies
         counts = Counter[str]()
         if config.has_filters:
             pool = pool._filter(config, unk_id, counts)
@@ -84,9 +110,9 @@ class PackedPool:
             sentence_offsets=_ends(pool.sentence_lengths),
             document_offsets=_ends(pool.document_lengths),
             digests=[digest.tobytes() for digest in pool.digests],
-            gathered=len(self),
-            empty=int(is_empty.sum()),
-            duplicates=int(is_duplicate.sum()),
+            gathered=int(copies.sum(dtype=np.int64)),
+            empty=int(copies[is_empty].sum(dtype=np.int64)),
+            duplicates=int(is_duplicate.sum() + (copies[~is_empty] - 1).sum(dtype=np.int64)),
             filtered=counts,
         )
 
@@ -103,6 +129,10 @@ class PackedPool:
                 self.ids[sentence_ends[first] : sentence_ends[last]],
             )
         return found
+
+    def _repeat(self) -> "PackedPool":
+        """The same documents, each as often as it stands for."""
+        return PackedPool.gather(self.documents(), self.ids.dtype)
 
     def _take(self, kept: NDArray[np.bool_]) -> "PackedPool":
         sentences = np.repeat(kept, self.document_lengths)

@@ -29,6 +29,7 @@ def write_pool(path: AnyPath, pool: PackedPool, examples: int) -> WrittenFile:
             "sentence_lengths": pool.sentence_lengths.astype(np.uint16 if longest < _MOST_UINT16 else np.uint32),
             "document_lengths": pool.document_lengths,
             "digests": pool.digests,
+            **({} if pool.copies is None else {"copies": pool.copies}),
         },
         FORMAT,
     )
@@ -51,6 +52,7 @@ def read_pool(path: AnyPath, sha256: str, version: str | None = None) -> PackedP
             sentence_lengths=arrays["sentence_lengths"].astype(np.uint32),
             document_lengths=arrays["document_lengths"],
             digests=arrays["digests"],
+            copies=arrays.get("copies"),
         )
     except (SafetensorError, KeyError) as error:
         raise InputError(f"is not a file of a packed pool ({error})", way_out=way_out, path=path) from error
@@ -65,6 +67,8 @@ def find_problem(pool: PackedPool) -> str | None:
     for name, dtypes in kinds.items():
         if getattr(pool, name).dtype not in dtypes:
             return f"{name} has the type {getattr(pool, name).dtype}"
+    if pool.copies is not None and (pool.copies.dtype != np.uint32 or len(pool.copies) != len(pool)):
+        return f"it has {len(pool):,} documents, and copies of {len(pool.copies):,}, of type {pool.copies.dtype}"
     if pool.digests.shape != (len(pool), DIGEST_BYTES):
         return f"it has {len(pool):,} documents and digests of the shape {pool.digests.shape}"
     if int(pool.document_lengths.sum(dtype=np.int64)) != len(pool.sentence_lengths):

@@ -1,12 +1,14 @@
 """A corpus as it was measured: whether it can be used, and what it is divided into."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from maskmill.pipeline.dataset.config import Objective
 from maskmill.pipeline.dataset.outputs import place_rejected, rejected_folder, remove_dataset
 from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.dataset.unfinished import RUN_ID, Unfinished
 from maskmill.pipeline.instances.pools import Pools
+from maskmill.pipeline.reading.duplicates import REPEATED, MeasuredDocument
 from maskmill.tokenizer.errors import InputError
 
 REJECTED, REPAIRED = "set_aside/", "repaired/"  # before the reason, in the names of counts
@@ -26,6 +28,12 @@ def count_rejected(counts: Counts) -> int:
 def list_counts(counts: Counts, section: str) -> str:
     """The counts of a section in words, such as "malformed JSON (1), no field 'text' (2)"."""
     return ", ".join(f"{name.removeprefix(section)} ({n:,})" for name, n in counts.items() if name.startswith(section))
+
+
+def count_back(document: MeasuredDocument) -> dict[str, int]:
+    """What to add to the counts of a corpus, when a document is rejected because of its id."""
+    counts = {"documents": -1, "bytes": -document.size, "fingerprint": -document.fingerprint}
+    return {**counts, f"{REJECTED}{REPEATED}": 1, **{f"{REPAIRED}{repair}": -1 for repair in document.repairs}}
 
 
 def name_inputs(inputs: Sequence[str]) -> str:
@@ -74,7 +82,14 @@ def check_corpus(name: str, corpus: Counts, objective: Objective, max_rejected: 
         )
 
 
-def divide_corpus(corpus: Counts, name: str, targets: Sequence[Target], max_rejected: float, overwrite: bool) -> Pools:
+def divide_corpus(
+    corpus: Counts,
+    name: str,
+    targets: Sequence[Target],
+    max_rejected: float,
+    overwrite: bool,
+    listed: Iterable[Any] = (),
+) -> Pools:
     """The pools of a corpus that was measured; from here on its datasets are in the making.
 
     Args:
@@ -83,6 +98,7 @@ def divide_corpus(corpus: Counts, name: str, targets: Sequence[Target], max_reje
         targets: the datasets, whose identities hold all but the documents.
         max_rejected: the share of documents that may be rejected.
         overwrite: whether it replaces datasets, which it does here, and but once: an engine may do a step again.
+        listed: nothing, when all rejected documents are listed.
 
     Raises InputError when the corpus cannot be used, or is not that of the run that is gone on with.
     """

@@ -1,57 +1,67 @@
 """The Beam DAGs. Each reads like its picture; what happens in a step is in `transforms.py` and behind it.
 
-On one machine, `measure_corpus` and `generate_shards` are jobs of their own, each run in several processes, the latter
-in passes. Elsewhere `generate_dataset` does all of it in one job, which needs nobody to wait for it. `work_on_table` is
-for what uses a trained model. What each is given is in `jobs.py`.
+On one machine, `spill_corpus` tokenises and `build_pools` builds, each of them in several processes. Elsewhere
+`generate_dataset` does all of it in one job, which needs nobody to wait for it. `work_on_table` is for what uses a
+trained model. What each is given is in `jobs.py`.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import apache_beam as beam
-import numpy as np
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.pvalue import AsDict, AsSingleton
+from apache_beam.pvalue import AsDict, AsIter, AsSingleton
 from apache_beam.runners.runner import PipelineResult
 
+from maskmill.pipeline.dataset.config import InstanceConfig
 from maskmill.pipeline.dataset.outputs import remove_rejected_folder, remove_temporaries
 from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.dataset.unfinished import Unfinished
 from maskmill.pipeline.instances.pools import Pools
-from maskmill.pipeline.jobs.corpus import divide_corpus, name_inputs
+from maskmill.pipeline.jobs.corpus import count_back, divide_corpus, name_inputs
 from maskmill.pipeline.jobs.jobs import (
     EVERYTHING,
-    BuildDatasets,
+    BuildPools,
     CountWords,
     GenerateDataset,
-    GenerateShards,
-    MeasureCorpus,
     Share,
+    SpillCorpus,
     WorkOnTable,
 )
 from maskmill.pipeline.jobs.manifest import write_manifest
 from maskmill.pipeline.jobs.results import write_result
 from maskmill.pipeline.jobs.token_input import list_pools
 from maskmill.pipeline.jobs.transforms import (
+    COMMON,
     COUNTS,
+    BuildFromSpill,
     BuildShards,
-    ChooseDocuments,
-    ListKeys,
-    MeasureText,
+    ChoosePools,
+    DealCopies,
+    FindRepeatedIds,
+    ListRepeated,
+    MeasureDocuments,
+    PoolKey,
     ReadDocuments,
-    ReadPools,
-    SplitSentences,
+    ReadTokens,
+    SpillDocuments,
+    SpillIds,
     SumWords,
     TokenizeDocuments,
     WorkOnPart,
+    count_copies,
+    is_common,
+    key_of,
+    list_digests,
+    list_ids,
 )
 from maskmill.pipeline.reading.documents import ReadOptions
-from maskmill.pipeline.reading.duplicates import find_duplicates
-from maskmill.pipeline.reading.files import FilePart, list_parts
+from maskmill.pipeline.reading.files import FilePart, group_parts, list_parts
 from maskmill.pipeline.tables.rows import list_table_parts
 from maskmill.tokenizer.counts import WordCounts
 from maskmill.tokenizer.vocab import Vocab
@@ -80,48 +90,71 @@ def find_unknown_options(beam_options: Sequence[str]) -> dict[str, str | None]:
     return {name: next(iter(get_close_matches(name, known, 1, ALIKE)), None) for name in names if name not in known}
 
 
-def measure_corpus(pipeline: beam.Pipeline, job: MeasureCorpus) -> None:
-    """Inputs -> the keys of documents with ids, and `{"documents": n, "bytes": n, ...}`."""
-    parts = pipeline | "List" >> _list_files(job.inputs, job.share)
-    keys, corpus = parts | "Measure" >> _measure(job.options, job.rejected, job.duplicates)
-    _ = keys | "Write" >> beam.Map(partial(_write_keys, job.result), AsSingleton(corpus))
+def spill_corpus(pipeline: beam.Pipeline, job: SpillCorpus) -> None:
+    """Parts of the input -> their tokenised documents in the spill, and `{"documents": n, "bytes": n, ...}`."""
+    written: list[beam.PCollection] = []
+    counts = pipeline | "No counts" >> beam.Create([("documents", 0)])
+    if job.token_pools:
+        pools = pipeline | "List pools" >> beam.Create(job.token_pools)  # Dataset, of one pool
+        tokenized = pools | "Read pools" >> beam.ParDo(ReadTokens(job.vocab, job.config, job.progress))
+    else:
+        parts = pipeline | "List parts" >> beam.Create([job.parts])  # Sequence[FilePart]
+        documents, measures = parts | "Measure" >> _measure(job.options, job.config, job.rejected)
+        counts = (counts, measures) | beam.Flatten()
+        tokenize = TokenizeDocuments(job.options, job.vocab, job.config.cased, job.progress)
+        tokenized = documents | "Tokenize" >> beam.ParDo(tokenize)
+        if job.options.id_field:
+            written.append(documents | "Spill ids" >> beam.ParDo(SpillIds(job.folder, job.name)))
+    written.append(tokenized | "Spill" >> beam.ParDo(SpillDocuments(job.folder, job.name, job.buffer_bytes)))
+    totals = counts | "Sum" >> beam.CombinePerKey(sum)
+    _ = (
+        pipeline
+        | "End" >> beam.Create([None])
+        | "Write counts" >> beam.Map(_write_counts, job.result, AsDict(totals), *map(AsIter, written))  # when all is
+    )
+
+
+def build_pools(pipeline: beam.Pipeline, job: BuildPools) -> None:
+    """The numbers of the wanted pools -> their shards, for every target those that are not finished."""
+    _ = (
+        pipeline
+        | "Name pools" >> beam.Create(list(job.wanted))
+        | "Build shards" >> beam.ParDo(BuildFromSpill(job.vocab, job.targets, job.folder, job.tasks), job.pools)
+    )
 
 
 def count_words(pipeline: beam.Pipeline, job: CountWords) -> None:
     """Inputs -> WordCounts and counts of reading."""
     parts = pipeline | "List" >> _list_files(job.inputs, job.share)
-    raw, reading_counts = parts | "Read" >> _read(ReadDocuments(job.options), ())  # list[Document]
-    words = raw | "Count words" >> beam.CombineGlobally(SumWords(job.cased, job.frequent))  # WordCounts
-    counts = reading_counts | "Sum" >> beam.CombinePerKey(sum)
+    documents, of_reading = parts | "Read" >> _read(job.options)
+    words = documents | "Count words" >> beam.CombineGlobally(SumWords(job.cased, job.frequent))  # WordCounts
+    counts = of_reading | "Sum" >> beam.CombinePerKey(sum)
     _ = words | "Write" >> beam.Map(partial(_write_words, job.result), AsDict(counts))
-
-
-def generate_shards(pipeline: beam.Pipeline, job: GenerateShards) -> None:
-    """Inputs -> the shards of the wanted pools, for every target those that are not finished."""
-    wanted = pipeline | "Name pools" >> beam.Create(list(range(len(job.pools)) if job.wanted is None else job.wanted))
-    documents = _choose_documents(_list_input(pipeline, job), job, job.pools, job.duplicates)
-    _ = documents | "Build" >> _build(wanted, job.vocab, job.targets, job.pools)
 
 
 def generate_dataset(pipeline: beam.Pipeline, job: GenerateDataset) -> None:
     """Inputs -> datasets, whole: the corpus is measured, then read again to be built, the manifests come last."""
-    parts = _list_input(pipeline, job)
-    duplicates: Side = ()
+    config = job.targets[0].config
     if job.corpus is None:
-        if job.options.id_field:
-            keys, _ = parts | "Find ids" >> _measure(job.options, None, duplicates)
-            duplicates = AsSingleton(keys | "Find duplicates" >> beam.Map(find_duplicates))
-        _, corpus = parts | "Measure" >> _measure(job.options, job.rejected, duplicates)
+        parts = pipeline | "List" >> _list_files(job.inputs)
+        corpus, copies, repeated, listed = parts | "Measure" >> _measure_corpus(job.options, config, job.rejected)
+        documents, _ = parts | "Read" >> _measure(job.options, config)
+        tokenized = documents | "Tokenize" >> beam.ParDo(TokenizeDocuments(job.options, job.vocab, config.cased))
     else:
+        tokenized = pipeline | "List" >> _list_pools(job.inputs) | "Read" >> beam.ParDo(ReadTokens(job.vocab, config))
         corpus = pipeline | "Measured before" >> beam.Create([dict(job.corpus)])
-    pools = corpus | "Divide" >> beam.Map(  # Pools
-        divide_corpus, name_inputs(job.inputs), job.targets, job.max_rejected, job.overwrite
-    )
-    documents = _choose_documents(parts, job, AsSingleton(pools), duplicates)
-    every_pool = pools | "Name pools" >> beam.FlatMap(lambda pools: range(len(pools)))
-    shards = documents | "Build" >> _build(every_pool, job.vocab, job.targets, AsSingleton(pools))  # ShardInfo
+        copies = tokenized | "Count copies" >> beam.Map(count_copies) | "Sum copies" >> beam.CombinePerKey(sum)
+        repeated, listed = (pipeline | name >> beam.Create([]) for name in ("No repeated ids", "None listed"))
+    divide = partial(divide_corpus, name=name_inputs(job.inputs), targets=job.targets, max_rejected=job.max_rejected)
+    pools = corpus | "Divide" >> beam.Map(divide, overwrite=job.overwrite, listed=AsIter(listed))  # Pools
+    common = copies | "Find common documents" >> beam.Filter(is_common, AsSingleton(pools), AsSingleton(corpus))
+    rejected = repeated | "Name rejected" >> beam.Map(lambda one: one.as_tokenized(config))
+    every_pool = pools | "Name pools" >> beam.FlatMap(lambda pools: [key_of(n, pools) for n in range(len(pools))])
+    documents = (tokenized, rejected) | "Documents" >> beam.Flatten()  # TokenizedDocument
+    gathered = documents | "Gather" >> _gather(every_pool, job, AsSingleton(pools), AsDict(common))
+    shards = gathered | "Build shards" >> beam.ParDo(BuildShards(job.vocab, job.targets))
     _ = (
-        shards
+        shards  # ShardInfo
         | "Wait for shards" >> beam.combiners.Count.Globally()
         | "Write manifests"
         >> beam.FlatMap(_write_manifests, job.targets, job.vocab, job.facts, AsSingleton(pools), AsSingleton(corpus))
@@ -148,54 +181,18 @@ def work_on_table(pipeline: beam.Pipeline, job: WorkOnTable) -> None:
 
 @beam.ptransform_fn
 def _list_files(pipeline: beam.Pipeline, inputs: Sequence[str], share: Share = EVERYTHING) -> Any:
-    """Inputs -> the parts of the files that they name. The graph does not grow with the files."""
+    """Inputs -> groups of parts of the files that they name. The graph does not grow with the files."""
 
-    def list_share(names: bytes) -> Iterator[FilePart]:
-        return islice(list_parts(map(os.fsdecode, names.split(b"\0"))), share[0], None, share[1])
+    def list_share(names: bytes) -> Iterator[list[FilePart]]:
+        parts = list_parts(map(os.fsdecode, names.split(b"\0")))
+        return islice(group_parts(parts), share[0], None, share[1])
 
     return (
         pipeline
         | "Name inputs"
         >> beam.Create([b"\0".join(map(os.fsencode, inputs))])  # names may be no UTF-8, which Beam wants
-        | "List files" >> beam.FlatMap(list_share)  # FilePart
+        | "List files" >> beam.FlatMap(list_share)  # list[FilePart]
         | "Share files" >> beam.Reshuffle()
-    )
-
-
-@beam.ptransform_fn
-def _read(parts: beam.PCollection, reader: ReadDocuments, duplicates: Side) -> Any:
-    """Parts of files -> lists of raw documents, and the counts of reading."""
-    return parts | "Read files" >> beam.ParDo(reader, duplicates).with_outputs(COUNTS, main="documents")
-
-
-@beam.ptransform_fn
-def _measure(parts: beam.PCollection, options: ReadOptions, rejected: str | None, duplicates: Side) -> Any:
-    """Parts of files -> one element each: the keys of documents with ids, and the measures with counts of reading."""
-    raw, reading_counts = parts | "Read" >> _read(ReadDocuments(options, rejected), duplicates)  # list[Document]
-    measures = raw | "Measure text" >> beam.ParDo(MeasureText())  # (name, number)
-    counts = (measures, reading_counts) | beam.Flatten() | "Sum" >> beam.CombinePerKey(sum)
-    begin = parts.pipeline | "Begin" >> beam.Create([None])
-    corpus = begin | "Collect" >> beam.Map(lambda _, counts: counts, AsDict(counts))
-    keys = raw | "List keys" >> beam.ParDo(ListKeys()) | "Join" >> beam.CombineGlobally(b"".join)  # bytes
-    return keys, corpus
-
-
-@beam.ptransform_fn
-def _tokenize(
-    parts: beam.PCollection,
-    options: ReadOptions,
-    choose: ChooseDocuments,
-    tokenize: TokenizeDocuments,
-    pools: Side,
-    duplicates: Side,
-) -> Any:
-    """Parts of files -> (pool, packed document) for each document that chose a wanted pool."""
-    raw, _ = parts | "Read" >> _read(ReadDocuments(options), duplicates)  # list[Document]
-    return (
-        raw
-        | "Choose" >> beam.ParDo(choose, pools)  # list[ChosenDocument]
-        | "Split" >> beam.ParDo(SplitSentences(options))  # list[Sentences]
-        | "Tokenize" >> beam.ParDo(tokenize).with_output_types(tuple[int, bytes])
     )
 
 
@@ -210,35 +207,78 @@ def _list_pools(pipeline: beam.Pipeline, inputs: Sequence[str]) -> Any:
     )
 
 
-def _list_input(pipeline: beam.Pipeline, job: BuildDatasets) -> beam.PCollection:
-    """The parts of the files of documents, or the pools of datasets of tokens."""
-    return pipeline | "List" >> (_list_files(job.inputs) if job.corpus is None else _list_pools(job.inputs))
-
-
-def _choose_documents(parts: beam.PCollection, job: BuildDatasets, pools: Side, duplicates: Side) -> beam.PCollection:
-    """What `_list_input` lists -> (pool, packed document) for each document that chooses a wanted pool."""
-    config = job.targets[0].config
-    if job.corpus is not None:
-        read = ReadPools(job.vocab, config, job.wanted, job.progress)
-        return parts | "Read pools" >> beam.ParDo(read, pools).with_output_types(tuple[int, bytes])
-    choose, tokenize = ChooseDocuments(config, job.wanted), TokenizeDocuments(job.vocab, config.cased, job.progress)
-    return parts | "Tokenize" >> _tokenize(job.options, choose, tokenize, pools, duplicates)
+@beam.ptransform_fn
+def _read(parts: beam.PCollection, options: ReadOptions, rejected: str | None = None) -> Any:
+    """Groups of parts of files -> lists of documents, each with its part, and the counts of reading."""
+    return parts | beam.ParDo(ReadDocuments(options, rejected)).with_outputs(COUNTS, main="documents")
 
 
 @beam.ptransform_fn
-def _build(
-    documents: beam.PCollection, every_pool: beam.PCollection, vocab: Vocab, targets: Sequence[Target], pools: Side
+def _measure(parts: beam.PCollection, options: ReadOptions, config: InstanceConfig, rejected: str | None = None) -> Any:
+    """Groups of parts of files -> list[ReadDocument], and counts of reading and of the documents."""
+    documents, of_reading = parts | "Read" >> _read(options, rejected)
+    measured, of_documents = documents | "Measure" >> beam.ParDo(MeasureDocuments(config)).with_outputs(
+        COUNTS, main="documents"
+    )
+    return measured, (of_reading, of_documents) | beam.Flatten()
+
+
+@beam.ptransform_fn
+def _measure_corpus(parts: beam.PCollection, options: ReadOptions, config: InstanceConfig, rejected: str) -> Any:
+    """Groups of parts -> one element with all counts, the copies of each digest, and the documents with repeated ids.
+
+    The latter are listed with the rejected ones, too; when that is done, the last output ends, which has no elements.
+    """
+    documents, counts = parts | "Read" >> _measure(options, config, rejected)
+    digests = documents | "List digests" >> beam.FlatMap(list_digests)  # (digest, number)
+    repeated, listed = documents | "Find ids" >> _find_repeated(options, rejected)
+    counts_back = repeated | "Count back" >> beam.FlatMap(lambda one: count_back(one.measured).items())
+    digests_back = repeated | "Take back" >> beam.Map(lambda one: (one.digest, -1))
+    sums = (counts, counts_back, digests, digests_back) | beam.Flatten() | "Sum" >> beam.CombinePerKey(sum)
+    copies = sums | "Of digests" >> beam.Filter(lambda one: isinstance(one[0], bytes))
+    totals = sums | "Of the corpus" >> beam.Filter(lambda one: isinstance(one[0], str))
+    begin = parts.pipeline | "Begin" >> beam.Create([None])
+    corpus = begin | "Collect" >> beam.Map(lambda _, totals: +Counter(totals), AsDict(totals))
+    return corpus, copies, repeated, listed
+
+
+@beam.ptransform_fn
+def _find_repeated(documents: beam.PCollection, options: ReadOptions, rejected: str) -> Any:
+    """Lists of documents -> those rejected for their ids, and an output that ends when all of them are listed."""
+    if not options.id_field:  # each shuffle costs an engine time, also one of nothing
+        nothing = documents.pipeline | beam.Create([])
+        return nothing, nothing
+    repeated = (
+        documents
+        | "List ids" >> beam.FlatMap(list_ids)  # (hash of the id, (digest, MeasuredDocument as JSON))
+        | "Gather ids" >> beam.GroupByKey()
+        | "Find repeated ids" >> beam.ParDo(FindRepeatedIds())
+    )
+    listed = (
+        repeated
+        | "Key by part" >> beam.Map(lambda one: (one.measured.part.number, one.measured.to_json()))
+        | "Gather parts" >> beam.GroupByKey()
+        | "List rejected" >> beam.ParDo(ListRepeated(rejected))
+    )
+    return repeated, listed
+
+
+@beam.ptransform_fn
+def _gather(
+    documents: beam.PCollection, every_pool: beam.PCollection, job: GenerateDataset, pools: Side, common: Side
 ) -> Any:
-    """Packed documents by pool -> the shards of the pools. A pool that no document chose has its shards too."""
-    no_documents = every_pool | "Without documents" >> beam.Map(lambda pool: (pool, b"")).with_output_types(
-        tuple[int, bytes]
-    )
-    return (
-        (documents, no_documents)
-        | beam.Flatten()
-        | "Gather pools" >> beam.GroupByKey()  # (pool, packed documents): the one shuffle
-        | "Build shards" >> beam.ParDo(BuildShards(vocab, targets), pools)  # ShardInfo
-    )
+    """Tokenised documents -> (pool, its documents), in the one shuffle of all of them. Pools without any are there."""
+    config = job.targets[0].config
+    of_pool = tuple[PoolKey, tuple[int, bytes]]  # (pool, (hash of the id, packed document))
+    choose = ChoosePools(are_dealt=not config.dedup)
+    chosen, of_common = documents | "Choose" >> beam.ParDo(choose, pools, common).with_outputs(COMMON, main="documents")
+    parts = [chosen | "Chosen" >> beam.Map(lambda one: one).with_output_types(of_pool)]
+    parts.append(every_pool | "Without documents" >> beam.Map(lambda key: (key, (0, b""))).with_output_types(of_pool))
+    if choose.are_dealt:
+        common_documents = of_common | "Gather common documents" >> beam.GroupByKey()
+        deal = beam.ParDo(DealCopies(config)).with_output_types(of_pool)
+        parts.append(common_documents | "Deal out copies" >> deal)
+    return parts | beam.Flatten() | "Gather pools" >> beam.GroupByKey()
 
 
 def _write_manifests(
@@ -255,8 +295,10 @@ def _clean_up(output: str) -> None:
     remove_temporaries(output)  # of workers that were killed
 
 
-def _write_keys(path: str, keys: bytes, corpus: dict[str, int]) -> None:
-    write_result(path, {"keys": np.frombuffer(keys, np.uint8)}, corpus)
+def _write_counts(_: None, path: str, counts: dict[str, int], *written: Iterable[Any]) -> None:
+    for _ in chain(*written):
+        pass  # which has no elements: it only has to be done
+    write_result(path, {}, counts)
 
 
 def _write_words(path: str, words: WordCounts, counts: dict[str, int]) -> None:

@@ -3,14 +3,18 @@
 Whoever makes a job needs no Beam, whose import takes seconds; only `build` imports it, where the job is run.
 """
 
-from collections.abc import Callable, Collection, Container, Mapping, Sequence
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from maskmill.pipeline.dataset.config import InstanceConfig
+from maskmill.pipeline.dataset.dataset import Dataset
 from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.instances.pools import Pools
 from maskmill.pipeline.reading.documents import ReadOptions
 from maskmill.pipeline.reading.files import FilePart
+from maskmill.pipeline.spill.folder import RESULT, SpillFolder
 from maskmill.pipeline.tables.fields import TableFormat
 from maskmill.tokenizer.counts import FrequentWords
 from maskmill.tokenizer.vocab import Vocab
@@ -29,22 +33,53 @@ class Job(Protocol):
         """Adds the steps of its DAG to a pipeline."""
 
 
-@dataclass(frozen=True)
-class MeasureCorpus:
-    """Measures a corpus on one machine: a cheap first reading."""
+@dataclass(frozen=True, kw_only=True)
+class SpillCorpus:
+    """Tokenises some of the documents on one machine, and writes them to a spill."""
 
-    inputs: Sequence[str]
+    parts: Sequence[FilePart]  # of the files of documents,
+    token_pools: Sequence[Dataset] = ()  # or datasets of tokens, each with one pool
     options: ReadOptions
-    duplicates: Container[bytes] = ()  # keys of documents to reject, see `find_duplicates`
-    rejected: str | None = None  # folder for the lists of rejected documents
-    share: Share = EVERYTHING
-    result: str = ""  # file for the keys of documents with ids and the measures, see `write_result`
+    vocab: Vocab
+    config: InstanceConfig  # of which the seed and the share held out matter
+    folder: str  # of the spill
+    name: str  # of the task
+    buffer_bytes: int  # of memory for documents that are not written yet
+    progress: str | None = None  # file that counts the documents that were tokenised, see `add_to_tally`
+
+    @property
+    def result(self) -> str:
+        """The file with the counts, which says that the task is finished; see `write_result`."""
+        return os.path.join(self.folder, self.name + RESULT)
+
+    @property
+    def rejected(self) -> str:
+        """The folder for the lists of rejected documents."""
+        return SpillFolder(self.folder).rejected(self.name)
 
     def build(self, pipeline: "beam.Pipeline") -> None:
         """Adds the steps of its DAG to a pipeline."""
-        from maskmill.pipeline.jobs.dag import measure_corpus
+        from maskmill.pipeline.jobs.dag import spill_corpus
 
-        measure_corpus(pipeline, self)
+        spill_corpus(pipeline, self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildPools:
+    """Builds the shards of pools whose documents are in a spill."""
+
+    folder: str  # of the spill
+    tasks: Collection[str]  # that wrote it
+    wanted: Sequence[int]  # numbers of the pools
+    pools: Pools
+    vocab: Vocab
+    targets: Sequence[Target]  # which differ in the lengths of instances alone
+
+    def build(self, pipeline: "beam.Pipeline") -> None:
+        """Adds the steps of its DAG to a pipeline."""
+        from maskmill.pipeline.jobs.dag import build_pools
+
+        build_pools(pipeline, self)
 
 
 @dataclass(frozen=True)
@@ -66,40 +101,18 @@ class CountWords:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BuildDatasets:
-    """What the two jobs that build shards have in common."""
+class GenerateDataset:
+    """Makes whole datasets in one job, which needs nobody to wait for it."""
 
     inputs: Sequence[str]  # of documents; or datasets of tokens, where `corpus` says what was measured of these
     options: ReadOptions
     vocab: Vocab
     targets: Sequence[Target]  # which differ in the lengths of instances alone
-    wanted: Collection[int] | None = None  # numbers of the pools to build; None: all
-    progress: str | None = None  # file that counts the documents that were tokenised, see `add_to_tally`
-    corpus: Mapping[str, int] | None = None  # of datasets of tokens, see `TokenInput`
-
-
-@dataclass(frozen=True, kw_only=True)
-class GenerateShards(BuildDatasets):
-    """Builds the shards of the wanted pools of a corpus that was measured, on one machine."""
-
-    pools: Pools
-    duplicates: Container[bytes] = ()  # keys of documents to reject, see `find_duplicates`
-
-    def build(self, pipeline: "beam.Pipeline") -> None:
-        """Adds the steps of its DAG to a pipeline."""
-        from maskmill.pipeline.jobs.dag import generate_shards
-
-        generate_shards(pipeline, self)
-
-
-@dataclass(frozen=True, kw_only=True)
-class GenerateDataset(BuildDatasets):
-    """Makes whole datasets in one job, which needs nobody to wait for it."""
-
     max_rejected: float  # share of the documents
     rejected: str  # folder for the lists of rejected documents
     facts: Mapping[str, Any] = field(default_factory=dict)  # about the run, for run.json
     overwrite: bool = False  # see `divide_corpus`
+    corpus: Mapping[str, int] | None = None  # of datasets of tokens, see `TokenInput`
 
     def build(self, pipeline: "beam.Pipeline") -> None:
         """Adds the steps of its DAG to a pipeline."""

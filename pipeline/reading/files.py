@@ -17,6 +17,7 @@ from maskmill.pipeline.storage.storage import find_files, is_remote, open_file, 
 from maskmill.tokenizer.errors import InputError
 
 PART_BYTES = 32_000_000
+MOST_PARTS = 500  # small files that are read one after the other
 BLOCK_BYTES = 1 << 20
 PARQUET_START = b"PAR1"
 
@@ -38,6 +39,7 @@ class FilePart:
     end: int | None = None  # None: up to the last
     number: int = 0  # among the parts of all files
     version: str | None = None  # of the file when it was listed, see `version_of`
+    size: int = 0  # bytes as they are stored, about
 
 
 class Listing(NamedTuple):
@@ -98,8 +100,22 @@ def list_parts(inputs: Iterable[str], part_bytes: int = PART_BYTES) -> Iterator[
     number = count()
     for path in list_files(inputs):
         version = version_of(path)
-        for start, end in _cut_file(path, part_bytes):
-            yield FilePart(path, start, end, next(number), version)
+        for start, end, size in _cut_file(path, part_bytes):
+            yield FilePart(path, start, end, next(number), version, size)
+
+
+def group_parts(parts: Iterable[FilePart], group_bytes: int = PART_BYTES) -> Iterator[list[FilePart]]:
+    """Parts that follow each other, together, as long as they are no more than so many bytes: small files."""
+    group: list[FilePart] = []
+    size = 0
+    for part in parts:
+        if group and (size + part.size > group_bytes or len(group) == MOST_PARTS):
+            yield group
+            group, size = [], 0
+        group.append(part)
+        size += part.size
+    if group:
+        yield group
 
 
 def most_parts(files: Sequence[str], part_bytes: int = PART_BYTES) -> int:
@@ -107,18 +123,19 @@ def most_parts(files: Sequence[str], part_bytes: int = PART_BYTES) -> int:
     return sum(max(1, -(-size_of(path) // part_bytes)) for path in files)
 
 
-def _cut_file(path: str, part_bytes: int) -> Iterator[tuple[int, int | None]]:
+def _cut_file(path: str, part_bytes: int) -> Iterator[tuple[int, int | None, int]]:
+    """Where parts begin and end, see `FilePart`, and their bytes."""
     size, head = size_of(path), b""
     if size > part_bytes:
         with open_file(path) as file:
             head = file.read(HEAD_BYTES)
     if head.startswith(PARQUET_START) and (groups := _count_row_groups(path)):
         step = max(1, groups * part_bytes // size)
-        yield from ((start, start + step) for start in range(0, groups, step))
+        yield from ((start, start + step, size * step // groups) for start in range(0, groups, step))
     elif size <= part_bytes or compression_of(head) or head.startswith(PARQUET_START):
-        yield 0, None
+        yield 0, None, size
     else:
-        yield from ((start, start + part_bytes) for start in range(0, size, part_bytes))
+        yield from ((at, at + part_bytes, min(part_bytes, size - at)) for at in range(0, size, part_bytes))
 
 
 def _count_row_groups(path: str) -> int:

@@ -2,13 +2,12 @@
 
 import io
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from maskmill.pipeline.reading.compression import SUFFIXES, decompress
-from maskmill.pipeline.reading.documents import Document, InputFormat, ReadOptions, Rejected, clip
-from maskmill.pipeline.reading.duplicates import key_of
+from maskmill.pipeline.reading.documents import Document, InputFormat, ReadOptions, Rejected
 from maskmill.pipeline.reading.files import BLOCK_BYTES, PARQUET_START, FilePart, read_lines
 from maskmill.pipeline.reading.formats import (
     has_wiki_urls,
@@ -29,22 +28,19 @@ JSON_OBJECT = re.compile(rb'\{\s*["}]')
 FOLDED_OBJECT = re.compile(rb"\{[ \t]*\r?\n|\{[^\n]*[,{\[][ \t]*\r?\n")  # over several lines
 
 
-def read_documents(
-    part: FilePart, options: ReadOptions, duplicates: Container[bytes] = ()
-) -> Iterator[Document | Rejected]:
-    """The documents of a part of a file, in their order; those whose keys are `duplicates` are rejected.
+def read_documents(part: FilePart, options: ReadOptions) -> Iterator[Document | Rejected]:
+    """The documents of a part of a file, in their order.
 
     Raises InputError when the file cannot be read, is no text, damaged, or does not have what the options name.
     """
     with open_file(part.path, part.version) as file:
-        yield from read_stream(part, file, options, duplicates)
+        yield from read_stream(part, file, options)
 
 
 def read_stream(
     part: FilePart,
     file: BinaryIO,
     options: ReadOptions,
-    duplicates: Container[bytes] = (),
     block_bytes: int = BLOCK_BYTES,
 ) -> Iterator[Document | Rejected]:
     """The documents of an open file, as `read_documents`; its path helps to tell its format and is named in errors."""
@@ -63,8 +59,7 @@ def read_stream(
                     documents = read_wiki(lines, not part.start, options, has_urls)
                 case _:
                     documents = read_text(lines, not part.start, options)
-            for document in documents:
-                yield _reject_duplicate(document, duplicates) if duplicates else document
+            yield from documents
     except NoRoomError as error:
         raise InputError(f"{part.path}: {error.problem}", way_out=error.way_out) from error
     except MemoryError as error:
@@ -85,12 +80,6 @@ def read_stream(
             way_out="copy or download it again",
             path=part.path,
         ) from error
-
-
-def _reject_duplicate(document: Document | Rejected, duplicates: Container[bytes]) -> Document | Rejected:
-    if isinstance(document, Rejected) or document.id is None or key_of(document.id, document.text) not in duplicates:
-        return document
-    return Rejected(document.place, "another document has its id", clip(document.text))
 
 
 def _detect_format(path: str, stream: io.BufferedReader, options: ReadOptions) -> InputFormat:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from maskmill.pipeline.reading.documents import Rejected
 from maskmill.pipeline.reading.files import FilePart, count_lines_before
-from maskmill.pipeline.storage.storage import list_names, make_folder, printable, write_text
+from maskmill.pipeline.storage.storage import exists, list_names, make_folder, printable, read_bytes, write_text
 
 REJECTED = "rejected-*.jsonl"  # the * being at least five digits
 REJECTED_NAME = re.compile(r"rejected-\d{5,}\.jsonl")
@@ -21,8 +21,24 @@ def rejected_names(folder: str) -> list[str]:
 
 def write_rejected(folder: str, part: FilePart, rejected: Sequence[Rejected]) -> None:
     """Writes the documents of a part of a file that were rejected: file, place, reason, and how each begins."""
+    make_folder(folder)
+    write_text(_path_of(folder, part), "\n".join([*_list_lines(part, rejected), ""]))
+
+
+def add_rejected(folder: str, part: FilePart, rejected: Sequence[Rejected]) -> None:
+    """Adds to the list of a part, which is ordered by place, what it does not have yet."""
+    path = _path_of(folder, part)
+    before = read_bytes(path).decode().removesuffix("\n").split("\n") if exists(path) else []
+    lines = dict.fromkeys([*before, *_list_lines(part, rejected)])
+    make_folder(folder)
+    write_text(path, "\n".join([*sorted(lines, key=lambda line: json.loads(line)["place"]), ""]))
+
+
+def _list_lines(part: FilePart, rejected: Sequence[Rejected]) -> list[str]:
     before = count_lines_before(part)
     rows = ((printable(part.path), before + one.place, one.reason, one.excerpt) for one in rejected)
-    lines = [json.dumps(dict(zip(FIELDS, row)), ensure_ascii=False) for row in rows]
-    make_folder(folder)
-    write_text(os.path.join(folder, REJECTED.replace("*", f"{part.number:05d}")), "\n".join([*lines, ""]))
+    return [json.dumps(dict(zip(FIELDS, row)), ensure_ascii=False) for row in rows]
+
+
+def _path_of(folder: str, part: FilePart) -> str:
+    return os.path.join(folder, REJECTED.replace("*", f"{part.number:05d}"))

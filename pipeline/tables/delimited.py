@@ -207,10 +207,10 @@ def cut_at_rows(path: str, version: str | None, kind: Delimited, part_bytes: int
         reader = DelimitedReader(stream, FilePart(path, version=version), kind)
         for _ in reader.rows():
             if reader.bytes_read - start >= part_bytes:
-                yield TablePart(path, start, reader.bytes_read, next(number), version, reader.quotes)
+                yield TablePart(path, start, reader.bytes_read, next(number), version, quotes=reader.quotes)
                 start = reader.bytes_read
         if reader.bytes_read > start:
-            yield TablePart(path, start, reader.bytes_read, next(number), version, reader.quotes)
+            yield TablePart(path, start, reader.bytes_read, next(number), version, quotes=reader.quotes)
 
 
 def find_quotes(part: FilePart) -> Quotes:

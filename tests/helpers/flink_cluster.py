@@ -155,10 +155,11 @@ echo {site_packages(Path(sys.prefix))} > "{site_packages(Path("$environment"))}/
         """The process ids of the workers, which run Python."""
         return [process for process, command in self.servers.processes().items() if "sdk_worker_main" in command]
 
-    def failures(self) -> int:
-        """How often jobs failed, in part or as a whole, whether Flink repaired it or not."""
+    def failures(self) -> list[str]:
+        """What failed in jobs, in part or as a whole, whether Flink repaired it or not."""
         jobs = [job["id"] for job in self.ask("jobs")["jobs"]]
-        return sum(len(self.ask(f"jobs/{job}/exceptions")["exceptionHistory"]["entries"]) for job in jobs)
+        entries = [one for job in jobs for one in self.ask(f"jobs/{job}/exceptions")["exceptionHistory"]["entries"]]
+        return [f"{entry['taskName']}: {entry['stacktrace'][:2_000]}" for entry in entries]
 
     def start_job_server(self) -> None:
         """Starts Beam's job server for this cluster."""

@@ -7,7 +7,7 @@ from worker_tasks import fail, work_on
 
 from maskmill.deploy.engines.local import LocalRunner
 from maskmill.pipeline.analysis import measuring
-from maskmill.pipeline.jobs.jobs import MeasureCorpus
+from maskmill.pipeline.jobs.jobs import CountWords
 from maskmill.pipeline.processes import WorkerPool, fork_server
 from maskmill.pipeline.reading.documents import ReadOptions
 from maskmill.tokenizer.errors import InputError, WorkerLostError
@@ -24,7 +24,7 @@ def test_a_fork_server_that_is_killed_is_a_lost_worker(monkeypatch):
     context = fork_server()
     monkeypatch.setattr(type(context), "Process", lambda *_, **__: Killed())
     with pytest.raises(WorkerLostError, match=r"a worker process was killed, .*; give a smaller --num-workers"):
-        LocalRunner(2).run([MeasureCorpus([], ReadOptions())] * 2)
+        LocalRunner(2).run([CountWords([], ReadOptions(), cased=False)] * 2)
     with pytest.raises(WorkerLostError):
         list(measuring.map_shards(len, [None, None], num_workers=2))
 

@@ -13,6 +13,7 @@ ORDER = (
     "tokenizer",
     "pipeline",  # processes.py
     "pipeline/storage", "pipeline/reading", "pipeline/dataset", "pipeline/records", "pipeline/instances",
+    "pipeline/spill",
     "pipeline/tables", "pipeline/jobs", "pipeline/analysis", "pipeline/validation",
     "model/bert", "model/training", "model/formats", "model/pretraining", "model/tasks", "model/pruning",
     "deploy/terminal", "deploy/engines", "deploy/data", "deploy/report", "deploy/datasets", "deploy/tasks",

@@ -14,12 +14,10 @@ import pytest
 from command import SMALL, assert_refused, maskmill, run
 from isal import igzip
 
-from maskmill.deploy.engines.memory import plan_passes
 from maskmill.pipeline.dataset.dataset import Dataset
 from maskmill.pipeline.dataset.schema import DatasetInfo
 from maskmill.pipeline.records.examples import decode_example
 from maskmill.pipeline.records.tfrecord import read_records
-from maskmill.tokenizer.errors import InputError
 
 LONG = ["--max-seq-length", 32, "--max-predictions-per-seq", 5, "--dupe-factor", 30, "--shards-per-copy", 3]
 RECORDS = ".unfinished/*.tfrecord.json"
@@ -97,9 +95,7 @@ def test_an_interrupted_run_goes_on_and_keeps_what_is_finished(tmp_path, argumen
     os.killpg(process.pid, how)
     printed, errors = process.communicate(timeout=300)
     assert process.returncode == {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}[how]
-    assert errors == (
-        "" if how == signal.SIGKILL else "\nStopped; the same command goes on with the shards that are finished.\n"
-    )
+    assert errors == ("" if how == signal.SIGKILL else "\nStopped; the same command goes on with what is finished.\n")
     assert "going on" not in printed
     assert not (output / "dataset_info.json").exists()
     finished = {path.name.removesuffix(".json"): 0 for path in output.glob(RECORDS)}
@@ -116,6 +112,29 @@ def test_an_interrupted_run_goes_on_and_keeps_what_is_finished(tmp_path, argumen
     assert f"Going on with an interrupted run: {len(kept)} of 90 shards are finished" in result.stdout
     assert files_of(output) == expected
     assert [(output / name).stat().st_mtime_ns for name in kept] == [finished[name] for name in kept]
+
+
+MANY_TASKS = (
+    "import maskmill.deploy.data.spilling as s; s.SMALL_INPUT, s.PART_BYTES = 1, 100_000\n"
+    "from maskmill.deploy.cli import main; main(prog_name='maskmill')"
+)
+
+
+@pytest.mark.parametrize(("workers", "then"), [(1, 2), (2, 1)])
+def test_documents_that_are_tokenized_are_not_read_again(tmp_path, arguments, expected, workers, then):
+    """Killed when the first of four tasks has ended; then the rest is done with another number of workers."""
+    output, spill = tmp_path / "out", tmp_path / "out" / ".spill"
+    command = [sys.executable, "-c", MANY_TASKS, *map(str, arguments), "--output", str(output), "--num-workers"]
+    process = subprocess.Popen([*command, str(workers)], text=True, start_new_session=True)
+    wait_until(lambda: any(spill.glob("*.npz")), process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    finished = len(list(spill.glob("*.npz")))
+    assert 1 <= finished < 4
+    result = subprocess.run([*command, str(then)], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert f"Going on with an interrupted run: {finished / 4:.0%} of the documents are tokenized" in result.stdout
+    assert files_of(output) == expected
 
 
 def leave_unfinished(output: Path, arguments: list[object]) -> None:
@@ -311,7 +330,7 @@ def test_a_dry_run_tells_and_writes_nothing(tmp_path, arguments, expected):
     assert 0.9 * made < told < 1.1 * made
     assert int(rows["shards"][0]) == len(info["shards"]) == 90
     assert "held-out instances" not in rows
-    assert "30 copies of each document. A run in 1 pass with 1 worker and a memory limit of" in result.stdout
+    assert "30 copies of each document. A run with 1 worker and a memory limit of" in result.stdout
     assert "4,000 documents" in result.stdout
     assert "all of the input was read" in result.stdout
     assert "Nothing was written" in result.stdout
@@ -328,10 +347,8 @@ def test_a_dry_run_counts_held_out_documents_once_and_tells_what_a_run_needs(tmp
     assert one["bytes"] == pytest.approx(sum(shard.bytes for shard in made.shards), rel=0.1)
     assert one["shards"] == len(made.shards)
     facts = json.loads((tmp_path / "out" / "run.json").read_text())
-    assert {name: told[name] for name in ("passes", "memory_limit")} == {
-        name: facts[name] for name in ("passes", "memory_limit")
-    }
-    assert told["memory_limit"] == 600_000_000
+    assert told["memory_limit"] == facts["memory_limit"] == 600_000_000
+    assert 100_000 < told["temporary_bytes"] < 10_000_000
     assert told["documents_margin"] == 0.0
     assert 0 < told["processor_seconds"] < 600
     assert_refused(maskmill(*arguments, "100MB", "--output", tmp_path / "none", "--dry-run"), "memory_limit is 100 MB")
@@ -349,16 +366,6 @@ def test_a_dry_run_tells_what_cannot_be_used(tmp_path, small_vocab_file):
 
 def test_a_memory_limit_too_small_for_one_pool_is_one_sentence(tmp_path, arguments):
     result = maskmill(*arguments, "--output", tmp_path / "out", "--memory-limit", "100MB")
-    assert_refused(result, "memory_limit is 100 MB; expected", "for one of 3 pools")
+    assert_refused(result, "memory_limit is 100 MB; expected", "MB or more, for a pool of ")
     assert not (tmp_path / "out").exists()
     assert_refused(maskmill(*arguments, "--output", tmp_path / "out", "--memory-limit", "lots"), exit_code=2)
-
-
-def test_passes_are_as_few_as_the_memory_allows():
-    assert plan_passes(range(10), 10, 10_000_000, 10**9, 1) == [list(range(10))]
-    passes = plan_passes(range(10), 10, 1_000_000_000, 2 * 10**9, 1)
-    assert len(passes) > 1
-    assert [pool for wanted in passes for pool in wanted] == list(range(10))
-    assert max(map(len, passes)) - min(map(len, passes)) <= 1
-    with pytest.raises(InputError, match="memory_limit is 300 MB; expected"):
-        plan_passes(range(10), 10, 1_000_000_000, 300 * 10**6, 1)

@@ -41,7 +41,7 @@ from maskmill.deploy.terminal import progress
 from maskmill.pipeline.dataset.config import InstanceConfig
 from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.jobs import dag
-from maskmill.pipeline.jobs.jobs import GenerateDataset, MeasureCorpus
+from maskmill.pipeline.jobs.jobs import CountWords, GenerateDataset
 from maskmill.pipeline.reading.documents import ReadOptions
 from maskmill.pipeline.storage.store import CLOUD
 from maskmill.tokenizer.errors import InputError
@@ -75,7 +75,7 @@ def submit(google: Google, options: DataflowOptions, build: dag.Build, **to_beam
 
 
 def measure(inputs: list[str]) -> dag.Build:
-    return MeasureCorpus(inputs, ReadOptions(), result="gs://the-bucket/result").build
+    return CountWords(inputs, ReadOptions(), cased=False, result="gs://the-bucket/result").build
 
 
 def generate(inputs: list[str], vocab: Any) -> dag.Build:

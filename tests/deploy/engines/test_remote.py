@@ -1,5 +1,6 @@
 """The same bytes from a Beam job server; its workers run in this process (LOOPBACK)."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,7 +9,7 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 from click.testing import CliRunner
 from cloud import serve
-from command import SMALL, assert_refused, maskmill
+from command import SMALL, assert_refused, maskmill, run
 from engines import job_endpoint as job_endpoint  # a fixture
 from engines import silent_port
 
@@ -42,6 +43,41 @@ def test_a_job_server_gives_the_bytes_of_a_local_run(tmp_path, corpus_file, smal
         made[name] = files_of(folder)
     assert made["here"] == made["there"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "there"]
+
+
+@pytest.mark.parametrize("options", [["--id-field", "id"], ["--id-field", "id", "--dedup"], ["--format", "tokens"]])
+def test_common_documents_and_repeated_ids_are_the_same_there(
+    tmp_path, corpus_lines, small_vocab_file, job_endpoint, options
+):
+    """A page stands 150 times among 100 documents; 20 documents have the id of another, 10 of which are that page."""
+    texts = ["\n".join(lines) + f"\nthe {number}" for number, lines in enumerate(corpus_lines * 3)][:100]
+    rows = [{"id": number, "text": text} for number, text in enumerate(texts + ["the cat sat\n\na dog ran"] * 150)]
+    rows += [{"id": number, "text": f"{rows[number]['text']} again"} for number in range(95, 115)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({**row, "id": str(row["id"])}) + "\n" for row in rows))
+    arguments = ["--vocab-file", small_vocab_file, *SMALL, "--eval-fraction", 0.2, "--shards-per-copy", 3, *options]
+    remote = ["--runner", "portable", "--job-endpoint", job_endpoint]
+    run("generate", tmp_path / "a.jsonl", *arguments, "--max-rejected", 1, "--output", tmp_path / "here")
+    there = ["--max-rejected", 1, "--output", tmp_path / "there", *remote, *LOOPBACK]
+    run("generate", tmp_path / "a.jsonl", *arguments, *there)
+    assert files_of(tmp_path / "here") == files_of(tmp_path / "there")
+    counts = DatasetInfo.load(tmp_path / "here").counts
+    assert counts.get("set_aside", {}) == ({"another document has its id": 20} if "--id-field" in options else {})
+    assert sum(shard.examples > 0 for shard in DatasetInfo.load(tmp_path / "here").shards_of("train")) >= 3
+    if "tokens" in options:
+        run("generate", tmp_path / "here", *SMALL, "--format", "tfrecord", "--output", tmp_path / "here2")
+        run(
+            "generate",
+            tmp_path / "there",
+            *SMALL,
+            "--format",
+            "tfrecord",
+            "--output",
+            tmp_path / "there2",
+            *remote,
+            *LOOPBACK,
+        )
+        run("generate", tmp_path / "a.jsonl", *arguments[:-2], "--output", tmp_path / "documents")
+        assert files_of(tmp_path / "here2") == files_of(tmp_path / "there2") == files_of(tmp_path / "documents")
 
 
 def test_a_job_server_gives_the_vocabulary_of_a_local_run(tmp_path, corpus_file, job_endpoint):

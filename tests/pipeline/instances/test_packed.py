@@ -13,7 +13,7 @@ from maskmill.pipeline.dataset.config import InstanceConfig
 from maskmill.pipeline.instances.filters import filter_document
 from maskmill.pipeline.instances.packed import PackedPool
 from maskmill.pipeline.instances.pool_file import read_pool, write_pool
-from maskmill.pipeline.instances.pools import Pool, pack_document
+from maskmill.pipeline.instances.pools import COPIES_BYTES, Pool, combine_copies, pack_document
 from maskmill.pipeline.reading.documents import DIGEST_BYTES
 from maskmill.tokenizer.errors import InputError
 
@@ -61,7 +61,7 @@ def unpack_one_by_one(
         if is_duplicate and config.dedup:
             continue
         its_lengths = np.frombuffer(document, np.uint32, sentences, DIGEST_BYTES + 4)
-        its_ids = np.frombuffer(document, dtype, offset=DIGEST_BYTES + 4 + 4 * int(sentences))
+        its_ids = np.frombuffer(document[:-COPIES_BYTES], dtype, offset=DIGEST_BYTES + 4 + 4 * int(sentences))
         for piece_ids, piece_lengths in filter_document(its_ids, its_lengths, config, unk_id, filtered):
             ids.append(piece_ids)
             lengths.append(piece_lengths)
@@ -84,18 +84,18 @@ def _offsets(lengths: NDArray[np.integer]) -> NDArray[np.int64]:
     return offsets
 
 
-@given(st.integers(0, 2**32), st.sampled_from(CONFIGS))
-def test_a_packed_pool_unpacks_to_the_pool_of_its_documents(seed, config):
+@given(st.integers(0, 2**32), st.sampled_from(CONFIGS), st.booleans(), st.booleans())
+def test_a_packed_pool_unpacks_to_the_pool_of_its_documents(seed, config, came_combined, combined):
     documents = draw_documents(seed)
     expected = unpack_one_by_one(documents, DTYPE, config, UNK_ID)
-    packed = PackedPool.gather(documents, DTYPE)
+    packed = PackedPool.gather(combine_copies(documents) if came_combined else documents, DTYPE, combined)
     found = packed.unpack(config, UNK_ID)
     for name in ("ids", "sentence_offsets", "document_offsets"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
         assert getattr(found, name).dtype == getattr(expected, name).dtype
     for name in ("digests", "gathered", "empty", "duplicates", "filtered"):
         assert getattr(found, name) == getattr(expected, name)
-    assert list(packed.documents()) == sorted(documents)
+    assert list(packed.documents()) == (combine_copies(documents) if combined else sorted(documents))
 
 
 @pytest.mark.parametrize("longest", [5, 70_000])
@@ -107,6 +107,8 @@ def test_a_file_gives_its_pool_back(tmp_path, longest):
     assert written.sha256 == hashlib.sha256((tmp_path / "pool").read_bytes()).hexdigest()
     found = read_pool(tmp_path / "pool", written.sha256)
     assert list(found.documents()) == sorted(documents)
+    written_once = write_pool(tmp_path / "once", PackedPool.gather(documents, DTYPE, combined=True), examples=9)
+    assert list(read_pool(tmp_path / "once", written_once.sha256).documents()) == combine_copies(documents)
     again = write_pool(tmp_path / "again", PackedPool.gather(documents[::-1], DTYPE), examples=9)
     assert again == written
 

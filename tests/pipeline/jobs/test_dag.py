@@ -3,6 +3,8 @@
 import gzip
 import json
 import os
+from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -14,9 +16,11 @@ from maskmill.pipeline.dataset.schema import DatasetInfo
 from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.dataset.unfinished import Unfinished
 from maskmill.pipeline.instances.pools import Pools
-from maskmill.pipeline.jobs.jobs import CountWords, GenerateShards, MeasureCorpus
+from maskmill.pipeline.jobs.jobs import BuildPools, CountWords, SpillCorpus
 from maskmill.pipeline.jobs.manifest import write_manifest
+from maskmill.pipeline.jobs.results import read_result
 from maskmill.pipeline.reading.documents import ReadOptions
+from maskmill.pipeline.reading.files import list_parts
 from maskmill.pipeline.records.examples import decode_example
 from maskmill.pipeline.records.tfrecord import read_records
 from maskmill.tokenizer.counts import WordCounts
@@ -27,22 +31,42 @@ CONFIG = InstanceConfig(max_seq_length=32, max_predictions_per_seq=5, dupe_facto
 POOLS = Pools(train=2, eval=1)
 
 
-def generate(inputs, output, vocab, config=CONFIG, pools=POOLS, reading=None, num_workers=1, passes=None, documents=40):
-    """The files of a dataset by name, made in the given passes over its pools."""
-    target = Target(config, str(output))
+def generate(
+    inputs,
+    output,
+    vocab,
+    config=CONFIG,
+    pools=POOLS,
+    reading=None,
+    num_workers=1,
+    tasks=1,
+    part_bytes=10**6,
+    documents=40,
+):
+    """The files of a dataset by name, whose documents are tokenised by so many tasks; its pools are built backwards."""
+    target, folder = Target(config, str(output)), output.parent / f"{output.name}-spill"
     Unfinished(target.output).start({})
-    jobs = []
-    for wanted in passes or [range(len(pools))]:
-        job = GenerateShards(
-            inputs=[str(path) for path in inputs],
+    folder.mkdir()
+    parts = list(list_parts(map(str, inputs), part_bytes))
+    names = [f"task{number}" for number in range(tasks)]
+    spilling = [
+        SpillCorpus(
+            parts=parts[number::tasks],
             options=reading or ReadOptions(),
             vocab=vocab,
-            targets=[target],
-            pools=pools,
-            wanted=wanted,
+            config=config,
+            folder=str(folder),
+            name=name,
+            buffer_bytes=3_000,
         )
-        jobs.append(job)
-    LocalRunner(num_workers).run(jobs)
+        for number, name in enumerate(names)
+    ]
+    LocalRunner(num_workers).run(spilling)
+    counts = sum((read_result(job.result)[1] for job in spilling), Counter())
+    assert counts["documents"] == documents
+    build = BuildPools(folder=str(folder), tasks=names, wanted=(), pools=pools, vocab=vocab, targets=[target])
+    wanted = range(len(pools))[::-1]
+    LocalRunner(num_workers).run([replace(build, wanted=wanted[worker::num_workers]) for worker in range(num_workers)])
     write_manifest(target, vocab, pools, {"documents/read": documents, "documents": documents})
     Unfinished(target.output).remove()
     return {path.name: path.read_bytes() for path in output.iterdir()}
@@ -120,14 +144,9 @@ def test_the_same_command_twice_gives_the_same_bytes(dataset, tmp_path, corpus_f
     assert generate([corpus_file], tmp_path / "again", small_vocab) == dataset[0]
 
 
-def test_two_worker_processes_give_the_same_bytes(dataset, tmp_path, corpus_file, small_vocab):
-    files = generate([corpus_file], tmp_path / "two", small_vocab, num_workers=2, passes=[[0, 2], [1]])
-    assert files == dataset[0]
-
-
-@pytest.mark.parametrize("num_workers", [1, 2])
-def test_several_passes_give_the_same_bytes(dataset, tmp_path, corpus_file, small_vocab, num_workers):
-    files = generate([corpus_file], tmp_path / "out", small_vocab, num_workers=num_workers, passes=[[1], [2], [0]])
+@pytest.mark.parametrize(("num_workers", "tasks"), [(2, 3), (1, 2)])
+def test_workers_and_tasks_change_nothing(dataset, tmp_path, corpus_file, small_vocab, num_workers, tasks):
+    files = generate([corpus_file], tmp_path / "out", small_vocab, num_workers=num_workers, tasks=tasks, part_bytes=900)
     assert files == dataset[0]
 
 
@@ -154,13 +173,10 @@ def test_pools_without_documents_have_empty_shards(tmp_path, corpus_file, small_
     Dataset.open(tmp_path / "out").check_files()
 
 
-def test_the_corpus_is_measured_by_its_text_alone(tmp_path, corpus_file, corpus_lines):
+def test_the_corpus_is_measured_by_its_text_alone(tmp_path, corpus_file, corpus_lines, small_vocab):
     text = "".join(json.dumps({"text": "\n\n".join(lines)}) + "\n" for lines in corpus_lines)
     (tmp_path / "a.jsonl").write_text(text + "{broken\n")
-    measured = [
-        run_for_results(LocalRunner(1), [MeasureCorpus([str(path)], ReadOptions())])[0][1]
-        for path in (corpus_file, tmp_path / "a.jsonl")
-    ]
+    measured = [measure(path, small_vocab, tmp_path) for path in (corpus_file, tmp_path / "a.jsonl")]
     text_bytes = sum(len(line.replace(" ", "").encode()) for lines in corpus_lines for line in lines)
     for counts in measured:
         assert counts["documents"] == 40
@@ -176,14 +192,29 @@ def test_words_are_counted_over_all_files(tmp_path):
     assert reading == {"documents/read": 3}
 
 
-def test_names_of_files_may_have_bytes_that_are_no_utf8(tmp_path):
-    folder = tmp_path / os.fsdecode(b"rejected\xfe")
+def measure(path, vocab, folder) -> Counter[str]:
+    """What is measured of a file; rejected documents are listed below the folder."""
+    job = SpillCorpus(
+        parts=list(list_parts([str(path)])),
+        options=ReadOptions(),
+        vocab=vocab,
+        config=CONFIG,
+        folder=str(folder),
+        name="task",
+        buffer_bytes=10**6,
+    )
+    LocalRunner(1).run([job])
+    return read_result(job.result)[1]
+
+
+def test_names_of_files_may_have_bytes_that_are_no_utf8(tmp_path, small_vocab):
+    folder = tmp_path / os.fsdecode(b"spill\xfe")
     folder.mkdir()
-    (tmp_path / os.fsdecode(b"a\xff.jsonl")).write_text('{"text": "One."}\n{broken\n')
-    jobs = [MeasureCorpus([str(tmp_path / os.fsdecode(b"a\xff.jsonl"))], ReadOptions(), rejected=str(folder))]
-    assert run_for_results(LocalRunner(1), jobs)[0][1]["documents"] == 1
-    rejected = json.loads((folder / "rejected-00000.jsonl").read_text())
+    path = tmp_path / os.fsdecode(b"a\xff.jsonl")
+    path.write_text('{"text": "One."}\n{broken\n')
+    assert measure(path, small_vocab, folder)["documents"] == 1
+    rejected = json.loads((folder / "task.rejected" / "rejected-00000.jsonl").read_text())
     assert rejected["file"].endswith("a\\udcff.jsonl")
-    (tmp_path / os.fsdecode(b"a\xff.jsonl")).write_bytes(b"PK\3\4")
+    path.write_bytes(b"PK\3\4")
     with pytest.raises(InputError, match=r"a\\udcff\.jsonl is no text but an archive"):
-        run_for_results(LocalRunner(1), jobs)
+        measure(path, small_vocab, folder)

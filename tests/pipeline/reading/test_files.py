@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskmill.pipeline.reading.documents import ReadOptions, Rejected
-from maskmill.pipeline.reading.files import FilePart, count_lines_before, list_files, list_inputs, list_parts
+from maskmill.pipeline.reading.files import (
+    FilePart,
+    count_lines_before,
+    group_parts,
+    list_files,
+    list_inputs,
+    list_parts,
+)
 from maskmill.pipeline.reading.parts import read_documents, read_stream
 from maskmill.pipeline.storage.storage import version_of, write_bytes
 from maskmill.tokenizer.errors import InputError
@@ -80,10 +87,12 @@ def test_only_large_plain_files_are_cut(tmp_path):
     (tmp_path / "b.gz").write_bytes(b"\x1f\x8b" + b"x" * 25)
     a, b = str(tmp_path / "a.txt"), str(tmp_path / "b.gz")
     va, vb = version_of(a), version_of(b)
-    parts = [FilePart(a, 0, 10, 0, va), FilePart(a, 10, 20, 1, va), FilePart(a, 20, 30, 2, va)]
-    parts.append(FilePart(b, 0, None, 3, vb))
+    parts = [FilePart(a, 0, 10, 0, va, 10), FilePart(a, 10, 20, 1, va, 10), FilePart(a, 20, 30, 2, va, 5)]
+    parts.append(FilePart(b, 0, None, 3, vb, 27))
     assert list(list_parts([str(tmp_path)], 10)) == parts
-    assert list(list_parts([str(tmp_path)], 25)) == [FilePart(a, 0, None, 0, va), FilePart(b, 0, None, 1, vb)]
+    assert list(list_parts([str(tmp_path)], 25)) == [FilePart(a, 0, None, 0, va, 25), FilePart(b, 0, None, 1, vb, 27)]
+    assert list(group_parts(parts, 20)) == [parts[:2], parts[2:3], parts[3:]]
+    assert list(group_parts(parts, 32)) == [parts[:3], parts[3:]]
 
 
 def test_inputs_are_files_folders_and_patterns(tmp_path):
