@@ -6,7 +6,6 @@ from pathlib import Path
 
 from maskmill.deploy.data.generation import READINGS_ELSEWHERE, Generation
 from maskmill.deploy.terminal.words import in_bytes
-from maskmill.pipeline.instances.pools import Pools
 from maskmill.pipeline.storage.storage import read_json
 from maskmill.tokenizer.errors import InputError
 from maskmill.tokenizer.json_file import brief
@@ -72,7 +71,7 @@ def estimate_costs(generation: Generation, prices: Prices | None, machine_type: 
     """
     sample, is_dataflow = generation.sample, machine_type is not None
     content_bytes = sample.all_content_bytes
-    pools = Pools.plan(generation.config, sample.all_documents, int(content_bytes))
+    pools = generation.estimated_pools
     work = generation.weigh(sample.all_documents, content_bytes, pools)
     hours = (work.seconds + READINGS_ELSEWHERE * work.read_seconds) / 3600
     memory_gb, machine = _memory_of(machine_type)

@@ -39,7 +39,7 @@ def show_dry_run(generation: Generation, runner: LocalRunner | RemoteRunner, as_
     if not sample.read_documents:
         reasons = ", ".join(f"{reason} ({number:,})" for reason, number in sample.rejected.items())
         raise no_documents(generation.files[0], reasons)
-    pools = Pools.plan(generation.config, sample.all_documents, int(sample.all_content_bytes))
+    pools = generation.estimated_pools
     estimates = [_estimate(target, cost, sample, pools) for target, cost in zip(generation.targets, generation.costs)]
     work = generation.weigh(sample.all_documents, sample.all_content_bytes, pools)
     time: dict[str, Any]

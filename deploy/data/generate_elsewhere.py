@@ -21,7 +21,6 @@ from maskmill.pipeline.dataset.outputs import (
 )
 from maskmill.pipeline.dataset.schema import MANIFEST, DatasetInfo
 from maskmill.pipeline.dataset.unfinished import RUN_ID, Unfinished
-from maskmill.pipeline.instances.pools import Pools
 from maskmill.pipeline.jobs.jobs import GenerateDataset
 from maskmill.pipeline.jobs.manifest import add_facts, write_about
 from maskmill.pipeline.reading.rejected import REJECTED, rejected_names
@@ -117,5 +116,5 @@ def _weigh_worker(generation: Generation, work: Work) -> int:
 def _weigh(generation: Generation) -> Work:
     """The work of a run, by a sample alone: nothing is measured yet."""
     sample = generation.sample
-    pools = Pools.plan(generation.config, sample.all_documents, int(sample.all_content_bytes))
+    pools = generation.estimated_pools
     return generation.weigh(sample.all_documents, sample.all_content_bytes, pools)

@@ -49,7 +49,7 @@ def generate_here(generation: Generation, runner: LocalRunner, facts: Mapping[st
     `facts` about the run are written to run.json, with more of them.
     """
     sample = generation.sample
-    pools = Pools.plan(generation.config, max(1, sample.all_documents), int(sample.all_content_bytes))
+    pools = generation.estimated_pools
     plan = LocalPlan.of(generation, runner, len(pools), sample.all_content_bytes)
     plan.require_room()
     spilling = Spilling(generation, plan, document_room(plan.worker_bytes))
@@ -139,7 +139,7 @@ class _Run:
             return
         if before:
             generation.console.print(f"Going on with an interrupted run: {before:.0%} of the documents are tokenized")
-        pools = Pools.plan(generation.config, max(1, sample.all_documents), int(sample.all_content_bytes))
+        pools = generation.estimated_pools
         work = generation.weigh(sample.all_documents, sample.all_content_bytes, pools).of_tokenizing()
         if sample.read_documents:
             left = duration(spilling.plan.seconds(work) * (1 - before))

@@ -58,6 +58,11 @@ class Generation:
         """What is known of the documents before they are read."""
         return self.tokens.sample if self.tokens else read_sample(self.files, self.reading)
 
+    @property
+    def estimated_pools(self) -> Pools:
+        """The pools of the dataset, as far as the sample tells."""
+        return Pools.plan(self.config, self.sample.all_documents, int(self.sample.all_content_bytes))
+
     @cached_property
     def packed_sample(self) -> PackedSample:
         """Some of the documents, tokenised."""
