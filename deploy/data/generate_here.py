@@ -134,7 +134,7 @@ class _Run:
     def _tokenize(self) -> None:
         """Tokenises the documents that are not in the spill yet."""
         generation, spilling, sample = self.generation, self.spilling, self.generation.sample
-        before = len(spilling.folder.finished(spilling.names)) / max(1, len(spilling.names))
+        before = spilling.finished_share()
         if before == 1:
             return
         if before:

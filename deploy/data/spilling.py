@@ -117,6 +117,14 @@ class Spilling:
         of_all = (self.generation.reading, self.generation.vocab.sha256, places, version("maskmill"))
         return hashlib.sha256(repr((of_all, what)).encode(errors="surrogateescape")).hexdigest()[:16]
 
+    def finished_share(self) -> float:
+        """The share of the tasks that are finished. Removes a spill of other documents that pools were built from."""
+        finished = len(self.folder.finished(self.names))
+        if finished < len(self.names) and self.folder.is_used:
+            self.folder.remove()
+            finished = 0
+        return finished / max(1, len(self.names))
+
     def run(self, runner: LocalRunner, progress: str) -> None:
         """Does the tasks that are left. Raises WorkerLostError where a worker process was killed."""
         finished = self.folder.finished(self.names)

@@ -61,6 +61,11 @@ class SpillFolder:
             return False
         return not any(pool in group.pools(pools) for group in freed for pool in wanted)
 
+    @property
+    def is_used(self) -> bool:
+        """Whether pools were built from it: then it is no spill for the documents of other tasks."""
+        return any(name.startswith((f"{DEALT}-", "freed-")) for name in list_names(self.path))
+
     def free(self, pools: Pools, wanted: Collection[int]) -> None:
         """Removes the documents of which no wanted pool has any."""
         names = list_names(self.path)

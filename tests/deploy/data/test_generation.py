@@ -137,6 +137,23 @@ def test_documents_that_are_tokenized_are_not_read_again(tmp_path, arguments, ex
     assert files_of(output) == expected
 
 
+def test_a_spill_that_was_built_from_is_not_used_for_other_documents(tmp_path, corpus_lines, small_vocab_file):
+    pages = ["\n".join(lines) for lines in corpus_lines]
+    corpus, arguments = tmp_path / "a.txt", ["--vocab-file", small_vocab_file, *SMALL, "--shards-per-copy", 3]
+    corpus.write_text("\n\n".join([*pages, *["the cat sat\na dog ran"] * 150]))
+    kill = (
+        "import os, maskmill.deploy.data.generate_here as g; g.write_manifest = lambda *a: os.kill(os.getpid(), 9)\n"
+        "from maskmill.deploy.cli import main; main(prog_name='maskmill')"
+    )
+    command = ["generate", corpus, *arguments, "--output", tmp_path / "out", "--overwrite"]
+    assert subprocess.run([sys.executable, "-c", kill, *map(str, command)], capture_output=True).returncode == -9
+    assert any((tmp_path / "out" / ".spill").glob("dealt-*"))
+    corpus.write_text("\n\n".join(pages))
+    run(*command)
+    run("generate", corpus, *arguments, "--output", tmp_path / "expected")
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "expected")
+
+
 def leave_unfinished(output: Path, arguments: list[object]) -> None:
     """A run that is killed after its first shard."""
     process = start(*arguments, "--output", output)

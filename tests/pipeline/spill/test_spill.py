@@ -144,7 +144,9 @@ def test_what_is_freed_or_dealt_out_otherwise_is_known(common):
     folder, _ = common
     pools = Pools(10, 0)
     assert folder.is_whole(pools, range(10))
+    assert not folder.is_used
     folder.deal(["a", "b"], pools, 3100, 10**6)
+    assert folder.is_used
     size = folder.size
     folder.free(pools, wanted=[0, 8, 9])
     assert 0 < folder.size < size
