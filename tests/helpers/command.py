@@ -11,6 +11,8 @@ from click.testing import CliRunner
 from maskmill.deploy.cli import main
 
 SMALL = ["--max-seq-length", "32", "--max-predictions-per-seq", "5", "--dupe-factor", "2"]
+SMALL_BERT = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+SMALL_TRAIN = ["--train-batch-size", "8", "--num-train-steps", "6", "--save-checkpoints-steps", "3"]
 
 
 def maskmill(*arguments: object, largest_file: int | None = None) -> subprocess.CompletedProcess[str]:

@@ -15,6 +15,14 @@ from cloud import service_account
 TOKEN = "a-token-that-must-not-travel-in-a-job"
 JOB_ID = "2026-01-01_00_00_00-{}"
 
+# What a job says of its end.
+TRACEBACK = """Error message from worker: Traceback (most recent call last):
+  File "reading.py", line 1, in process
+maskmill.tokenizer.errors.InputError: gs://b/x.gz is cut off or damaged near byte 6 of 6 [while running 'Read-42']
+"""
+OOM = "The worker VM ran out of memory.\nMore of it."
+ATTEMPTED = "The job failed because a work item was attempted 4 times without success."
+
 
 class FakeDataflow(AbstractContextManager["FakeDataflow"]):
     """Takes jobs, gives them ids, and lets each go through `states`, one a look; the last one stays."""
@@ -33,7 +41,7 @@ class FakeDataflow(AbstractContextManager["FakeDataflow"]):
         self.jobs: list[dict[str, Any]] = []
         self.requests: list[tuple[str, str, bytes]] = []  # method, path, body
         self.cancelled: list[str] = []
-        self._looks = 0
+        self.looks = 0
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"service": self}))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
@@ -72,8 +80,8 @@ class FakeDataflow(AbstractContextManager["FakeDataflow"]):
         if parts[-1] == "metrics":
             return 200, {"metrics": [m for name, value in self.counters.items() for m in _metrics(name, value)]}
         if parts[-2:-1] == ["jobs"] and method == "GET":
-            state = self.states[min(self._looks, len(self.states) - 1)]
-            self._looks += 1
+            state = self.states[min(self.looks, len(self.states) - 1)]
+            self.looks += 1
             return 200, {**self._job(int(parts[-1].rpartition("-")[2])), "currentState": state}
         if parts[-2:-1] == ["jobs"] and method == "PUT":
             self.cancelled.append(parts[-1])

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_dataflow import FakeDataflow
@@ -16,6 +17,21 @@ class Google:
     service: FakeDataflow
     bucket: Bucket
     key: str  # the private one
+
+    def play(self, *states: str, errors: tuple[str, ...] = (), **counters: int) -> None:
+        """Tells the service what the next job goes through."""
+        self.service.states, self.service.errors, self.service.counters = list(states), list(errors), counters
+        self.service.looks = 0
+
+    def last_job(self) -> dict[str, Any]:
+        return self.service.jobs[-1]
+
+    def staged(self, name: str) -> bytes:
+        """A file that the last job has in the bucket."""
+        options = self.last_job()["environment"]["sdkPipelineOptions"]["options"]
+        folder = options["staging_location"].removeprefix("gs://the-bucket/")
+        data: bytes = self.bucket.blob(f"{folder}/{name}").download_as_bytes()
+        return data
 
 
 def lead_to(url: str, credentials: Path, patch: pytest.MonkeyPatch) -> None:
