@@ -23,8 +23,8 @@ import numpy as np
 from compare_with_google import config_of, make_oracle, make_ours, tokenize
 from needs import SHARED, require
 
-from maskmill.pipeline.analysis.agreement import estimate_spread
-from maskmill.pipeline.analysis.likeness import ComparedStatistic, Portrait, compare_portraits
+from maskmill.pipeline.analysis.compared_stats import ComparedStatistic, Portrait, compare_portraits
+from maskmill.pipeline.analysis.significance import estimate_spread
 from maskmill.pipeline.analysis.stats import DatasetStats
 from maskmill.pipeline.dataset.config import InstanceConfig
 from maskmill.tokenizer.vocab import MASK, Vocab

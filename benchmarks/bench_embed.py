@@ -99,7 +99,7 @@ def write_model(folder: Path, size: str) -> None:
 
     from maskmill.model.bert.config import BertConfig
     from maskmill.model.bert.encoder import BertPretrainer
-    from maskmill.model.formats.interop import hugging_face_weights
+    from maskmill.model.formats.export import hugging_face_weights
 
     config = BertConfig.preset(size, len(VOCAB_FILE.read_text().splitlines()))
     values = {**asdict(config), "model_type": "bert", "hidden_act": "gelu_new", "architectures": ["BertForPreTraining"]}

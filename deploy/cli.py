@@ -20,8 +20,8 @@ from maskmill.deploy.tasks.fill_mask import fill_mask
 from maskmill.deploy.tasks.finetune import finetune
 from maskmill.deploy.tasks.predict import predict
 from maskmill.deploy.terminal.command import STOPPED, Group, signals_as_ctrl_c, stopped
+from maskmill.deploy.terminal.printable import visible, visible_in_line
 from maskmill.deploy.terminal.streams import find_lost_output, safe_streams
-from maskmill.deploy.terminal.visible import visible, visible_in_line
 from maskmill.deploy.tpu.tpu import tpu_commands
 from maskmill.deploy.training.evaluate import evaluate
 from maskmill.deploy.training.export import export

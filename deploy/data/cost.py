@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from maskmill.deploy.data.generation import READINGS_ELSEWHERE, Generation
-from maskmill.deploy.terminal.words import in_bytes
+from maskmill.deploy.terminal.numbers import in_bytes
 from maskmill.pipeline.storage.storage import read_json
 from maskmill.tokenizer.errors import InputError
 from maskmill.tokenizer.json_file import brief

@@ -12,9 +12,9 @@ from maskmill.deploy.data.generation import READINGS_ELSEWHERE, Generation
 from maskmill.deploy.data.local_plan import LocalPlan
 from maskmill.deploy.engines.local import LocalRunner
 from maskmill.deploy.engines.remote import RemoteRunner
-from maskmill.deploy.terminal.show import new_console
-from maskmill.deploy.terminal.talk import print_json, warn
-from maskmill.deploy.terminal.words import count, duration, in_bytes
+from maskmill.deploy.terminal.messages import print_json, warn
+from maskmill.deploy.terminal.numbers import count, duration, in_bytes
+from maskmill.deploy.terminal.tables import new_console
 from maskmill.pipeline.dataset.target import Target
 from maskmill.pipeline.instances.pools import Pools
 from maskmill.pipeline.jobs.corpus import no_documents

@@ -227,7 +227,7 @@ def generate(engine: Engine, as_json: bool, **given: Any) -> None:
     INPUT is a file, a folder or a pattern: text, JSONL, Parquet or WikiExtractor's output, plain, .gz, .zst, .bz2 or
     .xz; or a dataset that was made with --format tokens. Run the same command again to continue an interrupted run.
     """
-    from maskmill.deploy.data.datasets import generate_datasets
+    from maskmill.deploy.data.generating import generate_datasets
 
     source_of = click.get_current_context().get_parameter_source
     chosen = {name for name in given if source_of(name) not in (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)}

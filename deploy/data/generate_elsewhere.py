@@ -10,8 +10,8 @@ from maskmill.deploy.data.generation import READINGS_ELSEWHERE, Generation
 from maskmill.deploy.engines.memory import POOL_FACTOR, WORKER_BYTES
 from maskmill.deploy.engines.remote import RemoteRunner, RunningJob
 from maskmill.deploy.terminal.inputs import show_reading, warn_of_rejected
+from maskmill.deploy.terminal.numbers import duration
 from maskmill.deploy.terminal.progress import Done, Work, show_progress
-from maskmill.deploy.terminal.words import duration
 from maskmill.pipeline.dataset.outputs import (
     keep_rejected,
     leave_out_finished,

@@ -12,9 +12,9 @@ from maskmill.deploy.data.spilling import Spilling
 from maskmill.deploy.engines.local import LocalRunner
 from maskmill.deploy.engines.memory import document_room
 from maskmill.deploy.terminal.inputs import show_reading, warn_of_rejected
+from maskmill.deploy.terminal.messages import warn
+from maskmill.deploy.terminal.numbers import count, duration, in_bytes
 from maskmill.deploy.terminal.progress import Done, Work, show_progress
-from maskmill.deploy.terminal.talk import warn
-from maskmill.deploy.terminal.words import count, duration, in_bytes
 from maskmill.pipeline.dataset.outputs import (
     check_output,
     keep_rejected,

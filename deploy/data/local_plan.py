@@ -6,8 +6,8 @@ from maskmill.deploy.data.generate import RunOptions
 from maskmill.deploy.data.generation import Generation
 from maskmill.deploy.engines.local import LocalRunner
 from maskmill.deploy.engines.memory import buffer_room, machine_memory, require_room, room_of_worker
+from maskmill.deploy.terminal.numbers import count, in_bytes
 from maskmill.deploy.terminal.progress import Work
-from maskmill.deploy.terminal.words import count, in_bytes
 
 SECONDS_TO_START = 2.0  # of this process and of the first worker
 

@@ -13,8 +13,8 @@ from maskmill.deploy.data.vocab import VocabRequest
 from maskmill.deploy.engines.jobs import Runner, run_for_results, share_out
 from maskmill.deploy.engines.local import LocalRunner
 from maskmill.deploy.terminal.inputs import check_apart, describe, list_documents, show_reading
-from maskmill.deploy.terminal.show import new_talk
-from maskmill.deploy.terminal.talk import print_json, warn
+from maskmill.deploy.terminal.messages import print_json, warn
+from maskmill.deploy.terminal.tables import new_talk
 from maskmill.pipeline.jobs.corpus import check_reading, count_rejected, name_inputs
 from maskmill.pipeline.jobs.jobs import CountWords
 from maskmill.pipeline.reading.files import most_parts

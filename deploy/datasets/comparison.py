@@ -7,11 +7,11 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from maskmill.deploy.terminal.show import new_console, new_table
-from maskmill.deploy.terminal.talk import print_json
+from maskmill.deploy.terminal.messages import print_json
+from maskmill.deploy.terminal.tables import new_console, new_table
+from maskmill.pipeline.analysis.compared_stats import ASSUMED_DESIGN_EFFECT, ComparedStatistic
 from maskmill.pipeline.analysis.comparing import Comparison, compare_datasets
-from maskmill.pipeline.analysis.likeness import ASSUMED_DESIGN_EFFECT, ComparedStatistic
-from maskmill.pipeline.analysis.opening import open_dataset
+from maskmill.pipeline.analysis.opened_datasets import open_dataset
 
 STYLES = {"differs": "bold red", "repair": "yellow", "negligible": "yellow"}
 VERDICTS = {

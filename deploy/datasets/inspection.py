@@ -9,12 +9,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from maskmill.deploy.datasets.inspect import InspectRequest
-from maskmill.deploy.terminal.show import LABELLED_1, count_table, new_console, new_table
-from maskmill.deploy.terminal.talk import print_json, warn
-from maskmill.deploy.terminal.words import in_bytes
-from maskmill.pipeline.analysis.choosing import ChosenExample, Word, choose_examples, choose_shards
-from maskmill.pipeline.analysis.opening import OpenedDataset, OpenedShard, open_dataset
-from maskmill.pipeline.analysis.readable import ReadableExample, make_readable
+from maskmill.deploy.terminal.messages import print_json, warn
+from maskmill.deploy.terminal.numbers import in_bytes
+from maskmill.deploy.terminal.tables import LABELLED_1, count_table, new_console, new_table
+from maskmill.pipeline.analysis.example_selection import ChosenExample, Word, choose_examples, choose_shards
+from maskmill.pipeline.analysis.opened_datasets import OpenedDataset, OpenedShard, open_dataset
+from maskmill.pipeline.analysis.readable_examples import ReadableExample, make_readable
 from maskmill.pipeline.analysis.stats import KINDS, DatasetStats
 from maskmill.pipeline.dataset.length_bins import shortest_of_bin
 from maskmill.pipeline.dataset.schema import MANIFEST, DatasetInfo

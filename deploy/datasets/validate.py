@@ -20,7 +20,7 @@ def validate(datasets: tuple[str, ...], num_workers: int | None, as_json: bool) 
     Files, checksums, each example, shares and repeats. What is wrong is named by shard and record, and the exit code is
     1 then. DATASET is a folder that generate wrote.
     """
-    from maskmill.deploy.datasets.proof import validate_datasets
+    from maskmill.deploy.datasets.validation import validate_datasets
 
     if not validate_datasets(datasets, num_workers, as_json):
         raise click.exceptions.Exit(1)

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from maskmill.deploy.demo.python_docs import collect_documents
-from maskmill.deploy.terminal.show import new_talk
-from maskmill.deploy.terminal.talk import is_given
+from maskmill.deploy.terminal.messages import is_given
+from maskmill.deploy.terminal.tables import new_talk
 from maskmill.pipeline.dataset.schema import MANIFEST
 from maskmill.tokenizer.errors import InputError
 

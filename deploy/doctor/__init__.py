@@ -1,1 +1,1 @@
-"""`maskmill doctor`: what a run needs, looked at before it costs anything. `examine.py` names the checks."""
+"""`maskmill doctor`: what a run needs, looked at before it costs anything. `diagnosis.py` names the checks."""

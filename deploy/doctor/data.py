@@ -9,7 +9,7 @@ from maskmill.deploy.doctor.buckets import bucket_of
 from maskmill.deploy.doctor.findings import Check, Finding, attempt
 from maskmill.deploy.doctor.request import Request
 from maskmill.deploy.engines.engine_options import DATAFLOW
-from maskmill.deploy.terminal.words import count, in_bytes
+from maskmill.deploy.terminal.numbers import count, in_bytes
 from maskmill.pipeline.dataset.config import InstanceConfig
 from maskmill.pipeline.dataset.schema import MANIFEST
 from maskmill.pipeline.reading.documents import MAX_REJECTED
@@ -148,7 +148,7 @@ def check_vocabulary(path: str, cased: bool) -> Check["Vocab"]:
 
 def check_unknown(vocab: "Vocab", sample: "Sample", cased: bool) -> Check[None]:
     """The share of the sample's tokens that the vocabulary does not have."""
-    from maskmill.deploy.terminal.show import MOST_UNKNOWN
+    from maskmill.deploy.terminal.tables import MOST_UNKNOWN
     from maskmill.tokenizer.fast import FastTokenizer
     from maskmill.tokenizer.vocab import UNK
 

@@ -36,7 +36,7 @@ def doctor(engine: Engine, as_json: bool, **given: Any) -> None:
     It says what is wrong and what helps; the exit code is 1 then. Give what generate will be given; without anything
     the installation alone is checked.
     """
-    from maskmill.deploy.doctor.examine import examine, show
+    from maskmill.deploy.doctor.diagnosis import examine, show
 
     with wrong_usage():
         reading = ReadOptions(**pick(ReadOptions, given))

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from maskmill.deploy.doctor.findings import SECONDS, Check, Finding, attempt
 from maskmill.deploy.doctor.installation import check_java, check_sources, check_worker_python
 from maskmill.deploy.doctor.request import Request
-from maskmill.deploy.terminal.words import count
+from maskmill.deploy.terminal.numbers import count
 from maskmill.pipeline.storage.storage import is_remote
 from maskmill.tokenizer.errors import first_line
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from maskmill.deploy.doctor.findings import SECONDS, Check, Finding, State, attempt
 from maskmill.deploy.engines.memory import STARTER_BYTES, WORKER_BYTES, machine_memory
-from maskmill.deploy.terminal.words import in_bytes
+from maskmill.deploy.terminal.numbers import in_bytes
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement

@@ -10,7 +10,7 @@ import click
 
 from maskmill.deploy.terminal.cli_types import Place, Whole, wrong_usage
 from maskmill.deploy.terminal.command import WHERE, option, under
-from maskmill.deploy.terminal.talk import warn
+from maskmill.deploy.terminal.messages import warn
 from maskmill.pipeline.storage.storage import absolute, is_remote
 
 if TYPE_CHECKING:

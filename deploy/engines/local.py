@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from maskmill.deploy.engines.beam_errors import raised_by_step
 from maskmill.deploy.engines.jobs import submit
 from maskmill.deploy.engines.memory import give_back_memory
-from maskmill.deploy.terminal.talk import warn
-from maskmill.deploy.terminal.words import count
+from maskmill.deploy.terminal.messages import warn
+from maskmill.deploy.terminal.numbers import count
 from maskmill.pipeline.jobs.jobs import Job
 from maskmill.pipeline.processes import WorkerPool, count_processors, fork_server
 from maskmill.pipeline.storage.storage import size_of

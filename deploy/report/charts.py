@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from numpy.typing import NDArray
 
 from maskmill.deploy.report.svg import FIRST, HEIGHT, INK, MUTED, PAPER, SECOND, TEXT, new_figure
-from maskmill.deploy.terminal.visible import visible
+from maskmill.deploy.terminal.printable import visible
 
 Numbers = NDArray[np.floating[Any]]
 

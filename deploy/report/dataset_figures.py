@@ -8,9 +8,9 @@ from maskmill.deploy.report import charts
 from maskmill.deploy.report.charts import Axis, percent, short
 from maskmill.deploy.report.figures import Figure, Table, called, cells, finish, heads
 from maskmill.deploy.report.subject import ReportedDataset
-from maskmill.deploy.terminal.show import LABELLED_1
-from maskmill.deploy.terminal.words import in_bytes
-from maskmill.pipeline.analysis.measures import (
+from maskmill.deploy.terminal.numbers import in_bytes
+from maskmill.deploy.terminal.tables import LABELLED_1
+from maskmill.pipeline.analysis.chart_values import (
     chance_of_share,
     count_classes,
     group_shards,
@@ -18,7 +18,7 @@ from maskmill.pipeline.analysis.measures import (
     rank_tokens,
     share,
 )
-from maskmill.pipeline.analysis.readable import name_token
+from maskmill.pipeline.analysis.readable_examples import name_token
 
 TOP_TOKENS = 20  # in the table of the most frequent
 TOP_UNKNOWN = 12  # characters, and words, behind [UNK]

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from maskmill.pipeline.analysis.choosing import choose_examples
-from maskmill.pipeline.analysis.opening import OpenedDataset, OpenedShard
-from maskmill.pipeline.analysis.readable import ReadableExample, ReadableToken, make_readable
+from maskmill.pipeline.analysis.example_selection import choose_examples
+from maskmill.pipeline.analysis.opened_datasets import OpenedDataset, OpenedShard
+from maskmill.pipeline.analysis.readable_examples import ReadableExample, ReadableToken, make_readable
 
 EXAMPLES = 12
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure as Plot
 
 from maskmill.deploy.report.subject import ReportedDataset
 from maskmill.deploy.report.svg import to_svg
-from maskmill.pipeline.analysis.measures import share
+from maskmill.pipeline.analysis.chart_values import share
 
 
 @dataclass(frozen=True)

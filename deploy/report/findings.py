@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from maskmill.deploy.report.subject import ReportedDataset
-from maskmill.deploy.terminal.show import MOST_UNKNOWN
-from maskmill.pipeline.analysis.measures import share
+from maskmill.deploy.terminal.tables import MOST_UNKNOWN
+from maskmill.pipeline.analysis.chart_values import share
 from maskmill.pipeline.analysis.stats import KINDS
 from maskmill.pipeline.validation.shares import check_labels, check_masking, drawn_labels, note_labels
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from maskmill.deploy.report.charts import short
 from maskmill.deploy.report.subject import ReportedDataset
-from maskmill.deploy.terminal.show import LABELLED_1
-from maskmill.deploy.terminal.words import in_bytes
-from maskmill.pipeline.analysis.measures import mean_of, share
+from maskmill.deploy.terminal.numbers import in_bytes
+from maskmill.deploy.terminal.tables import LABELLED_1
+from maskmill.pipeline.analysis.chart_values import mean_of, share
 
 
 @dataclass(frozen=True)

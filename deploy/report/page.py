@@ -18,11 +18,11 @@ from maskmill.deploy.report.headline import list_tiles
 from maskmill.deploy.report.request import ReportRequest
 from maskmill.deploy.report.subject import ReportedDataset, load_subject, name_subjects
 from maskmill.deploy.report.svg import in_style
-from maskmill.deploy.terminal.show import new_talk
-from maskmill.deploy.terminal.talk import warn
-from maskmill.deploy.terminal.visible import visible
-from maskmill.pipeline.analysis.measures import kinds_of_tokens
-from maskmill.pipeline.analysis.opening import open_dataset
+from maskmill.deploy.terminal.messages import warn
+from maskmill.deploy.terminal.printable import visible
+from maskmill.deploy.terminal.tables import new_talk
+from maskmill.pipeline.analysis.chart_values import kinds_of_tokens
+from maskmill.pipeline.analysis.opened_datasets import open_dataset
 from maskmill.pipeline.dataset.schema import MANIFEST
 from maskmill.pipeline.reading.files import list_files
 from maskmill.pipeline.storage.storage import claim_files, exists

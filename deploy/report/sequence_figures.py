@@ -8,7 +8,7 @@ from maskmill.deploy.report import charts
 from maskmill.deploy.report.charts import Axis, percent
 from maskmill.deploy.report.figures import Figure, Table, called, cells, finish, heads
 from maskmill.deploy.report.subject import ReportedDataset
-from maskmill.pipeline.analysis.measures import (
+from maskmill.pipeline.analysis.chart_values import (
     attention_on_padding,
     into_bins,
     mean_of,

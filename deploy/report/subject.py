@@ -7,8 +7,8 @@ from functools import cached_property
 from typing import Any
 
 from maskmill.deploy.report.examples import ShownExample, show_examples
-from maskmill.pipeline.analysis.measuring import DatasetMeasure, ShardSummary, measure_dataset
-from maskmill.pipeline.analysis.opening import OpenedDataset
+from maskmill.pipeline.analysis.collecting_stats import DatasetMeasure, ShardSummary, measure_dataset
+from maskmill.pipeline.analysis.opened_datasets import OpenedDataset
 from maskmill.pipeline.analysis.stats import DatasetStats
 from maskmill.pipeline.analysis.unknown import UnknownWords, find_unknown_words
 from maskmill.pipeline.dataset.schema import Split

@@ -6,10 +6,10 @@ from maskmill.deploy.tasks.embed import EmbedRequest
 from maskmill.deploy.tasks.texts import MOST_CHARACTERS, TextReader
 from maskmill.deploy.tasks.vectors import create_vectors, paths_of
 from maskmill.deploy.terminal.inputs import check_apart, describe
+from maskmill.deploy.terminal.messages import warn
+from maskmill.deploy.terminal.numbers import count
 from maskmill.deploy.terminal.progress import Bar
-from maskmill.deploy.terminal.show import new_talk, warn_of_unknown
-from maskmill.deploy.terminal.talk import warn
-from maskmill.deploy.terminal.words import count
+from maskmill.deploy.terminal.tables import new_talk, warn_of_unknown
 from maskmill.model.tasks.embed_config import EmbedConfig
 from maskmill.pipeline.storage.storage import claim_files
 

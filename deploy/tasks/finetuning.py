@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, get_args
 from rich.console import Console
 
 from maskmill.deploy.tasks.finetune import FinetuneRequest
+from maskmill.deploy.terminal.messages import print_json, warn
+from maskmill.deploy.terminal.numbers import count
 from maskmill.deploy.terminal.progress import Bar
-from maskmill.deploy.terminal.show import new_console, new_table, new_talk, warn_of_unknown
-from maskmill.deploy.terminal.talk import print_json, warn
-from maskmill.deploy.terminal.words import count
+from maskmill.deploy.terminal.tables import new_console, new_table, new_talk, warn_of_unknown
 from maskmill.model.formats.names import FINETUNING
 from maskmill.model.tasks.finetune_config import FinetuneConfig, FinetuneOptimizer, as_today
 from maskmill.pipeline.reading.documents import Rejected, clip

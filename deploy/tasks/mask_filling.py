@@ -9,8 +9,8 @@ from rich.table import Table
 
 from maskmill.deploy.tasks.fill_mask import FillMaskRequest
 from maskmill.deploy.tasks.texts import TextReader
-from maskmill.deploy.terminal.show import new_console, new_table
-from maskmill.deploy.terminal.talk import to_json
+from maskmill.deploy.terminal.messages import to_json
+from maskmill.deploy.terminal.tables import new_console, new_table
 from maskmill.tokenizer.vocab import MASK
 
 if TYPE_CHECKING:

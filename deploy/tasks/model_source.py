@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from maskmill.deploy.terminal.talk import warn
+from maskmill.deploy.terminal.messages import warn
 from maskmill.model.bert.config import ComputeDtype
 
 if TYPE_CHECKING:

@@ -21,10 +21,10 @@ from maskmill.deploy.tasks.predict_part import (
     part_name,
 )
 from maskmill.deploy.terminal.inputs import resolve
+from maskmill.deploy.terminal.messages import warn
+from maskmill.deploy.terminal.numbers import count
 from maskmill.deploy.terminal.progress import Bar, looking
-from maskmill.deploy.terminal.show import new_talk, warn_of_unknown
-from maskmill.deploy.terminal.talk import warn
-from maskmill.deploy.terminal.words import count
+from maskmill.deploy.terminal.tables import new_talk, warn_of_unknown
 from maskmill.pipeline.jobs.jobs import WorkOnTable
 from maskmill.pipeline.reading.files import FilePart
 from maskmill.pipeline.storage.storage import claim_files, is_remote, list_names, require_version, version_of

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from maskmill.deploy.terminal.inputs import list_documents, show_reading
-from maskmill.deploy.terminal.talk import warn
-from maskmill.deploy.terminal.words import count
+from maskmill.deploy.terminal.messages import warn
+from maskmill.deploy.terminal.numbers import count
 from maskmill.pipeline.jobs.corpus import REJECTED, REPAIRED, check_reading, name_inputs
 from maskmill.pipeline.reading.documents import ReadOptions, Rejected
 from maskmill.pipeline.reading.files import list_parts

@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from maskmill.deploy.terminal.cli_types import strict
-from maskmill.deploy.terminal.talk import note
+from maskmill.deploy.terminal.messages import note
 
 if TYPE_CHECKING:
     from click.types import OptionHelpExtra

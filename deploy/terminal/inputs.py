@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from maskmill.deploy.terminal.talk import warn
-from maskmill.deploy.terminal.words import count, in_bytes
+from maskmill.deploy.terminal.messages import warn
+from maskmill.deploy.terminal.numbers import count, in_bytes
 from maskmill.pipeline.dataset.schema import VOCAB
 from maskmill.pipeline.jobs.corpus import REJECTED, REPAIRED, Counts, count_rejected, list_counts, name_inputs
 from maskmill.pipeline.reading.documents import ReadOptions

@@ -8,7 +8,7 @@ import click
 
 from maskmill.deploy.terminal.cli_types import MOST_WORKERS, Bytes, Place, Whole
 from maskmill.deploy.terminal.command import option
-from maskmill.deploy.terminal.talk import warn
+from maskmill.deploy.terminal.messages import warn
 from maskmill.model.bert.config import ComputeDtype
 from maskmill.model.pretraining.config import TrainConfig
 from maskmill.pipeline.dataset.config import Objective

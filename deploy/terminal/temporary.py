@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from multiprocessing.util import Finalize
 
-from maskmill.deploy.terminal.talk import warn
+from maskmill.deploy.terminal.messages import warn
 from maskmill.pipeline.storage.mirror import UNSENT
 
 PREFIX = "maskmill-"

@@ -12,8 +12,8 @@ import click
 
 from maskmill.deploy.terminal.cli_types import Whole, wrong_usage
 from maskmill.deploy.terminal.command import PRINTS, RUNS, Group, json_option, option, under
-from maskmill.deploy.terminal.talk import is_given, print_json, say
-from maskmill.deploy.terminal.visible import visible
+from maskmill.deploy.terminal.messages import is_given, print_json, say
+from maskmill.deploy.terminal.printable import visible
 from maskmill.model.bert.config import PRESETS
 from maskmill.pipeline.storage.storage import is_remote
 from maskmill.tokenizer.errors import InputError
@@ -266,7 +266,7 @@ def watch(here: Here, machine: "Machine", delete_when_done: bool, every: float, 
     next, so it may be ended and run again at any time. It deletes nothing but the request of this name when Google has
     taken its TPU; at the end the TPU is left there.
     """
-    from maskmill.deploy.terminal.show import new_talk
+    from maskmill.deploy.terminal.tables import new_talk
     from maskmill.deploy.tpu.gcloud import create_command, delete_command, install_commands, train_command
     from maskmill.deploy.tpu.operations import keep_training
 

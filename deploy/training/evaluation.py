@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from maskmill.deploy.terminal.show import new_console, new_talk
-from maskmill.deploy.terminal.talk import print_json
+from maskmill.deploy.terminal.messages import print_json
+from maskmill.deploy.terminal.tables import new_console, new_talk
 from maskmill.deploy.training.evaluate import EvaluateRequest
 from maskmill.model.pretraining.config import PhaseRequest
 from maskmill.pipeline.storage.mirror import mirror

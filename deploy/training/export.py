@@ -42,8 +42,8 @@ def export_model(model_dir: str, output: str, checkpoint: "WhichCheckpoint") -> 
 
     Raises InputError when the folder is there and not empty.
     """
-    from maskmill.deploy.terminal.show import new_talk
-    from maskmill.model.formats import interop
+    from maskmill.deploy.terminal.tables import new_talk
+    from maskmill.model.formats import export
     from maskmill.model.formats.model_dir import read_training
     from maskmill.pipeline.storage.mirror import mirror
     from maskmill.tokenizer.huggingface import to_tokenizer_json
@@ -51,7 +51,7 @@ def export_model(model_dir: str, output: str, checkpoint: "WhichCheckpoint") -> 
 
     require_empty(output)  # before it is mirrored
     with mirror(model_dir) as source, mirror(output, is_new=True) as target, create_folder(target.local) as folder:
-        interop.export(source.local, folder, checkpoint)
+        export.export(source.local, folder, checkpoint)
         vocab = Vocab.load(folder / VOCAB)
         cased = read_training(source.local)["cased"]
         write_text(folder / "tokenizer.json", to_tokenizer_json(vocab, cased))

@@ -10,7 +10,7 @@ from maskmill.deploy.tasks.finetune import Tables
 from maskmill.deploy.tasks.finetuning import run_finetuning, warn_of_rejected
 from maskmill.deploy.tasks.prediction import choose_fields
 from maskmill.deploy.terminal.command import pick
-from maskmill.deploy.terminal.talk import warn
+from maskmill.deploy.terminal.messages import warn
 from maskmill.deploy.training.prune import PruneRequest
 from maskmill.deploy.training.train import TrainRequest
 from maskmill.deploy.training.training import train_model

@@ -5,9 +5,9 @@ from typing import Any
 
 from rich.console import Console
 
-from maskmill.deploy.terminal.show import new_console, new_table, new_talk
-from maskmill.deploy.terminal.talk import print_json
-from maskmill.deploy.terminal.words import in_bytes
+from maskmill.deploy.terminal.messages import print_json
+from maskmill.deploy.terminal.numbers import in_bytes
+from maskmill.deploy.terminal.tables import new_console, new_table, new_talk
 from maskmill.deploy.training.prune import PruneRequest
 from maskmill.deploy.training.pruned_models import PruneJob
 from maskmill.pipeline.storage.mirror import mirror

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from maskmill.deploy.engines.memory import machine_memory
+from maskmill.deploy.terminal.messages import warn
+from maskmill.deploy.terminal.numbers import duration
 from maskmill.deploy.terminal.progress import Bar
-from maskmill.deploy.terminal.show import new_talk
-from maskmill.deploy.terminal.talk import warn
-from maskmill.deploy.terminal.words import duration
+from maskmill.deploy.terminal.tables import new_talk
 from maskmill.deploy.training.train import TrainRequest
 from maskmill.deploy.training.training_time import A_DAY, A_MINUTE, SECONDS_TO_MEASURE, describe_time
 from maskmill.model.bert.config import BERT_CONFIG, BertConfig

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from maskmill.deploy.terminal.words import duration
+from maskmill.deploy.terminal.numbers import duration
 from maskmill.model.bert.config import PRESETS, BertConfig
 from maskmill.pipeline.dataset.schema import DatasetInfo
 

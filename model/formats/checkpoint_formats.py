@@ -14,7 +14,7 @@ import numpy as np
 
 from maskmill.model.bert.config import BERT_CONFIG, HUGGING_FACE_CONFIG, BertConfig, read_config
 from maskmill.model.formats.classifier_dir import read_classifier
-from maskmill.model.formats.interop import google_name, hugging_face_name, weight_names
+from maskmill.model.formats.export import google_name, hugging_face_name, weight_names
 from maskmill.model.formats.model_dir import read_training, rules_of
 from maskmill.model.formats.names import FINETUNING, TRAINING
 from maskmill.model.training.checkpoint import (

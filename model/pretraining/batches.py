@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskmill.model.pretraining.examples import Bookmarks, Features, Window, training_windows, windows_in_order
-from maskmill.model.training.ahead import make_ahead
+from maskmill.model.training.prefetch import make_ahead
 from maskmill.pipeline.dataset.dataset import Dataset
 from maskmill.pipeline.dataset.schema import DatasetInfo, Split
 from maskmill.pipeline.records.decoding import dtype_of

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from maskmill.model.training.ahead import make_ahead
+from maskmill.model.training.prefetch import make_ahead
 from maskmill.pipeline.dataset.dataset import Dataset
 from maskmill.pipeline.dataset.schema import MANIFEST, DatasetInfo, ShardInfo, Split
 from maskmill.pipeline.instances.token_dataset import TokenDataset, cast

@@ -8,9 +8,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from maskmill.pipeline.analysis.likeness import ComparedStatistic, Portrait, compare_portraits
-from maskmill.pipeline.analysis.measuring import map_shards
-from maskmill.pipeline.analysis.opening import OpenedDataset, OpenedShard
+from maskmill.pipeline.analysis.collecting_stats import map_shards
+from maskmill.pipeline.analysis.compared_stats import ComparedStatistic, Portrait, compare_portraits
+from maskmill.pipeline.analysis.opened_datasets import OpenedDataset, OpenedShard
 from maskmill.pipeline.analysis.stats import DatasetStats
 from maskmill.pipeline.dataset.schema import Split
 from maskmill.pipeline.records.decoding import Arrays

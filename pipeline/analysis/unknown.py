@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from maskmill.pipeline.analysis.opening import OpenedDataset
+from maskmill.pipeline.analysis.opened_datasets import OpenedDataset
 from maskmill.pipeline.dataset.schema import MANIFEST, RUN
 from maskmill.pipeline.reading.documents import ReadOptions
 from maskmill.pipeline.reading.files import list_files

@@ -14,8 +14,8 @@ from typing import Any, BinaryIO, Literal
 
 from maskmill.pipeline.reading.documents import BYTE_ORDER_MARK, MAX_CHARACTERS, Rejected, clip
 from maskmill.pipeline.reading.files import BLOCK_BYTES, FilePart
-from maskmill.pipeline.tables.opening import open_table
 from maskmill.pipeline.tables.quotes import ESCAPE, Quotes, double_quotes
+from maskmill.pipeline.tables.table_file import open_table
 from maskmill.tokenizer.errors import HiddenRowsError, InputError, first_line
 
 MAX_ROW_BYTES = 100_000_000

@@ -39,7 +39,7 @@ from maskmill.pipeline.reading.parts import PEEK_BYTES, require_json_lines
 from maskmill.pipeline.storage.storage import open_file, size_of, version_of
 from maskmill.pipeline.tables.delimited import MAX_ROW_BYTES, Delimited, DelimitedReader, cut_at_rows
 from maskmill.pipeline.tables.fields import Fields, TableFormat
-from maskmill.pipeline.tables.opening import open_table
+from maskmill.pipeline.tables.table_file import open_table
 from maskmill.tokenizer.errors import InputError
 
 FORMAT_OF_SUFFIX: dict[str, TableFormat] = {

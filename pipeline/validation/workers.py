@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
-from maskmill.pipeline.analysis.measuring import map_shards
+from maskmill.pipeline.analysis.collecting_stats import map_shards
 from maskmill.pipeline.dataset.schema import ShardInfo
 from maskmill.pipeline.validation.dataset import ReadShards
 from maskmill.pipeline.validation.shards import ShardResult, validate_shard

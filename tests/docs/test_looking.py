@@ -9,7 +9,7 @@ from documentation import check_maskmill, commands_in, read_page
 from maskmill.deploy.cli import main
 from maskmill.deploy.datasets.comparison import VERDICTS
 from maskmill.deploy.datasets.inspection import MEASURED
-from maskmill.pipeline.analysis.likeness import (
+from maskmill.pipeline.analysis.compared_stats import (
     ASSUMED_DESIGN_EFFECT,
     SIGNIFICANCE,
     SMALLEST_EFFECT,

@@ -6,7 +6,7 @@ import pytest
 from worker_tasks import fail, work_on
 
 from maskmill.deploy.engines.local import LocalRunner
-from maskmill.pipeline.analysis import measuring
+from maskmill.pipeline.analysis import collecting_stats
 from maskmill.pipeline.jobs.jobs import CountWords
 from maskmill.pipeline.processes import WorkerPool, fork_server
 from maskmill.pipeline.reading.documents import ReadOptions
@@ -26,7 +26,7 @@ def test_a_fork_server_that_is_killed_is_a_lost_worker(monkeypatch):
     with pytest.raises(WorkerLostError, match=r"a worker process was killed, .*; give a smaller --num-workers"):
         LocalRunner(2).run([CountWords([], ReadOptions(), cased=False)] * 2)
     with pytest.raises(WorkerLostError):
-        list(measuring.map_shards(len, [None, None], num_workers=2))
+        list(collecting_stats.map_shards(len, [None, None], num_workers=2))
 
 
 @pytest.mark.parametrize("is_renewed", [False, True])

@@ -223,7 +223,7 @@ def test_bench_finetune_compares_its_methods_and_goes_on_with_its_log(
 def test_bench_finetune_compares_optimizers_and_transformers_on_a_hugging_face_folder(
     script, start, corpus, classifier_model, tmp_path, monkeypatch
 ):
-    from maskmill.model.formats.interop import export
+    from maskmill.model.formats.export import export
 
     export(classifier_model, tmp_path / "bert")
     module = script("bench_finetune")

@@ -23,7 +23,7 @@ from maskmill.model.tasks.finetune_config import FinetuneConfig
 from maskmill.model.tasks.finetuned import read_finetuning
 from maskmill.model.tasks.trained import open_trained
 from maskmill.model.training.metrics_log import read_metrics
-from maskmill.pipeline.analysis.opening import open_dataset
+from maskmill.pipeline.analysis.opened_datasets import open_dataset
 from maskmill.pipeline.analysis.unknown import find_unknown_words
 from maskmill.pipeline.dataset.config import InstanceConfig
 from maskmill.pipeline.dataset.dataset import describe_files

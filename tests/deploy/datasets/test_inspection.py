@@ -10,8 +10,8 @@ import pytest
 from command import SMALL, assert_refused, maskmill, refuse, run
 from look import MODEL_GARDEN, random_examples, write_shard
 
-from maskmill.pipeline.analysis.opening import open_dataset
-from maskmill.pipeline.analysis.readable import make_readable
+from maskmill.pipeline.analysis.opened_datasets import open_dataset
+from maskmill.pipeline.analysis.readable_examples import make_readable
 from maskmill.pipeline.dataset.schema import DatasetInfo
 from maskmill.pipeline.records.examples import decode_example
 from maskmill.pipeline.records.tfrecord import read_records

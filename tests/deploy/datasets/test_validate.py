@@ -14,7 +14,7 @@ from google.cloud.storage import Client
 from rich.console import Console
 
 from maskmill.deploy.cli import main
-from maskmill.deploy.datasets import proof
+from maskmill.deploy.datasets import validation
 from maskmill.pipeline.validation.rules import RULES
 
 PAGE = read_page("validate.md")
@@ -108,8 +108,8 @@ def test_what_is_no_dataset_is_refused(tmp_path):
 
 def test_a_terminal_sees_a_bar(folder, monkeypatch, capsys):
     console = Console(force_terminal=True, width=100, highlight=False, markup=False)
-    monkeypatch.setattr(proof, "new_talk", lambda: console)
-    assert proof.validate_datasets([str(folder)], 2, as_json=False)
+    monkeypatch.setattr(validation, "new_talk", lambda: console)
+    assert validation.validate_datasets([str(folder)], 2, as_json=False)
     assert "5 of 5 shards, " in capsys.readouterr().out
 
 

@@ -24,7 +24,7 @@ from maskmill.deploy.report import charts, page, subject
 from maskmill.deploy.report.charts import Axis
 from maskmill.deploy.report.request import ReportRequest
 from maskmill.deploy.report.svg import VARIABLES, in_style, new_figure, to_svg
-from maskmill.pipeline.analysis.measures import attention_on_padding, group_shards, into_bins, rank_tokens
+from maskmill.pipeline.analysis.chart_values import attention_on_padding, group_shards, into_bins, rank_tokens
 from maskmill.pipeline.dataset.schema import DatasetInfo
 from maskmill.tokenizer.json_file import seal
 

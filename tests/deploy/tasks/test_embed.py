@@ -12,7 +12,7 @@ from command import refuse, run
 from google.cloud.storage import Client
 from small_model import POSITIONS, make_model, write_model
 
-from maskmill.model.formats.interop import export
+from maskmill.model.formats.export import export
 from maskmill.model.tasks.embed import Embedder, embed
 from maskmill.model.tasks.embed_config import EmbedConfig
 from maskmill.model.tasks.trained import TrainedBert

@@ -7,7 +7,7 @@ import pytest
 from command import refuse, run
 from small_model import POSITIONS, make_model, write_model
 
-from maskmill.deploy.terminal.show import new_console
+from maskmill.deploy.terminal.tables import new_console
 from maskmill.model.tasks.fill_mask import MaskFiller, best_tokens, fill_mask
 from maskmill.model.tasks.texts import TextEncoder
 from maskmill.model.tasks.trained import TrainedBert

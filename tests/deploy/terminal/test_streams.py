@@ -7,13 +7,13 @@ import sys
 import pytest
 
 from maskmill.deploy.cli import find_sentence
+from maskmill.deploy.terminal.messages import print_json
 from maskmill.deploy.terminal.streams import LastingOutput
-from maskmill.deploy.terminal.talk import print_json
 
 # The command, whose `inspect` prints a result and a warning, and opens a file between.
 INSPECT = """
 import maskmill.deploy.datasets.inspection
-from maskmill.deploy.terminal.talk import print_json, warn
+from maskmill.deploy.terminal.messages import print_json, warn
 def inspect_dataset(*_, **__):
     warn("a warning")
     with open("/dev/null") as file:

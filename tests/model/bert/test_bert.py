@@ -12,7 +12,7 @@ from maskmill.model.bert.config import BertConfig
 from maskmill.model.bert.encoder import BertPretrainer
 from maskmill.model.bert.heads import IS_RIGHT
 from maskmill.model.bert.randomness import key_of
-from maskmill.model.formats.interop import google_name
+from maskmill.model.formats.export import google_name
 from maskmill.model.training.optimization import AdamWeightDecay, Schedule
 from maskmill.model.training.step import train_step
 

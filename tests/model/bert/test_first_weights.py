@@ -8,8 +8,8 @@ from maskmill.model.bert.config import PRESETS, BertConfig
 from maskmill.model.bert.encoder import BertPretrainer
 from maskmill.model.bert.first_weights import NeighbourStart, begin_with_neighbours
 from maskmill.model.formats.checkpoint_formats import read_init_checkpoint
+from maskmill.model.formats.export import hugging_face_weights
 from maskmill.model.formats.init_checkpoint import initialize
-from maskmill.model.formats.interop import hugging_face_weights
 from maskmill.model.pretraining.recipes import RECIPES
 from maskmill.tokenizer.errors import InputError
 

@@ -16,8 +16,8 @@ from safetensors.numpy import save_file
 
 from maskmill.model.bert.config import BertConfig
 from maskmill.model.formats.checkpoint_formats import read_init_checkpoint, without_slots
+from maskmill.model.formats.export import google_name, hugging_face_weights, weight_names
 from maskmill.model.formats.init_checkpoint import initialize
-from maskmill.model.formats.interop import google_name, hugging_face_weights, weight_names
 from maskmill.pipeline.storage import local_files
 from maskmill.pipeline.storage.store import CLOUD
 from maskmill.tokenizer.errors import InputError

@@ -15,10 +15,10 @@ from maskmill.model.pretraining import examples as examples_of
 from maskmill.model.pretraining.batches import train_batches
 from maskmill.model.pretraining.dynamic_masking import MaskingRules
 from maskmill.model.training.checkpoint import list_checkpoints
-from maskmill.pipeline.analysis.choosing import choose_examples
+from maskmill.pipeline.analysis.collecting_stats import measure_dataset
 from maskmill.pipeline.analysis.comparing import compare_datasets
-from maskmill.pipeline.analysis.measuring import measure_dataset
-from maskmill.pipeline.analysis.opening import open_dataset
+from maskmill.pipeline.analysis.example_selection import choose_examples
+from maskmill.pipeline.analysis.opened_datasets import open_dataset
 from maskmill.pipeline.dataset.config import InstanceConfig
 from maskmill.pipeline.dataset.dataset import Dataset
 from maskmill.pipeline.dataset.schema import MANIFEST

@@ -14,7 +14,7 @@ from small_dataset import write_both_splits, write_dataset
 from small_model import write_model
 
 from maskmill.model.bert.config import BertConfig
-from maskmill.model.formats.interop import export
+from maskmill.model.formats.export import export
 from maskmill.model.formats.model_dir import load_model
 from maskmill.model.pretraining.config import TrainConfig
 from maskmill.model.pretraining.evaluate import measure

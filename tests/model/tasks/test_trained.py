@@ -11,7 +11,7 @@ from checkpoints_of_others import source as source  # a fixture
 from cloud import emulator
 from google.cloud.storage import Client
 
-from maskmill.model.formats.interop import hugging_face_weights
+from maskmill.model.formats.export import hugging_face_weights
 from maskmill.model.tasks.embed import Embedder
 from maskmill.model.tasks.embed_config import EmbedConfig
 from maskmill.model.tasks.fill_mask import fill_mask

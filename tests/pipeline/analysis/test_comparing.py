@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from look import MODEL_GARDEN, random_examples, write_shard
 
+from maskmill.pipeline.analysis.compared_stats import SPECIAL
 from maskmill.pipeline.analysis.comparing import Content, compare_datasets, digest_examples
-from maskmill.pipeline.analysis.likeness import SPECIAL
-from maskmill.pipeline.analysis.opening import open_dataset
+from maskmill.pipeline.analysis.opened_datasets import open_dataset
 from maskmill.pipeline.dataset.config import InstanceConfig
 from maskmill.pipeline.dataset.schema import features
 from maskmill.pipeline.records.tfrecord import read_records, write_records

@@ -10,8 +10,8 @@ from damage import change_manifest, make_dataset, read_shard, rewrite_shard, sai
 from places import FIELD
 from small_text import WORDS
 
-from maskmill.deploy.data.datasets import generate_datasets
 from maskmill.deploy.data.generate import GenerateRequest, RunOptions
+from maskmill.deploy.data.generating import generate_datasets
 from maskmill.pipeline.dataset.config import InstanceConfig
 from maskmill.pipeline.dataset.schema import DatasetInfo
 from maskmill.pipeline.dataset.target import Target

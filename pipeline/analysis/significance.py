@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 from scipy.stats import f as f_distribution
 
-from maskmill.pipeline.analysis.measures import Floats
+from maskmill.pipeline.analysis.chart_values import Floats
 
 Categories = NDArray[np.float64]  # [k]: how many of each kind
 

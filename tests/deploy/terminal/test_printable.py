@@ -7,9 +7,9 @@ from click.testing import CliRunner
 from rich.text import Text
 
 from maskmill.deploy.cli import main
-from maskmill.deploy.terminal.show import new_console, new_table
-from maskmill.deploy.terminal.talk import to_json
-from maskmill.deploy.terminal.visible import visible, visible_in_json, visible_in_line
+from maskmill.deploy.terminal.messages import to_json
+from maskmill.deploy.terminal.printable import visible, visible_in_json, visible_in_line
+from maskmill.deploy.terminal.tables import new_console, new_table
 
 NORMAL = [
     "plain", "tab\tand\nline end", "naïve café e\u0301", "Ελληνικά", "Русский", "שָׁלוֹם", "العربية ١٢٣",

@@ -7,8 +7,8 @@ from command import SMALL, run
 from google.cloud.storage import Client
 from look import MODEL_GARDEN, random_examples, serialise, write_shard
 
-from maskmill.pipeline.analysis.measuring import measure_dataset
-from maskmill.pipeline.analysis.opening import open_dataset
+from maskmill.pipeline.analysis.collecting_stats import measure_dataset
+from maskmill.pipeline.analysis.opened_datasets import open_dataset
 from maskmill.pipeline.dataset.schema import DatasetInfo
 from maskmill.pipeline.records.examples import decode_example
 from maskmill.pipeline.records.tfrecord import read_records, write_records

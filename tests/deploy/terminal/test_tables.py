@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from maskmill.deploy.terminal import progress
-from maskmill.deploy.terminal.show import new_console, new_talk, show_summary
+from maskmill.deploy.terminal.tables import new_console, new_talk, show_summary
 from maskmill.pipeline.dataset.schema import DatasetInfo, ShardInfo
 
 

@@ -11,10 +11,10 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from maskmill.deploy.terminal.messages import is_given, warn
+from maskmill.deploy.terminal.numbers import count, in_bytes
+from maskmill.deploy.terminal.printable import visible
 from maskmill.deploy.terminal.streams import LastingOutput
-from maskmill.deploy.terminal.talk import is_given, warn
-from maskmill.deploy.terminal.visible import visible
-from maskmill.deploy.terminal.words import count, in_bytes
 from maskmill.pipeline.analysis.stats import KINDS
 from maskmill.pipeline.dataset.schema import DatasetInfo, Split
 from maskmill.pipeline.validation.shares import note_labels

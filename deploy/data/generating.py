@@ -15,8 +15,8 @@ from maskmill.deploy.data.generate_here import generate_here
 from maskmill.deploy.data.generation import Generation, identify
 from maskmill.deploy.engines.local import LocalRunner
 from maskmill.deploy.terminal.inputs import check_apart, describe, find_wrong_case, list_documents, load_vocab
-from maskmill.deploy.terminal.show import new_talk, show_summary
-from maskmill.deploy.terminal.talk import print_json, warn
+from maskmill.deploy.terminal.messages import print_json, warn
+from maskmill.deploy.terminal.tables import new_talk, show_summary
 from maskmill.pipeline.dataset.outputs import check_output, leave_out_finished
 from maskmill.pipeline.dataset.schema import DatasetInfo, Split
 from maskmill.pipeline.storage.storage import claim_folder, printable

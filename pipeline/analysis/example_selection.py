@@ -7,7 +7,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from maskmill.pipeline.analysis.opening import BATCH_EXAMPLES, OpenedDataset, OpenedShard
+from maskmill.pipeline.analysis.opened_datasets import BATCH_EXAMPLES, OpenedDataset, OpenedShard
 from maskmill.pipeline.records.decoding import Arrays
 from maskmill.tokenizer.errors import InputError
 from maskmill.tokenizer.vocab import UNK, Vocab

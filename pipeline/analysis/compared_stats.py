@@ -7,7 +7,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from maskmill.pipeline.analysis.agreement import Categories, Difference, assume_spread, compare_shares, estimate_spread
+from maskmill.pipeline.analysis.significance import (
+    Categories,
+    Difference,
+    assume_spread,
+    compare_shares,
+    estimate_spread,
+)
 from maskmill.pipeline.analysis.stats import DatasetStats
 from maskmill.tokenizer.vocab import UNK, Vocab
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from maskmill.pipeline.analysis.opening import OpenedDataset, OpenedShard
+from maskmill.pipeline.analysis.opened_datasets import OpenedDataset, OpenedShard
 from maskmill.pipeline.analysis.stats import DatasetStats
 from maskmill.pipeline.dataset.schema import ShardInfo, Split
 from maskmill.pipeline.processes import WorkerPool, count_processors

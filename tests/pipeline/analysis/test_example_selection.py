@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from look import MASK_ID, random_examples, write_shard
 
-from maskmill.pipeline.analysis.choosing import Word, choose_examples, choose_shards, restore
-from maskmill.pipeline.analysis.opening import open_dataset
+from maskmill.pipeline.analysis.example_selection import Word, choose_examples, choose_shards, restore
+from maskmill.pipeline.analysis.opened_datasets import open_dataset
 from maskmill.tokenizer.errors import InputError
 from maskmill.tokenizer.vocab import SPECIAL_TOKENS, Vocab
 

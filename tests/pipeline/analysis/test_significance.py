@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskmill.pipeline.analysis.agreement import assume_spread, compare_shares, estimate_spread
+from maskmill.pipeline.analysis.significance import assume_spread, compare_shares, estimate_spread
 
 stats = pytest.importorskip("scipy.stats", reason="needs the [compare] extra")
 LEVEL = 0.001

@@ -8,10 +8,10 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
+from maskmill.deploy.terminal.messages import print_json
+from maskmill.deploy.terminal.numbers import count, in_bytes
 from maskmill.deploy.terminal.progress import Bar
-from maskmill.deploy.terminal.show import LABELLED_1, new_console, new_talk
-from maskmill.deploy.terminal.talk import print_json
-from maskmill.deploy.terminal.words import count, in_bytes
+from maskmill.deploy.terminal.tables import LABELLED_1, new_console, new_talk
 from maskmill.pipeline.dataset.schema import VOCAB, DatasetInfo
 from maskmill.pipeline.validation.dataset import Validation, validate_dataset
 from maskmill.pipeline.validation.workers import Tell, shard_reader

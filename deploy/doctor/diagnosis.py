@@ -10,9 +10,9 @@ from maskmill.deploy.doctor.findings import Finding, attempt
 from maskmill.deploy.doctor.installation import check_installation
 from maskmill.deploy.doctor.request import Request
 from maskmill.deploy.engines.engine_options import FLINK, PORTABLE
-from maskmill.deploy.terminal.talk import print_json
-from maskmill.deploy.terminal.visible import visible
-from maskmill.deploy.terminal.words import count
+from maskmill.deploy.terminal.messages import print_json
+from maskmill.deploy.terminal.numbers import count
+from maskmill.deploy.terminal.printable import visible
 
 STYLES = {"ok": "green", "warning": "yellow", "wrong": "bold red"}
 
@@ -51,7 +51,7 @@ def _show_table(findings: Sequence[Finding]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from maskmill.deploy.terminal.show import new_console
+    from maskmill.deploy.terminal.tables import new_console
 
     table = Table("check", "state", "found", "remedy")
     for column in table.columns:

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from maskmill.model.training.ahead import make_ahead
+from maskmill.model.training.prefetch import make_ahead
 from maskmill.tokenizer.errors import InputError
 
 SECONDS = 300  # after which a test fails instead of waiting
@@ -98,7 +98,7 @@ def test_one_within_another_ends_with_it():
 def test_a_process_does_not_wait_for_it():
     code = """
 import threading
-from maskmill.model.training.ahead import make_ahead
+from maskmill.model.training.prefetch import make_ahead
 
 def numbers():
     yield 1

@@ -7,7 +7,7 @@ from small_dataset import VOCAB_TEXT, write_dataset
 from small_training import BERT_CONFIG, TRAIN_CONFIG
 
 from maskmill.model.bert.encoder import BertPretrainer
-from maskmill.model.formats.interop import export, google_name, hugging_face_name
+from maskmill.model.formats.export import export, google_name, hugging_face_name
 from maskmill.model.formats.model_dir import load_model, open_model_dir
 from maskmill.model.pretraining.config import PhaseRequest
 from maskmill.model.pretraining.description import describe_training

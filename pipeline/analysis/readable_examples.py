@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from maskmill.pipeline.analysis.opening import OpenedDataset
+from maskmill.pipeline.analysis.opened_datasets import OpenedDataset
 from maskmill.pipeline.records.decoding import Arrays
 
 # What the labels 0 and 1 of the objectives say.

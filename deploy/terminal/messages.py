@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from maskmill.deploy.terminal.visible import visible, visible_in_json
+from maskmill.deploy.terminal.printable import visible, visible_in_json
 
 GIVEN = "maskmill.{}"  # key in the context's meta: one of ours for each of the options
 
